@@ -1,0 +1,42 @@
+"""kzoo: the Keras 3 zoo of audio models, from a WAV on disk to a `.tflite` in a phone.
+
+    import kzoo
+    stems = kzoo.separate(waveform, sample_rate)        # {"vocals": [samples, channels], ...}
+    model = kzoo.from_preset("spleeter_2stems")         # a keras.Model with verified weights
+    model = kzoo.build("unet", sources=["vocals"])      # the same architecture, untrained
+    kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven
+
+Packages, from the ground up: `audio` (files), `dsp` (signal processing), `layers`, `models`,
+`convert` (published weights), `presets` (verified weights and their cards), `separation` (files of
+any length), `metrics` (scores), `deploy` (SavedModel and TFLite). TensorFlow is imported when a
+model is, not before.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Separator",
+    "__version__",
+    "build",
+    "export",
+    "from_preset",
+    "list_models",
+    "list_presets",
+    "save_to_preset",
+    "separate",
+]
+
+
+def __getattr__(name: str):
+    # TensorFlow takes seconds to import: the names of api.py are looked up when first used.
+    if name in __all__:
+        from kzoo import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'kzoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,133 @@
+"""Deezer's Spleeter weights, by the names of its TensorFlow 1 checkpoints.
+
+The checkpoint knows no scopes: layers are numbered in the order of their creation, instrument by
+instrument, and the first of a kind has no number. Instrument i owns conv2d 7i..7i+6 (six down,
+then the mask), conv2d_transpose 6i..6i+5 and batch_normalization 12i..12i+11 (six down, six up).
+The sixth of those norms follows the bottleneck, whose output the network never uses: it is in
+every checkpoint and has no place in the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kzoo.convert import assign
+from kzoo.models import unet
+
+# In the order in which Spleeter's configurations list them, which is the checkpoint's order.
+INSTRUMENTS = {
+    2: ("vocals", "accompaniment"),
+    4: ("vocals", "drums", "bass", "other"),
+    5: ("vocals", "piano", "drums", "bass", "other"),
+}
+_LEVELS = 6
+_NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def from_weights(
+    weights: Mapping[str, np.ndarray],
+    *,
+    sources: Sequence[str] | None = None,
+    frames: int = 512,
+    bins: int = 1024,
+    activation: str | None = None,
+    masks: str | None = None,
+    dropout: float = 0.5,
+) -> keras.Model:
+    """`unet.core` with Spleeter's weights.
+
+    weights: arrays by checkpoint name, "conv2d/kernel", "batch_normalization_11/gamma", ...;
+        the optimizer's slots may be among them. The number of filters and of channels is read
+        off the arrays.
+    sources: in the checkpoint's order; by default Spleeter's own for 2, 4 or 5 instruments.
+    activation, masks: by default Spleeter's for that number: leaky_relu for 2 and elu for 4 and
+        5; softmax for 5. A wrong choice loads and separates into garbage.
+    Raises ValueError that names every weight which is missing, of another shape, or left over.
+    """
+    weights = {name: value for name, value in weights.items() if not is_training_state(name)}
+    instruments = sum(name.endswith("/kernel") and name.startswith("conv2d") for name in weights)
+    instruments //= 2 * _LEVELS + 1
+    if sources is None:
+        if instruments not in INSTRUMENTS:
+            raise ValueError(
+                "sources must be named where the weights are not those of 2, 4 or 5 instruments; "
+                f"these hold {instruments}"
+            )
+        sources = INSTRUMENTS[instruments]
+    if activation is None:
+        activation = "leaky_relu" if len(sources) == 2 else "elu"
+    if masks is None:
+        masks = "softmax" if len(sources) == 5 else "sigmoid"
+    try:
+        shapes = [np.shape(weights[_numbered("conv2d", i) + "/kernel"]) for i in range(_LEVELS)]
+    except KeyError as error:
+        raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
+    model = unet.core(
+        sources, network="spleeter", filters=[shape[-1] for shape in shapes],
+        channels=shapes[0][2], frames=frames, bins=bins, activation=activation, masks=masks,
+        dropout=dropout,
+    )  # fmt: skip
+    targets, unused = {}, []
+    for i, source in enumerate(sources):
+        targets.update(_instrument_variables(model, i, source))
+        unused += [_numbered("batch_normalization", 12 * i + 5) + f"/{p}" for p in _NORM_PARTS]
+    assign(targets, weights, unused=unused)
+    return model
+
+
+def read_checkpoint(folder: str | Path) -> dict[str, np.ndarray]:
+    """Arrays by name from a TensorFlow checkpoint folder (or prefix), without training state.
+
+    Raises FileNotFoundError where there is none.
+    """
+    import tensorflow as tf
+
+    prefix = tf.train.latest_checkpoint(str(folder)) or str(folder)
+    if not Path(prefix + ".index").exists():
+        # The file called `checkpoint` may hold another machine's path: the index is what counts.
+        found = sorted(Path(folder).glob("*.index"))
+        if not found:
+            raise FileNotFoundError(f"{folder} holds no TensorFlow checkpoint (no .index file)")
+        prefix = str(found[-1].with_suffix(""))
+    reader = tf.train.load_checkpoint(prefix)
+    names = [name for name in reader.get_variable_to_shape_map() if not is_training_state(name)]
+    return {name: reader.get_tensor(name) for name in sorted(names)}
+
+
+def is_training_state(name: str) -> bool:
+    """Whether a checkpoint name belongs to the optimizer or to the step counter."""
+    last = name.rsplit("/", 1)[-1]
+    return last in ("Adam", "Adam_1", "beta1_power", "beta2_power", "global_step")
+
+
+def _instrument_variables(model: keras.Model, i: int, source: str) -> dict[str, object]:
+    variables = {}
+    for level in range(_LEVELS):
+        down, up = f"{source}_down{level + 1}", f"{source}_up{level + 1}"
+        variables.update(_conv(model, f"{down}_conv", _numbered("conv2d", 7 * i + level)))
+        variables.update(_conv(model, f"{up}_conv", _numbered("conv2d_transpose", 6 * i + level)))
+        if level < _LEVELS - 1:
+            at = _numbered("batch_normalization", 12 * i + level)
+            variables.update(_norm(model, f"{down}_norm", at))
+        at = _numbered("batch_normalization", 12 * i + _LEVELS + level)
+        variables.update(_norm(model, f"{up}_norm", at))
+    variables.update(_conv(model, f"{source}_mask_conv", _numbered("conv2d", 7 * i + _LEVELS)))
+    return variables
+
+
+def _conv(model, layer: str, name: str) -> dict[str, object]:
+    layer = model.get_layer(layer)
+    return {f"{name}/kernel": layer.kernel, f"{name}/bias": layer.bias}
+
+
+def _norm(model, layer: str, name: str) -> dict[str, object]:
+    layer = model.get_layer(layer)
+    return {f"{name}/{part}": getattr(layer, part) for part in _NORM_PARTS}
+
+
+def _numbered(kind: str, index: int) -> str:
+    return f"{kind}_{index}" if index else kind

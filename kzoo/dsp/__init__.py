@@ -1,0 +1,1 @@
+"""Signal processing on `keras.ops`: pure functions first, thin serialisable layers around them."""

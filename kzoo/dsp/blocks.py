@@ -1,0 +1,83 @@
+"""Block grids: how a long signal is cut for a model, and how the blocks are joined again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kzoo.dsp import windows
+from kzoo.dsp.framing import overlap_gain
+
+
+@dataclass(frozen=True)
+class BlockGrid:
+    """Blocks of `samples` samples, one every `hop`, the first at `start` (<= 0: zeros before).
+
+    `fade` `[samples - hop]`, float64, is the weight of a block where it enters over its
+    predecessor, whose weight there is 1 - fade.
+    """
+
+    samples: int
+    hop: int
+    start: int = 0
+    fade: np.ndarray | None = None
+
+    def __post_init__(self):
+        if not 0 < self.hop <= self.samples or self.samples > 2 * self.hop:
+            raise ValueError(
+                "hop must be at least half of samples and at most samples; "
+                f"got samples={self.samples}, hop={self.hop}"
+            )
+        if self.start > 0:
+            raise ValueError(f"start must not be positive; got start={self.start}")
+        if self.fade is None:
+            object.__setattr__(self, "fade", sine_fade(self.overlap))
+
+    @property
+    def overlap(self) -> int:
+        """Samples that a block shares with the next."""
+        return self.samples - self.hop
+
+    def with_overlap(self, fraction: float) -> BlockGrid:
+        """The same blocks, `fraction` (0 to 0.5) of each shared with the next, smoothly faded.
+
+        0 keeps the grid as it is. Raises ValueError for a fraction outside that range.
+        """
+        if not 0 <= fraction <= 0.5:
+            raise ValueError(f"overlap must be between 0 and 0.5 of a block; got {fraction}")
+        overlap = round(self.samples * fraction)
+        if overlap <= self.overlap:
+            return self
+        return replace(
+            self, hop=self.samples - overlap, start=min(self.start, 0), fade=sine_fade(overlap)
+        )
+
+    def count(self, samples: int) -> int:
+        """Number of blocks for a signal of `samples` samples."""
+        return max(0, -(-(samples - self.start) // self.hop))
+
+
+def sine_fade(samples: int) -> np.ndarray:
+    """Squared sine from 0 to 1; with its mirror image it sums to one at every sample."""
+    return np.sin(0.5 * np.pi * (np.arange(samples) + 0.5) / max(samples, 1)) ** 2
+
+
+def stft_grid(frames: int, n_fft: int, hop_length: int, window: str = "hann") -> BlockGrid:
+    """Blocks of `frames` STFT frames whose joins are those of one long inverse STFT.
+
+    A block made with padding="valid" and divided by its own overlap-added squared window, times
+    `fade`, adds up with its neighbours to the inverse STFT over all frames: exact where the
+    network treats blocks on their own. The first frame starts n_fft samples before the signal.
+    """
+    squared = windows.window(window, n_fft) ** 2
+    gain = overlap_gain(squared, hop_length, 2 * frames)
+    alone = overlap_gain(squared, hop_length, frames)
+    overlap = n_fft - hop_length
+    seam = slice(frames * hop_length, frames * hop_length + overlap)
+    return BlockGrid(
+        samples=(frames - 1) * hop_length + n_fft,
+        hop=frames * hop_length,
+        start=-n_fft,
+        fade=alone[:overlap] / gain[seam],
+    )

@@ -1,0 +1,82 @@
+"""Cutting a signal into overlapping frames, and adding frames back into a signal.
+
+Both directions are reshapes and shifted slices, no gather: any hop, static or dynamic lengths,
+built-in TFLite operators only. A frame of `frame_length` samples is seen as `parts` pieces of one
+hop each, so frame m is made of the pieces m, m+1, ..., m+parts-1 of the signal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from keras import ops
+
+
+def frame(signal, frame_length: int, hop_length: int):
+    """`[..., samples]` to `[..., frames, frame_length]`; only whole frames, none padded.
+
+    frames = 1 + (samples - frame_length) // hop_length; a shorter signal raises ValueError where
+    its length is known.
+    """
+    samples = signal.shape[-1]
+    if samples is not None and samples < frame_length:
+        raise ValueError(
+            f"a signal must hold one frame at least; got samples={samples}, "
+            f"frame_length={frame_length}"
+        )
+    frames = 1 + (ops.shape(signal)[-1] - frame_length) // hop_length
+    parts = -(-frame_length // hop_length)
+    wanted = (frames - 1 + parts) * hop_length
+    signal = signal[..., : (frames - 1) * hop_length + frame_length]
+    signal = pad_last(signal, 0, wanted - ops.shape(signal)[-1])
+    lead = ops.shape(signal)[:-1]
+    pieces = ops.reshape(signal, (*lead, frames - 1 + parts, hop_length))
+    shifted = [pieces[..., k : k + frames, :] for k in range(parts)]
+    return ops.concatenate(shifted, axis=-1)[..., :frame_length]  # [..., frames, frame_length]
+
+
+def overlap_add(frames, hop_length: int):
+    """`[..., frames, frame_length]` to `[..., samples]`, the transpose of `frame`.
+
+    samples = (frames - 1) * hop_length + frame_length.
+    """
+    frame_length = frames.shape[-1]
+    count = ops.shape(frames)[-2]
+    parts = -(-frame_length // hop_length)
+    frames = pad_last(frames, 0, parts * hop_length - frame_length)
+    total = None
+    for k in range(parts):
+        piece = frames[..., k * hop_length : (k + 1) * hop_length]
+        piece = _pad_axis(piece, -2, k, parts - 1 - k)  # [..., frames + parts - 1, hop_length]
+        total = piece if total is None else total + piece
+    lead = ops.shape(total)[:-2]
+    signal = ops.reshape(total, (*lead, (count + parts - 1) * hop_length))
+    return signal[..., : (count - 1) * hop_length + frame_length]
+
+
+def overlap_gain(window: np.ndarray, hop_length: int, frames: int) -> np.ndarray:
+    """Sum over `frames` frames of the shifted `window`: float64 `[samples]`, as in overlap_add."""
+    gain = np.zeros((frames - 1) * hop_length + len(window))
+    for m in range(frames):
+        gain[m * hop_length : m * hop_length + len(window)] += window
+    return gain
+
+
+def pad_last(signal, left, right):
+    """Zeros before and after the last axis; the counts may be integers or scalar tensors."""
+    return _pad_axis(signal, -1, left, right)
+
+
+def _pad_axis(signal, axis: int, left, right):
+    # keras.ops.pad wants Python integers; a concatenation takes computed lengths as well.
+    shape = list(ops.shape(signal))
+
+    def zeros(count):
+        shape[axis] = count
+        return [] if _is_zero(count) else [ops.zeros(shape, dtype=signal.dtype)]
+
+    pieces = [*zeros(left), signal, *zeros(right)]
+    return signal if len(pieces) == 1 else ops.concatenate(pieces, axis=axis)
+
+
+def _is_zero(count) -> bool:
+    return isinstance(count, int) and count == 0

@@ -1,0 +1,25 @@
+"""Analysis windows, computed in float64 so that every format ships the same constants."""
+
+from __future__ import annotations
+
+import numpy as np
+
+WINDOWS = ("hann", "hamming", "sqrt_hann", "ones")
+
+
+def window(name: str, length: int) -> np.ndarray:
+    """Periodic window of `length` samples, float64 `[length]`.
+
+    Periodic windows (a period of `length`, not `length - 1`) are what overlap-add needs.
+    Raises ValueError for a name that is not in WINDOWS.
+    """
+    turns = np.arange(length) / length
+    if name == "hann":
+        return 0.5 - 0.5 * np.cos(2 * np.pi * turns)
+    if name == "hamming":
+        return 0.54 - 0.46 * np.cos(2 * np.pi * turns)
+    if name == "sqrt_hann":
+        return np.sin(np.pi * turns)
+    if name == "ones":
+        return np.ones(length)
+    raise ValueError(f"window must be one of {', '.join(WINDOWS)}; got {name!r}")

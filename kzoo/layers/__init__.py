@@ -1,0 +1,1 @@
+"""Keras layers that at least two models use."""

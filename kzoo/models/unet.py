@@ -1,0 +1,252 @@
+"""U-Net on magnitude spectrograms, one network per source: Spleeter's, and Jansson's of 2017.
+
+Hennequin et al., 2020, Spleeter, https://doi.org/10.21105/joss.02154
+Jansson et al., 2017, Singing voice separation with deep U-Net convolutional networks, ISMIR
+
+The mixture's magnitudes go down through strided 5x5 convolutions and up again through transposed
+ones, each level handing its detail across; what comes out is a mask on the mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers, ops
+
+from kzoo.dsp.blocks import BlockGrid, stft_grid
+from kzoo.dsp.stft import STFT, InverseSTFT, magnitude
+from kzoo.layers.masks import Estimates, ExtendMasks, JoinSegments, RatioMasks, Segments
+
+VARIANTS = {
+    "spleeter": {
+        "network": "spleeter", "filters": (16, 32, 64, 128, 256, 512),
+        "frames": 512, "bins": 1024, "channels": 2, "n_fft": 4096, "hop_length": 1024,
+        "masking": "ratio", "sample_rate": 44100,
+    },
+    "jansson": {
+        "network": "jansson", "filters": (16, 32, 64, 128, 256, 512),
+        "frames": 128, "bins": 512, "channels": 1, "n_fft": 1024, "hop_length": 768,
+        "masking": "direct", "sample_rate": 8192,
+    },
+    "tiny": {
+        "network": "spleeter", "filters": (2, 3, 4, 5, 6, 7),
+        "frames": 64, "bins": 64, "channels": 2, "n_fft": 256, "hop_length": 64,
+        "masking": "ratio", "sample_rate": 8000,
+    },
+}  # fmt: skip
+NETWORKS = ("spleeter", "jansson")
+ACTIVATIONS = ("leaky_relu", "elu")
+MASKS = ("sigmoid", "softmax")
+MASKINGS = ("ratio", "direct")
+
+
+def core(
+    sources: Sequence[str] = ("vocals", "accompaniment"),
+    *,
+    variant: str = "spleeter",
+    network: str | None = None,
+    filters: Sequence[int] | None = None,
+    frames: int | None = None,
+    bins: int | None = None,
+    channels: int | None = None,
+    activation: str = "leaky_relu",
+    masks: str = "sigmoid",
+    dropout: float = 0.5,
+    dropout_levels: Sequence[int] = (0, 1, 2),
+    log_input: bool = False,
+    output_norm: bool = True,
+) -> keras.Model:
+    """Magnitudes `[batch, frames, bins, channels]` to `[batch, sources, frames, bins, channels]`.
+
+    frames, bins: multiples of 2 ** len(filters). Options left at None come from the variant.
+    activation: "leaky_relu" (0.2 on the way down, ReLU on the way up: Spleeter's 2 stems) or
+        "elu" both ways (its 4 and 5 stems). Weights of one load into the other and give garbage.
+    masks: "sigmoid", each source on its own, or "softmax" across the sources (5 stems).
+    dropout_levels: decoder levels that drop out, counted from the deepest.
+    log_input, output_norm: of Jansson's network alone, whose replications disagree: f90's takes
+        log(1 + magnitude) and has no batch norm before the last sigmoid.
+    Raises ValueError for unknown names and for sizes that do not halve.
+    """
+    size = _sizes(variant, network=network, filters=filters, frames=frames, bins=bins,
+                  channels=channels)  # fmt: skip
+    _check(sources, size, activation, masks)
+    mixture = keras.Input((size["frames"], size["bins"], size["channels"]), name="magnitude")
+    logits = []
+    for source in sources:
+        if size["network"] == "spleeter":
+            drawn = _spleeter(mixture, source, size["filters"], activation, dropout, dropout_levels)
+        else:
+            drawn = _jansson(mixture, source, size["filters"], activation, dropout, dropout_levels,
+                             log_input, output_norm)  # fmt: skip
+        logits.append(drawn)
+    logits = ops.stack(logits, axis=1)  # [batch, sources, frames, bins, channels]
+    mask = ops.softmax(logits, axis=1) if masks == "softmax" else ops.sigmoid(logits)
+    estimates = Estimates(sources, name="estimates")(mask * ops.expand_dims(mixture, 1))
+    return keras.Model(mixture, estimates, name="unet_core")
+
+
+def build(
+    sources: Sequence[str] = ("vocals", "accompaniment"),
+    *,
+    variant: str = "spleeter",
+    samples: int | None = None,
+    padding: str = "full",
+    n_fft: int | None = None,
+    hop_length: int | None = None,
+    masking: str | None = None,
+    mask_extension: str = "zeros",
+    network: str | None = None,
+    filters: Sequence[int] | None = None,
+    frames: int | None = None,
+    bins: int | None = None,
+    channels: int | None = None,
+    activation: str = "leaky_relu",
+    masks: str = "sigmoid",
+    dropout: float = 0.5,
+    dropout_levels: Sequence[int] = (0, 1, 2),
+    log_input: bool = False,
+    output_norm: bool = True,
+) -> keras.Model:
+    """Waveform `[batch, samples, channels]` to `[batch, sources, samples, channels]`.
+
+    The spectrogram is cut into segments of `frames` frames, the last one filled with zeros, and
+    each goes through `core`, whose options are these too.
+
+    samples: None for any length. padding: "full" reaches every sample with all its frames;
+        "valid" is for blocks of `block_grid`, joined by their fades.
+    masking: "ratio" makes the sources share the mixture by their power (Spleeter); "direct" takes
+        each network's mask as it is (Jansson).
+    mask_extension: what happens above the network's band, bins * sample_rate / n_fft hertz:
+        "zeros" (Spleeter) or "average", the mean mask of the frame.
+    """
+    size = _sizes(variant, n_fft=n_fft, hop_length=hop_length, masking=masking, network=network,
+                  filters=filters, frames=frames, bins=bins, channels=channels)  # fmt: skip
+    separate = core(
+        sources, variant=variant, network=network, filters=filters, frames=frames, bins=bins,
+        channels=channels, activation=activation, masks=masks, dropout=dropout,
+        dropout_levels=dropout_levels, log_input=log_input, output_norm=output_norm,
+    )  # fmt: skip
+    if size["masking"] not in MASKINGS:
+        raise ValueError(f"masking must be one of {', '.join(MASKINGS)}; got {masking!r}")
+    transform = {"n_fft": size["n_fft"], "hop_length": size["hop_length"], "padding": padding}
+    waveform = keras.Input((samples, size["channels"]), name="waveform")
+    real, imag = STFT(**transform, name="stft")(waveform)  # [batch, frames, bins, channels] twice
+    band = magnitude(real[:, :, : size["bins"]], imag[:, :, : size["bins"]])
+    estimates = separate(Segments(size["frames"], name="segments")(band))
+    estimates = JoinSegments(name="join_segments")(estimates, band)
+    if size["masking"] == "ratio":
+        mask = RatioMasks(name="ratio_masks")(estimates)
+    else:
+        mask = estimates / ops.maximum(ops.expand_dims(band, 1), 1e-10)
+    mask = ExtendMasks(size["n_fft"] // 2 + 1, mask_extension, name="extend_masks")(mask)
+    stems = InverseSTFT(**transform, name="inverse_stft")(
+        mask * ops.expand_dims(real, 1), mask * ops.expand_dims(imag, 1), waveform
+    )
+    return keras.Model(waveform, Estimates(sources, name="stems")(stems), name="unet")
+
+
+def block_grid(
+    *,
+    variant: str = "spleeter",
+    frames: int | None = None,
+    n_fft: int | None = None,
+    hop_length: int | None = None,
+) -> BlockGrid:
+    """The grid on which blocks of `build(..., padding="valid")` equal the whole file."""
+    size = _sizes(variant, frames=frames, n_fft=n_fft, hop_length=hop_length)
+    return stft_grid(size["frames"], size["n_fft"], size["hop_length"])
+
+
+def _spleeter(x, source, filters, activation, dropout, dropout_levels):
+    channels = x.shape[-1]
+    skips = []
+    for level, n in enumerate(filters):
+        name = f"{source}_down{level + 1}"
+        x = _down(n, name)(x)
+        skips.append(x)  # the plain convolution: batch norm and activation are for the way down
+        if level < len(filters) - 1:  # the deepest level has neither
+            x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(x)
+            x = _activation(activation, "down", name)(x)
+    skips.pop()
+    for level, n in enumerate([*reversed(filters[:-1]), 1]):
+        name = f"{source}_up{level + 1}"
+        x = _up(n, name)(x)
+        x = _activation(activation, "up", name)(x)
+        x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(x)
+        if level in dropout_levels:
+            x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+        if skips:
+            x = layers.Concatenate(name=f"{name}_concat")([skips.pop(), x])
+    return layers.Conv2D(
+        channels, 4, dilation_rate=2, padding="same", kernel_initializer="he_uniform",
+        name=f"{source}_mask_conv",
+    )(x)  # fmt: skip
+
+
+def _jansson(x, source, filters, activation, dropout, dropout_levels, log_input, output_norm):
+    channels = x.shape[-1]
+    x = ops.log1p(x) if log_input else x
+    skips = []
+    for level, n in enumerate(filters):
+        name = f"{source}_down{level + 1}"
+        x = _down(n, name)(x)
+        x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(x)
+        x = _activation(activation, "down", name)(x)
+        skips.append(x)
+    skips.pop()
+    for level, n in enumerate(reversed(filters[:-1])):
+        name = f"{source}_up{level + 1}"
+        x = _up(n, name)(x)
+        x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(x)
+        if level in dropout_levels:
+            x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+        x = _activation(activation, "up", name)(x)
+        x = layers.Concatenate(name=f"{name}_concat")([x, skips.pop()])
+    x = _up(channels, f"{source}_mask_conv")(x)
+    if output_norm:
+        x = layers.BatchNormalization(epsilon=1e-3, name=f"{source}_mask_norm")(x)
+    return x
+
+
+def _down(filters: int, name: str):
+    return layers.Conv2D(filters, 5, strides=2, padding="same", kernel_initializer="he_uniform",
+                         name=f"{name}_conv")  # fmt: skip
+
+
+def _up(filters: int, name: str):
+    return layers.Conv2DTranspose(filters, 5, strides=2, padding="same",
+                                  kernel_initializer="he_uniform", name=f"{name}_conv")  # fmt: skip
+
+
+def _activation(activation: str, direction: str, name: str):
+    if activation == "elu":
+        return layers.ELU(name=f"{name}_elu")
+    if direction == "down":
+        return layers.LeakyReLU(negative_slope=0.2, name=f"{name}_leaky_relu")
+    return layers.ReLU(name=f"{name}_relu")
+
+
+def _sizes(variant: str, **options) -> dict:
+    if variant not in VARIANTS:
+        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}; got {variant!r}")
+    given = {name: value for name, value in options.items() if value is not None}
+    return {**VARIANTS[variant], **given}
+
+
+def _check(sources, size: dict, activation: str, masks: str) -> None:
+    if isinstance(sources, str) or not sources or len(set(sources)) != len(sources):
+        raise ValueError(f"sources must be a sequence of different names; got {sources!r}")
+    for what, value, known in (
+        ("network", size["network"], NETWORKS),
+        ("activation", activation, ACTIVATIONS),
+        ("masks", masks, MASKS),
+    ):
+        if value not in known:
+            raise ValueError(f"{what} must be one of {', '.join(known)}; got {value!r}")
+    step = 2 ** len(size["filters"])
+    if size["frames"] % step or size["bins"] % step:
+        raise ValueError(
+            f"frames and bins must be multiples of {step}, which {len(size['filters'])} levels "
+            f"halve; got frames={size['frames']}, bins={size['bins']}"
+        )
