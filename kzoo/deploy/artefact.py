@@ -1,0 +1,193 @@
+"""An artefact and its card: written, reloaded in its own runtime, compared, then moved into place.
+
+saved_model   FOLDER/NAME/VERSION/   as TF Serving wants it; the card in assets.extra/card.json
+tflite        FOLDER/NAME_PRECISION.tflite and NAME_PRECISION.json, the card
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kzoo.deploy import parity
+from kzoo.deploy.saved_model import describe_saved_model, load_saved_model, write_saved_model
+from kzoo.deploy.signature import INPUT, SIGNATURE
+from kzoo.deploy.tflite import describe_tflite, load_tflite, write_tflite
+
+FORMATS = ("saved_model", "tflite")
+
+
+def export(
+    model: keras.Model,
+    to: str,
+    folder: str | Path,
+    *,
+    name: str,
+    sources: Sequence[str],
+    sample_rate: int,
+    sound: np.ndarray | None = None,
+    sound_description: str | None = None,
+    samples: int | None = None,
+    precision: str = "fp32",
+    base_card: Mapping[str, Any] | None = None,
+    allow_flex: bool = False,
+    limit_db: float | None = None,
+    overwrite: bool = False,
+    version: int = 1,
+) -> dict[str, Any]:
+    """Write `model` as `to` ("saved_model" or "tflite") under `folder`; returns the card.
+
+    The card's `path` (not in the file) is where the artefact lies.
+    samples: length of a block; TFLite needs it, SavedModel takes any length without.
+    sound: float32 `[samples, channels]` to compare on, repeated or cut to the block, with a line
+        that says what it is; by default `parity.parity_sound`.
+    precision: of TFLite alone. base_card: its licences, paper and summary go into the card.
+    limit_db: by default `parity.LIMITS_DB`. version: of a SavedModel, as TF Serving counts them.
+    Raises ParityError, FlexError, FileExistsError (without `overwrite`) or ValueError; whatever it
+    raises, `folder` is as it was.
+    """
+    if to not in FORMATS:
+        raise ValueError(f"an artefact is one of {', '.join(FORMATS)}; got {to!r}")
+    if to == "saved_model" and precision != "fp32":
+        raise ValueError(f"a SavedModel is fp32; got precision={precision!r}: use tflite")
+    if not name or Path(name).name != name:
+        raise ValueError(f"name must be a file name without folders; got {name!r}")
+    folder = Path(folder)
+    if to == "saved_model":
+        places = {"artefact": folder / name / str(version)}
+    else:
+        stem = f"{name}_{precision}"
+        places = {"artefact": folder / f"{stem}.tflite", "card": folder / f"{stem}.json"}
+    for place in places.values():
+        if place.exists() and not overwrite:
+            raise FileExistsError(f"{place}: is there already; overwrite it or name another folder")
+    block = model.inputs[0].shape[1] if samples is None else samples
+    channels = model.inputs[0].shape[-1]
+    if sound is None:
+        length = block or 4 * sample_rate
+        sound, sound_description = parity.parity_sound(sample_rate, channels, length)
+    elif block is not None:
+        sound = parity.fit(np.asarray(sound), channels, block)
+
+    with _beside(places["artefact"]) as temporary:
+        written = temporary / places["artefact"].name
+        if to == "saved_model":
+            write_saved_model(model, written, sources=sources, samples=samples)
+            described, run = describe_saved_model(written), load_saved_model(written)
+            runtime = {"name": "tf.saved_model.load", "version": _version("tensorflow")}
+        else:
+            write_tflite(
+                model, written, sources=sources, samples=samples, precision=precision,
+                allow_flex=allow_flex,
+            )  # fmt: skip
+            described, run = describe_tflite(written), load_tflite(written)
+            flex = any(operator.startswith("Flex") for operator in described["operators"])
+            package = "tensorflow" if flex else "ai-edge-litert"
+            runtime = {"name": package, "version": _version(package)}
+        differences = parity.compare(_keras(model, sources, sound), run(sound), sound)
+        limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
+        parity.check(differences, limit_db)
+        card = {
+            "name": name,
+            "format": to,
+            "precision": precision,
+            "sample_rate": sample_rate,
+            "block_samples": block,
+            "channels": channels,
+            "sources": list(sources),
+            "signature": SIGNATURE,
+            "input": INPUT,
+            **described,
+            "parity": {
+                "against": f"Keras {keras.__version__}",
+                "sound": sound_description or "given by the caller",
+                "limit_db": limit_db,
+                "sources": {
+                    source: {
+                        # JSON has no infinity: null where not one sample differs.
+                        "snr_db": round(d.snr_db, 2) if math.isfinite(d.snr_db) else None,
+                        "max_abs_difference": d.max_abs,
+                    }
+                    for source, d in differences.items()
+                },
+            },
+            "files": _files(written),
+            "runtime": runtime,
+            "versions": _versions(),
+            "date": datetime.date.today().isoformat(),
+        }
+        card["bytes"] = sum(file["bytes"] for file in card["files"].values())
+        for key in ("summary", "bandwidth_hz", "licences", "paper", "trained"):
+            if base_card and key in base_card:
+                card[key] = base_card[key]
+        if to == "saved_model":
+            kept = written / "assets.extra" / "card.json"
+            kept.parent.mkdir(exist_ok=True)
+        else:
+            kept = temporary / places["card"].name
+        kept.write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        for place in places.values():
+            _move(temporary / place.name, place, temporary)
+    return {**card, "path": str(places["artefact"])}
+
+
+def _keras(model, sources: Sequence[str], sound: np.ndarray) -> dict[str, np.ndarray]:
+    estimates = np.asarray(model(sound[None], training=False))[0]
+    return dict(zip(sources, estimates if estimates.ndim == 3 else [estimates], strict=True))
+
+
+@contextlib.contextmanager
+def _beside(place: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk as `place`; on failure no new folder stays behind."""
+    new = [p for p in (place.parent, *place.parent.parents) if not p.exists()]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        for made in new:
+            with contextlib.suppress(OSError):  # not empty: the artefact is in it
+                made.rmdir()
+
+
+def _move(written: Path, place: Path, temporary: Path) -> None:
+    # A folder cannot be replaced in one step where it holds something: the old one steps aside.
+    if place.is_dir():
+        os.replace(place, temporary / f"{place.name}.old")
+    os.replace(written, place)
+    place.chmod(0o755 if place.is_dir() else 0o644)
+
+
+def _files(written: Path) -> dict[str, dict[str, Any]]:
+    if written.is_file():
+        found, base = [written], written.parent
+    else:
+        found, base = sorted(p for p in written.rglob("*") if p.is_file()), written
+    return {str(path.relative_to(base).as_posix()): _stamp(path) for path in found}
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None  # tensorflow-cpu and friends carry the name of their own wheel

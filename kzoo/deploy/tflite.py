@@ -1,0 +1,209 @@
+"""TFLite: one file for phones, browsers and small boards, read by LiteRT.
+
+Built-in operators only, static shapes, named tensors. The road is Keras -> SavedModel -> converter:
+`TFLiteConverter.from_concrete_functions` loses Keras 3 weights without a word.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kzoo.deploy.saved_model import write_saved_model
+from kzoo.deploy.signature import INPUT, SIGNATURE
+
+PRECISIONS = ("fp32", "fp16")
+
+
+class FlexError(ValueError):
+    """A model that TFLite's built-in operators cannot express; names those that it would need."""
+
+    def __init__(self, model: str, operators: Sequence[str]):
+        self.operators = tuple(operators)
+        super().__init__(
+            f"{model!r} needs operators that TFLite does not have: {', '.join(operators)}; rewrite "
+            "the layers that use them on real tensors (kzoo.dsp.stft has the STFT and its inverse) "
+            "or allow Flex, which brings hundreds of MB into the app and excludes GPU and browsers"
+        )
+
+
+def write_tflite(
+    model: keras.Model,
+    path: str | Path,
+    *,
+    sources: Sequence[str],
+    samples: int | None = None,
+    channels: int | None = None,
+    precision: str = "fp32",
+    allow_flex: bool = False,
+) -> Path:
+    """Write one file: `waveform` `[samples, channels]` to one `[samples, channels]` per source.
+
+    There is no batch axis: an app fills one interleaved buffer and reads one per stem.
+    samples: needed where the model takes any length; the file takes this one only.
+    precision: "fp32", or "fp16", which halves the file by storing weights so and computes as ever.
+    Raises FlexError for operators outside the built-ins unless `allow_flex`, and ValueError for
+    anything that came out without static shapes or names.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    samples = model.inputs[0].shape[1] if samples is None else samples
+    if samples is None:
+        raise ValueError(f"samples must be given: {model.name!r} takes any length and a file one")
+    with tempfile.TemporaryDirectory() as folder:
+        write_saved_model(
+            model, folder, sources=sources, samples=samples, channels=channels, batched=False
+        )
+        content = _convert(folder, model.name, precision, allow_flex)
+    found = _describe(content)
+    foreign = [name for name in found["operators"] if name.startswith("Flex")]
+    if foreign and not allow_flex:
+        raise FlexError(model.name, [name.removeprefix("Flex") for name in foreign])
+    _check(found, sources, model.name)
+    path = Path(path)
+    path.write_bytes(content)
+    return path
+
+
+def describe_tflite(path: str | Path) -> dict:
+    """What the file says of itself.
+
+    `inputs` and `outputs` of the signature ({name: shape, -1 where open}), `operators` ({name:
+    count}; names as in TFLite's schema, "FlexIRFFT" for one that is not built in) and
+    `dynamic_tensors`, the number of tensors inside whose shape is not fixed. Raises ValueError for
+    a file that is no TFLite model or has no signature.
+    """
+    content = Path(path).read_bytes()
+    if content[4:8] != b"TFL3":
+        raise ValueError(f"{path}: is not a TFLite file")
+    return _describe(content)
+
+
+def operators(path: str | Path) -> dict[str, int]:
+    """Operators by name and how often each is there."""
+    return describe_tflite(path)["operators"]
+
+
+def load_tflite(
+    path: str | Path, *, threads: int = 1
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """The artefact as a function of float32 `[samples, channels]`, by LiteRT; not thread-safe.
+
+    A file with Flex operators is run by TensorFlow's own interpreter, which alone links them.
+    Raises ImportError where LiteRT is not installed, ValueError for a waveform of another shape.
+    """
+    flex = any(name.startswith("Flex") for name in operators(path))
+    interpreter = _interpreter_class(flex)(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner(SIGNATURE)
+    shape = tuple(int(n) for n in runner.get_input_details()[INPUT]["shape"])
+
+    def run(waveform: np.ndarray) -> dict[str, np.ndarray]:
+        if np.shape(waveform) != shape:
+            raise ValueError(f"{path} takes a waveform of {shape}; got {np.shape(waveform)}")
+        return runner(**{INPUT: np.ascontiguousarray(waveform, np.float32)})
+
+    return run
+
+
+def run_tflite(
+    path: str | Path, waveform: np.ndarray, *, threads: int = 1
+) -> dict[str, np.ndarray]:
+    """Load and run once: float32 `[samples, channels]` to {source: the same shape}."""
+    return load_tflite(path, threads=threads)(waveform)
+
+
+def _convert(folder: str, name: str, precision: str, allow_flex: bool) -> bytes:
+    # The converter's exception has no public name.
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if allow_flex:
+        converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
+    if precision == "fp16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    try:
+        return converter.convert()
+    except ConverterError as error:
+        missing = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom op", str(error))))
+        if missing:
+            raise FlexError(name, missing) from None
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"TFLite's converter refuses {name!r}: {reason}") from error
+
+
+def _describe(content: bytes) -> dict:
+    # The flatbuffer's schema; it ships inside the wheel and is the same as LiteRT's own copy.
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAsModel(content, 0)
+    if not model.SignatureDefsLength():
+        raise ValueError("this TFLite file has no signature, so its tensors have no names")
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0] != "_"}
+    count, dynamic = Counter(), 0
+    for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
+        for i in range(graph.OperatorsLength()):
+            code = model.OperatorCodes(graph.Operators(i).OpcodeIndex())
+            # Old files keep the code in the field that is now deprecated, which holds 127 at most.
+            number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+            custom = number == schema.BuiltinOperator.CUSTOM
+            count[code.CustomCode().decode() if custom else names[number]] += 1
+        dynamic += sum(-1 in _shape(graph.Tensors(i)) for i in range(graph.TensorsLength()))
+    signature = model.SignatureDefs(0)
+    graph = model.Subgraphs(signature.SubgraphIndex())
+
+    def shapes(length: int, get) -> dict[str, list[int]]:
+        maps = [get(i) for i in range(length)]
+        return {m.Name().decode(): _shape(graph.Tensors(m.TensorIndex())) for m in maps}
+
+    return {
+        "inputs": shapes(signature.InputsLength(), signature.Inputs),
+        "outputs": shapes(signature.OutputsLength(), signature.Outputs),
+        "operators": dict(sorted(count.items())),
+        "dynamic_tensors": dynamic,
+    }
+
+
+def _shape(tensor) -> list[int]:
+    if tensor.ShapeSignatureLength():
+        return [int(n) for n in tensor.ShapeSignatureAsNumpy()]
+    return [int(n) for n in tensor.ShapeAsNumpy()] if tensor.ShapeLength() else []
+
+
+def _check(found: dict, sources: Sequence[str], name: str) -> None:
+    if set(found["inputs"]) != {INPUT} or set(found["outputs"]) != set(sources):
+        raise ValueError(
+            f"the TFLite file of {name!r} should map {INPUT} to {', '.join(sources)}; it maps "
+            f"{', '.join(found['inputs'])} to {', '.join(found['outputs'])}"
+        )
+    for tensor, shape in {**found["inputs"], **found["outputs"]}.items():
+        if len(shape) != 2 or min(shape) < 1:
+            raise ValueError(
+                f"the TFLite file of {name!r} has no static shape for {tensor!r}: {shape}; give "
+                "`samples` when the model is built"
+            )
+
+
+def _interpreter_class(flex: bool):
+    if flex:
+        with warnings.catch_warnings():
+            # It announces LiteRT as its successor, which cannot run these files from Python.
+            warnings.simplefilter("ignore")
+            return tf.lite.Interpreter
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise ImportError(
+            "LiteRT, which reads .tflite files, is not installed: pip install 'kzoo[tflite]'"
+        ) from None
+    return Interpreter
