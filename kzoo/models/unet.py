@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers, ops
 
+from kzoo.dsp import wiener
 from kzoo.dsp.blocks import BlockGrid, stft_grid
 from kzoo.dsp.stft import STFT, InverseSTFT, magnitude
 from kzoo.layers.masks import Estimates, ExtendMasks, JoinSegments, RatioMasks, Segments
@@ -146,6 +147,58 @@ def build(
     return keras.Model(waveform, Estimates(sources, name="stems")(stems), name="unet")
 
 
+def build_wiener(
+    separate: keras.Model,
+    *,
+    variant: str = "spleeter",
+    samples: int | None = None,
+    padding: str = "full",
+    n_fft: int | None = None,
+    hop_length: int | None = None,
+    mask_extension: str = "zeros",
+) -> tuple[keras.Model, keras.Model]:
+    """The multichannel Wiener filter around a trained core: (survey, filter), two passes.
+
+    survey: waveform `[batch, samples, channels]` to (products, power, peak) of `dsp.wiener`, of
+        which the first two add up over blocks and the last is a maximum, `[batch, 1, 1, 1]`.
+    filter: those of the whole signal and the waveform to `[batch, sources, samples, channels]`.
+    First estimates share the mixture by magnitude, not by power. As in Deezer's program, a
+    spectrum that peaks above 10 is scaled down to there before anything is regularised.
+    """
+    size = _sizes(variant, n_fft=n_fft, hop_length=hop_length)
+    _, frames, bins, channels = separate.input_shape
+    sources = separate.get_layer("estimates").sources
+    transform = {"n_fft": size["n_fft"], "hop_length": size["hop_length"], "padding": padding}
+    n_bins = size["n_fft"] // 2 + 1
+    waveform = keras.Input((samples, channels), name="waveform")
+    real, imag = STFT(**transform, name="stft")(waveform)
+    band = magnitude(real[:, :, :bins], imag[:, :, :bins])
+    estimates = separate(Segments(frames, name="segments")(band))
+    estimates = JoinSegments(name="join_segments")(estimates, band)
+    shares = RatioMasks(exponent=1.0, eps=wiener.EPSILON, name="shares")(estimates)
+    shares = ExtendMasks(n_bins, mask_extension, name="extend_masks")(shares)
+    first = shares * ops.expand_dims(real, 1), shares * ops.expand_dims(imag, 1)
+
+    peak = ops.max(magnitude(real, imag), axis=(1, 2, 3), keepdims=True)
+    survey = keras.Model(waveform, [*wiener.spatial_sums(*first), peak], name="unet_survey")
+
+    products = keras.Input((len(sources), n_bins, 4 if channels == 2 else 1), name="products")
+    power = keras.Input((len(sources), n_bins), name="power")
+    highest = keras.Input((1, 1, 1), name="peak")
+    scale = ops.maximum(highest / 10.0, 1.0)
+    spatial = wiener.covariances(
+        products / ops.square(scale), power / ops.square(ops.squeeze(scale, -1))
+    )
+    scaled = real / scale, imag / scale
+    wide = ops.expand_dims(scale, 1)
+    better = wiener.wiener_filter(first[0] / wide, first[1] / wide, *scaled, spatial)
+    stems = InverseSTFT(**transform, name="inverse_stft")(
+        better[0] * wide, better[1] * wide, waveform
+    )
+    stems = Estimates(sources, name="stems")(stems)
+    return survey, keras.Model([waveform, products, power, highest], stems, name="unet_wiener")
+
+
 def block_grid(
     *,
     variant: str = "spleeter",
@@ -156,6 +209,52 @@ def block_grid(
     """The grid on which blocks of `build(..., padding="valid")` equal the whole file."""
     size = _sizes(variant, frames=frames, n_fft=n_fft, hop_length=hop_length)
     return stft_grid(size["frames"], size["n_fft"], size["hop_length"])
+
+
+def block_options(
+    *,
+    variant: str = "spleeter",
+    frames: int | None = None,
+    n_fft: int | None = None,
+    hop_length: int | None = None,
+) -> dict:
+    """What `build` needs beside the options here, to make the model of one block."""
+    grid = block_grid(variant=variant, frames=frames, n_fft=n_fft, hop_length=hop_length)
+    return {"samples": grid.samples, "padding": "valid"}
+
+
+def static_block(
+    samples: int | None = None,
+    *,
+    variant: str = "spleeter",
+    filters: Sequence[int] | None = None,
+    frames: int | None = None,
+    n_fft: int | None = None,
+    hop_length: int | None = None,
+) -> dict:
+    """Options of `build` for a file of static shape, about `samples` long, no frame wasted.
+
+    A block of one segment whose first frame lies before the signal, as padding="full" has it:
+    frames * hop_length - n_fft samples, of the variant's frames where `samples` is None.
+    """
+    size = _sizes(variant, filters=filters, frames=frames, n_fft=n_fft, hop_length=hop_length)
+    frames = size["frames"]
+    if samples is not None:
+        step = 2 ** len(size["filters"])
+        frames = -(-(samples + size["n_fft"]) // (size["hop_length"] * step)) * step
+    return {"frames": frames, "samples": frames * size["hop_length"] - size["n_fft"]}
+
+
+def smaller_blocks(
+    *,
+    variant: str = "spleeter",
+    filters: Sequence[int] | None = None,
+    frames: int | None = None,
+) -> dict | None:
+    """Options for blocks of half the frames, or None where they cannot be halved."""
+    size = _sizes(variant, filters=filters, frames=frames)
+    half = size["frames"] // 2
+    return None if half % 2 ** len(size["filters"]) else {"frames": half}
 
 
 def _spleeter(x, source, filters, activation, dropout, dropout_levels):

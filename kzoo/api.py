@@ -1,0 +1,136 @@
+"""The short way in: what `import kzoo` offers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kzoo import presets, separation
+from kzoo.models import architecture, list_models
+from kzoo.presets import list_presets
+
+if TYPE_CHECKING:
+    import keras
+
+DEFAULT_PRESET = "spleeter_2stems"
+
+__all__ = [
+    "Separator",
+    "build",
+    "export",
+    "from_preset",
+    "list_models",
+    "list_presets",
+    "save_to_preset",
+    "separate",
+]
+
+
+def build(name: str, **options: Any) -> keras.Model:
+    """An untrained model by the name of its architecture; options are those of its `build`.
+
+    Raises ValueError for an unknown name or option, with the nearest known one.
+    """
+    from kzoo import config
+
+    return config.call(architecture(name).build, options, where=f"model {name}")
+
+
+def from_preset(preset: str | Path, **options: Any) -> keras.Model:
+    """A model with verified weights; see `kzoo.presets.from_preset`."""
+    return presets.from_preset(preset, **options)
+
+
+def save_to_preset(model: keras.Model, folder: str | Path, card: Mapping[str, Any]) -> Path:
+    """Write a model and its card as a preset folder; see `kzoo.presets.save_to_preset`."""
+    return presets.save_to_preset(model, folder, card)
+
+
+class Separator(separation.Separator):
+    """A preset ready to separate many signals: built and compiled once, thread-safe."""
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str | Path = DEFAULT_PRESET,
+        *,
+        overlap: float = 0.0,
+        consistent: bool = False,
+        mwf: bool = False,
+        device: str | None = None,
+        progress: presets.Progress | None = None,
+        **options: Any,
+    ) -> Separator:
+        """Fetch (once), verify, build and compile a preset.
+
+        overlap: share of a block, up to 0.5, that fades into the next; 0 is the model's own grid.
+        consistent: make the stems sum to the mixture. mwf: multichannel Wiener filter, two passes.
+        device: "cpu", "gpu", "gpu:1". progress: bytes fetched, bytes in all.
+        options: of the architecture's build, such as mask_extension="average".
+        """
+        from kzoo import runtime
+
+        system = runtime.system(preset, mwf=mwf, device=device, progress=progress, **options)
+        return cls(system, overlap=overlap, consistent=consistent)
+
+
+def separate(
+    waveform: np.ndarray,
+    sample_rate: int,
+    preset: str | Path = DEFAULT_PRESET,
+    *,
+    progress: separation.Progress | None = None,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Separate a signal: `[samples, channels]` or `[samples]` to {source: array of that shape}.
+
+    waveform: floating point, full scale 1.0, at any rate; progress(seconds done, in all) may
+    return False to cancel. options: of `Separator.from_preset`, which is what to keep when there
+    is more than one signal: this function builds the model on every call.
+    """
+    separator = Separator.from_preset(preset, **options)
+    return separator.separate(waveform, sample_rate, progress=progress)
+
+
+def export(
+    preset: str | Path,
+    to: str,
+    folder: str | Path,
+    *,
+    precision: str = "fp32",
+    block_seconds: float | None = None,
+    sound: str | Path | None = None,
+    allow_flex: bool = False,
+    overwrite: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Export a preset as "saved_model" or "tflite" into `folder`, proven equal; returns its card.
+
+    TFLite has a static block of about `block_seconds` (by default the model's own); a SavedModel
+    takes any length unless that is given. sound: a recording to compare on; by default
+    `deploy.parity.parity_sound`. options: of the architecture's build.
+    Raises deploy's ParityError and FlexError, and FileExistsError without `overwrite`; whatever is
+    raised, `folder` is left as it was.
+    """
+    from kzoo import audio
+    from kzoo.deploy import artefact
+
+    card = presets.load_card(preset)
+    options = {**card["model"].get("options", {}), **options}
+    if to == "tflite" or block_seconds is not None:
+        samples = None if block_seconds is None else round(block_seconds * card["sample_rate"])
+        block = architecture(card["model"]["name"]).static_block
+        options.update(presets.known(block, {**options, "samples": samples}))
+    heard, description = None, None
+    if sound is not None:
+        heard, _ = audio.read(sound, sample_rate=card["sample_rate"])
+        description = Path(sound).name
+    return artefact.export(
+        presets.from_preset(preset, **options), to, folder, name=card["name"],
+        sources=card["sources"], sample_rate=card["sample_rate"], samples=options.get("samples"),
+        sound=heard, sound_description=description, precision=precision, base_card=card,
+        allow_flex=allow_flex, overwrite=overwrite,
+    )  # fmt: skip

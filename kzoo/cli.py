@@ -1,0 +1,193 @@
+"""The `kzoo` command. TensorFlow is imported by the verb that needs it, after its checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kzoo import __version__
+from kzoo.terminal import errors_to_exit_codes, say
+
+app = typer.Typer(
+    name="kzoo",
+    help="Audio models in Keras: separate a song into stems, and ship the model to a phone.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+presets_app = typer.Typer(no_args_is_help=True, help="List, fetch and describe presets.")
+app.add_typer(presets_app, name="presets")
+
+PresetOption = Annotated[
+    str, typer.Option("-p", "--preset", help="A preset's name or folder (see kzoo presets list).")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, gpu or gpu:1; TensorFlow's choice by default.")
+]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar, no report.")]
+
+
+def main() -> None:
+    """Entry point: mistakes become one line on stderr and a non-zero exit status."""
+    with errors_to_exit_codes():
+        app()
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"kzoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Nothing of its own: the options before the verb."""
+
+
+@app.command()
+def separate(
+    files: Annotated[list[str], typer.Argument(help="Recordings; - reads one from stdin.")],
+    preset: PresetOption = "spleeter_2stems",
+    out: Annotated[
+        str, typer.Option("-o", "--out", help="Folder for OUT/<track>/<stem>; - is stdout.")
+    ] = "out",
+    two_stems: Annotated[
+        str | None, typer.Option(help="One stem, and all others summed as no_<stem>.")
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="Write this stem alone.")] = None,
+    overlap: Annotated[
+        float, typer.Option(help="Share of a block faded into the next, 0 to 0.5.")
+    ] = 0.0,
+    mwf: Annotated[bool, typer.Option(help="Multichannel Wiener filter (twice the time).")] = False,
+    consistent: Annotated[bool, typer.Option(help="Make the stems sum to the mixture.")] = False,
+    start: Annotated[float, typer.Option(help="Seconds to skip.", min=0)] = 0.0,
+    duration: Annotated[float | None, typer.Option(help="Seconds to read.", min=0)] = None,
+    format: Annotated[str, typer.Option(help="wav, flac, ogg or mp3.")] = "wav",
+    bit_depth: Annotated[str, typer.Option(help="16, 24 or float32, where it applies.")] = "16",
+    clip: Annotated[
+        str, typer.Option(help="rescale all stems alike, or clamp, what exceeds full scale.")
+    ] = "rescale",
+    tags: Annotated[bool, typer.Option(help="Copy title, artist and the like.")] = True,
+    overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
+    device: DeviceOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Separate recordings into stems: OUT/<track>/<stem>.wav.
+
+    Any length in constant memory, any rate and channel layout, in and out alike.
+    """
+    from kzoo.commands import separate_files
+    from kzoo.stem_files import OutputOptions
+
+    separate_files(
+        files,
+        preset=preset,
+        out=out,
+        two_stems=two_stems,
+        only=only,
+        output=OutputOptions(
+            format=format.lower(),
+            bit_depth=int(bit_depth) if bit_depth.isdigit() else bit_depth,
+            clip=clip,
+            overwrite=overwrite,
+            tags=tags,
+        ),
+        start_seconds=start,
+        duration_seconds=duration,
+        show=not quiet,
+        options={"overlap": overlap, "mwf": mwf, "consistent": consistent, "device": device},
+    )
+
+
+@app.command()
+def export(
+    preset: PresetOption = "spleeter_2stems",
+    to: Annotated[str, typer.Option("--to", help="tflite or saved_model.")] = "tflite",
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the artefact.")] = Path(
+        "export_out"
+    ),
+    precision: Annotated[str, typer.Option(help="fp32 or fp16 (tflite).")] = "fp32",
+    block_seconds: Annotated[
+        float | None, typer.Option(help="Length of the static block; the model's own by default.")
+    ] = None,
+    sound: Annotated[
+        Path | None, typer.Option(help="Recording on which the artefact is compared with Keras.")
+    ] = None,
+    allow_flex: Annotated[
+        bool, typer.Option(help="Let TensorFlow operators in, which an app must then ship.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an artefact that exists.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a preset as SavedModel or TFLite, run it there, and compare it with Keras."""
+    from kzoo.commands import export_preset
+
+    export_preset(
+        preset, to, out, precision=precision, block_seconds=block_seconds, sound=sound,
+        allow_flex=allow_flex, overwrite=overwrite, show=not quiet,
+    )  # fmt: skip
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything.")] = Path("demo"),
+    quiet: QuietOption = False,
+) -> None:
+    """A real song to stems, scores, a picture, and a TFLite file checked against Keras."""
+    from kzoo.demo import run
+
+    run(out, show=not quiet)
+
+
+@app.command()
+def doctor() -> None:
+    """What is installed here, and what each missing extra would add."""
+    from kzoo.commands import describe_installation
+
+    for line in describe_installation():
+        print(line)
+
+
+@app.command()
+def models() -> None:
+    """List the architectures."""
+    from kzoo.models import list_models
+
+    for name in list_models():
+        print(name)
+
+
+@presets_app.command("list")
+def presets_list() -> None:
+    """Name every preset, with what it does and whether its weights are here."""
+    from kzoo import presets
+
+    for name in presets.list_presets():
+        here = "here" if presets.weights_path(name) else "to fetch"
+        print(f"{name:24} {here:9} {presets.load_card(name)['summary']}")
+
+
+@presets_app.command("download")
+def presets_download(names: list[str], quiet: QuietOption = False) -> None:
+    """Fetch, verify and convert weights, so that later runs need no network."""
+    from kzoo.commands import fetch
+
+    for name in names:
+        say(f"{name}: {fetch(name, show=not quiet)}")
+
+
+@presets_app.command("info")
+def presets_info(name: str) -> None:
+    """Print the card of a preset: what it is, its licences, its scores."""
+    import yaml
+
+    from kzoo import presets
+
+    print(yaml.safe_dump(presets.load_card(name), sort_keys=False, allow_unicode=True), end="")

@@ -1,0 +1,199 @@
+"""Presets: a model, its verified weights, and a card that says what they are.
+
+A preset is a folder with `card.yaml` and `weights.npz`. Those that kzoo knows by name have their
+card in the package; weights that are not bundled are fetched once, checked, converted and kept in
+the cache (KZOO_CACHE, or ~/.cache/kzoo). KZOO_OFFLINE=1 forbids fetching.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import inspect
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kzoo import config
+
+if TYPE_CHECKING:
+    import keras
+
+CARDS = Path(__file__).parent / "cards"
+CARD, WEIGHTS = "card.yaml", "weights.npz"
+Progress = Callable[[int, int | None], None]
+
+
+class PresetError(ValueError):
+    """A preset that cannot be found, fetched or trusted; one line with the way out."""
+
+
+def list_presets() -> list[str]:
+    """Names of the presets that kzoo knows, downloaded or not."""
+    return sorted(path.stem for path in CARDS.glob("*.yaml"))
+
+
+def cache_folder() -> Path:
+    """Where fetched presets are kept: KZOO_CACHE, or kzoo in the user's cache folder."""
+    if place := os.environ.get("KZOO_CACHE"):
+        return Path(place).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kzoo"
+
+
+def load_card(preset: str | Path) -> dict[str, Any]:
+    """The card of a preset, by name or folder; PresetError with a suggestion for an unknown one."""
+    folder = Path(preset)
+    if (folder / CARD).is_file():
+        return config.load_yaml(folder / CARD)
+    name = str(preset)
+    if name not in list_presets():
+        if folder.is_dir():
+            raise PresetError(f"{preset}: is a folder without {CARD}, so not a preset")
+        near = difflib.get_close_matches(name, list_presets(), n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(list_presets())}"
+        raise PresetError(f"no preset is called {name!r}; {hint}")
+    return config.load_yaml(CARDS / f"{name}.yaml")
+
+
+def weights_path(preset: str | Path) -> Path | None:
+    """The weights of a preset where they are on this machine already, else None."""
+    folder = Path(preset)
+    if (folder / CARD).is_file():
+        return folder / WEIGHTS
+    bundled = CARDS / f"{preset}.npz"
+    cached = cache_folder() / "presets" / str(preset) / WEIGHTS
+    return next((path for path in (bundled, cached) if path.is_file()), None)
+
+
+def download(name: str, *, progress: Progress | None = None) -> Path:
+    """Make sure that the weights of a known preset are here; the folder or file that holds them.
+
+    progress: called with (bytes done, bytes in all or None). Raises PresetError where fetching is
+    forbidden, fails, or brings something else than the card promises.
+    """
+    card = load_card(name)
+    if (here := weights_path(name)) is not None:
+        return here
+    from kzoo.presets import spleeter
+
+    with spleeter.checkpoint(card, progress=progress) as (folder, origin):
+        core = spleeter.convert(card, folder)
+        target = cache_folder() / "presets" / name
+        _write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
+    return target / WEIGHTS
+
+
+def from_preset(preset: str | Path, *, progress: Progress | None = None, **options) -> keras.Model:
+    """A model with the verified weights of a preset, by its name or its folder.
+
+    options: of the architecture's `build`, over the card's own (samples=..., padding=...).
+    Raises PresetError for an unknown preset, and for weights that are absent or do not match the
+    sha256 of the card; nothing is ever left at random values.
+    """
+    weights = verified_weights(preset, progress=progress)
+    model = build_from_card(load_card(preset), **options)
+    load_weights(model, weights, where=str(preset))
+    return model
+
+
+def verified_weights(
+    preset: str | Path, *, progress: Progress | None = None
+) -> dict[str, np.ndarray]:
+    """The weights of a preset by their paths, fetched if need be, their sha256 checked."""
+    path = weights_path(preset) or download(str(preset), progress=progress)
+    kept = path.parent / CARD
+    card = config.load_yaml(kept) if kept.is_file() else load_card(preset)
+    return read_weights(path, card.get("weights", {}).get("sha256"))
+
+
+def build_from_card(card: Mapping[str, Any], **options) -> keras.Model:
+    """The untrained model that a card describes."""
+    from kzoo.models import architecture
+
+    module = architecture(card["model"]["name"])
+    merged = {**card["model"].get("options", {}), **options}
+    return config.call(module.build, merged, where=f"model {card['model']['name']}")
+
+
+def known(function: Callable, options: Mapping[str, Any]) -> Any:
+    """`function` called with those of `options` that it takes."""
+    names = inspect.signature(function).parameters
+    return function(**{name: value for name, value in options.items() if name in names})
+
+
+def save_to_preset(model: keras.Model, folder: str | Path, card: Mapping[str, Any]) -> Path:
+    """Write `model`'s weights and its card as a preset that `from_preset(folder)` reads.
+
+    card: at least `model` ({name, options} of the architecture), `sources` and `sample_rate`;
+    the sha256 of the weights is added. Raises PresetError for a card without them, or for a
+    folder that holds something else.
+    """
+    for key in ("model", "sources", "sample_rate"):
+        if key not in card:
+            raise PresetError(f"a card must have {key!r}; got {', '.join(card) or 'nothing'}")
+    _write_folder(Path(folder), model, card)
+    return Path(folder)
+
+
+def read_weights(path: Path, sha256: str | None) -> dict[str, np.ndarray]:
+    """The arrays of a weights file, after its sha256 has been checked."""
+    if not path.is_file():
+        raise PresetError(f"{path}: the weights of this preset are missing; fetch them again")
+    found = file_sha256(path)
+    if sha256 is None:
+        raise PresetError(
+            f"{path.parent}: the card names no sha256, so the weights cannot be trusted"
+        )
+    if found != sha256:
+        raise PresetError(
+            f"{path}: damaged or replaced (sha256 {found[:12]}, card says {sha256[:12]}); "
+            "delete it and fetch the preset again"
+        )
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def load_weights(model: keras.Model, weights: Mapping[str, np.ndarray], *, where: str) -> None:
+    """Give every weight of `model` the array of its path; strict in both directions."""
+    from kzoo.convert import assign
+
+    try:
+        assign({weight.path: weight for weight in model.weights}, weights)
+    except ValueError as error:
+        raise PresetError(f"{where}: {error}") from None
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_folder(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
+    others = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    if others and CARD not in others:
+        raise PresetError(f"{folder}: holds other files ({others[0]}, ...); name a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {weight.path: np.asarray(weight.value) for weight in model.weights}
+    if len(arrays) != len(model.weights):
+        raise PresetError("two weights of the model share a path; give its layers different names")
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        np.savez(temporary / WEIGHTS, **arrays)
+        written = dict(card)
+        written["weights"] = {
+            **card.get("weights", {}), "sha256": file_sha256(temporary / WEIGHTS)
+        }  # fmt: skip
+        config.dump_yaml(written, temporary / CARD)
+        temporary.chmod(0o755)
+        folder.mkdir(exist_ok=True)
+        # The card last: a folder without it is not a preset, so an interruption leaves none.
+        for name in (WEIGHTS, CARD):
+            os.replace(temporary / name, folder / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,128 @@
+"""From a preset to a System that separates: TensorFlow, its devices, and compiled functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kzoo import presets
+from kzoo.models import architecture
+from kzoo.presets import PresetError
+from kzoo.separation import System
+
+
+def prepare_devices(device: str | None = None) -> str | None:
+    """Let GPU memory grow as needed; the TensorFlow name of `device` ("cpu", "gpu", "gpu:1").
+
+    Raises ValueError for a device that this machine does not have.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if not tf.config.experimental.get_memory_growth(gpu):
+            try:
+                tf.config.experimental.set_memory_growth(gpu, True)
+            except RuntimeError:  # the caller's own code has used the GPU already
+                break
+    if device is None:
+        return None
+    kind, _, number = device.lower().lstrip("/").partition(":")
+    devices = [d.name for d in tf.config.list_logical_devices() if d.device_type in ("CPU", "GPU")]
+    wanted = f"/device:{kind.upper()}:{number or 0}"
+    if wanted not in devices:
+        have = ", ".join(name.removeprefix("/device:").lower() for name in devices)
+        raise ValueError(f"there is no device {device!r} on this machine; it has {have}")
+    return wanted
+
+
+def system(
+    preset: str | Path,
+    *,
+    mwf: bool = False,
+    device: str | None = None,
+    progress: presets.Progress | None = None,
+    **options: Any,
+) -> System:
+    """The preset's model as blocks on its own grid, compiled for this machine.
+
+    mwf: with the multichannel Wiener filter after it (two passes over the signal).
+    options: of the architecture's `build`, over the card's own.
+    """
+    card = presets.load_card(preset)
+    module = architecture(card["model"]["name"])
+    if mwf and not hasattr(module, "build_wiener"):
+        raise PresetError(f"preset {preset!s} has no multichannel Wiener filter (--mwf)")
+    weights = presets.verified_weights(preset, progress=progress)
+    place = prepare_devices(device)
+    model_options = {**card["model"].get("options", {}), **options}
+    return _system(card, module, weights, model_options, mwf, place)
+
+
+def _system(card: Mapping, module, weights, options: dict, mwf: bool, place: str | None) -> System:
+    grid = presets.known(module.block_grid, options)
+    blocks = presets.known(module.block_options, options)
+    with tf.device(place):
+        model = presets.build_from_card(card, **options, **blocks)
+        presets.load_weights(model, weights, where=str(card.get("name", "preset")))
+        if mwf:
+            function, survey = _two_passes(module, model, options, blocks)
+        else:
+            function, survey = _compiled(model, place), None
+
+    def smaller() -> System | None:
+        less = presets.known(module.smaller_blocks, options)
+        if less is None:
+            return None
+        return _system(card, module, weights, {**options, **less}, mwf, place)
+
+    return System(
+        function=function,
+        survey=survey,
+        sources=tuple(card["sources"]),
+        sample_rate=card["sample_rate"],
+        channels=model.input_shape[-1],
+        grid=grid,
+        smaller=smaller if hasattr(module, "smaller_blocks") else None,
+        memory_errors=(MemoryError, tf.errors.ResourceExhaustedError),
+    )
+
+
+def _compiled(model: keras.Model, place: str | None):
+    """`model` for inference as one graph of static shape: NumPy in, NumPy out."""
+    # Not jitted: XLA on a CPU halves the speed of these graphs.
+    signature = [tf.TensorSpec((1, *x.shape[1:]), tf.float32) for x in model.inputs]
+
+    @tf.function(input_signature=signature)
+    def graph(*inputs):
+        with tf.device(place):
+            return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+
+    concrete = graph.get_concrete_function()
+
+    def function(*arrays):
+        return tf.nest.map_structure(
+            lambda tensor: tensor.numpy(), concrete(*(tf.constant(array) for array in arrays))
+        )
+
+    return function
+
+
+def _two_passes(module, model: keras.Model, options: Mapping, blocks: Mapping):
+    survey_model, filter_model = presets.known(
+        module.build_wiener, {**options, **blocks, "separate": model.get_layer("unet_core")}
+    )
+    survey_block, filter_block = _compiled(survey_model, None), _compiled(filter_model, None)
+
+    def survey(state, block: np.ndarray):
+        products, power, peak = survey_block(block)
+        if state is None:
+            return products.astype(np.float64), power.astype(np.float64), peak
+        return state[0] + products, state[1] + power, np.maximum(state[2], peak)
+
+    def function(block: np.ndarray, state) -> np.ndarray:
+        return filter_block(block, *(np.asarray(part, np.float32) for part in state))
+
+    return function, survey

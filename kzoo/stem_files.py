@@ -1,0 +1,127 @@
+"""From a recording on disk to one file a stem, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from kzoo.audio import AudioReader, AudioWriter
+from kzoo.separation import Levels, Progress, Separator
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """How stems are written; the words are those of `AudioWriter`."""
+
+    format: str = "wav"
+    bit_depth: int | str = 16
+    clip: str = "rescale"
+    overwrite: bool = False
+    tags: bool = True
+
+
+@dataclass
+class Report:
+    """What one recording gave: the files, the seconds, and whatever a listener should be told."""
+
+    files: dict[str, Path]
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+
+
+def selection(
+    sources: Sequence[str], *, two_stems: str | None = None, only: str | None = None
+) -> dict[str, list[int]]:
+    """Which files are written, and which sources each of them sums.
+
+    two_stems: that source, and all others together as `no_<source>`. only: that source alone.
+    Raises ValueError for a name that is not among `sources`.
+    """
+    for name in (two_stems, only):
+        if name is not None and name not in sources:
+            raise ValueError(f"there is no stem {name!r}; this preset has {', '.join(sources)}")
+    if only is not None:
+        return {only: [sources.index(only)]}
+    if two_stems is not None:
+        rest = [i for i, name in enumerate(sources) if name != two_stems]
+        return {two_stems: [sources.index(two_stems)], f"no_{two_stems}": rest}
+    return {name: [i] for i, name in enumerate(sources)}
+
+
+def separate_file(
+    separator: Separator,
+    path: str | Path,
+    targets: Mapping[str, Path],
+    *,
+    stems: Mapping[str, Sequence[int]] | None = None,
+    output: OutputOptions = OutputOptions(),
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Separate the recording at `path` into the files of `targets`, one a stem.
+
+    stems: of `selection`; by default every source to its own file. All stems of a recording are
+    scaled by one gain when any would clip (clip="rescale"), so that they still sum.
+    Raises audio.AudioError for what cannot be read or written, Cancelled when `progress` says so;
+    whatever is raised, nothing half-written stays.
+    """
+    stems = selection(separator.sources) if stems is None else stems
+
+    def reader() -> AudioReader:
+        return AudioReader(path, start_seconds=start_seconds, duration_seconds=duration_seconds)
+
+    def blocks():
+        with reader() as audio:
+            yield from audio.blocks()
+
+    with contextlib.ExitStack() as open_files:
+        with reader() as audio:
+            sample_rate, channels, samples = audio.sample_rate, audio.channels, audio.samples
+            tags = audio.tags if output.tags else None
+        writers = {
+            name: open_files.enter_context(
+                AudioWriter(
+                    targets[name], sample_rate, channels, bit_depth=output.bit_depth,
+                    clip=output.clip, tags=tags, overwrite=output.overwrite,
+                )
+            )
+            for name in stems
+        }  # fmt: skip
+        levels = Levels(separator.sources)
+        written = 0
+        for mixture, parts in separator.stream(
+            blocks, sample_rate, channels, samples=samples, progress=progress
+        ):
+            levels.add(mixture, parts)
+            for name, members in stems.items():
+                writers[name].write(np.sum(parts[list(members)], axis=0))
+            written += len(mixture)
+        gain = _shared_gain(writers, output)
+        for writer in writers.values():
+            writer.finish(gain=gain)
+    return Report(
+        files={name: Path(targets[name]) for name in stems},
+        seconds=written / sample_rate,
+        notes=levels.warnings() + _clip_notes(writers, gain),
+    )
+
+
+def _shared_gain(writers: Mapping[str, AudioWriter], output: OutputOptions) -> float | None:
+    if output.clip != "rescale":
+        return None
+    return 1.0 / max(1.0, *(writer.peak for writer in writers.values()))
+
+
+def _clip_notes(writers: Mapping[str, AudioWriter], gain: float | None) -> list[str]:
+    if gain is not None and gain < 1 and any(writer.gain < 1 for writer in writers.values()):
+        return [f"all stems were scaled by {20 * np.log10(gain):.1f} dB so that none clips"]
+    return [
+        f"{name}: {writer.clipped_samples} samples were clamped to full scale"
+        for name, writer in writers.items()
+        if writer.clipped_samples
+    ]

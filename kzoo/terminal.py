@@ -1,0 +1,81 @@
+"""What the command line shows: progress on stderr, one line for a mistake, honest exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+OUR_ERRORS = (ValueError, OSError, MemoryError)
+INTERRUPTED = 130
+
+
+def say(line: str) -> None:
+    """A line for the person at the terminal; stdout stays free for sound."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error, on one line."""
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    return " ".join(text.split()) or type(error).__name__
+
+
+@contextlib.contextmanager
+def errors_to_exit_codes() -> Iterator[None]:
+    """A user's mistake becomes one line and exit status 1; Ctrl-C becomes 130."""
+    try:
+        yield
+    except OUR_ERRORS as error:
+        if os.environ.get("KZOO_TRACEBACK"):
+            raise
+        say(f"kzoo: {one_line(error)}")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        say("kzoo: interrupted; nothing half-written was kept")
+        raise SystemExit(INTERRUPTED) from None
+
+
+def quiet_tensorflow() -> None:
+    """Import TensorFlow without its start-up notes; TF_CPP_MIN_LOG_LEVEL, if set, is obeyed."""
+    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # Some notes are written before any level is read, straight to the file descriptor.
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def bar(description: str, *, unit: str, show: bool = True) -> Iterator[Callable]:
+    """A progress bar on stderr, fed by (done, total or None); unit is "seconds" or "bytes"."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    amount = (
+        DownloadColumn()
+        if unit == "bytes"
+        else TextColumn("{task.completed:.0f}/{task.fields[whole]} s of audio")
+    )
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True, disable=not show,
+    )  # fmt: skip
+    with progress:
+        task = progress.add_task(description, total=None, whole="?")
+
+        def update(done: float, total: float | None) -> None:
+            whole = "?" if total is None else f"{total:.0f}"
+            progress.update(task, completed=done, total=total, whole=whole)
+
+        yield update
