@@ -21,7 +21,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+import kzoo
 from kzoo.deploy import parity
 from kzoo.deploy.saved_model import describe_saved_model, load_saved_model, write_saved_model
 from kzoo.deploy.signature import INPUT, SIGNATURE
@@ -87,7 +89,7 @@ def export(
         if to == "saved_model":
             write_saved_model(model, written, sources=sources, samples=samples)
             described, run = describe_saved_model(written), load_saved_model(written)
-            runtime = {"name": "tf.saved_model.load", "version": _version("tensorflow")}
+            runtime = {"name": "tf.saved_model.load", "version": tf.__version__}
         else:
             write_tflite(
                 model, written, sources=sources, samples=samples, precision=precision,
@@ -95,8 +97,10 @@ def export(
             )  # fmt: skip
             described, run = describe_tflite(written), load_tflite(written)
             flex = any(operator.startswith("Flex") for operator in described["operators"])
-            package = "tensorflow" if flex else "ai-edge-litert"
-            runtime = {"name": package, "version": _version(package)}
+            if flex:
+                runtime = {"name": "tf.lite.Interpreter", "version": tf.__version__}
+            else:
+                runtime = {"name": "LiteRT", "version": _litert_version()}
         differences = parity.compare(_keras(model, sources, sound), run(sound), sound)
         limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
         parity.check(differences, limit_db)
@@ -186,8 +190,13 @@ def _stamp(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 
-def _version(package: str) -> str | None:
+def _versions() -> dict[str, str]:
+    modules = {"tensorflow": tf, "keras": keras, "numpy": np}
+    return {"kzoo": kzoo.__version__, **{n: m.__version__ for n, m in modules.items()}}
+
+
+def _litert_version() -> str | None:
     try:
-        return importlib.metadata.version(package)
+        return importlib.metadata.version("ai-edge-litert")
     except importlib.metadata.PackageNotFoundError:
-        return None  # tensorflow-cpu and friends carry the name of their own wheel
+        return None  # another distribution of the same module
