@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kzoo.deploy.rewrite import for_tflite
 from kzoo.deploy.saved_model import write_saved_model
 from kzoo.deploy.signature import INPUT, SIGNATURE
 
@@ -60,8 +61,9 @@ def write_tflite(
         raise ValueError(f"samples must be given: {model.name!r} takes any length and a file one")
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(
-            model, folder, sources=sources, samples=samples, channels=channels, batched=False
-        )
+            for_tflite(model), folder, sources=sources, samples=samples, channels=channels,
+            batched=False,
+        )  # fmt: skip
         content = _convert(folder, model.name, precision, allow_flex)
     found = _describe(content)
     foreign = [name for name in found["operators"] if name.startswith("Flex")]

@@ -90,9 +90,11 @@ class ExtendMasks(keras.layers.Layer):
         if missing == 0:
             return masks
         if self.mode == "zeros":
-            top = ops.zeros_like(masks[..., :1, :])
-        else:
-            top = ops.mean(masks, axis=-2, keepdims=True)
+            # Padded, not joined to zeros: TFLite would store those, 8 MB for two stems.
+            width = [(0, 0)] * len(masks.shape)
+            width[-2] = (0, missing)
+            return ops.pad(masks, width)
+        top = ops.mean(masks, axis=-2, keepdims=True)
         return ops.concatenate([masks, ops.repeat(top, missing, axis=-2)], axis=-2)
 
     def get_config(self):
