@@ -69,7 +69,8 @@ def bar(description: str, *, unit: str, show: bool = True) -> Iterator[Callable]
     )
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, disable=not show,
+        console=Console(stderr=True), transient=True,
+        disable=not (show and sys.stderr.isatty()),
     )  # fmt: skip
     with progress:
         task = progress.add_task(description, total=None, whole="?")

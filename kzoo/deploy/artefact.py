@@ -103,7 +103,10 @@ def export(
                 runtime = {"name": "LiteRT", "version": _litert_version()}
         differences = parity.compare(_keras(model, sources, sound), run(sound), sound)
         limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
-        parity.check(differences, limit_db)
+        try:
+            parity.check(differences, limit_db)
+        except parity.ParityError as error:
+            raise parity.ParityError(f"{error}; {places['artefact']} was not written") from None
         card = {
             "name": name,
             "format": to,

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kzoo.deploy.half import halve
 from kzoo.deploy.rewrite import for_tflite
 from kzoo.deploy.saved_model import write_saved_model
 from kzoo.deploy.signature import INPUT, SIGNATURE
@@ -50,7 +51,7 @@ def write_tflite(
 
     There is no batch axis: an app fills one interleaved buffer and reads one per stem.
     samples: needed where the model takes any length; the file takes this one only.
-    precision: "fp32", or "fp16", which halves the file by storing weights so and computes as ever.
+    precision: "fp32", or "fp16": kernels are stored so and half the size, computation is as ever.
     Raises FlexError for operators outside the built-ins unless `allow_flex`, and ValueError for
     anything that came out without static shapes or names.
     """
@@ -64,7 +65,8 @@ def write_tflite(
             for_tflite(model), folder, sources=sources, samples=samples, channels=channels,
             batched=False,
         )  # fmt: skip
-        content = _convert(folder, model.name, precision, allow_flex)
+        content = _convert(folder, model.name, allow_flex)
+    content = halve(content) if precision == "fp16" else content
     found = _describe(content)
     foreign = [name for name in found["operators"] if name.startswith("Flex")]
     if foreign and not allow_flex:
@@ -123,7 +125,7 @@ def run_tflite(
     return load_tflite(path, threads=threads)(waveform)
 
 
-def _convert(folder: str, name: str, precision: str, allow_flex: bool) -> bytes:
+def _convert(folder: str, name: str, allow_flex: bool) -> bytes:
     # The converter's exception has no public name.
     from tensorflow.lite.python.convert_phase import ConverterError
 
@@ -131,9 +133,6 @@ def _convert(folder: str, name: str, precision: str, allow_flex: bool) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if allow_flex:
         converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
-    if precision == "fp16":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
     try:
         return converter.convert()
     except ConverterError as error:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kzoo.dsp import windows
-from kzoo.dsp.framing import overlap_gain
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,8 @@ def stft_grid(frames: int, n_fft: int, hop_length: int, window: str = "hann") ->
     network treats blocks on their own. The first frame starts n_fft samples before the signal.
     """
     squared = windows.window(window, n_fft) ** 2
-    gain = overlap_gain(squared, hop_length, 2 * frames)
-    alone = overlap_gain(squared, hop_length, frames)
+    gain = windows.overlap_gain(squared, hop_length, 2 * frames)
+    alone = windows.overlap_gain(squared, hop_length, frames)
     overlap = n_fft - hop_length
     seam = slice(frames * hop_length, frames * hop_length + overlap)
     return BlockGrid(

@@ -7,7 +7,6 @@ hop each, so frame m is made of the pieces m, m+1, ..., m+parts-1 of the signal.
 
 from __future__ import annotations
 
-import numpy as np
 from keras import ops
 
 
@@ -51,14 +50,6 @@ def overlap_add(frames, hop_length: int):
     lead = ops.shape(total)[:-2]
     signal = ops.reshape(total, (*lead, (count + parts - 1) * hop_length))
     return signal[..., : (count - 1) * hop_length + frame_length]
-
-
-def overlap_gain(window: np.ndarray, hop_length: int, frames: int) -> np.ndarray:
-    """Sum over `frames` frames of the shifted `window`: float64 `[samples]`, as in overlap_add."""
-    gain = np.zeros((frames - 1) * hop_length + len(window))
-    for m in range(frames):
-        gain[m * hop_length : m * hop_length + len(window)] += window
-    return gain
 
 
 def pad_last(signal, left, right):

@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.dsp import windows
-from kzoo.dsp.framing import frame, overlap_add, overlap_gain, pad_last
+from kzoo.dsp.framing import frame, overlap_add, pad_last
 
 PADDINGS = ("center", "full", "valid")
 # Under this share of the steady overlap gain a sample is too faint in its frames to be restored.
@@ -146,12 +146,12 @@ def _normalised(signal, squared_window: np.ndarray, hop_length: int, frames):
         gain = overlap_add(ones, hop_length)
         return signal / ops.maximum(gain, _FAINTEST_GAIN * _steady_gain(squared_window, hop_length))
     if count < 2 * parts or edge <= 0:
-        gain = overlap_gain(squared_window, hop_length, count)
+        gain = windows.overlap_gain(squared_window, hop_length, count)
         return signal / _floored(gain, signal)
-    gain = overlap_gain(squared_window, hop_length, 2 * parts)
+    gain = windows.overlap_gain(squared_window, hop_length, 2 * parts)
     floored = _floored(gain, signal)
     # The steady gain repeats every hop: one hop of constants instead of the whole signal's.
-    steady = _floored(overlap_gain(squared_window, hop_length, 4 * parts), signal)
+    steady = _floored(windows.overlap_gain(squared_window, hop_length, 4 * parts), signal)
     steady = steady[parts * hop_length : (parts + 1) * hop_length]
     head = parts * hop_length
     tail_at = (count - parts) * hop_length
@@ -169,7 +169,7 @@ def _normalised(signal, squared_window: np.ndarray, hop_length: int, frames):
 
 def _steady_gain(squared_window: np.ndarray, hop_length: int) -> float:
     parts = -(-len(squared_window) // hop_length)
-    return float(overlap_gain(squared_window, hop_length, 2 * parts).max())
+    return float(windows.overlap_gain(squared_window, hop_length, 2 * parts).max())
 
 
 def _floored(gain: np.ndarray, signal):

@@ -23,3 +23,11 @@ def window(name: str, length: int) -> np.ndarray:
     if name == "ones":
         return np.ones(length)
     raise ValueError(f"window must be one of {', '.join(WINDOWS)}; got {name!r}")
+
+
+def overlap_gain(shape: np.ndarray, hop_length: int, frames: int) -> np.ndarray:
+    """Sum over `frames` frames of the shifted window `shape`: float64 `[samples]`, as in overlap_add."""
+    gain = np.zeros((frames - 1) * hop_length + len(shape))
+    for m in range(frames):
+        gain[m * hop_length : m * hop_length + len(shape)] += shape
+    return gain

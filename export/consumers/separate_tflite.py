@@ -1,0 +1,157 @@
+"""Separate a WAV of any length with a .tflite of kzoo and its card: LiteRT and NumPy, nothing else.
+
+    pip install ai-edge-litert numpy
+    python separate_tflite.py spleeter_2stems_fp32.tflite song.wav -o out     # out/vocals.wav, ...
+
+The file separates blocks of one length; this program shows what an app does around it. Blocks
+overlap, and each fades into the next along a squared sine, so that no seam is heard. One block and
+one overlap per source are in memory, however long the recording.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import sys
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+
+
+class Problem(Exception):
+    """What the user can mend: one line."""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="the .tflite file; its card lies beside it")
+    parser.add_argument("wav", type=Path, help="PCM WAV at the card's sample rate")
+    parser.add_argument("-o", "--out", type=Path, default=Path(), help="folder for the stems")
+    parser.add_argument("--card", type=Path, help="default: the model's name with .json")
+    parser.add_argument("--overlap-seconds", type=float, default=1.0, help="default 1")
+    parser.add_argument("--threads", type=int, default=1, help="default 1")
+    options = parser.parse_args()
+    try:
+        card = read_card(options.model, options.card or options.model.with_suffix(".json"))
+        begun = time.perf_counter()
+        seconds = separate(options, card)
+        spent = time.perf_counter() - begun
+    except (Problem, OSError) as error:
+        print(f"separate_tflite: {error}", file=sys.stderr)
+        return 1
+    names = ", ".join(f"{source}.wav" for source in card["sources"])
+    print(f"{options.out}: {names}; {seconds:.2f} s of sound in {spent:.2f} s")
+    return 0
+
+
+def read_card(model, path):
+    for file in (model, path):
+        if not file.is_file():
+            raise Problem(f"{file}: is not there; the .tflite and its .json belong together")
+    card = json.loads(path.read_text(encoding="utf-8"))
+    expected = [file["sha256"] for file in card["files"].values()]
+    if hashlib.sha256(model.read_bytes()).hexdigest() not in expected:
+        raise Problem(f"{path}: is the card of another file than {model}")
+    return card
+
+
+def separate(options, card):
+    """Write one WAV per source; the seconds of sound in them."""
+    rate, block, channels = card["sample_rate"], card["block_samples"], card["channels"]
+    overlap = round(options.overlap_seconds * rate)
+    if not 0 <= overlap <= block // 2:
+        raise Problem(f"--overlap-seconds must be 0 to {block / 2 / rate:.2f}, half a block")
+    run = load(options.model, card, options.threads)
+    with contextlib.ExitStack() as files:
+        reader = files.enter_context(open_wav(options.wav))
+        if reader.getframerate() != rate:
+            raise Problem(
+                f"{options.wav}: has {reader.getframerate()} Hz, the model wants {rate}; "
+                f"resample it first: ffmpeg -i {options.wav.name} -ar {rate} resampled.wav"
+            )
+        width = reader.getnchannels()
+        if width not in (1, channels):
+            raise Problem(f"{options.wav}: has {width} channels, the model takes {channels} or 1")
+        options.out.mkdir(parents=True, exist_ok=True)
+        writers = {}
+        for source in card["sources"]:
+            path = options.out / f"{source}.wav"
+            writers[source] = files.enter_context(wave.open(str(path), "wb"))
+            writers[source].setparams((width, 3, rate, 0, "NONE", None))
+        clipped = 0
+        for stems in blocks(run, reader, card, overlap):
+            for source, stem in stems.items():
+                stem = stem.mean(axis=1, keepdims=True) if width == 1 else stem
+                clipped += int(np.sum(np.abs(stem) > 1))
+                writers[source].writeframes(to_pcm24(stem))
+        if clipped:
+            print(f"separate_tflite: {clipped} samples clipped at full scale", file=sys.stderr)
+        return reader.getnframes() / rate
+
+
+def blocks(run, reader, card, overlap):
+    """The stems piece by piece, {source: [samples, channels]}, as many samples as were read."""
+    block, channels, total = card["block_samples"], card["channels"], reader.getnframes()
+    hop = block - overlap
+    fade = np.sin(0.5 * np.pi * (np.arange(overlap) + 0.5) / max(overlap, 1)) ** 2
+    fade = fade[:, None].astype(np.float32)
+    heard = np.zeros((0, channels), np.float32)
+    tails = {}
+    for start in range(0, max(total - overlap, 1), hop):
+        heard = np.concatenate([heard[hop:], read_pcm(reader, block - len(heard[hop:]), channels)])
+        present = len(heard)  # under a block only in the last one, which is filled with silence
+        stems = run(np.pad(heard, ((0, block - present), (0, 0))))
+        for source, stem in stems.items():
+            if source in tails:
+                stem[:overlap] = fade * stem[:overlap] + (1 - fade) * tails[source]
+            tails[source] = stem[hop:].copy()
+        last = start + block >= total
+        yield {source: stem[: present if last else hop] for source, stem in stems.items()}
+
+
+def load(model, card, threads):
+    """The model as a function: float32 [block, channels] to {source: [block, channels]}."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise Problem("LiteRT is not installed: pip install ai-edge-litert") from None
+    interpreter = Interpreter(model_path=str(model), num_threads=threads)
+    runner = interpreter.get_signature_runner(card["signature"])
+    return lambda waveform: {s: y.copy() for s, y in runner(**{card["input"]: waveform}).items()}
+
+
+def open_wav(path):
+    try:
+        return wave.open(str(path), "rb")
+    except (wave.Error, EOFError) as error:
+        raise Problem(
+            f"{path}: not a plain PCM WAV ({error}); convert it first: "
+            f"ffmpeg -i {path.name} -c:a pcm_s16le plain.wav"
+        ) from None
+
+
+def read_pcm(reader, samples, channels):
+    """float32 [samples or fewer, channels], full scale 1; mono is repeated."""
+    data, width = np.frombuffer(reader.readframes(samples), np.uint8), reader.getsampwidth()
+    data = data[: len(data) // (width * reader.getnchannels()) * width * reader.getnchannels()]
+    if width == 1:
+        values = (data.astype(np.float32) - 128) / 128
+    else:
+        raw = np.zeros(
+            (len(data) // width, 4), np.uint8
+        )  # the highest bytes of little-endian int32
+        raw[:, 4 - width :] = data.reshape(-1, width)
+        values = raw.view("<i4")[:, 0].astype(np.float32) / 2**31
+    values = values.reshape(-1, reader.getnchannels())
+    return np.repeat(values, channels // values.shape[1], axis=1)
+
+
+def to_pcm24(waveform):
+    values = np.rint(np.clip(waveform, -1, 1 - 2**-23).astype(np.float64) * 2**23)
+    return values.astype("<i4").reshape(-1, 1).view(np.uint8)[:, :3].tobytes()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""Everything an app needs to separate on the phone, run and compared before it is handed over.
+
+    python -m export.mobile -p spleeter_2stems -o out
+
+    out/spleeter_2stems/
+        spleeter_2stems_fp32.tflite  .json    the model and its card, in each precision asked for
+        operators.txt                         for a LiteRT build with these kernels alone
+        separate_tflite.py                    a program around it, LiteRT and NumPy only
+
+Each file is reloaded in LiteRT and compared with Keras by `kzoo.deploy`; then the program separates
+a recording a block and a half long with it, and is compared with Keras on the same blocks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+
+CONSUMER = Path(__file__).parent / "consumers" / "separate_tflite.py"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.mobile", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("-p", "--preset", required=True, help="a name or a folder")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle is OUT/NAME")
+    parser.add_argument(
+        "--precision", nargs="+", default=["fp32", "fp16"], choices=["fp32", "fp16"]
+    )
+    parser.add_argument("--block-seconds", type=float, help="about; default: the model's own")
+    parser.add_argument("--sound", type=Path, help="a recording to compare on")
+    parser.add_argument("--allow-flex", action="store_true", help="operators that apps pay for")
+    parser.add_argument("--overwrite", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        for line in bundle(options):
+            print(line, flush=True)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"export.mobile: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def bundle(options: argparse.Namespace):
+    """Write the bundle; yields what is to be said on the way."""
+    import kzoo
+    from kzoo import audio, presets
+    from kzoo.deploy import artefact, parity
+    from kzoo.deploy.tflite import load_tflite
+    from kzoo.models import architecture
+
+    card = presets.load_card(options.preset)
+    name, sources, rate = card["name"], card["sources"], card["sample_rate"]
+    wanted = None if options.block_seconds is None else round(options.block_seconds * rate)
+    chosen = card["model"].get("options", {})
+    static = architecture(card["model"]["name"]).static_block
+    chosen = {**chosen, **presets.known(static, {**chosen, "samples": wanted})}
+    model = kzoo.from_preset(options.preset, **chosen)
+    _, block, channels = model.input_shape
+    if options.sound is None:
+        sound, what = parity.parity_sound(rate, channels, 3 * block // 2)
+    else:
+        sound, _ = audio.read(options.sound, sample_rate=rate)
+        sound, what = parity.fit(sound, channels, 3 * block // 2), options.sound.name
+
+    folder = options.out / name
+    cards = []
+    for precision in options.precision:
+        made = artefact.export(
+            model, "tflite", folder, name=name, sources=sources, sample_rate=rate, samples=block,
+            precision=precision, sound=sound, sound_description=what, base_card=card,
+            allow_flex=options.allow_flex, overwrite=options.overwrite,
+        )  # fmt: skip
+        cards.append(made)
+        size = f"{made['bytes'] / 1e6:.1f} MB, blocks of {block / rate:.2f} s at {rate} Hz"
+        yield f"{made['path']}: {size}; against Keras on {what}:"
+        yield f"  {_figures(made['parity']['sources'])}"
+        speeds = [_speed(load_tflite(made["path"], threads=n), sound[:block], rate) for n in (1, 2)]
+        yield f"  {speeds[0]:.0f} ms per second of sound on 1 thread, {speeds[1]:.0f} on 2"
+    operators = sorted({operator for made in cards for operator in made["operators"]})
+    (folder / "operators.txt").write_text("\n".join(operators) + "\n", encoding="utf-8")
+    shutil.copyfile(CONSUMER, folder / CONSUMER.name)
+    yield f"{folder / 'operators.txt'}: {', '.join(operators)}"
+
+    with tempfile.TemporaryDirectory() as scratch:
+        song, overlap = Path(scratch) / "song.wav", min(rate, block // 2)
+        sound = _write_wav(song, sound, rate)
+        expected = _keras_in_blocks(model, sound, block, overlap)
+        for made in cards:
+            command = [sys.executable, str(folder / CONSUMER.name), made["path"], str(song)]
+            command += ["-o", scratch, "--overlap-seconds", str(overlap / rate)]
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
+            if run.returncode:
+                raise ValueError(f"{CONSUMER.name} failed: {run.stderr.strip().splitlines()[-1]}")
+            stems = {source: _read_wav(Path(scratch) / f"{source}.wav") for source in sources}
+            found = parity.compare(dict(zip(sources, expected, strict=True)), stems, sound)
+            parity.check(found, parity.LIMITS_DB[made["precision"]])
+            yield f"{CONSUMER.name} with {Path(made['path']).name}, against Keras in blocks:"
+            yield f"  {_figures({source: vars(d) for source, d in found.items()})}"
+
+
+def _keras_in_blocks(model, waveform: np.ndarray, block: int, overlap: int) -> np.ndarray:
+    """`[sources, samples, channels]`: a second account of the blocks, float64 on whole arrays."""
+    hop, samples = block - overlap, len(waveform)
+    starts = range(0, max(samples - overlap, 1), hop)
+    padded = np.pad(waveform, ((0, starts[-1] + block - samples), (0, 0)))
+    fade = np.sin(0.5 * np.pi * (np.arange(overlap) + 0.5) / max(overlap, 1)) ** 2
+    total = 0.0
+    for start in starts:
+        weight = np.ones(block)
+        weight[:overlap] = fade if start else 1.0
+        weight[hop:] = fade[::-1] if start < starts[-1] else 1.0
+        estimate = np.asarray(model(padded[None, start : start + block], training=False))[0]
+        placed = np.zeros((len(estimate), *padded.shape))
+        placed[:, start : start + block] = estimate * weight[:, None]
+        total = total + placed
+    return np.clip(total[:, :samples], -1, 1)  # as a WAV holds it
+
+
+def _speed(run, waveform: np.ndarray, rate: int) -> float:
+    """Milliseconds per second of sound, the best of three after one to warm up."""
+    spent = []
+    for _ in range(4):
+        begun = time.perf_counter()
+        run(waveform)
+        spent.append(time.perf_counter() - begun)
+    return 1000 * min(spent[1:]) / (len(waveform) / rate)
+
+
+def _figures(sources: dict) -> str:
+    def one(found):
+        same = found["snr_db"] is None or np.isinf(found["snr_db"])
+        return "equal" if same else f"{found['snr_db']:.1f} dB"
+
+    return ", ".join(f"{source} {one(found)}" for source, found in sources.items())
+
+
+def _write_wav(path: Path, waveform: np.ndarray, rate: int) -> np.ndarray:
+    """Write 24-bit PCM; the waveform as it is in the file."""
+    values = np.rint(np.clip(waveform, -1, 1 - 2**-23).astype(np.float64) * 2**23).astype("<i4")
+    with wave.open(str(path), "wb") as writer:
+        writer.setparams((waveform.shape[1], 3, rate, 0, "NONE", None))
+        writer.writeframes(values.reshape(-1, 1).view(np.uint8)[:, :3].tobytes())
+    return (values / 2**23).astype(np.float32)
+
+
+def _read_wav(path: Path) -> np.ndarray:
+    with wave.open(str(path), "rb") as reader:
+        data = np.frombuffer(reader.readframes(reader.getnframes()), np.uint8).reshape(-1, 3)
+        raw = np.zeros((len(data), 4), np.uint8)
+        raw[:, 1:] = data
+        return (raw.view("<i4")[:, 0] / 2**31).reshape(-1, reader.getnchannels())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

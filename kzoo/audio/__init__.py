@@ -1,0 +1,35 @@
+"""Audio files in and out, resampled where asked, with no ffmpeg program on the machine.
+
+Sound is float32 `[samples, channels]` with full scale 1.0, beside its `sample_rate` in Hz.
+libsndfile (through soundfile) reads what it reads well, FFmpeg's libraries (inside PyAV's wheel)
+the rest; what a file is, is told by its content and never by its name. Whatever is wrong with a
+file is an `AudioError` of one line: its name, what was found, the way out.
+
+    waveform, sample_rate = read("song.mp3")
+    with AudioReader("song.stem.mp4", stream=4) as reader, AudioWriter("vocals.wav",
+            reader.sample_rate, reader.channels) as writer:
+        for block in reader.blocks():
+            writer.write(block)
+"""
+
+from kzoo.audio.formats import READABLE, WRITABLE, AudioError, OutputFormat
+from kzoo.audio.reading import AudioInfo, AudioReader, info, read
+from kzoo.audio.resampling import StreamResampler, resample
+from kzoo.audio.writing import AudioWriter, Written, check_writable, write
+
+__all__ = [
+    "READABLE",
+    "WRITABLE",
+    "AudioError",
+    "AudioInfo",
+    "AudioReader",
+    "AudioWriter",
+    "OutputFormat",
+    "StreamResampler",
+    "Written",
+    "check_writable",
+    "info",
+    "read",
+    "resample",
+    "write",
+]

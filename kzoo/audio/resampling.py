@@ -1,0 +1,71 @@
+"""Resampling with soxr, whole or in blocks, to the same samples either way.
+
+soxr's VHQ is a linear-phase filter, so nothing is delayed; both ways give exactly
+round(samples * to_rate / from_rate) samples.
+"""
+
+import numpy as np
+
+QUALITY = "VHQ"
+
+
+def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """`[samples, channels]` at from_rate to float32 `[round(samples * ratio), channels]`."""
+    resampler = StreamResampler(from_rate, to_rate, _channels(waveform))
+    return np.concatenate([resampler.push(waveform), resampler.flush()])
+
+
+class StreamResampler:
+    """Resamples blocks as they come; what `push` and `flush` return, joined, is `resample`.
+
+    A block given is not a block returned: the filter looks ahead, so early pushes return fewer
+    samples (perhaps none) and `flush` the rest. Equal rates pass through untouched.
+    """
+
+    def __init__(self, from_rate: int, to_rate: int, channels: int):
+        if from_rate < 1 or to_rate < 1:
+            raise ValueError(
+                f"sample rates must be positive; got from_rate={from_rate}, to_rate={to_rate}"
+            )
+        self.from_rate, self.to_rate, self.channels = int(from_rate), int(to_rate), channels
+        self._taken = self._given = 0
+        self._stream = None
+        if self.from_rate != self.to_rate:
+            import soxr
+
+            self._stream = soxr.ResampleStream(
+                self.from_rate, self.to_rate, channels, dtype="float32", quality=QUALITY
+            )
+
+    def push(self, block: np.ndarray) -> np.ndarray:
+        """Take `[n, channels]`; give what is ready, `[m, channels]`, m possibly 0."""
+        if _channels(block) != self.channels:
+            raise ValueError(f"blocks must be [samples, {self.channels}]; got {block.shape}")
+        block = np.ascontiguousarray(block, dtype=np.float32)
+        self._taken += len(block)
+        if self._stream is None or not len(block):
+            return block
+        return self._counted(self._stream.resample_chunk(block))
+
+    def flush(self) -> np.ndarray:
+        """The end of the signal, `[m, channels]`; afterwards a new signal may begin."""
+        rest = np.zeros((0, self.channels), np.float32)
+        if self._stream is not None and self._taken:
+            due = (2 * self._taken * self.to_rate + self.from_rate) // (2 * self.from_rate)
+            rest = self._counted(self._stream.resample_chunk(rest, last=True))
+            # soxr ends on the same count but for a rounding tie; this makes it a promise.
+            excess = max(0, self._given - due)
+            rest = np.pad(rest[: len(rest) - excess], ((0, max(0, due - self._given)), (0, 0)))
+            self._stream.clear()
+        self._taken = self._given = 0
+        return rest
+
+    def _counted(self, block: np.ndarray) -> np.ndarray:
+        self._given += len(block)
+        return block.reshape(-1, self.channels)
+
+
+def _channels(waveform: np.ndarray) -> int:
+    if waveform.ndim != 2:
+        raise ValueError(f"a waveform must be [samples, channels]; got shape {waveform.shape}")
+    return waveform.shape[1]

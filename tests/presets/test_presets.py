@@ -1,0 +1,194 @@
+"""Presets: fetched once, verified, strict; nothing half-done is ever taken for a preset."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import made_checkpoints as made
+
+from kzoo import config, presets
+from kzoo.convert import spleeter
+from kzoo.presets import PresetError
+from kzoo.presets.download import fetch
+
+
+@pytest.fixture
+def cards(tmp_path, monkeypatch):
+    """A place for cards and a cache of its own, with the network allowed (to this machine)."""
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    monkeypatch.setattr(presets, "CARDS", folder)
+    monkeypatch.setenv("KZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KZOO_OFFLINE", "0")
+    monkeypatch.delenv("KZOO_MIRROR", raising=False)
+    return folder
+
+
+def publish(cards, folder, instruments, **weights):
+    """A card in the package, and its archive in `folder`, which a server may hand out."""
+    name = f"made_{instruments}stems"
+    card = made.small_card(name, instruments)
+    card["weights"].update(weights)
+    config.dump_yaml(card, cards / f"{name}.yaml")
+    folder.mkdir(exist_ok=True)
+    arrays = made.weights(instruments)
+    checkpoint = made.write_checkpoint(folder / f"{name}.ckpt", arrays)
+    archive = made.write_archive(folder / f"{name}.tar.gz", checkpoint)
+    return name, archive, arrays
+
+
+@pytest.mark.parametrize("instruments", [2, 4, 5])
+def test_an_archive_becomes_a_preset_that_equals_its_checkpoint(
+    cards, tmp_path, monkeypatch, instruments, rng
+):
+    name, _, arrays = publish(cards, tmp_path / "www", instruments)
+    with made.served(tmp_path / "www") as (url, log):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        model = presets.from_preset(name)
+        presets.from_preset(name)
+    assert [path for path, _ in log] == [f"/{name}.tar.gz"]  # once, then from the cache
+    magnitude = np.abs(rng.standard_normal((1, 64, 64, 2))).astype(np.float32)
+    expected = spleeter.from_weights(arrays, frames=64, bins=64)(magnitude)
+    np.testing.assert_allclose(model.get_layer("unet_core")(magnitude), expected, atol=1e-6)
+    kept = config.load_yaml(tmp_path / "cache" / "presets" / name / "card.yaml")
+    assert kept["weights"]["fetched"].startswith(url)
+    assert len(kept["weights"]["fetched_sha256"]) == 64
+
+
+def test_a_wrong_archive_is_refused_and_not_kept(cards, tmp_path, monkeypatch):
+    name, _, _ = publish(cards, tmp_path / "www", 2, archive_sha256="0" * 64)
+    with made.served(tmp_path / "www") as (url, _):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        with pytest.raises(PresetError, match="sha256"):
+            presets.from_preset(name)
+    assert presets.weights_path(name) is None
+    assert list((tmp_path / "cache" / "downloads").iterdir()) == []
+
+
+def test_a_checkpoint_of_another_model_is_refused(cards, tmp_path, monkeypatch):
+    name, archive, _ = publish(cards, tmp_path / "www", 2)
+    other = made.write_checkpoint(tmp_path / "other", made.weights(4))
+    made.write_archive(archive, other)
+    with made.served(tmp_path / "www") as (url, _):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        with pytest.raises(PresetError, match=r"unused: .*conv2d"):
+            presets.from_preset(name)
+    assert presets.weights_path(name) is None
+
+
+def test_an_archive_without_a_checkpoint_is_refused(cards, tmp_path, monkeypatch):
+    name, archive, _ = publish(cards, tmp_path / "www", 2)
+    archive.write_bytes(b"not an archive at all")
+    with made.served(tmp_path / "www") as (url, _):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        with pytest.raises(PresetError, match="cannot be unpacked"):
+            presets.from_preset(name)
+
+
+def test_a_broken_download_resumes_where_it_stopped(cards, tmp_path):
+    data = np.random.default_rng(0).bytes(1_000_000)
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "file").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    with made.served(tmp_path / "www", drop_after=400_000) as (url, log):
+        with pytest.raises(PresetError, match="try again to resume"):
+            fetch(f"{url}/file", tmp_path / "got", sha256=digest)
+        assert not (tmp_path / "got").exists()
+        seen = []
+        fetch(f"{url}/file", tmp_path / "got", sha256=digest, progress=lambda *a: seen.append(a))
+    assert (tmp_path / "got").read_bytes() == data
+    assert log[1][1] == "bytes=400000-"
+    assert seen[-1] == (1_000_000, 1_000_000)
+
+
+def test_a_part_that_is_the_whole_file_is_accepted(cards, tmp_path):
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "file").write_bytes(b"abc")
+    (tmp_path / "got.part").write_bytes(b"abc")
+    with made.served(tmp_path / "www") as (url, _):
+        fetch(f"{url}/file", tmp_path / "got", sha256=hashlib.sha256(b"abc").hexdigest())
+    assert (tmp_path / "got").read_bytes() == b"abc"
+
+
+def test_a_server_that_refuses_is_quoted(cards, tmp_path):
+    with (
+        made.served(tmp_path, status=403) as (url, _),
+        pytest.raises(PresetError, match="answered 403"),
+    ):
+        fetch(f"{url}/file", tmp_path / "got")
+
+
+def test_no_server_is_one_line(cards, tmp_path):
+    with pytest.raises(PresetError, match="download failed"):
+        fetch("http://127.0.0.1:9/file", tmp_path / "got")
+
+
+def test_offline_mode_names_what_is_missing_and_the_way_out(cards, tmp_path, monkeypatch):
+    name, _, _ = publish(cards, tmp_path / "www", 2)
+    monkeypatch.setenv("KZOO_OFFLINE", "1")
+    with pytest.raises(PresetError, match=r"KZOO_OFFLINE is set.*KZOO_CACHE"):
+        presets.from_preset(name)
+
+
+def test_damaged_weights_are_never_loaded(tmp_path, tiny_preset):
+    folder = tiny_preset(tmp_path / "mine")
+    data = bytearray((folder / "weights.npz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "weights.npz").write_bytes(data)
+    with pytest.raises(PresetError, match="damaged or replaced"):
+        presets.from_preset(folder)
+
+
+def test_a_card_without_a_sha256_is_not_trusted(tmp_path, tiny_preset):
+    folder = tiny_preset(tmp_path / "mine")
+    card = config.load_yaml(folder / "card.yaml")
+    del card["weights"]["sha256"]
+    config.dump_yaml(card, folder / "card.yaml")
+    with pytest.raises(PresetError, match="no sha256"):
+        presets.from_preset(folder)
+
+
+def test_a_saved_preset_gives_the_same_model_back(tmp_path, tiny_preset, rng):
+    folder = tiny_preset(tmp_path / "mine", seed=3)
+    waveform = rng.standard_normal((1, 5000, 2)).astype(np.float32)
+    first, second = presets.from_preset(folder), presets.from_preset(folder)
+    np.testing.assert_array_equal(first(waveform), second(waveform))
+    other = presets.from_preset(tiny_preset(tmp_path / "other", seed=4))
+    assert np.abs(np.asarray(first(waveform)) - np.asarray(other(waveform))).max() > 1e-3
+
+
+def test_weights_of_another_size_are_named(tmp_path, tiny_preset):
+    folder = tiny_preset(tmp_path / "mine")
+    with pytest.raises(PresetError, match="vocals_down1_conv/kernel is"):
+        presets.from_preset(folder, filters=(3, 3, 4, 5, 6, 7))
+
+
+def test_a_folder_with_other_files_is_not_written_into(tmp_path, tiny_preset):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(PresetError, match=r"thesis\.txt"):
+        tiny_preset(tmp_path)
+
+
+def test_an_unknown_preset_is_answered_with_the_nearest():
+    with pytest.raises(PresetError, match="did you mean 'spleeter_2stems'"):
+        presets.load_card("spleter_2stem")
+
+
+def test_a_folder_that_is_no_preset_says_so(tmp_path):
+    with pytest.raises(PresetError, match=r"without card\.yaml"):
+        presets.from_preset(tmp_path)
+
+
+@pytest.mark.parametrize("name", presets.list_presets())
+def test_every_card_builds_a_model_and_names_its_licences(name):
+    card = presets.load_card(name)
+    assert card["name"] == name
+    assert set(card["licences"]) == {"code", "weights", "data"}
+    assert card["sources"] == card["model"]["options"]["sources"]
+    model = presets.build_from_card(card)
+    assert model.output_shape[1] == len(card["sources"])
+    assert model.input_shape[-1] == card["channels"]

@@ -1,0 +1,51 @@
+"""Configurations: every key is an argument, and a wrong one is answered with advice."""
+
+import pytest
+
+from kzoo import config
+
+
+def paint(colour: str = "red", width: float = 1.0):
+    return colour, width
+
+
+def test_a_call_passes_every_option():
+    assert config.call(paint, {"colour": "blue"}) == ("blue", 1.0)
+
+
+def test_a_misspelt_option_is_answered_with_the_nearest():
+    with pytest.raises(config.ConfigError, match="did you mean 'colour'"):
+        config.call(paint, {"color": "blue"})
+
+
+def test_a_foreign_option_is_answered_with_the_list():
+    with pytest.raises(config.ConfigError, match="it takes colour, width"):
+        config.call(paint, {"zzz": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "not valid YAML at line"),
+        ("- 1", "must hold a mapping"),
+        ("", "must hold a mapping"),
+    ],
+)
+def test_broken_yaml_is_one_line(tmp_path, text, message):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(config.ConfigError, match=message) as caught:
+        config.load_yaml(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(config.ConfigError, match=r"nowhere\.yaml"):
+        config.load_yaml(tmp_path / "nowhere.yaml")
+
+
+def test_yaml_survives_the_round_trip(tmp_path):
+    values = {"b": [1, 2.5], "a": {"ü": None}}
+    config.dump_yaml(values, tmp_path / "x.yaml")
+    assert config.load_yaml(tmp_path / "x.yaml") == values
+    assert list(config.load_yaml(tmp_path / "x.yaml")) == ["b", "a"]

@@ -1,0 +1,221 @@
+"""The engine of separation, with callables in place of models: what goes in must come out."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from kzoo.dsp.blocks import BlockGrid
+from kzoo.separation import SAME_DB, Cancelled, Levels, Separator, System
+
+RATE = 8000
+
+
+def halves(block):
+    """Two sources: three quarters and one quarter of the mixture."""
+    return np.stack([0.75 * block, 0.25 * block], axis=1)
+
+
+def system(function=halves, *, samples=400, hop=300, start=0, channels=2, **extra):
+    return System(
+        function=function,
+        sources=("loud", "soft"),
+        sample_rate=RATE,
+        channels=channels,
+        grid=BlockGrid(samples, hop, start),
+        **extra,
+    )
+
+
+@pytest.mark.parametrize("samples", [1, 2, 299, 300, 301, 400, 401, 1234, 12345])
+@pytest.mark.parametrize(("hop", "start"), [(400, 0), (300, 0), (200, 0), (300, -400), (400, -7)])
+def test_blocks_of_a_memoryless_system_join_without_a_trace(rng, samples, hop, start):
+    waveform = rng.standard_normal((samples, 2)).astype(np.float32)
+    stems = Separator(system(hop=hop, start=start)).separate(waveform, RATE)
+    assert stems["loud"].shape == waveform.shape
+    np.testing.assert_allclose(stems["loud"], 0.75 * waveform, atol=1e-6)
+    np.testing.assert_allclose(stems["soft"], 0.25 * waveform, atol=1e-6)
+
+
+def test_the_result_does_not_depend_on_how_the_reader_cut_the_signal(rng):
+    waveform = rng.standard_normal((5000, 2)).astype(np.float32)
+
+    def blurred(block):  # depends on the whole block, so that its place matters
+        return np.stack([block - block.mean(axis=1, keepdims=True), block], axis=1)
+
+    separator = Separator(system(blurred))
+    whole = separator.separate(waveform, RATE)["loud"]
+
+    def crumbs():
+        at = 0
+        while at < len(waveform):
+            n = int(rng.integers(1, 500))
+            yield waveform[at : at + n]
+            at += n
+
+    parts = [stems for _, stems in separator.stream(crumbs, RATE, 2)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1)[0], whole)
+
+
+def test_overlap_averages_what_neighbouring_blocks_disagree_on():
+    def numbered(block, calls=[0]):  # noqa: B006 - the count must live from call to call
+        calls[0] += 1
+        return np.full((1, 2, *block.shape[1:]), calls[0] % 2, np.float32)
+
+    stems = Separator(system(numbered, hop=400), overlap=0.5).separate(
+        np.ones((2000, 2), np.float32), RATE
+    )
+    steps = np.abs(np.diff(stems["loud"][:, 0]))
+    assert steps.max() < 0.02  # without the fade it jumps by one
+    assert stems["loud"].max() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_any_channel_layout_comes_back_as_it_went_in(rng, channels):
+    waveform = rng.standard_normal((1000, channels)).astype(np.float32)
+    stems = Separator(system()).separate(waveform, RATE)
+    np.testing.assert_allclose(stems["loud"], 0.75 * waveform, atol=1e-6)
+
+
+def test_a_one_dimensional_waveform_gives_one_dimensional_stems(rng):
+    stems = Separator(system()).separate(rng.standard_normal(700), RATE)
+    assert stems["soft"].shape == (700,)
+
+
+@pytest.mark.parametrize("rate", [4000, 11025, 16000, 44100])
+def test_other_rates_keep_their_length_and_their_sound(rate):
+    time = np.arange(rate) / rate
+    waveform = np.sin(2 * np.pi * 440 * time)[:, None].repeat(2, axis=1).astype(np.float32)
+    stems = Separator(system()).separate(waveform, rate)
+    assert stems["loud"].shape == waveform.shape
+    middle = slice(rate // 10, -rate // 10)
+    np.testing.assert_allclose(stems["loud"][middle], 0.75 * waveform[middle], atol=2e-3)
+
+
+@pytest.mark.parametrize("rate", [RATE, 44100])
+def test_consistent_stems_sum_to_the_mixture_at_its_own_rate(rng, rate):
+    waveform = (0.1 * rng.standard_normal((9999, 2))).astype(np.float32)
+
+    def lossy(block):
+        return np.stack([0.5 * block, np.zeros_like(block)], axis=1)
+
+    stems = Separator(system(lossy), consistent=True).separate(waveform, rate)
+    np.testing.assert_allclose(stems["loud"] + stems["soft"], waveform, atol=1e-6)
+
+
+def test_progress_counts_seconds_and_ends_at_the_total(rng):
+    seen = []
+    waveform = rng.standard_normal((3 * (1 << 18), 1)).astype(np.float32)
+    Separator(system(samples=1 << 16, hop=1 << 16)).separate(
+        waveform, RATE, progress=lambda done, total: seen.append((done, total))
+    )
+    assert [total for _, total in seen] == [len(waveform) / RATE] * len(seen)
+    assert seen == sorted(seen)
+    assert seen[-1][0] == pytest.approx(len(waveform) / RATE)
+
+
+def test_a_callback_that_says_false_cancels(rng):
+    with pytest.raises(Cancelled):
+        Separator(system()).separate(
+            rng.standard_normal((100, 2)), RATE, progress=lambda done, total: False
+        )
+
+
+def test_a_survey_sees_the_whole_signal_before_anything_is_separated(rng):
+    waveform = rng.standard_normal((2500, 2)).astype(np.float32)
+    order = []
+
+    def survey(state, block):
+        order.append("survey")
+        return (state or 0.0) + float(np.abs(block).max())
+
+    def function(block, state):
+        order.append("separate")
+        return np.stack([block * state, block], axis=1)
+
+    stems = Separator(system(function, survey=survey, hop=400)).separate(waveform, RATE)
+    blocks = -(-len(waveform) // 400)
+    assert order == ["survey"] * blocks + ["separate"] * blocks
+    peaks = sum(np.abs(waveform[at : at + 400]).max() for at in range(0, len(waveform), 400))
+    np.testing.assert_allclose(stems["loud"], waveform * peaks, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fits", [400, 200, 100])
+def test_blocks_get_shorter_where_memory_runs_out(rng, fits):
+    def attempt(size):
+        def function(block):
+            if block.shape[1] > fits:
+                raise MemoryError
+            return halves(block)
+
+        def smaller():
+            return attempt(size // 2) if size > 50 else None
+
+        return system(function, samples=size, hop=size - 20, smaller=smaller)
+
+    waveform = rng.standard_normal((3000, 2)).astype(np.float32)
+    separator = Separator(attempt(400))
+    stems = separator.separate(waveform, RATE)
+    np.testing.assert_allclose(stems["loud"], 0.75 * waveform, atol=1e-6)
+    assert separator.grid.samples == fits
+
+
+def test_a_block_that_never_fits_is_an_error_that_says_so():
+    def function(block):
+        raise MemoryError
+
+    with pytest.raises(MemoryError, match="400 samples"):
+        Separator(system(function)).separate(np.zeros((100, 2), np.float32), RATE)
+
+
+def test_threads_share_one_separator_without_mixing_their_songs(rng):
+    separator = Separator(system(hop=200))
+    songs = [np.full((5000, 2), k, np.float32) for k in range(4)]
+    results = {}
+
+    def work(k):
+        results[k] = separator.separate(songs[k], RATE)["loud"]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for k in range(4):
+        np.testing.assert_allclose(results[k], 0.75 * k, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (np.zeros((0, 2), np.float32), "got shape"),
+        (np.zeros((2, 3, 4), np.float32), "got shape"),
+        (np.zeros((5, 2), np.int16), "full scale"),
+        (np.array([[0.0], [np.nan]]), "NaN"),
+    ],
+)
+def test_unusable_waveforms_are_refused_with_the_reason(waveform, message):
+    with pytest.raises(ValueError, match=message):
+        Separator(system()).separate(waveform, RATE)
+
+
+def test_an_impossible_overlap_is_refused():
+    with pytest.raises(ValueError, match="between 0 and 0"):
+        Separator(system(), overlap=0.7)
+
+
+def test_a_silent_stem_and_a_stem_that_is_the_mixture_are_told(rng):
+    mixture = rng.standard_normal((1000, 2))
+    levels = Levels(["vocals", "accompaniment"])
+    levels.add(mixture, np.stack([1e-6 * mixture, mixture * (1 - 1e-6)]))
+    told = levels.warnings()
+    assert "vocals is silent" in told[0]
+    assert "accompaniment is the mixture" in told[1]
+
+
+def test_stems_that_are_neither_are_passed_over_in_silence(rng):
+    mixture = rng.standard_normal((1000, 2))
+    levels = Levels(["vocals", "accompaniment"])
+    levels.add(mixture, np.stack([0.1 * mixture, 0.9 * mixture]))
+    assert SAME_DB > 20
+    assert levels.warnings() == []
