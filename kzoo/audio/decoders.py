@@ -227,15 +227,32 @@ def _av_open(path: str | os.PathLike):
 
     # "file:" keeps a colon in a name from being a protocol; the list keeps a playlist that poses
     # as music from fetching anything.
-    return av.open(
-        f"file:{os.fspath(path)}",
-        options={"protocol_whitelist": "file"},
-        metadata_errors="replace",
-    )
+    def opened(container: str | None):
+        return av.open(
+            f"file:{os.fspath(path)}",
+            format=container,
+            options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+
+    try:
+        return opened(None)
+    except av.error.InvalidDataError:
+        with open(path, "rb") as file:
+            head = file.read(3)
+        if head == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
+            return opened("mp3")  # too few frames for FFmpeg to be sure of what it sees
+        raise
 
 
 def _to_float(frame) -> np.ndarray:
     """Float32 `[samples, channels]`, integers scaled so that full scale is 1.0."""
+    if frame.format.is_planar and len(frame.layout.channels) >= 8:
+        import av
+
+        # PyAV 18 reads past its list of planes from the eighth on, and the process is gone.
+        packed = av.AudioResampler(format=frame.format.packed.name)
+        (frame,) = packed.resample(frame)
     array = frame.to_ndarray()  # planar [channels, samples], packed [1, samples * channels]
     array = array.T if frame.format.is_planar else array.reshape(frame.samples, -1)
     if array.dtype == np.uint8:

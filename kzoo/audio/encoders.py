@@ -200,10 +200,9 @@ class Mp3Encoder(SoundfileEncoder):
         tags: Mapping[str, str],
         bitrate: int | None,
     ):
-        quality = None
-        if bitrate is not None:
-            most, least = _mp3_kilobits(sample_rate)
-            quality = min(1.0, max(0.0, (bitrate / 1000 - least) / (most - least)))
+        most, least = _mp3_kilobits(sample_rate)
+        kilobits = (bitrate or min(256_000, 1000 * most)) / 1000
+        quality = min(1.0, max(0.0, (kilobits - least) / (most - least)))
         self._tags = tags
         super().__init__(temporary, ".mp3", sample_rate, channels, 16, {}, quality)
 
