@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from kzoo import __version__
-from kzoo.terminal import errors_to_exit_codes, say
+from kzoo.terminal import INTERRUPTED, errors_to_exit_codes, one_line, say
+
+ClickException = typer.BadParameter.__mro__[2]  # typer has its own copy of click's exceptions
 
 app = typer.Typer(
     name="kzoo",
@@ -33,7 +35,17 @@ QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress ba
 def main() -> None:
     """Entry point: mistakes become one line on stderr and a non-zero exit status."""
     with errors_to_exit_codes():
-        app()
+        try:
+            status = app(standalone_mode=False)
+        except typer.Abort:
+            status = INTERRUPTED
+        except ClickException as error:
+            if message := error.format_message():  # none where the help has been printed instead
+                say(f"kzoo: {one_line(message)} (--help tells more)")
+            raise SystemExit(error.exit_code) from None
+        if status == INTERRUPTED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
+        raise SystemExit(status or 0)
 
 
 def _version(value: bool) -> None:

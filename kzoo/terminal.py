@@ -16,7 +16,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException | str) -> str:
     """The message of an error, on one line."""
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
@@ -40,10 +40,10 @@ def errors_to_exit_codes() -> Iterator[None]:
 
 
 def quiet_tensorflow() -> None:
-    """Import TensorFlow without its start-up notes; TF_CPP_MIN_LOG_LEVEL, if set, is obeyed."""
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    """Import TensorFlow without its start-up notes; TF_CPP_MIN_LOG_LEVEL=0 brings them back."""
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "tensorflow" in sys.modules or level == "0":
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     # Some notes are written before any level is read, straight to the file descriptor.
     sys.stderr.flush()
     kept = os.dup(2)

@@ -81,8 +81,9 @@ class AudioReader:
     """A stretch of one audio stream, read in blocks.
 
     start_seconds, duration_seconds: rounded to the nearest sample; a duration that passes the end
-    of the file stops there. Both hold to the sample in every container: where its timestamps are
-    too coarse for that (Matroska, WebM, WMA, FLV), the sound before the start is decoded too.
+    of the file stops there. Both hold to the sample in every container: where seeking is not
+    exact (Ogg, Matroska, WebM, WMA, FLV), the sound before the start is decoded too. Noise that a
+    decoder makes up itself (AAC's substituted bands, -65 dB) differs between two starts.
     stream: which audio stream, counted from 0; a Native Instruments stem.mp4 holds mix, drums,
     bass, other, vocals.
     samples: per channel of the stretch; None where the container gives no exact count. Lossy

@@ -1,5 +1,6 @@
 """Writing: nothing half-written under the final name, and clipping that is said."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -209,13 +210,13 @@ class AudioWriter:
             return
         self._done = True
         try:
-            if self._encoder is not None:
-                self._encoder.close()
-        except (*foreign_errors(), ValueError):
-            pass  # what it could not write is about to be removed
+            with contextlib.suppress(*foreign_errors(), ValueError):  # it is about to be removed
+                if self._encoder is not None:
+                    self._encoder.close()
         finally:
             self._drop_spool()
-            self._temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # where it could not be made, nothing is to remove
+                self._temporary.unlink()
 
     def _close(self, gain: float | None) -> None:
         if not self.samples:
@@ -252,8 +253,9 @@ class AudioWriter:
 
     def _drop_spool(self) -> None:
         if self._spool is not None:
-            self._spool.close()
-            self._spool = None
+            spool, self._spool = self._spool, None
+            with contextlib.suppress(OSError):  # its buffer may not fit on a full disk
+                spool.close()
             self._spool_path.unlink(missing_ok=True)
 
     def _refuse_existing(self) -> None:

@@ -26,7 +26,7 @@ def window(name: str, length: int) -> np.ndarray:
 
 
 def overlap_gain(shape: np.ndarray, hop_length: int, frames: int) -> np.ndarray:
-    """Sum over `frames` frames of the shifted window `shape`: float64 `[samples]`, as in overlap_add."""
+    """Sum of `frames` windows of this `shape`, a hop apart: float64 `[samples]`, as overlap_add."""
     gain = np.zeros((frames - 1) * hop_length + len(shape))
     for m in range(frames):
         gain[m * hop_length : m * hop_length + len(shape)] += shape

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.presets import PresetError, Progress, cache_folder, file_sha256
-from kzoo.presets.download import fetch, forbid_offline, free_space_or_refuse
+from kzoo.presets.fetching import fetch, forbid_offline, free_space_or_refuse
 
 RELEASES = "https://github.com/deezer/spleeter/releases/download/v1.4.0"
 _ROOM_BYTES = 700 << 20

@@ -13,7 +13,7 @@ import made_checkpoints as made
 from kzoo import config, presets
 from kzoo.convert import spleeter
 from kzoo.presets import PresetError
-from kzoo.presets.download import fetch
+from kzoo.presets.fetching import fetch
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_checkpoint_of_another_model_is_refused(cards, tmp_path, monkeypatch):
     made.write_archive(archive, other)
     with made.served(tmp_path / "www") as (url, _):
         monkeypatch.setenv("KZOO_MIRROR", url)
-        with pytest.raises(PresetError, match=r"unused: .*conv2d"):
+        with pytest.raises(PresetError, match="unused: batch_normalization_24"):
             presets.from_preset(name)
     assert presets.weights_path(name) is None
 
