@@ -7,13 +7,13 @@ from keras import ops
 
 from kzoo import losses
 
-RNG = np.random.default_rng(7)
+
 # A twin in float64, written separately: target and estimate [batch, sources, ...] to [batch].
 SHAPES = {"magnitude": (3, 2, 6, 5, 2), "waveform": (3, 2, 400, 2)}
 
 
 def pair(kind):
-    target, estimate = RNG.standard_normal((2, *SHAPES[kind]))
+    target, estimate = np.random.default_rng(7).standard_normal((2, *SHAPES[kind]))
     if kind == "magnitude":
         target, estimate = np.abs(target), np.abs(estimate)
     return target, target + 0.5 * estimate
@@ -145,8 +145,8 @@ def test_multi_resolution_stft_equals_ddsp(vectors):
     np.testing.assert_allclose(both, [recorded["loss_mag_logmag"]], rtol=1e-3)
 
 
-def test_spectral_convergence_is_the_share_of_the_norm_that_is_missing():
-    target = RNG.standard_normal((2, 1, 300, 1)).astype("float32")
+def test_spectral_convergence_is_the_share_of_the_norm_that_is_missing(rng):
+    target = rng.standard_normal((2, 1, 300, 1)).astype("float32")
     loss = losses.get(
         "multi_resolution_stft", fft_sizes=[64, 32], magnitude_weight=0.0,
         log_magnitude_weight=0.0, convergence_weight=1.0,
@@ -168,8 +168,8 @@ def test_si_sdr_is_bounded_at_80_db():
     np.testing.assert_allclose(losses.si_sdr(target, 0 * target), [80] * 3, atol=0.1)
 
 
-def test_si_sdr_hears_a_lost_stereo_image():
-    left = RNG.standard_normal((1, 1, 500, 1))
+def test_si_sdr_hears_a_lost_stereo_image(rng):
+    left = rng.standard_normal((1, 1, 500, 1))
     target = np.concatenate([left, 0 * left], axis=-1)
     mono = np.concatenate([left, left], axis=-1)
     np.testing.assert_allclose(losses.si_sdr(target, mono), [0.0], atol=1e-5)

@@ -1,0 +1,81 @@
+"""Losses: one number an example, on `keras.ops`, by name in a configuration.
+
+    loss = losses.get("si_sdr", zero_mean=True)   # loss(target, estimate) -> [batch]
+    model.compile(optimizer, loss=loss)           # Keras takes the mean over the batch
+
+The names are the public functions of this package's modules: `l1`, `l2`, `l1_mask`,
+`weighted_l1_mask` (`spectral`); `si_sdr`, `snr` (`waveform`); `multi_resolution_stft`.
+Estimates are `[batch, sources, samples, channels]` or, as magnitudes,
+`[batch, sources, frames, bins, channels]`. Half-precision input is computed in float32.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from kzoo.losses.multi_resolution import multi_resolution_stft
+from kzoo.losses.spectral import l1, l1_mask, l2, weighted_l1_mask
+from kzoo.losses.waveform import si_sdr, snr
+
+_LOSSES = {
+    function.__name__: function
+    for function in (l1, l2, l1_mask, weighted_l1_mask, si_sdr, snr, multi_resolution_stft)
+}
+
+__all__ = ["Loss", "get", "list_losses", *_LOSSES]
+
+
+def list_losses() -> list[str]:
+    """Names that `get` knows."""
+    return sorted(_LOSSES)
+
+
+def get(name: str, **options: Any) -> Loss:
+    """The loss called `name` with its options fixed: (target, estimate) -> `[batch]`.
+
+    Raises ValueError for an unknown name or option, with the nearest known one.
+    """
+    return Loss(name, **options)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class Loss:
+    """A loss by name, for `compile(loss=...)`; a compiled model can be saved with it."""
+
+    def __init__(self, name: str, **options: Any):
+        self._function = _known(name, _LOSSES, "loss", "there are")
+        accepted = inspect.signature(self._function).parameters.values()
+        names = [
+            parameter.name for parameter in accepted if parameter.kind == parameter.KEYWORD_ONLY
+        ]
+        for option in options:
+            _known(option, dict.fromkeys(names), f"option of the loss {name}", "it takes")
+        self.__name__ = self.name = name
+        self.options = options
+
+    def __call__(self, target, estimate):
+        return self._function(target, estimate, **self.options)
+
+    def __repr__(self) -> str:
+        options = "".join(f", {key}={value!r}" for key, value in self.options.items())
+        return f"losses.get({self.name!r}{options})"
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **self.options}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Loss:
+        return cls(**config)
+
+
+def _known(name: str, known: dict[str, Callable | None], what: str, listing: str):
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"{listing} {', '.join(known) or 'none'}"
+    raise ValueError(f"no {what} is called {name!r}; {hint}")
