@@ -7,7 +7,6 @@ from keras import ops
 
 from kzoo import losses
 
-
 # A twin in float64, written separately: target and estimate [batch, sources, ...] to [batch].
 SHAPES = {"magnitude": (3, 2, 6, 5, 2), "waveform": (3, 2, 400, 2)}
 
