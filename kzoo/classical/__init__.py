@@ -1,0 +1,1 @@
+"""Methods without training, on NumPy and SciPy alone."""
