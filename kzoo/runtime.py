@@ -55,18 +55,18 @@ def system(
     module = architecture(card["model"]["name"])
     if mwf and not hasattr(module, "build_wiener"):
         raise PresetError(f"preset {preset!s} has no multichannel Wiener filter (--mwf)")
-    weights = presets.verified_weights(preset, progress=progress)
+    if presets.weights_path(preset) is None:
+        presets.download(str(preset), progress=progress)
     place = prepare_devices(device)
     model_options = {**card["model"].get("options", {}), **options}
-    return _system(card, module, weights, model_options, mwf, place)
+    return _system(preset, card, module, model_options, mwf, place)
 
 
-def _system(card: Mapping, module, weights, options: dict, mwf: bool, place: str | None) -> System:
+def _system(preset, card: Mapping, module, options: dict, mwf: bool, place: str | None) -> System:
     grid = presets.known(module.block_grid, options)
     blocks = presets.known(module.block_options, options)
     with tf.device(place):
-        model = presets.build_from_card(card, **options, **blocks)
-        presets.load_weights(model, weights, where=str(card.get("name", "preset")))
+        model = presets.from_preset(preset, **options, **blocks)
         if mwf:
             function, survey = _two_passes(module, model, options, blocks)
         else:
@@ -76,7 +76,7 @@ def _system(card: Mapping, module, weights, options: dict, mwf: bool, place: str
         less = presets.known(module.smaller_blocks, options)
         if less is None:
             return None
-        return _system(card, module, weights, {**options, **less}, mwf, place)
+        return _system(preset, card, module, {**options, **less}, mwf, place)
 
     return System(
         function=function,
