@@ -75,32 +75,37 @@ def bundle(options: argparse.Namespace):
         sound, _ = audio.read(options.sound, sample_rate=rate)
         sound, what = parity.fit(sound, channels, 3 * block // 2), options.sound.name
 
-    folder = options.out / name
-    cards = []
-    for precision in options.precision:
-        made = artefact.export(
-            model, "tflite", folder, name=name, sources=sources, sample_rate=rate, samples=block,
-            precision=precision, sound=sound, sound_description=what, base_card=card,
-            allow_flex=options.allow_flex, overwrite=options.overwrite,
-        )  # fmt: skip
-        cards.append(made)
-        size = f"{made['bytes'] / 1e6:.1f} MB, blocks of {block / rate:.2f} s at {rate} Hz"
-        yield f"{made['path']}: {size}; against Keras on {what}:"
-        yield f"  {_figures(made['parity']['sources'])}"
-        speeds = [_speed(load_tflite(made["path"], threads=n), sound[:block], rate) for n in (1, 2)]
-        yield f"  {speeds[0]:.0f} ms per second of sound on 1 thread, {speeds[1]:.0f} on 2"
-    operators = sorted({operator for made in cards for operator in made["operators"]})
-    (folder / "operators.txt").write_text("\n".join(operators) + "\n", encoding="utf-8")
-    shutil.copyfile(CONSUMER, folder / CONSUMER.name)
-    yield f"{folder / 'operators.txt'}: {', '.join(operators)}"
+    target = options.out / name
+    if target.exists() and not options.overwrite:
+        raise FileExistsError(f"{target}: is there already; --overwrite it or name another folder")
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=options.out) as scratch:
+        folder = Path(scratch) / name
+        cards = []
+        for precision in options.precision:
+            made = artefact.export(
+                model, "tflite", folder, name=name, sources=sources, sample_rate=rate,
+                precision=precision, sound=sound, sound_description=what, base_card=card,
+                allow_flex=options.allow_flex,
+            )  # fmt: skip
+            cards.append(made)
+            size = f"{made['bytes'] / 1e6:.1f} MB, blocks of {block / rate:.2f} s at {rate} Hz"
+            yield f"{Path(made['path']).name}: {size}; against Keras on {what}:"
+            yield f"  {_figures(made['parity']['sources'])}"
+            runs = [load_tflite(made["path"], threads=threads) for threads in (1, 2)]
+            one, two = (_speed(run, sound[:block], rate) for run in runs)
+            yield f"  {one:.0f} ms per second of sound on 1 thread, {two:.0f} on 2"
+        operators = sorted({operator for made in cards for operator in made["operators"]})
+        (folder / "operators.txt").write_text("\n".join(operators) + "\n", encoding="utf-8")
+        yield f"operators.txt: {', '.join(operators)}"
+        shutil.copyfile(CONSUMER, folder / CONSUMER.name)
 
-    with tempfile.TemporaryDirectory() as scratch:
-        song, overlap = Path(scratch) / "song.wav", min(rate, block // 2)
+        song, overlap = Path(scratch) / "song.wav", min(rate, block // 4)
         sound = _write_wav(song, sound, rate)
         expected = _keras_in_blocks(model, sound, block, overlap)
         for made in cards:
             command = [sys.executable, str(folder / CONSUMER.name), made["path"], str(song)]
-            command += ["-o", scratch, "--overlap-seconds", str(overlap / rate)]
+            command += ["--overlap-seconds", str(overlap / rate), "-o", scratch]
             run = subprocess.run(command, capture_output=True, text=True, check=False)
             if run.returncode:
                 raise ValueError(f"{CONSUMER.name} failed: {run.stderr.strip().splitlines()[-1]}")
@@ -109,6 +114,10 @@ def bundle(options: argparse.Namespace):
             parity.check(found, parity.LIMITS_DB[made["precision"]])
             yield f"{CONSUMER.name} with {Path(made['path']).name}, against Keras in blocks:"
             yield f"  {_figures({source: vars(d) for source, d in found.items()})}"
+        if target.exists():
+            os.replace(target, Path(scratch) / "old")
+        os.replace(folder, target)
+    yield f"{target}: complete"
 
 
 def _keras_in_blocks(model, waveform: np.ndarray, block: int, overlap: int) -> np.ndarray:

@@ -30,7 +30,7 @@ def main():
     parser.add_argument("wav", type=Path, help="PCM WAV at the card's sample rate")
     parser.add_argument("-o", "--out", type=Path, default=Path(), help="folder for the stems")
     parser.add_argument("--card", type=Path, help="default: the model's name with .json")
-    parser.add_argument("--overlap-seconds", type=float, default=1.0, help="default 1")
+    parser.add_argument("--overlap-seconds", type=float, help="default 1, at most a quarter block")
     parser.add_argument("--threads", type=int, default=1, help="default 1")
     options = parser.parse_args()
     try:
@@ -60,7 +60,9 @@ def read_card(model, path):
 def separate(options, card):
     """Write one WAV per source; the seconds of sound in them."""
     rate, block, channels = card["sample_rate"], card["block_samples"], card["channels"]
-    overlap = round(options.overlap_seconds * rate)
+    overlap = min(rate, block // 4)
+    if options.overlap_seconds is not None:
+        overlap = round(options.overlap_seconds * rate)
     if not 0 <= overlap <= block // 2:
         raise Problem(f"--overlap-seconds must be 0 to {block / 2 / rate:.2f}, half a block")
     run = load(options.model, card, options.threads)

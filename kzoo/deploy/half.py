@@ -30,7 +30,7 @@ def halve(content: bytes) -> bytes:
     dequantize = len(model.operatorCodes)
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    code.version = 2  # the first that takes float16
+    code.version = 3  # the first that takes float16
     model.operatorCodes.append(code)
     halves: dict[int, int] = {}  # buffer to buffer
 
@@ -75,7 +75,7 @@ def halve(content: bytes) -> bytes:
 class _Builder(flatbuffers.Builder):
     """Puts every buffer at a multiple of 16 bytes, as the schema demands and Python forgets."""
 
-    def StartVector(self, elemSize, numElems, alignment):  # noqa: N802, N803
+    def StartVector(self, elemSize, numElems, alignment):
         return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
 
 
