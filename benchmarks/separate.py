@@ -77,8 +77,11 @@ def main() -> None:
             for name, figures in found.items() if run else ():  # the first fills the disk's cache
                 results[name].append(figures)
         length = soundfile.info(options.song).duration
-        print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-              f"{time.strftime('%Y-%m-%d')}; {length:.0f} s of music, median of {options.runs}")  # fmt: skip
+        machine = (
+            f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+        )
+        today = time.strftime("%Y-%m-%d")
+        print(f"{machine}, {today}; {length:.0f} s of music, median of {options.runs}")
         table = {name: medians(runs) for name, runs in results.items() if runs}
         for name, figures in table.items():
             print(f"{name:8}" + "".join(f"{value:10.1f} {key}" for key, value in figures.items()))

@@ -37,8 +37,8 @@ def write_saved_model(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: exists and is not an empty folder; name a new one")
     function = serving_function(model, sources, samples=samples, channels=channels, batched=batched)
+    # No archive.track(model): variables are found in the function, and tracking stores them twice.
     archive = keras.export.ExportArchive()
-    archive.track(model)
     archive.add_endpoint(SIGNATURE, function)
     archive.write_out(str(folder), verbose=False)
     return folder

@@ -105,7 +105,7 @@ def load_tflite(
     Raises ImportError where LiteRT is not installed, ValueError for a waveform of another shape.
     """
     flex = any(name.startswith("Flex") for name in operators(path))
-    interpreter = _interpreter_class(flex)(model_path=str(path), num_threads=threads)
+    interpreter = _open(path, threads, flex)
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner(SIGNATURE)
     shape = tuple(int(n) for n in runner.get_input_details()[INPUT]["shape"])
@@ -195,16 +195,16 @@ def _check(found: dict, sources: Sequence[str], name: str) -> None:
             )
 
 
-def _interpreter_class(flex: bool):
+def _open(path: str | Path, threads: int, flex: bool):
     if flex:
         with warnings.catch_warnings():
             # It announces LiteRT as its successor, which cannot run these files from Python.
             warnings.simplefilter("ignore")
-            return tf.lite.Interpreter
+            return tf.lite.Interpreter(model_path=str(path), num_threads=threads)
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise ImportError(
             "LiteRT, which reads .tflite files, is not installed: pip install 'kzoo[tflite]'"
         ) from None
-    return Interpreter
+    return Interpreter(model_path=str(path), num_threads=threads)

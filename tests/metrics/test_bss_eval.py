@@ -1,0 +1,182 @@
+"""BSS Eval against museval's own outputs, museval itself, and what the definitions imply."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import soundfile
+
+from kzoo.metrics import bss_eval, snr, track_medians
+
+MEASURES = ("sdr", "isr", "sir", "sar")
+
+
+@pytest.fixture(scope="module")
+def museval_metrics():
+    """Metrics.py of museval alone: importing the package asks for an ffmpeg program."""
+    package = importlib.util.find_spec("museval")
+    if package is None:
+        pytest.skip("museval is not installed: pip install 'kzoo[eval]'")
+    path = f"{next(iter(package.submodule_search_locations))}/metrics.py"
+    spec = importlib.util.spec_from_file_location("museval_metrics", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def assert_equal_to_museval(museval_metrics, references, estimates, **options):
+    theirs = museval_metrics.bss_eval(references, estimates, **options)
+    ours = bss_eval(references, estimates, **options)
+    for name, expected in zip(MEASURES, theirs[:4], strict=True):
+        np.testing.assert_allclose(getattr(ours, name), expected, atol=1e-6, rtol=0, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("key", "options"),
+    [
+        ("museval_v4_win2000", {"window": 2000, "hop": 2000}),
+        ("museval_v3_win2000", {"window": 2000, "hop": 2000, "framewise_filters": True}),
+        ("museval_v4_global", {"window": None, "hop": None}),
+        ("museval_v4_flen64", {"window": 2000, "hop": 1000, "filters_len": 64}),
+        ("mir_eval_images", {"window": None, "framewise_filters": True}),
+        ("mir_eval_sources", {"window": None, "sources_version": True}),
+    ],
+)
+def test_the_recorded_scores_of_the_reference_programs_are_met(vectors, key, options):
+    data = vectors("bss_eval")
+    scores = bss_eval(data["ref"], data["est"], **options)
+    for name in MEASURES:
+        if f"{key}/{name}" in data:
+            expected = data[f"{key}/{name}"].reshape(2, -1)
+            np.testing.assert_allclose(getattr(scores, name), expected, atol=1e-6, rtol=0)
+
+
+def test_the_recorded_stereo_scores_are_met(vectors):
+    data = vectors("bss_eval")
+    scores = bss_eval(data["ref_stereo"], data["est_stereo"], window=4000, hop=4000)
+    for name in MEASURES:
+        expected = data[f"museval_stereo_v4_win4000/{name}"]
+        np.testing.assert_allclose(getattr(scores, name), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": 3000, "hop": 3000},
+        {"window": 3000, "hop": 1000.5},
+        {"window": 2500, "hop": 4000, "framewise_filters": True},
+        {"window": np.inf, "hop": np.inf},
+        {"window": 9999, "hop": 10},
+    ],
+)
+def test_frames_with_a_silent_source_are_museval_s(museval_metrics, rng, options):
+    references = rng.standard_normal((2, 10_000, 2))
+    references[0, 2000:7000] = 0
+    estimates = references + 0.3 * rng.standard_normal(references.shape)
+    estimates[1, 6500:9999] = 0
+    assert_equal_to_museval(museval_metrics, references, estimates, filters_len=32, **options)
+
+
+def test_real_stems_with_pauses_score_as_in_museval(museval_metrics, shared):
+    folder = shared / "data" / "music_stems" / "3.Sodium"
+    stems, rate = [], 44100
+    for name in ("vocals", "drums"):
+        with soundfile.SoundFile(folder / f"{name}.ogg") as file:
+            file.seek(190 * rate)
+            stems.append(file.read(3 * rate))
+    references = np.stack(stems)
+    references[0, : int(1.2 * rate)] = 0  # a pause, as singers make
+    mixture = references.sum(axis=0)
+    estimates = np.stack([0.8 * references[0] + 0.1 * mixture, 0.7 * mixture])
+    options = {"window": rate, "hop": rate, "filters_len": 128}
+    assert np.isnan(bss_eval(references, estimates, **options).sdr[:, 0]).all()
+    assert_equal_to_museval(museval_metrics, references, estimates, **options)
+
+
+@pytest.mark.slow
+def test_real_songs_score_as_in_museval_with_its_own_settings(museval_metrics, shared):
+    outputs = np.load(shared / "data/reference_outputs/spleeter_2stems_hydrogen.npz")
+    with soundfile.SoundFile(shared / "data/music_stems/1.Hydrogen/vocals.ogg") as file:
+        file.seek(100 * 44100)
+        vocals = file.read(4 * 44100)
+    mixture = outputs["mixture"][: len(vocals)].astype(np.float64)
+    references = np.stack([vocals, mixture - vocals])
+    estimates = np.stack([outputs[n][: len(vocals)] for n in ("vocals", "accompaniment")])
+    assert_equal_to_museval(museval_metrics, references, estimates, window=44100, hop=44100)
+
+
+def test_a_singular_system_scores_as_in_museval(museval_metrics, rng):
+    # The same sound on both channels: the Gram matrix has half its rank.
+    references = rng.standard_normal((2, 3000, 1)).repeat(2, axis=2)
+    estimates = references + 0.1 * rng.standard_normal(references.shape)
+    options = {"window": 3000, "hop": 3000, "filters_len": 8}
+    theirs = museval_metrics.bss_eval(references, estimates, **options)
+    ours = bss_eval(references, estimates, **options)
+    np.testing.assert_allclose(ours.sdr, theirs[0], atol=1e-6)
+    np.testing.assert_allclose(ours.sir, theirs[2], atol=1e-2)
+
+
+def test_the_sdr_is_the_energy_ratio_of_the_frame(rng):
+    references = rng.standard_normal((2, 2000, 2))
+    estimates = references + 0.2 * rng.standard_normal(references.shape)
+    scores = bss_eval(references, estimates, window=1000, hop=1000, filters_len=16)
+    for j in range(2):
+        for t in range(2):
+            frame = slice(1000 * t, 1000 * (t + 1))
+            expected = snr(references[j, frame], estimates[j, frame])
+            assert scores.sdr[j, t] == pytest.approx(expected, abs=1e-9)
+
+
+def test_other_sources_lower_the_sir_and_noise_lowers_the_sar(rng):
+    references = rng.standard_normal((2, 8000, 1))
+    leak = references + 0.1 * references[::-1]
+    noise = references + 0.1 * rng.standard_normal(references.shape)
+    options = {"window": None, "filters_len": 16}
+    leaking, noisy = bss_eval(references, leak, **options), bss_eval(references, noise, **options)
+    np.testing.assert_allclose(leaking.sir, 20, atol=0.5)
+    assert (leaking.sar > 60).all()
+    np.testing.assert_allclose(noisy.sar, 20, atol=0.5)
+    assert (noisy.sir > 30).all()
+
+
+def test_filtering_the_source_costs_image_and_neither_interference_nor_artefacts(rng):
+    references = rng.standard_normal((2, 8000, 1))
+    filtered = np.stack([np.convolve(r[:, 0], [0.8, 0.3])[:8000, None] for r in references])
+    scores = bss_eval(references, filtered, window=None, filters_len=16)
+    assert (scores.isr < 11).all()
+    assert (scores.sir > 30).all()
+    assert (scores.sar > 30).all()
+
+
+def test_one_gain_on_everything_changes_nothing(rng):
+    references = rng.standard_normal((2, 4000, 2))
+    estimates = references + rng.standard_normal(references.shape)
+    options = {"window": 2000, "hop": 2000, "filters_len": 16}
+    plain = bss_eval(references, estimates, **options)
+    scaled = bss_eval(8 * references, 8 * estimates, **options)
+    np.testing.assert_allclose(np.stack(plain), np.stack(scaled), atol=1e-6)
+
+
+def test_a_track_s_figure_is_the_median_of_its_sounding_frames(rng):
+    references = rng.standard_normal((1, 5000, 1))
+    references[0, 1000:2000] = 0
+    estimates = references + 0.5 * rng.standard_normal(references.shape)
+    scores = bss_eval(references, estimates, window=1000, hop=1000, filters_len=4)
+    kept = scores.sdr[0, [0, 2, 3, 4]]
+    assert track_medians(scores)["sdr"][0] == pytest.approx(np.median(kept))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda r, e: (r[:, :100], e), "one shape"),
+        (lambda r, e: (np.where(np.arange(2)[:, None, None] == 1, 0, r), e), r"references\[1\] is"),
+        (lambda r, e: (r, np.where(np.arange(2)[:, None, None] == 0, 0, e)), r"estimates\[0\] is"),
+        (lambda r, e: (r, e * np.nan), r"estimates\[0\] holds NaN"),
+        (lambda r, e: (r[0, :, 0], e[0, :, 0]), "must be"),
+    ],
+)
+def test_unusable_signals_are_refused_by_name(rng, spoil, message):
+    references = rng.standard_normal((2, 500, 1))
+    with pytest.raises(ValueError, match=message):
+        bss_eval(*spoil(references, references + 1.0))
