@@ -146,6 +146,8 @@ def _export_lines(card: Mapping[str, Any]) -> list[str]:
         f"at {card['sample_rate']} Hz, {card['channels']} channels",
         f"compared with {card['parity']['against']} on {card['parity']['sound']}:",
     ]
+    if card["parity"]["not_compared"]:
+        lines[1] = f"NOT compared with Keras: {card['parity']['not_compared']}"
     for source, found in card["parity"]["sources"].items():
         snr = "equal" if found["snr_db"] is None else f"{found['snr_db']:.1f} dB"
         lines.append(f"  {source:16} {snr:>9}   max {found['max_abs_difference']:.1e}")

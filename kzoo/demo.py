@@ -112,4 +112,4 @@ def draw_spectrograms(panels: Mapping[str, np.ndarray], sample_rate: int, path: 
     axes[-1].set_xlabel("seconds")
     figure.colorbar(image, ax=axes, label="dB", fraction=0.03)
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)

@@ -27,7 +27,7 @@ import kzoo
 from kzoo.deploy import parity
 from kzoo.deploy.saved_model import describe_saved_model, load_saved_model, write_saved_model
 from kzoo.deploy.signature import INPUT, SIGNATURE
-from kzoo.deploy.tflite import describe_tflite, load_tflite, write_tflite
+from kzoo.deploy.tflite import FlexUnavailable, describe_tflite, load_tflite, write_tflite
 
 FORMATS = ("saved_model", "tflite")
 
@@ -57,6 +57,8 @@ def export(
     sound: float32 `[samples, channels]` to compare on, repeated or cut to the block, with a line
         that says what it is; by default `parity.parity_sound`.
     precision: of TFLite alone. base_card: its licences, paper and summary go into the card.
+    allow_flex: lets Flex operators through; where no interpreter here runs them the artefact is
+        written all the same, and the card's parity.not_compared says why nothing was measured.
     limit_db: by default `parity.LIMITS_DB`. version: of a SavedModel, as TF Serving counts them.
     Raises ParityError, FlexError, FileExistsError (without `overwrite`) or ValueError; whatever it
     raises, `folder` is as it was.
@@ -84,6 +86,7 @@ def export(
     elif block is not None:
         sound = parity.fit(np.asarray(sound), channels, block)
 
+    not_compared = None
     with _beside(places["artefact"]) as temporary:
         written = temporary / places["artefact"].name
         if to == "saved_model":
@@ -95,18 +98,26 @@ def export(
                 model, written, sources=sources, samples=samples, precision=precision,
                 allow_flex=allow_flex,
             )  # fmt: skip
-            described, run = describe_tflite(written), load_tflite(written)
+            described, run = describe_tflite(written), None
             flex = any(operator.startswith("Flex") for operator in described["operators"])
             if flex:
                 runtime = {"name": "tf.lite.Interpreter", "version": tf.__version__}
             else:
                 runtime = {"name": "LiteRT", "version": _litert_version()}
-        differences = parity.compare(_keras(model, sources, sound), run(sound), sound)
+            try:
+                run = load_tflite(written)
+            except (
+                FlexUnavailable
+            ) as error:  # the caller allowed Flex: the card says what is unknown
+                not_compared = str(error)
         limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
-        try:
-            parity.check(differences, limit_db)
-        except parity.ParityError as error:
-            raise parity.ParityError(f"{error}; {places['artefact']} was not written") from None
+        differences = {}
+        if run is not None:
+            differences = parity.compare(_keras(model, sources, sound), run(sound), sound)
+            try:
+                parity.check(differences, limit_db)
+            except parity.ParityError as error:
+                raise parity.ParityError(f"{error}; {places['artefact']} was not written") from None
         card = {
             "name": name,
             "format": to,
@@ -122,6 +133,7 @@ def export(
                 "against": f"Keras {keras.__version__}",
                 "sound": sound_description or "given by the caller",
                 "limit_db": limit_db,
+                "not_compared": not_compared,
                 "sources": {
                     source: {
                         # JSON has no infinity: null where not one sample differs.

@@ -25,6 +25,10 @@ from kzoo.deploy.signature import INPUT, SIGNATURE
 PRECISIONS = ("fp32", "fp16")
 
 
+class FlexUnavailable(RuntimeError):
+    """A file with Flex operators where no interpreter runs them; it cannot be compared here."""
+
+
 class FlexError(ValueError):
     """A model that TFLite's built-in operators cannot express; names those that it would need."""
 
@@ -101,12 +105,20 @@ def load_tflite(
 ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """The artefact as a function of float32 `[samples, channels]`, by LiteRT; not thread-safe.
 
-    A file with Flex operators is run by TensorFlow's own interpreter, which alone links them.
-    Raises ImportError where LiteRT is not installed, ValueError for a waveform of another shape.
+    A file with Flex operators is run by TensorFlow's own interpreter, the one that may link them.
+    Raises ImportError where LiteRT is not installed, FlexUnavailable where that interpreter does
+    not (in TensorFlow 2.21's Python it does not), ValueError for a waveform of another shape.
     """
     flex = any(name.startswith("Flex") for name in operators(path))
     interpreter = _open(path, threads, flex)
-    interpreter.allocate_tensors()
+    try:
+        interpreter.allocate_tensors()
+    except RuntimeError as error:
+        if flex and "Select TensorFlow op" in str(error):
+            raise FlexUnavailable(
+                f"the interpreter of TensorFlow {tf.__version__} links no Flex delegate"
+            ) from None
+        raise
     runner = interpreter.get_signature_runner(SIGNATURE)
     shape = tuple(int(n) for n in runner.get_input_details()[INPUT]["shape"])
 
