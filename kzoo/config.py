@@ -1,10 +1,12 @@
-"""YAML to function calls: every key is an argument, and an unknown one is an error with advice."""
+"""YAML to function calls: a key is an argument; unknown ones and wrong types are errors."""
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,41 @@ def dump_yaml(values: Mapping[str, Any], path: str | Path) -> None:
     Path(path).write_text(text, encoding="utf-8")
 
 
-def call(function: Callable, options: Mapping[str, Any], *, where: str = "") -> Any:
-    """`function(**options)`; ConfigError with the nearest name for a key that it does not take."""
+def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """`values` with each "section.key=value" put in, the value read as YAML; values is unchanged.
+
+    Raises ConfigError for a setting without "=", or one that would go into something that is no
+    mapping. Numbers of a list are its positions: "data.steps.0.probability=1".
+    """
+    changed = copy.deepcopy(values)
+    for setting in settings:
+        path, sign, text = setting.partition("=")
+        if not sign or not path:
+            raise ConfigError(f"expected section.key=value; got {setting!r}")
+        *parents, last = path.split(".")
+        place: Any = changed
+        for name in parents:
+            if isinstance(place, list):
+                place = _item(place, name, setting)
+            elif isinstance(place, dict):
+                place = place.setdefault(name, {})
+        if isinstance(place, list):
+            _item(place, last, setting)
+            place[int(last)] = _scalar(text, setting)
+        elif isinstance(place, dict):
+            place[last] = _scalar(text, setting)
+        else:
+            raise ConfigError(f"{setting!r}: {parents[-1]!r} is not a section")
+    return changed
+
+
+def call(function: Callable, options: Mapping[str, Any], *, where: str = "", **others: Any) -> Any:
+    """`function(**options, **others)`; options are checked by name and by type, others are not.
+
+    Raises ConfigError with the nearest name for a key that it does not take, for one that is
+    missing, and for a value of another type than the annotation says ("1e-3" in quotes, or without
+    a dot, is text in YAML and no number).
+    """
     known = list(inspect.signature(function).parameters)
     for key in options:
         if key not in known:
@@ -45,4 +80,62 @@ def call(function: Callable, options: Mapping[str, Any], *, where: str = "") -> 
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
             place = where or function.__name__
             raise ConfigError(f"{place} has no option {key!r}; {hint}")
-    return function(**options)
+    place = where or function.__name__
+    missing = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty and name not in options and name not in others
+    ]
+    if missing:
+        raise ConfigError(f"{place} needs {', '.join(missing)}")
+    hints = typing.get_type_hints(function)
+    for key, value in options.items():
+        if key in hints:
+            _check_type(value, hints[key], f"{place}: {key}")
+    return function(**options, **others)
+
+
+def _check_type(value: Any, annotation: Any, what: str) -> None:
+    # Here, not above: pydantic takes a tenth of a second to import.
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+    if isinstance(value, str) and annotation is not str and _is_number(value):
+        value_hint = f" (YAML reads {value} as text: write {float(value)!r})"
+    else:
+        value_hint = ""
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:  # the type brings a configuration of its own
+        adapter = TypeAdapter(annotation)
+    except PydanticSchemaGenerationError:
+        return
+    try:
+        adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ConfigError(f"{what}: {reason}; got {value!r}{value_hint}") from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _item(place: list, name: str, setting: str) -> Any:
+    try:
+        return place[int(name)]
+    except (ValueError, IndexError):
+        raise ConfigError(f"{setting!r}: {name!r} is not one of {len(place)} positions") from None
+
+
+def _scalar(text: str, setting: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{setting!r}: the value is not valid YAML") from None
+    # 1e-3 has no dot, so YAML 1.1 reads text; on a command line a number is meant.
+    return float(value) if isinstance(value, str) and _is_number(value) else value

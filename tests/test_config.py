@@ -49,3 +49,43 @@ def test_yaml_survives_the_round_trip(tmp_path):
     config.dump_yaml(values, tmp_path / "x.yaml")
     assert config.load_yaml(tmp_path / "x.yaml") == values
     assert list(config.load_yaml(tmp_path / "x.yaml")) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": "1e-3"}, "write 0.001"),
+        ({"width": "wide"}, "width.*number.*'wide'"),
+        ({"colour": 3}, "colour.*string.*3"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(options, message):
+    with pytest.raises(config.ConfigError, match=message):
+        config.call(paint, options)
+
+
+def test_a_whole_number_is_a_float_too():
+    assert config.call(paint, {"width": 2}) == ("red", 2)
+
+
+def test_what_is_missing_is_named():
+    def needs(size: int, *, depth: int):
+        return size, depth
+
+    with pytest.raises(config.ConfigError, match="needs size"):
+        config.call(needs, {"depth": 1})
+    assert config.call(needs, {"depth": 1}, size="unchecked") == ("unchecked", 1)
+
+
+def test_settings_override_what_a_file_says():
+    values = {"train": {"rate": 1.0, "steps": [{"name": "gain"}]}}
+    changed = config.override(values, ["train.rate=1e-3", "train.steps.0.name=shift", "new.on=yes"])
+    assert changed == {"train": {"rate": 1e-3, "steps": [{"name": "shift"}]}, "new": {"on": True}}
+    assert values["train"]["rate"] == 1.0
+
+
+@pytest.mark.parametrize("setting", ["train.rate", "=1", "train.rate.deeper=1", "train.steps.7=1"])
+def test_a_setting_that_leads_nowhere_is_one_line(setting):
+    with pytest.raises(config.ConfigError) as caught:
+        config.override({"train": {"rate": 1.0, "steps": []}}, [setting])
+    assert "\n" not in str(caught.value)

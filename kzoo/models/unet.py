@@ -1,4 +1,4 @@
-"""U-Net on magnitude spectrograms, one network per source: Spleeter's, and Jansson's of 2017.
+"""U-Net on magnitude spectrograms: Spleeter's, and Jansson's of 2017.
 
 Hennequin et al., 2020, Spleeter, https://doi.org/10.21105/joss.02154
 Jansson et al., 2017, Singing voice separation with deep U-Net convolutional networks, ISMIR
@@ -30,6 +30,11 @@ VARIANTS = {
         "frames": 128, "bins": 512, "channels": 1, "n_fft": 1024, "hop_length": 768,
         "masking": "direct", "sample_rate": 8192,
     },
+    "mobile": {
+        "network": "spleeter", "filters": (8, 16, 32, 64, 64, 64),
+        "frames": 256, "bins": 1024, "channels": 2, "n_fft": 4096, "hop_length": 1024,
+        "masking": "ratio", "sample_rate": 44100,
+    },
     "tiny": {
         "network": "spleeter", "filters": (2, 3, 4, 5, 6, 7),
         "frames": 64, "bins": 64, "channels": 2, "n_fft": 256, "hop_length": 64,
@@ -40,6 +45,7 @@ NETWORKS = ("spleeter", "jansson")
 ACTIVATIONS = ("leaky_relu", "elu")
 MASKS = ("sigmoid", "softmax")
 MASKINGS = ("ratio", "direct")
+TRUNKS = ("each", "shared")
 
 
 def core(
@@ -57,6 +63,7 @@ def core(
     dropout_levels: Sequence[int] = (0, 1, 2),
     log_input: bool = False,
     output_norm: bool = True,
+    trunk: str = "each",
 ) -> keras.Model:
     """Magnitudes `[batch, frames, bins, channels]` to `[batch, sources, frames, bins, channels]`.
 
@@ -67,21 +74,28 @@ def core(
     dropout_levels: decoder levels that drop out, counted from the deepest.
     log_input, output_norm: of Jansson's network alone, whose replications disagree: f90's takes
         log(1 + magnitude) and has no batch norm before the last sigmoid.
+    trunk: "each" source has a network of its own (the papers), or one network is "shared", its
+        last layers as wide as all masks: 1 / len(sources) of the compute, for small devices.
     Raises ValueError for unknown names and for sizes that do not halve.
     """
     size = _sizes(variant, network=network, filters=filters, frames=frames, bins=bins,
                   channels=channels)  # fmt: skip
-    _check(sources, size, activation, masks)
+    _check(sources, size, activation, masks, trunk)
     mixture = keras.Input((size["frames"], size["bins"], size["channels"]), name="magnitude")
-    logits = []
-    for source in sources:
+
+    def draw(name: str, masks_drawn: int):
         if size["network"] == "spleeter":
-            drawn = _spleeter(mixture, source, size["filters"], activation, dropout, dropout_levels)
-        else:
-            drawn = _jansson(mixture, source, size["filters"], activation, dropout, dropout_levels,
-                             log_input, output_norm)  # fmt: skip
-        logits.append(drawn)
-    logits = ops.stack(logits, axis=1)  # [batch, sources, frames, bins, channels]
+            return _spleeter(mixture, name, masks_drawn, size["filters"], activation, dropout,
+                             dropout_levels)  # fmt: skip
+        return _jansson(mixture, name, masks_drawn, size["filters"], activation, dropout,
+                        dropout_levels, log_input, output_norm)  # fmt: skip
+
+    if trunk == "shared":
+        parts = ops.split(draw("shared", len(sources)), len(sources), axis=-1)
+    else:
+        parts = [draw(source, 1) for source in sources]
+    # In mixed precision the networks end in half precision, and masks and sums are float32.
+    logits = ops.cast(ops.stack(parts, axis=1), "float32")  # [batch, sources, frames, bins, ...]
     mask = ops.softmax(logits, axis=1) if masks == "softmax" else ops.sigmoid(logits)
     estimates = Estimates(sources, name="estimates")(mask * ops.expand_dims(mixture, 1))
     return keras.Model(mixture, estimates, name="unet_core")
@@ -108,6 +122,7 @@ def build(
     dropout_levels: Sequence[int] = (0, 1, 2),
     log_input: bool = False,
     output_norm: bool = True,
+    trunk: str = "each",
 ) -> keras.Model:
     """Waveform `[batch, samples, channels]` to `[batch, sources, samples, channels]`.
 
@@ -127,6 +142,7 @@ def build(
         sources, variant=variant, network=network, filters=filters, frames=frames, bins=bins,
         channels=channels, activation=activation, masks=masks, dropout=dropout,
         dropout_levels=dropout_levels, log_input=log_input, output_norm=output_norm,
+        trunk=trunk,
     )  # fmt: skip
     if size["masking"] not in MASKINGS:
         raise ValueError(f"masking must be one of {', '.join(MASKINGS)}; got {masking!r}")
@@ -257,8 +273,8 @@ def smaller_blocks(
     return None if half % 2 ** len(size["filters"]) else {"frames": half}
 
 
-def _spleeter(x, source, filters, activation, dropout, dropout_levels):
-    channels = x.shape[-1]
+def _spleeter(x, source, masks, filters, activation, dropout, dropout_levels):
+    channels = masks * x.shape[-1]
     skips = []
     for level, n in enumerate(filters):
         name = f"{source}_down{level + 1}"
@@ -268,7 +284,7 @@ def _spleeter(x, source, filters, activation, dropout, dropout_levels):
             x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(x)
             x = _activation(activation, "down", name)(x)
     skips.pop()
-    for level, n in enumerate([*reversed(filters[:-1]), 1]):
+    for level, n in enumerate([*reversed(filters[:-1]), masks]):
         name = f"{source}_up{level + 1}"
         x = _up(n, name)(x)
         x = _activation(activation, "up", name)(x)
@@ -283,8 +299,10 @@ def _spleeter(x, source, filters, activation, dropout, dropout_levels):
     )(x)  # fmt: skip
 
 
-def _jansson(x, source, filters, activation, dropout, dropout_levels, log_input, output_norm):
-    channels = x.shape[-1]
+def _jansson(
+    x, source, masks, filters, activation, dropout, dropout_levels, log_input, output_norm
+):
+    channels = masks * x.shape[-1]
     x = ops.log1p(x) if log_input else x
     skips = []
     for level, n in enumerate(filters):
@@ -333,13 +351,14 @@ def _sizes(variant: str, **options) -> dict:
     return {**VARIANTS[variant], **given}
 
 
-def _check(sources, size: dict, activation: str, masks: str) -> None:
+def _check(sources, size: dict, activation: str, masks: str, trunk: str) -> None:
     if isinstance(sources, str) or not sources or len(set(sources)) != len(sources):
         raise ValueError(f"sources must be a sequence of different names; got {sources!r}")
     for what, value, known in (
         ("network", size["network"], NETWORKS),
         ("activation", activation, ACTIVATIONS),
         ("masks", masks, MASKS),
+        ("trunk", trunk, TRUNKS),
     ):
         if value not in known:
             raise ValueError(f"{what} must be one of {', '.join(known)}; got {value!r}")

@@ -1,0 +1,65 @@
+"""The README's tables and commands are those of the program."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from kzoo import presets
+from kzoo.cli import app
+from kzoo.models import list_models
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def section(title):
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def rows(title):
+    lines = [line for line in section(title).splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def commands():
+    blocks = re.findall(r"```\w*\n(.*?)```", README, re.DOTALL)
+    blocks += [f"kzoo {line}" for line in re.findall(r"`kzoo ([^`]+)`", README)]
+    lines = [line.split("#")[0] for block in blocks for line in block.splitlines()]
+    found = [re.search(r"\bkzoo (?!\[).*", line) for line in lines]
+    return [
+        match.group().split(">")[0] for match in found if match and "import" not in match.group()
+    ]
+
+
+def test_the_models_table_names_every_model():
+    assert [row[0].strip("`") for row in rows("Models")] == list_models()
+
+
+def test_the_presets_table_is_what_the_cards_say():
+    table = {row[0].strip("`"): row[1:] for row in rows("Presets")}
+    assert list(table) == presets.list_presets()
+    for name, (stems, band, weights) in table.items():
+        card = presets.load_card(name)
+        assert stems == ", ".join(card["sources"])
+        assert float(band.split()[0]) == pytest.approx(card["bandwidth_hz"] / 1000, abs=0.05)
+        assert weights.split(", ")[1] in card["licences"]["weights"]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_is_one_that_the_program_parses(line):
+    words = shlex.split(line)[1:]
+    command = get_command(app)
+    while hasattr(command, "commands") and words:
+        command, words = command.commands[words[0]], words[1:]
+    context = command.make_context("kzoo", [w for w in words if w != "|"], resilient_parsing=False)
+    assert context.command is command
+
+
+def test_pictures_and_links_lead_somewhere():
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    assert any(target.endswith(".png") for target in targets)
+    for target in targets:
+        if not target.startswith("http"):
+            assert (Path(__file__).parent.parent / target).exists(), target
