@@ -1,0 +1,122 @@
+"""Who may import whom: the table of the design, read off the source by its syntax trees."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Unit of kzoo -> the units below it that it may import, in functions too.
+MAY = {
+    "audio": "",
+    "config": "",
+    "dsp": "",
+    "metrics": "",
+    "models": "layers dsp",
+    "losses": "dsp",
+    "layers": "dsp",
+    "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML
+    "classical": "audio",
+    "convert": "models",
+    "deploy": "dsp audio metrics",
+    "presets": "convert models config",
+    "separation": "audio dsp",  # dsp: the grid on which blocks lie
+    "evaluation": "audio data metrics separation classical",
+    "training": "config data losses models metrics presets dsp",  # dsp: losses on spectra
+}
+# Whatever other module lies beside them (cli, api, commands, runtime, ...) is the top: it may
+# import everything, and nothing below may import it.
+BACKENDS = {"tensorflow", "keras"}
+
+
+def imports(tree):
+    """(imported name with dots, line), lazy imports included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            yield from ((f"{base}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def on_import(tree):
+    """What runs when the module is imported: function bodies and TYPE_CHECKING left out."""
+    for node in tree.body:
+        checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if not isinstance(node, ast.FunctionDef) and not checking:
+            yield node
+
+
+def sources():
+    """(path, unit of kzoo, syntax tree) of every module in the package."""
+    for path in sorted((ROOT / "kzoo").rglob("*.py")):
+        inside = path.relative_to(ROOT / "kzoo")
+        yield inside, inside.parts[0].removesuffix(".py"), ast.parse(path.read_text("utf-8"))
+
+
+UNITS = {unit for _, unit, _ in sources()}
+TOP = {unit for path, unit, _ in sources() if len(path.parts) == 1} - set(MAY)
+
+
+def test_every_package_has_a_place_in_the_table():
+    assert UNITS - TOP - set(MAY) == set()
+
+
+def test_imports_go_down_the_table_only():
+    wrong = []
+    for path, unit, tree in sources():
+        allowed = UNITS if unit in TOP else {unit, *MAY.get(unit, "").split()}
+        for name, line in imports(tree):
+            head, _, rest = name.partition(".")
+            imported = rest.partition(".")[0]
+            relative = not head
+            # `import kzoo`, for its version, is everybody's: it imports nothing by itself.
+            above = head == "kzoo" and imported in UNITS and imported not in allowed
+            if relative or above or head in ("export", "tests", "benchmarks"):
+                wrong.append(f"kzoo/{path}:{line} imports {name}")
+    assert wrong == []
+
+
+def test_signal_processing_and_networks_know_keras_and_not_tensorflow():
+    wrong = [
+        f"kzoo/{path}:{line} imports {name}"
+        for path, unit, tree in sources()
+        if unit in ("dsp", "layers", "models", "losses")
+        for name, line in imports(tree)
+        if name.partition(".")[0] == "tensorflow"
+    ]
+    assert wrong == []
+
+
+def test_files_scores_and_untrained_methods_are_imported_without_a_backend():
+    wrong = [
+        f"kzoo/{path}:{line} imports {name}"
+        for path, unit, tree in sources()
+        if unit in ("metrics", "classical", "audio", "config", "separation", "cli", "__init__")
+        for node in on_import(tree)
+        for name, line in imports(node)
+        if name.partition(".")[0] in BACKENDS
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import kzoo, kzoo.api; kzoo.list_models(), kzoo.list_presets()",
+        "import kzoo.metrics, kzoo.audio, kzoo.separation, kzoo.config",
+        "from kzoo import cli; sys.argv = ['kzoo', '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code",
+    ],
+    ids=["kzoo", "ground", "help"],
+)
+def test_a_first_look_loads_no_backend(code):
+    code = f"import sys\n{code}\nsys.exit(', '.join({BACKENDS} & set(sys.modules)) or 0)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stderr
+    assert ("separate" in run.stdout) == ("cli" in code)  # the help has really been printed
