@@ -1,0 +1,347 @@
+"""Every architecture in kzoo/models through the same gauntlet; a new one joins by existing.
+
+What a model is put through follows from what it offers: `build`, `core`, `static_block`,
+`block_grid`. Every input is fed by its shape. The waveform is the first input with three axes;
+the others are conditions, and stay the same for a whole signal.
+"""
+
+import functools
+import inspect
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kzoo import presets
+from kzoo.deploy import artefact
+from kzoo.deploy.tflite import describe_tflite
+from kzoo.layers.masks import Estimates, source_names
+from kzoo.models import architecture, list_models
+from kzoo.separation import Separator, System
+
+SOURCES = ["vocals", "accompaniment"]
+SEEDS = 3
+every_model = pytest.mark.parametrize("name", list_models())
+
+
+def made(function, seed=1, **options):
+    """`function` of a model's module, at its tiny size, from a seed."""
+    keras.utils.set_random_seed(seed)
+    return presets.known(function, {"sources": SOURCES, "variant": "tiny", **options})
+
+
+@functools.cache
+def built(name):
+    """The waveform model, any length; made once, and changed by no test."""
+    return roughened(made(architecture(name).build))
+
+
+def roughened(model):
+    """Weights as after some training: statistics that are not 0 and 1, biases that are not 0."""
+    rng = np.random.default_rng(5)
+    for weight in model.weights:
+        if weight.path.endswith(("bias", "beta", "gamma", "moving_mean", "moving_variance")):
+            weight.assign(weight + rng.uniform(0.01, 0.2, weight.shape))
+    return model
+
+
+def offers(name, *what):
+    module = architecture(name)
+    for attribute in what:
+        if not hasattr(module, attribute):
+            pytest.skip(f"{name} has no {attribute}")
+    return module
+
+
+def separates(name):
+    """The module of a model that separates sources; the others have no estimates to test."""
+    module = architecture(name)
+    if "sources" not in inspect.signature(module.build).parameters:
+        pytest.skip(f"{name} separates no sources")
+    return module
+
+
+def waveform_index(model):
+    return next(i for i, x in enumerate(model.inputs) if len(x.shape) == 3)
+
+
+def condition_for(x, rng):
+    """One example for an input that is no waveform, `[1, ...]`."""
+    if None in x.shape[1:]:
+        raise ValueError(f"input {x.name!r} {x.shape} is open in more than its batch")
+    if "int" in x.dtype:
+        return np.zeros((1, *x.shape[1:]), x.dtype)
+    return rng.uniform(0, 1, (1, *x.shape[1:])).astype(x.dtype)
+
+
+def fed(model, waveform):
+    """What to call `model` with, for `waveform` `[batch, samples, channels]`."""
+    rng, at = np.random.default_rng(7), waveform_index(model)
+    arrays = [
+        waveform if i == at else np.repeat(condition_for(x, rng), len(waveform), axis=0)
+        for i, x in enumerate(model.inputs)
+    ]
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def noise(model, samples, seed=0, level=0.1):
+    """White noise that `model` takes: of its own length where it has one."""
+    _, own, channels = model.inputs[waveform_index(model)].shape
+    rng = np.random.default_rng(seed)
+    return (level * rng.standard_normal((1, own or samples, channels))).astype(np.float32)
+
+
+def examples(model, seed):
+    """Positive numbers for every input by its shape, for a network on its own domain."""
+    rng = np.random.default_rng(seed)
+    shapes = [[1, *(512 if n is None else n for n in x.shape[1:])] for x in model.inputs]
+    arrays = [
+        np.zeros(shape, x.dtype) if "int" in x.dtype else rng.uniform(0, 2, shape).astype(x.dtype)
+        for shape, x in zip(shapes, model.inputs, strict=True)
+    ]
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+@keras.saving.register_keras_serializable("tests")
+class Always(keras.layers.Layer):
+    """A condition that is the same for every example, as long as the batch of the waveform."""
+
+    def __init__(self, value, **kwargs):
+        super().__init__(**kwargs)
+        self.value = value
+
+    def call(self, waveform):
+        return tf.repeat(tf.constant(self.value), tf.shape(waveform)[0], axis=0)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *np.shape(self.value)[1:])
+
+
+def alone(model):
+    """`model` of the waveform alone: its conditions fixed to those that `fed` gives."""
+    if len(model.inputs) == 1:
+        return model
+    at, rng = waveform_index(model), np.random.default_rng(7)
+    waveform = keras.Input(model.inputs[at].shape[1:], name="waveform")
+    arguments = [
+        waveform if i == at else Always(condition_for(x, rng), name=f"fixed_{i}")(waveform)
+        for i, x in enumerate(model.inputs)
+    ]
+    return keras.Model(waveform, Estimates(source_names(model))(model(arguments)), name=model.name)
+
+
+def outputs(model, arguments, training=False):
+    """All outputs of a call as a flat list."""
+    return tf.nest.flatten(model(arguments, training=training))
+
+
+@every_model
+def test_there_is_a_tiny_variant(name):
+    module = architecture(name)
+    assert "tiny" in module.VARIANTS
+    for function in (getattr(module, f) for f in ("build", "core") if hasattr(module, f)):
+        assert "variant" in inspect.signature(function).parameters
+    assert made(module.build).count_params() < 200_000
+
+
+@every_model
+def test_an_unknown_variant_is_refused_with_its_name(name):
+    with pytest.raises(ValueError, match="got 'gigantic'"):
+        made(architecture(name).build, variant="gigantic")
+
+
+@every_model
+@pytest.mark.parametrize("samples", [1, 255, 1999, 4001])
+def test_estimates_are_exactly_as_long_as_the_mixture(name, samples):
+    separates(name)
+    model = built(name)
+    mixture = noise(model, samples)
+    (found,) = outputs(model, fed(model, mixture))
+    assert found.shape == (1, len(source_names(model)), *mixture.shape[1:])
+    assert np.isfinite(found).all()
+
+
+@every_model
+def test_examples_of_a_batch_do_not_meet(name):
+    model = built(name)
+    both = np.concatenate([noise(model, 1999, seed) for seed in (0, 1)])
+    (found,) = outputs(model, fed(model, both))
+    (first,) = outputs(model, fed(model, both[:1]))
+    (second,) = outputs(model, fed(model, both[1:]))
+    np.testing.assert_allclose(found, np.concatenate([first, second]), atol=1e-6)
+
+
+@every_model
+def test_silence_stays_finite(name):
+    model = built(name)
+    for quiet in (0.0, 1e-30, 1e-10):
+        for found in outputs(model, fed(model, noise(model, 1999, level=quiet))):
+            assert np.isfinite(found).all()
+
+
+@every_model
+def test_gradients_of_silence_are_finite(name):
+    model = built(name)
+    silence = noise(model, 1999, level=0.0)
+    with tf.GradientTape() as tape:
+        loss = sum(tf.reduce_mean(tf.abs(y - 0.1)) for y in outputs(model, fed(model, silence)))
+    for weight, gradient in zip(
+        model.trainable_weights,
+        tape.gradient(loss, [w.value for w in model.trainable_weights]),
+        strict=True,
+    ):
+        assert gradient is None or np.isfinite(gradient).all(), weight.path
+
+
+@every_model
+@pytest.mark.parametrize("part", ["core", "build"])
+def test_a_loss_reaches_every_trainable_weight(name, part):
+    module = offers(name, part)
+    unreached = None
+    for seed in range(SEEDS):  # a tiny network may be born with dead units
+        model = roughened(made(getattr(module, part), seed))
+        arguments = (
+            examples(model, seed) if part == "core" else fed(model, noise(model, 1999, seed))
+        )
+        targets = np.random.default_rng(seed + 10)
+        with tf.GradientTape() as tape:
+            loss = sum(
+                tf.reduce_mean(tf.square(y - targets.standard_normal(y.shape).astype(np.float32)))
+                for y in outputs(model, arguments)
+            )
+        found = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+        still = {
+            weight.path
+            for weight, gradient in zip(model.trainable_weights, found, strict=True)
+            if gradient is None or not np.any(gradient)
+        }
+        assert all(np.isfinite(gradient).all() for gradient in found if gradient is not None)
+        unreached = still if unreached is None else unreached & still
+        if not unreached:
+            break
+    assert unreached == set()
+
+
+@every_model
+def test_keras_takes_steps_of_training_and_stays_finite(name):
+    model = made(architecture(name).build)
+    mixture = np.concatenate([noise(model, 1999, seed) for seed in (0, 1)])
+    targets = [0.5 * y.numpy() for y in outputs(model, fed(model, mixture))]
+    before = model.get_weights()
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mae", jit_compile=False)
+    losses = [model.train_on_batch(fed(model, mixture), targets) for _ in range(2)]
+    assert np.isfinite(losses).all()
+    after = model.get_weights()
+    assert all(np.isfinite(weight).all() for weight in after)
+    assert any(np.any(a != b) for a, b in zip(after, before, strict=True))
+
+
+@every_model
+def test_the_core_is_what_the_system_is_built_from(name):
+    module = offers(name, "core")
+    core, system = made(module.core), made(module.build)
+    shapes = [sorted(tuple(w.shape) for w in model.weights) for model in (core, system)]
+    assert shapes[0] == shapes[1]
+    for found in outputs(core, examples(core, 0)):
+        assert np.isfinite(found).all()
+
+
+@every_model
+def test_weights_have_paths_of_their_own_that_do_not_depend_on_what_was_built_before(name):
+    first, second = (made(architecture(name).build) for _ in range(2))
+    paths = [weight.path for weight in first.weights]
+    assert len(set(paths)) == len(paths)
+    assert paths == [weight.path for weight in second.weights]
+
+
+@every_model
+def test_the_same_seed_builds_the_same_model(name):
+    first, second = (made(architecture(name).build, seed=4) for _ in range(2))
+    mixture = noise(first, 1999)
+    for a, b in zip(
+        outputs(first, fed(first, mixture)), outputs(second, fed(second, mixture)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_model
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras's Variable and NumPy 2
+def test_a_keras_file_gives_the_same_model_back(name, tmp_path):
+    model = built(name)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")  # in safe mode: no Lambda
+    mixture = noise(model, 1999)
+    for a, b in zip(
+        outputs(model, fed(model, mixture)), outputs(loaded, fed(loaded, mixture)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_model
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # as above
+def test_the_names_of_the_sources_travel_with_the_model(name, tmp_path):
+    model = made(separates(name).build, sources=["speech", "noise", "other"])
+    assert source_names(model) == ("speech", "noise", "other")
+    assert model.output_shape[1] == 3
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert source_names(loaded) == ("speech", "noise", "other")
+
+
+def exported(name, to, folder, model, samples=None):
+    mixture = noise(model, 2 * 1999, level=0.2)[0]
+    return artefact.export(
+        model, to, folder, name=name, sources=source_names(model), sample_rate=8000,
+        sound=mixture, samples=samples,
+    )  # fmt: skip
+
+
+@every_model
+def test_a_saved_model_says_what_keras_says(name, tmp_path):
+    model = alone(made(separates(name).build))
+    card = exported(name, "saved_model", tmp_path, model)
+    levels = [found["snr_db"] for found in card["parity"]["sources"].values()]
+    assert len(levels) == len(source_names(model))
+    assert all(level is None or level > 100 for level in levels)
+
+
+@every_model
+def test_a_tflite_file_has_built_in_operators_and_says_what_keras_says(name, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    module = separates(name)
+    block = made(module.static_block) if hasattr(module, "static_block") else {"samples": 2048}
+    model = alone(roughened(made(module.build, **block)))
+    card = exported(name, "tflite", tmp_path, model)
+    operators = describe_tflite(card["path"])["operators"]
+    assert [name for name in operators if not name.isupper()] == []  # Flex and custom ones are not
+    assert card["parity"]["not_compared"] is None
+    assert set(json.loads(json.dumps(card["parity"]["sources"]))) == set(source_names(model))
+
+
+@every_model
+@pytest.mark.parametrize("samples", [1, 9_999, 30_001])
+def test_blocks_of_the_grid_join_into_the_whole(name, samples):
+    separates(name)
+    module = offers(name, "block_grid", "block_options")
+    whole = built(name)
+    block = made(module.build, **made(module.block_options))
+    block.set_weights(whole.get_weights())
+    grid = made(module.block_grid)
+    assert block.inputs[waveform_index(block)].shape[1] == grid.samples
+    system = System(
+        function=lambda mixture: np.asarray(block(fed(block, mixture), training=False)),
+        sources=source_names(whole),
+        sample_rate=8000,
+        channels=block.inputs[waveform_index(block)].shape[2],
+        grid=grid,
+    )
+    mixture = noise(whole, samples)
+    (expected,) = outputs(whole, fed(whole, mixture))
+    found = Separator(system).separate(mixture[0], 8000)
+    for stem, source in zip(np.asarray(expected)[0], source_names(whole), strict=True):
+        error = found[source] - stem
+        # Single samples at a seam may differ, where a block's only window all but hides them.
+        assert np.abs(error).max() < 1e-4 * np.abs(stem).max()
+        assert np.sum(error**2) < 1e-9 * np.sum(stem**2)  # 90 dB
