@@ -71,7 +71,7 @@ def istft(
     synthesis = _frame_window(n_fft, win_length, window)
     frames = irfft(real, imag, n_fft) * ops.convert_to_tensor(synthesis, real.dtype)
     signal = _normalised(overlap_add(frames, hop_length), synthesis**2, hop_length, frames)
-    before = {"center": n_fft // 2, "full": n_fft, "valid": 0}[padding]
+    before = {"center": n_fft // 2, "full": n_fft, "valid": 0}[_known(padding)]
     if length is None:
         return (
             signal[..., before : -before or None] if padding == "center" else signal[..., before:]
@@ -120,20 +120,24 @@ def _frame_window(n_fft: int, win_length: int | None, window: str) -> np.ndarray
     return np.pad(windows.window(window, win_length), (before, n_fft - win_length - before))
 
 
+def _known(padding: str) -> str:
+    if padding not in PADDINGS:
+        raise ValueError(f"padding must be one of {', '.join(PADDINGS)}; got {padding!r}")
+    return padding
+
+
 def _padded(waveform, n_fft: int, hop_length: int, padding: str, pad_mode: str):
-    if padding == "valid":
+    if _known(padding) == "valid":
         return waveform
     if padding == "full":
         samples = ops.shape(waveform)[-1]
         frames = -(-(samples + n_fft) // hop_length)
         after = (frames - 1) * hop_length + n_fft - (samples + n_fft)
         return pad_last(waveform, n_fft, after)
-    if padding == "center":
-        half = n_fft // 2
-        if pad_mode == "constant":
-            return pad_last(waveform, half, half)
-        return ops.pad(waveform, [(0, 0)] * (len(waveform.shape) - 1) + [(half, half)], pad_mode)
-    raise ValueError(f"padding must be one of {', '.join(PADDINGS)}; got {padding!r}")
+    half = n_fft // 2
+    if pad_mode == "constant":
+        return pad_last(waveform, half, half)
+    return ops.pad(waveform, [(0, 0)] * (len(waveform.shape) - 1) + [(half, half)], pad_mode)
 
 
 def _normalised(signal, squared_window: np.ndarray, hop_length: int, frames):

@@ -229,6 +229,11 @@ def test_impossible_transforms_are_refused_with_the_value(sound, options, messag
         stft(sound, 256, 64, **options)
 
 
+def test_an_inverse_of_unknown_padding_is_refused_with_the_value(sound):
+    with pytest.raises(ValueError, match=r"padding must be one of .*; got 'same'"):
+        istft(*stft(sound, 256, 64), 256, 64, padding="same")
+
+
 @pytest.mark.parametrize("length", [7, 8, 400])
 def test_windows_are_scipys_periodic_ones(length):
     for name in ("hann", "hamming"):
