@@ -148,6 +148,31 @@ def export(
 
 
 @app.command()
+def train(
+    configuration: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML; see configs/.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="In place of what the file says."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Run folder; runs/<name of the configuration>."),
+    ] = None,
+    devices: Annotated[
+        str | None, typer.Option(help="gpu:0,gpu:1 or cpu; by default every GPU, or the CPU.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a model; started again with the same folder, it goes on where it stopped.
+
+    The folder is a preset: kzoo separate -p FOLDER, kzoo export -p FOLDER.
+    """
+    from kzoo.train_command import train_configuration
+
+    train_configuration(configuration, settings or [], out=out, devices=devices, show=not quiet)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything.")] = Path("demo"),
     quiet: QuietOption = False,

@@ -88,11 +88,23 @@ def call(function: Callable, options: Mapping[str, Any], *, where: str = "", **o
     ]
     if missing:
         raise ConfigError(f"{place} needs {', '.join(missing)}")
-    hints = typing.get_type_hints(function)
     for key, value in options.items():
-        if key in hints:
-            _check_type(value, hints[key], f"{place}: {key}")
+        annotation = inspect.signature(function).parameters[key].annotation
+        if isinstance(annotation, str):
+            annotation = typing.get_type_hints(_only(annotation, function))["value"]
+        if annotation is not inspect.Parameter.empty:
+            _check_type(value, annotation, f"{place}: {key}")
     return function(**options, **others)
+
+
+def _only(annotation: str, function: Callable) -> Callable:
+    # One annotation at a time: those of the other arguments may name what only checkers import.
+    def holder(value):
+        return value
+
+    holder.__annotations__ = {"value": annotation}
+    holder.__wrapped__ = function.__init__ if inspect.isclass(function) else function
+    return holder
 
 
 def _check_type(value: Any, annotation: Any, what: str) -> None:

@@ -95,8 +95,12 @@ def from_preset(preset: str | Path, *, progress: Progress | None = None, **optio
     Raises PresetError for an unknown preset, and for weights that are absent or do not match the
     sha256 of the card; nothing is ever left at random values.
     """
+    card = load_card(preset)
+    trained = card.get("trained")
+    if isinstance(trained, dict) and trained.get("steps") == 0:
+        raise PresetError(f"{preset}: its weights have not been trained yet, not one step")
     weights = verified_weights(preset, progress=progress)
-    model = build_from_card(load_card(preset), **options)
+    model = build_from_card(card, **options)
     load_weights(model, weights, where=str(preset))
     return model
 

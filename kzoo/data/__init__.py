@@ -1,0 +1,30 @@
+"""Corpora as functions: sound to train with, as a pure function of a seed and a number.
+
+    corpus = data.open_corpus("stems", "music", sources=["vocals", "accompaniment"])
+    examples = data.Examples(corpus, samples=65536, seed=0, steps=[data.step("remix")])
+    examples.example(17)      # {"mixture": [samples, channels], "sources": [sources, ...]}
+    data.dataset(examples, batch_size=4, start=1000)      # tf.data, from batch 1000 on
+
+`corpora` opens what people have, `synthetic` makes sound up, `shards` prepares it once; `steps`
+vary an example, `examples` draw them, `pipeline` feeds them to Keras. NumPy throughout: TensorFlow
+is imported by `pipeline` alone, when it is used.
+"""
+
+from kzoo.data.corpora import KINDS, open_corpus
+from kzoo.data.corpus import Corpus
+from kzoo.data.examples import Examples, Windows
+from kzoo.data.pipeline import dataset
+from kzoo.data.shards import prepare
+from kzoo.data.steps import STEPS, step
+
+__all__ = [
+    "KINDS",
+    "STEPS",
+    "Corpus",
+    "Examples",
+    "Windows",
+    "dataset",
+    "open_corpus",
+    "prepare",
+    "step",
+]

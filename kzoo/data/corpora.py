@@ -1,0 +1,40 @@
+"""Corpora: what is on disk, as tracks that can be read anywhere.
+
+stems      ROOT/<track>/<source>.wav, any format; also ROOT/{train,test}/<track>/...
+musdb      MUSDB18: ROOT/{train,test}/<track>.stem.mp4, or the same tree in wav
+pairs      ROOT/<mixture>/<name>.wav and ROOT/<source>/<name>.wav: aligned recordings
+sources    ROOT/<source>/.../<name>.wav: one folder a source, mixed freely
+csv        a table with a column a source (and mixture, track), each cell a path
+synthetic  made on the fly, see `kzoo.data.synthetic`; needs no path
+shards     what `kzoo data prepare` wrote, see `kzoo.data.shards`
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from kzoo import config
+from kzoo.data.corpus import Corpus
+from kzoo.data.recorded import folders, pairs, stems, table
+from kzoo.data.shards import shards
+from kzoo.data.synthetic import synthetic
+
+KINDS = {
+    "stems": stems, "musdb": stems, "pairs": pairs, "sources": folders, "csv": table,
+    "synthetic": synthetic, "shards": shards,
+}  # fmt: skip
+
+
+def open_corpus(kind: str, **options: Any) -> Corpus:
+    """A corpus by its kind; options are those of the kind, `path` first among them.
+
+    Of every kind: sources (their names and order; "accompaniment" is the sum of whatever no other
+    source claims), include and exclude (names of tracks), sample_rate, channels.
+    Raises config.ConfigError for an unknown kind or option, ValueError for what is not there.
+    """
+    if kind not in KINDS:
+        near = difflib.get_close_matches(str(kind), KINDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+        raise config.ConfigError(f"no kind of corpus is called {kind!r}; {hint}")
+    return config.call(KINDS[kind], options, where=f"corpus {kind}")

@@ -1,0 +1,72 @@
+"""What every corpus is: tracks that can be read anywhere, a function of a number."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class Corpus:
+    """Tracks of a set of sources at one rate and width.
+
+    sources: their names, in the order of the arrays. tracks: [(name, samples)].
+    aligned: whether the sources of a track belong together; otherwise each is drawn by itself.
+    """
+
+    sources: tuple[str, ...]
+    sample_rate: int
+    channels: int
+    tracks: list[tuple[str, int]]
+    aligned: bool = True
+    records_mixture: bool = False
+
+    def read(self, track: int, start: int, samples: int) -> dict[str, np.ndarray]:
+        """{"sources": `[sources, samples, channels]`, "mixture": `[samples, channels]`}, float32.
+
+        Beyond the end of a track there is silence. The mixture is the sum of the sources where
+        none is recorded.
+        """
+        sources = np.stack([self.read_part(track, s, start, samples) for s in self.sources])
+        if self.records_mixture:
+            mixture = self.read_part(track, "mixture", start, samples)
+        else:
+            mixture = sources.sum(axis=0)
+        return {"sources": sources, "mixture": mixture}
+
+    def read_part(self, track: int, part: str, start: int, samples: int) -> np.ndarray:
+        """One source, or "mixture", `[samples, channels]`."""
+        raise NotImplementedError
+
+    def tracks_of(self, source: str) -> list[int]:
+        """Positions in `tracks` of those that have this source."""
+        return list(range(len(self.tracks)))
+
+    def identity(self, track: int) -> str:
+        """A sha256 of everything that the track's sound depends on."""
+        raise NotImplementedError
+
+    @property
+    def seconds(self) -> float:
+        """Of all tracks."""
+        return sum(samples for _, samples in self.tracks) / self.sample_rate
+
+
+def chosen(tracks: Sequence[Any], include: Sequence[str], exclude: Sequence[str], where: str):
+    """Tracks without those held out; ValueError for a name that is not there."""
+    names = [track if isinstance(track, str) else track.name for track in tracks]
+    for name in (*include, *exclude):
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names[:8])}"
+            raise ValueError(f"{where}: has no track {name!r}; {hint}")
+    kept = [
+        track
+        for track, name in zip(tracks, names, strict=True)
+        if (not include or name in include) and name not in exclude
+    ]
+    if not kept:
+        raise ValueError(f"{where}: no track is left after include and exclude")
+    return kept

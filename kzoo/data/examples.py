@@ -1,0 +1,81 @@
+"""Examples as a pure function of a seed and a number, whatever thread asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kzoo.data.corpus import Corpus
+from kzoo.data.steps import Step
+
+Example = dict[str, np.ndarray]
+
+
+class Examples:
+    """Random segments of a corpus, without end: `example(index)` is the same each time.
+
+    samples: length of a segment. steps: of `kzoo.data.steps`, applied in their order; after them
+    the mixture is the sum of the sources again, unless the corpus records its mixtures.
+    Tracks are drawn in proportion to their length.
+    """
+
+    def __init__(self, corpus: Corpus, *, samples: int, seed: int = 0, steps: Sequence[Step] = ()):
+        self.corpus, self.samples, self.seed, self.steps = corpus, samples, seed, tuple(steps)
+        lengths = np.array([length for _, length in corpus.tracks], float)
+        self._chances = {None: lengths / lengths.sum()}
+        for source in corpus.sources:
+            own = np.zeros_like(lengths)
+            own[corpus.tracks_of(source)] = lengths[corpus.tracks_of(source)]
+            if not own.any():
+                raise ValueError(f"no track of the corpus has the source {source!r}")
+            self._chances[source] = own / own.sum()
+
+    def example(self, index: int) -> Example:
+        """{"mixture": `[samples, channels]`, "sources": `[sources, samples, channels]`}."""
+        rng = np.random.default_rng((self.seed, index))
+        example = self.draw(rng) if self.corpus.aligned else self.draw_each(rng)
+        for step in self.steps:
+            example = step(example, rng, self)
+        if not self.corpus.records_mixture:
+            example = {**example, "mixture": example["sources"].sum(axis=0)}
+        return example
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        """A segment of one track."""
+        return self.corpus.read(*self._place(rng, None), self.samples)
+
+    def draw_each(self, rng: np.random.Generator) -> Example:
+        """A segment for each source by itself."""
+        sources = np.stack([self.draw_source(rng, source) for source in self.corpus.sources])
+        return {"sources": sources, "mixture": sources.sum(axis=0)}
+
+    def draw_source(self, rng: np.random.Generator, source: str) -> np.ndarray:
+        """A segment of one source, `[samples, channels]`."""
+        track, start = self._place(rng, source)
+        return self.corpus.read_part(track, source, start, self.samples)
+
+    def _place(self, rng, source):
+        track = int(rng.choice(len(self.corpus.tracks), p=self._chances[source]))
+        length = self.corpus.tracks[track][1]
+        return track, int(rng.integers(0, max(length - self.samples, 0) + 1))
+
+
+class Windows:
+    """The tracks of a corpus from end to end in windows, for validation: no chance in it."""
+
+    def __init__(self, corpus: Corpus, *, samples: int, hop: int | None = None):
+        self.corpus, self.samples = corpus, samples
+        hop = hop or samples
+        self._places = [
+            (track, start)
+            for track, (_, length) in enumerate(corpus.tracks)
+            for start in range(0, max(length - samples, 0) + 1, hop)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def example(self, index: int) -> Example:
+        """As `Examples.example`."""
+        return self.corpus.read(*self._places[index], self.samples)

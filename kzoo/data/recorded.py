@@ -1,0 +1,215 @@
+"""Corpora of audio files: folders of stems, aligned pairs, one folder a source, a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kzoo import audio
+from kzoo.data.corpus import Corpus, chosen
+from kzoo.data.tracks import (
+    Recording,
+    Track,
+    components,
+    find_tracks,
+    fit,
+    members,
+    recordings_sha256,
+    stem_recordings,
+)
+
+
+class Recorded(Corpus):
+    """Tracks whose parts are audio files, or streams of them."""
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        *,
+        sources: Sequence[str] | None,
+        sample_rate: int | None,
+        channels: int | None,
+        where: str,
+    ):
+        known = dict.fromkeys(name for track in tracks for name in components(track.stems))
+        self.sources = tuple(sources or known)
+        self._parts: list[dict[str, list[Recording]]] = []
+        infos = []
+        self.records_mixture = all(track.mixture is not None for track in tracks)
+        for track in tracks:
+            parts = {
+                source: [track.stems[name] for name in names]
+                for source, names in members(track.stems, self.sources).items()
+            }
+            if not any(parts.values()):
+                raise ValueError(
+                    f"{where}: {track.name} has none of {', '.join(self.sources)}; its stems are "
+                    f"{', '.join(track.stems)}"
+                )
+            if self.records_mixture:
+                parts["mixture"] = [track.mixture]
+            self._parts.append(parts)
+            infos.append([audio.info(r.path) for files in parts.values() for r in files])
+        rates = {info.sample_rate for found in infos for info in found}
+        self.sample_rate = sample_rate or min(rates)
+        self.native = rates == {self.sample_rate}
+        widths = {info.channels for found in infos for info in found}
+        self.channels = channels or max(widths)
+        self.tracks = [
+            (track.name, max(round((i.duration_seconds or 0) * self.sample_rate) for i in found))
+            for track, found in zip(tracks, infos, strict=True)
+        ]
+        self._identities = [recordings_sha256(_named(parts)) for parts in self._parts]
+
+    def read_part(self, track, part, start, samples):
+        """As `Corpus.read_part`; ValueError where the files have other rates: prepare shards."""
+        if not self.native:
+            raise ValueError(
+                f"files at other rates than {self.sample_rate} Hz cannot be read at random; "
+                "prepare them first: kzoo data prepare"
+            )
+        total = np.zeros((samples, self.channels), np.float32)
+        for recording in self._parts[track].get(part, ()):
+            sound, _ = audio.read(
+                recording.path, stream=recording.stream, start_seconds=start / self.sample_rate,
+                duration_seconds=samples / self.sample_rate,
+            )  # fmt: skip
+            total += fit(_width(sound, self.channels), samples, self.channels)
+        return total
+
+    def whole(self, track: int, part: str) -> np.ndarray:
+        """A part of a track from its beginning to its end, at the corpus's rate."""
+        total = np.zeros((self.tracks[track][1], self.channels), np.float32)
+        for recording in self._parts[track].get(part, ()):
+            sound, _ = audio.read(
+                recording.path, stream=recording.stream, sample_rate=self.sample_rate
+            )
+            total += fit(_width(sound, self.channels), len(total), self.channels)
+        return total
+
+    def tracks_of(self, source):
+        """Those with a file for it."""
+        return [i for i, parts in enumerate(self._parts) if parts.get(source)]
+
+    def identity(self, track):
+        """Of the bytes of the files."""
+        return self._identities[track]
+
+
+def stems(
+    path: str,
+    *,
+    sources: Sequence[str] | None = None,
+    subset: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    sample_rate: int | None = None,
+    channels: int | None = None,
+) -> Corpus:
+    """Folders of stems; of a tree of train/ and test/ the train subset by default."""
+    if subset is None and (Path(path) / "train").is_dir():
+        subset = "train"
+    tracks = chosen(find_tracks(path, subset=subset), include, exclude, path)
+    return Recorded(tracks, sources=sources, sample_rate=sample_rate, channels=channels, where=path)
+
+
+def pairs(
+    path: str,
+    *,
+    mixture: str = "noisy",
+    sources: Sequence[str] = ("clean",),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    sample_rate: int | None = None,
+    channels: int | None = None,
+) -> Corpus:
+    """Recordings of one name in the folders `mixture` and `sources`."""
+    root = Path(path)
+    found = {}
+    for folder in (mixture, *sources):
+        if not (root / folder).is_dir():
+            raise ValueError(f"{path}: has no folder {folder!r}")
+        found[folder] = stem_recordings(root / folder)
+    common = [name for name in found[mixture] if all(name in found[s] for s in sources)]
+    if not common:
+        raise ValueError(f"{path}: no recording is in all of {', '.join(found)}")
+    tracks = [
+        Track(name, "", {s: found[s][name] for s in sources}, found[mixture][name])
+        for name in common
+    ]
+    return Recorded(
+        chosen(tracks, include, exclude, path), sources=sources, sample_rate=sample_rate,
+        channels=channels, where=path,
+    )  # fmt: skip
+
+
+def folders(
+    path: str,
+    *,
+    sources: Sequence[str] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    sample_rate: int | None = None,
+    channels: int | None = None,
+) -> Corpus:
+    """One folder a source, searched to any depth; recordings have nothing to do with each other."""
+    root = Path(path)
+    if not root.is_dir():
+        raise ValueError(f"{path}: there is no such folder")
+    names = list(sources or sorted(p.name for p in root.iterdir() if p.is_dir()))
+    tracks = []
+    for source in names:
+        files = sorted(p for p in (root / source).rglob("*") if p.suffix.lower() in audio.READABLE)
+        if not files:
+            raise ValueError(f"{path}: the folder {source!r} holds no recordings")
+        tracks += [
+            Track(str(p.relative_to(root).with_suffix("")), "", {source: Recording(p)})
+            for p in files
+        ]
+    corpus = Recorded(
+        chosen(tracks, include, exclude, path), sources=names, sample_rate=sample_rate,
+        channels=channels, where=path,
+    )  # fmt: skip
+    corpus.aligned = False
+    return corpus
+
+
+def table(
+    path: str,
+    *,
+    sources: Sequence[str] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    sample_rate: int | None = None,
+    channels: int | None = None,
+) -> Corpus:
+    """A CSV; paths in it are relative to its own folder."""
+    base = Path(path).parent
+    tracks = []
+    with open(path, newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            name = row.pop("track", None) or f"line {number}"
+            cells = {k: Recording(base / v) for k, v in row.items() if k and v}
+            missing = [r.path for r in cells.values() if not r.path.is_file()]
+            if missing:
+                raise ValueError(f"{path}, line {number}: there is no file {missing[0]}")
+            mixture = cells.pop("mixture", None)
+            tracks.append(Track(name, "", cells, mixture))
+    if not tracks:
+        raise ValueError(f"{path}: holds no rows under a header such as track,vocals,drums")
+    return Recorded(
+        chosen(tracks, include, exclude, path), sources=sources, sample_rate=sample_rate,
+        channels=channels, where=path,
+    )  # fmt: skip
+
+
+def _named(parts: Mapping[str, Sequence[Recording]]) -> dict[str, Recording]:
+    return {f"{part} {n}": r for part, files in parts.items() for n, r in enumerate(files)}
+
+
+def _width(sound: np.ndarray, channels: int) -> np.ndarray:
+    # A corpus for one channel takes the mean of wider recordings.
+    return sound.mean(axis=1, keepdims=True) if channels == 1 < sound.shape[1] else sound

@@ -1,0 +1,241 @@
+"""Shards: a corpus decoded once, so that training reads plain numbers and needs no decoder.
+
+FOLDER/index.json       format, rate, sources, and for each track its name, length, files' sha256,
+                        scales, peak and RMS of every part
+FOLDER/<n>_<part>.raw   `[samples, channels]`, little-endian int16 or float32, one file a part
+
+int16 holds value * 32767 / scale, where scale is the track's highest peak if that exceeds full
+scale and 1 otherwise, the same for all parts of a track: so sources still sum to the mixture, each
+within half a step of 1/32767.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kzoo.data.corpus import Corpus, chosen
+
+INDEX = "index.json"
+FORMAT = 1
+DTYPES = ("int16", "float32")
+_CHUNK = 1 << 22  # samples that are converted at a time
+
+
+class Shards(Corpus):
+    """What `prepare` wrote; parts are memory-mapped, so reading is random access."""
+
+    def __init__(self, path: Path, index: dict[str, Any], tracks: Sequence[dict], sources):
+        self.path, self.index = path, index
+        self.sources = tuple(sources)
+        self.sample_rate, self.channels = index["sample_rate"], index["channels"]
+        self.records_mixture, self.aligned = index["records_mixture"], index["aligned"]
+        self._tracks = list(tracks)
+        self.tracks = [(track["name"], track["samples"]) for track in tracks]
+        self._type = np.dtype(index["dtype"]).newbyteorder("<")
+        self._maps: dict[tuple[int, str], np.ndarray] = {}
+
+    def read_part(self, track, part, start, samples):
+        """As `Corpus.read_part`."""
+        entry = self._tracks[track]
+        out = np.zeros((samples, self.channels), np.float32)
+        if part in entry["parts"]:
+            found = self._map(track, part)[start : start + samples]
+            if self._type.kind == "i":
+                np.multiply(found, np.float32(entry["scale"] / 32767), out=out[: len(found)])
+            else:
+                out[: len(found)] = found
+        return out
+
+    def tracks_of(self, source):
+        """Those with a file for it."""
+        return [i for i, entry in enumerate(self._tracks) if source in entry["parts"]]
+
+    def identity(self, track):
+        """Of the bytes of its shards."""
+        parts = self._tracks[track]["parts"]
+        text = json.dumps({part: parts[part]["sha256"] for part in sorted(parts)})
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _map(self, track: int, part: str) -> np.ndarray:
+        key = (track, part)
+        if key not in self._maps:
+            path = self.path / self._tracks[track]["parts"][part]["file"]
+            found = np.memmap(path, self._type, "r").reshape(-1, self.channels)
+            self._maps[key] = found
+        return self._maps[key]
+
+
+def shards(
+    path: str,
+    *,
+    sources: Sequence[str] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    sample_rate: int | None = None,
+    channels: int | None = None,
+) -> Shards:
+    """Open a folder of shards; ValueError where it is none, incomplete, or something else's."""
+    index = read_index(Path(path))
+    if index is None:
+        raise ValueError(f"{path}: holds no {INDEX}; make shards with kzoo data prepare")
+    for name, wanted in (("sample_rate", sample_rate), ("channels", channels)):
+        if wanted not in (None, index[name]):
+            raise ValueError(
+                f"{path}: was prepared with {name}={index[name]}, not {wanted}: prepare it again"
+            )
+    tracks = [entry for entry in index["tracks"] if entry["complete"]]
+    if not tracks:
+        raise ValueError(f"{path}: no track is complete; run kzoo data prepare again")
+    kept = chosen([entry["name"] for entry in tracks], include, exclude, path)
+    for entry in tracks:
+        for part in entry["parts"].values():
+            expected = entry["samples"] * index["channels"] * np.dtype(index["dtype"]).itemsize
+            file = Path(path) / part["file"]
+            if not file.is_file() or file.stat().st_size != expected:
+                raise ValueError(f"{file}: is missing or cut short; run kzoo data prepare again")
+    for source in sources or ():
+        if source not in index["sources"]:
+            raise ValueError(
+                f"{path}: has no source {source!r}; it has {', '.join(index['sources'])}"
+            )
+    chosen_tracks = [entry for entry in tracks if entry["name"] in kept]
+    return Shards(Path(path), index, chosen_tracks, sources or index["sources"])
+
+
+def prepare(
+    corpus: Corpus,
+    folder: str | Path,
+    *,
+    dtype: str = "int16",
+    licence: str = "not stated",
+    progress: Callable[[float, float], None] | None = None,
+) -> Path:
+    """Decode `corpus` into `folder`; tracks that are there already, from the same files, are kept.
+
+    A kill costs the track that was under way. Adding another corpus of the same sources, rate and
+    channels to a folder is allowed. progress: called with (seconds done, seconds in all).
+    Raises ValueError for another dtype, or where the folder holds other shards.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    index = read_index(folder)
+    head = {
+        "format": FORMAT, "sample_rate": corpus.sample_rate, "channels": corpus.channels,
+        "dtype": dtype, "sources": list(corpus.sources),
+        "records_mixture": corpus.records_mixture, "aligned": corpus.aligned,
+    }  # fmt: skip
+    if index is None:
+        index = {**head, "tracks": []}
+    for key, value in head.items():
+        if index[key] != value:
+            raise ValueError(
+                f"{folder}: holds shards with {key}={index[key]}, this corpus has {value}; "
+                "name another folder"
+            )
+    done, total = 0.0, corpus.seconds
+    parts = [*corpus.sources, *(["mixture"] if corpus.records_mixture else [])]
+    for number, (name, samples) in enumerate(corpus.tracks):
+        identity = corpus.identity(number)
+        known = next((t for t in index["tracks"] if t["name"] == name), None)
+        if known is None or known["from_sha256"] != identity or not known["complete"]:
+            present = [p for p in parts if p == "mixture" or number in corpus.tracks_of(p)]
+            position = len(index["tracks"]) if known is None else index["tracks"].index(known)
+            entry = _write_track(corpus, number, present, folder, position, dtype)
+            entry |= {"name": name, "samples": samples, "licence": licence}
+            entry |= {"from_sha256": identity, "complete": True}
+            index["tracks"][position : position + 1] = [entry]
+            _write_index(folder, index)
+        done += samples / corpus.sample_rate
+        if progress:
+            progress(done, total)
+    return folder
+
+
+def read_index(folder: Path) -> dict[str, Any] | None:
+    """The index of a folder of shards; None where there is none.
+
+    Raises ValueError where it is damaged or of another format.
+    """
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise ValueError(
+            f"{folder / INDEX}: is damaged; delete the folder and prepare it again"
+        ) from None
+    if index.get("format") != FORMAT:
+        raise ValueError(f"{folder / INDEX}: is no index of shards of format {FORMAT}")
+    return index
+
+
+def verify(folder: str | Path) -> list[str]:
+    """Lines about files whose sha256 is not that of the index."""
+    folder = Path(folder)
+    problems = []
+    for entry in (read_index(folder) or {"tracks": []})["tracks"]:
+        for part in entry["parts"].values():
+            path = folder / part["file"]
+            if not path.is_file():
+                problems.append(f"{path}: is missing")
+            elif _sha256(path) != part["sha256"]:
+                problems.append(f"{path}: is damaged: its sha256 is not the index's")
+    return problems
+
+
+def _write_track(corpus, number, parts, folder: Path, position: int, dtype: str) -> dict:
+    """Write the parts of a track as float32, then in their type once the peak is known."""
+    read = getattr(corpus, "whole", None) or (
+        lambda track, part: corpus.read_part(track, part, 0, corpus.tracks[track][1])
+    )
+    stem = f"{position:05d}_" + re.sub(r"[^\w.+-]", "_", corpus.tracks[number][0])[-80:]
+    levels, temporary = {}, {}
+    for part in parts:
+        sound = read(number, part)
+        levels[part] = float(np.abs(sound).max(initial=0)), float(np.sqrt(np.mean(sound**2)))
+        temporary[part] = folder / f".{stem}_{part}.f32"
+        sound.astype("<f4").tofile(temporary[part])
+    scale = max(1.0, *(peak for peak, _ in levels.values())) if dtype == "int16" else 1.0
+    entry: dict[str, Any] = {"scale": scale, "parts": {}}
+    for part in parts:
+        path = folder / f"{stem}_{part}.raw"
+        if dtype == "int16":
+            _quantise(temporary[part], folder / f".{path.name}", scale)
+            temporary[part].unlink()
+        else:
+            os.replace(temporary[part], folder / f".{path.name}")
+        os.replace(folder / f".{path.name}", path)
+        peak, rms = levels[part]
+        entry["parts"][part] = {
+            "file": path.name, "sha256": _sha256(path), "peak": peak, "rms": rms,
+        }  # fmt: skip
+    return entry
+
+
+def _quantise(source: Path, target: Path, scale: float) -> None:
+    sound = np.memmap(source, "<f4", "r") if source.stat().st_size else np.zeros(0, "<f4")
+    with open(target, "wb") as file:
+        for start in range(0, len(sound), _CHUNK):
+            values = np.rint(sound[start : start + _CHUNK] * np.float32(32767 / scale))
+            values.astype("<i2").tofile(file)
+
+
+def _write_index(folder: Path, index: dict) -> None:
+    temporary = folder / f".{INDEX}.{os.getpid()}"
+    temporary.write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, folder / INDEX)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

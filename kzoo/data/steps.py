@@ -1,0 +1,105 @@
+"""Steps that vary an example: seeded, pure, dict to dict.
+
+A step is called with (example, random generator, examples); the last can draw more segments. Each
+has a `probability`, decided anew for every example, or for every source where that is said.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kzoo import config
+
+if TYPE_CHECKING:
+    from kzoo.data.examples import Examples
+
+Step = Callable[[dict, np.random.Generator, "Examples"], dict]
+
+
+def step(name: str, **options: Any) -> Step:
+    """A step by its name; ConfigError for an unknown name or option."""
+    if name not in STEPS:
+        near = difflib.get_close_matches(str(name), STEPS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(STEPS)}"
+        raise config.ConfigError(f"no step is called {name!r}; {hint}")
+    return config.call(STEPS[name], options, where=f"step {name}")
+
+
+def remix(*, probability: float = 1.0) -> Step:
+    """Sources of different tracks and places together: each is drawn by itself."""
+
+    def apply(example, rng, examples):
+        if rng.random() >= probability:
+            return example
+        return examples.draw_each(rng)
+
+    return apply
+
+
+def gain(*, probability: float = 1.0, low_db: float = -6.0, high_db: float = 6.0) -> Step:
+    """Each source louder or softer by its own number of decibels."""
+    if low_db > high_db:
+        raise ValueError(f"gain: low_db must not exceed high_db; got {low_db} and {high_db}")
+
+    def change(source, rng):
+        return source * np.float32(10 ** (rng.uniform(low_db, high_db) / 20))
+
+    return _each_source(change, probability)
+
+
+def swap_channels(*, probability: float = 0.5) -> Step:
+    """Left and right of each source exchanged."""
+    return _each_source(lambda source, rng: source[:, ::-1], probability)
+
+
+def flip_polarity(*, probability: float = 0.5) -> Step:
+    """Each source times -1: the sum changes, its magnitudes alone do not."""
+    return _each_source(lambda source, rng: -source, probability)
+
+
+def shift(*, probability: float = 1.0, seconds: float = 1.0) -> Step:
+    """Each source moved in time by up to so many seconds either way, around the ends."""
+
+    def apply(example, rng, examples):
+        most = round(seconds * examples.corpus.sample_rate)
+
+        def change(source, rng):
+            samples = min(most, len(source) - 1)
+            return np.roll(source, int(rng.integers(-samples, samples + 1)), axis=0)
+
+        return _each_source(change, probability)(example, rng, examples)
+
+    return apply
+
+
+def mute(*, probability: float = 0.1) -> Step:
+    """Each source silent now and then, all of them never."""
+
+    def apply(example, rng, examples):
+        silent = rng.random(len(example["sources"])) < probability
+        silent[rng.integers(len(silent))] = False
+        return {**example, "sources": example["sources"] * ~silent[:, None, None]}
+
+    return apply
+
+
+STEPS: dict[str, Callable[..., Step]] = {
+    function.__name__: function
+    for function in (remix, gain, swap_channels, flip_polarity, shift, mute)
+}
+
+
+def _each_source(change: Callable, probability: float) -> Step:
+    def apply(example, rng, examples):
+        chosen = rng.random(len(example["sources"])) < probability
+        sources = [
+            change(source, rng) if picked else source
+            for source, picked in zip(example["sources"], chosen, strict=True)
+        ]
+        return {**example, "sources": np.stack(sources)}
+
+    return apply

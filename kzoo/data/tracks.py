@@ -1,0 +1,278 @@
+"""Tracks with their true stems, in the layouts that people have.
+
+    ROOT/<track>/<source>.wav               any format that kzoo.audio reads
+    ROOT/{train,test}/<track>/<source>.wav  musdb's tree
+    ROOT/{train,test}/<track>.stem.mp4      MUSDB18 as it is published
+A mixture.wav in a track is used as it is; without one the mixture is the sum of the stems. ROOT may
+also be one track, a folder or a .stem.mp4.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kzoo import audio
+
+SUBSETS = ("train", "test")
+# The streams of MUSDB18's files, in their order.
+STREAMS = ("mixture", "drums", "bass", "other", "vocals")
+_STEM_FILE = ".stem.mp4"
+_MIXTURES = ("mixture", "mix")
+# Stems that are sums of others: never summed again.
+_SUMS = ("accompaniment", "instrumental")
+# Sources that stand for whatever the other sources of a system leave.
+_RESTS = (*_SUMS, "other", "rest")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One audio stream of one file."""
+
+    path: Path
+    stream: int = 0
+
+
+@dataclass(frozen=True)
+class Track:
+    """A piece of music: its stems by name, and its mixture where that is recorded."""
+
+    name: str
+    subset: str
+    stems: Mapping[str, Recording]
+    mixture: Recording | None = None
+
+    def seconds(self) -> float:
+        """Length that the files state; 0 where they state none or cannot be read."""
+        try:
+            return max(audio.info(r.path).duration_seconds or 0.0 for r in self.recordings)
+        except audio.AudioError:
+            return 0.0
+
+    @property
+    def recordings(self) -> list[Recording]:
+        """Every stream of the track, the mixture's included."""
+        return [*self.stems.values(), *([self.mixture] if self.mixture else [])]
+
+    def sha256(self) -> str:
+        """Of the bytes of all files and what each is taken for."""
+        parts = {**self.stems, **({"mixture": self.mixture} if self.mixture else {})}
+        return recordings_sha256(parts)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What is compared with: `mixture` `[samples, channels]`, `references` {source: the same}."""
+
+    mixture: np.ndarray
+    references: dict[str, np.ndarray]
+    sample_rate: int
+
+
+def find_tracks(
+    corpus: str | Path, *, subset: str | None = None, tracks: Sequence[str] = ()
+) -> list[Track]:
+    """Tracks under `corpus`, by name; of musdb's tree the test subset unless `subset` says else.
+
+    subset: "train", "test" or "all". tracks: only these names. Where a stem comes in two formats
+    the lossless one is taken. Raises ValueError where nothing is found, or a name is unknown.
+    """
+    root = Path(corpus)
+    if not root.exists():
+        raise ValueError(f"{corpus}: there is no such folder")
+    folders = {name: root / name for name in SUBSETS if (root / name).is_dir()}
+    if subset not in (None, "all", *SUBSETS):
+        raise ValueError(f"subset must be train, test or all; got {subset!r}")
+    if folders and subset != "all":
+        wanted = subset or ("test" if "test" in folders else "train")
+        folders = {name: folder for name, folder in folders.items() if name == wanted}
+    elif subset in SUBSETS:
+        raise ValueError(f"{corpus}: has no folder {subset!r}")
+    # museval looks for scores under test/, so that is the subset of what has none.
+    found = [
+        track
+        for name, folder in (folders or {"test": root}).items()
+        for track in _tracks_in(folder, name)
+    ]
+    if not found:
+        raise ValueError(
+            f"{corpus}: holds no tracks; expected <track>/<source>.wav, or *{_STEM_FILE} files"
+        )
+    for name in tracks:
+        known = [track.name for track in found]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known[:8])}"
+            raise ValueError(f"{corpus}: has no track {name!r}; {hint}")
+    return [track for track in found if not tracks or track.name in tracks]
+
+
+def read_track(
+    track: Track,
+    sources: Sequence[str],
+    *,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+) -> Sound:
+    """The true sources and the mixture, float32, cropped; sources that the track lacks are absent.
+
+    Stems shorter than others are silent at their end; single-channel ones are played on every
+    channel. Raises ValueError for stems at different rates, or where fewer than two of several
+    `sources` are there; audio.AudioError for what cannot be read.
+    """
+    assigned = members(track.stems, sources)
+    present = {source: names for source, names in assigned.items() if names}
+    if len(present) < min(2, len(sources)):
+        raise ValueError(
+            f"{track.name}: of the sources {', '.join(sources)} it has "
+            f"{', '.join(present) or 'none'}; its stems are {', '.join(track.stems) or 'missing'}"
+        )
+    used = {name for names in present.values() for name in names}
+    parts = [] if track.mixture else components(track.stems)
+    wanted = {name: track.stems[name] for name in track.stems if name in used or name in parts}
+    if track.mixture:
+        wanted["mixture"] = track.mixture
+    signals, sample_rate = read_recordings(
+        wanted, start_seconds=start_seconds, duration_seconds=duration_seconds
+    )
+    mixture = signals["mixture"] if track.mixture else sum_of(signals[name] for name in parts)
+    references = {
+        source: sum_of(signals[name] for name in names) for source, names in present.items()
+    }
+    return Sound(mixture, references, sample_rate)
+
+
+def members(stems: Iterable[str], sources: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """{source: the stems whose sum it is}; empty where there are none.
+
+    A source is the stem of its name. One that stands for the rest (accompaniment, instrumental,
+    other, no_<stem>) is the sum of the stems that no other of `sources` claims: the accompaniment
+    of a two-stem system is everything but the vocals. That holds for estimates as for references,
+    so four estimated stems can be scored as two.
+    """
+    stems = list(stems)
+    free = [name for name in stems if name not in sources and not is_sum(name)]
+    sums = [name for name in stems if name not in sources and is_sum(name)]
+    assigned = {}
+    for source in sources:
+        own = (source,) if source in stems else ()
+        if is_sum(source):
+            assigned[source] = own or tuple(free) or tuple(sums[:1])
+        elif source in _RESTS:
+            assigned[source] = (*own, *free)
+        else:
+            assigned[source] = own
+    return assigned
+
+
+def components(stems: Iterable[str]) -> list[str]:
+    """Those of `stems` that make the mixture: without the sums, where there is more than one."""
+    stems = list(stems)
+    parts = [name for name in stems if not is_sum(name)]
+    return parts if len(parts) > 1 else stems
+
+
+def is_sum(name: str) -> bool:
+    """Whether a stem of this name is made of others."""
+    return name in _SUMS or name.startswith("no_")
+
+
+def read_recordings(
+    recordings: Mapping[str, Recording],
+    *,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+) -> tuple[dict[str, np.ndarray], int]:
+    """{name: `[samples, channels]`} of one length and width, and their rate.
+
+    Raises ValueError where rates differ, or channels other than one and the common width.
+    """
+    signals, rates = {}, {}
+    for name, recording in recordings.items():
+        signals[name], rates[name] = audio.read(
+            recording.path, stream=recording.stream,
+            start_seconds=start_seconds, duration_seconds=duration_seconds,
+        )  # fmt: skip
+    if len(set(rates.values())) > 1:
+        listed = ", ".join(f"{name} {rate} Hz" for name, rate in rates.items())
+        raise ValueError(f"stems must have one sample rate; got {listed}: resample them")
+    samples = max(len(signal) for signal in signals.values())
+    channels = max(signal.shape[1] for signal in signals.values())
+    fitted = {name: fit(signal, samples, channels) for name, signal in signals.items()}
+    return fitted, next(iter(rates.values()))
+
+
+def fit(signal: np.ndarray, samples: int, channels: int) -> np.ndarray:
+    """Cut or padded with zeros to `samples`; one channel is played on all of `channels`."""
+    if signal.shape[1] not in (1, channels):
+        raise ValueError(f"signals of {signal.shape[1]} and {channels} channels do not go together")
+    signal = np.pad(signal[:samples], ((0, max(0, samples - len(signal))), (0, 0)))
+    return signal if signal.shape[1] == channels else np.repeat(signal, channels, axis=1)
+
+
+def sum_of(signals: Iterable[np.ndarray]) -> np.ndarray:
+    """Sum of at least one signal, in float32."""
+    first, *others = signals
+    total = first.copy()
+    for signal in others:
+        total += signal
+    return total
+
+
+def stem_recordings(folder: Path) -> dict[str, Recording]:
+    """The audio files directly in `folder`, by their names without extension, in lower case."""
+    found: dict[str, Recording] = {}
+    order = {suffix: k for k, suffix in enumerate(audio.READABLE)}  # lossless formats come first
+    files = [path for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
+    files = [path for path in files if path.suffix.lower() in order and not _is_stem_file(path)]
+    for path in sorted(files, key=lambda path: (path.stem, order[path.suffix.lower()])):
+        found.setdefault(path.stem.lower(), Recording(path))
+    return found
+
+
+def recordings_sha256(recordings: Mapping[str, Recording]) -> str:
+    """Of the bytes of the files, their names in the track and their streams."""
+    digest = hashlib.sha256()
+    for name in sorted(recordings):
+        recording = recordings[name]
+        with open(recording.path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{name} {recording.stream} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _tracks_in(folder: Path, subset: str) -> list[Track]:
+    if folder.is_file():
+        return [_stem_file_track(folder, subset)] if _is_stem_file(folder) else []
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name[0] == ".":
+            continue
+        if _is_stem_file(path):
+            found.append(_stem_file_track(path, subset))
+        elif path.is_dir() and (stems := stem_recordings(path)):
+            found.append(_folder_track(path.name, stems, subset))
+    if not found and (stems := stem_recordings(folder)):
+        return [_folder_track(folder.resolve().name, stems, subset)]
+    return found
+
+
+def _folder_track(name: str, recordings: Mapping[str, Recording], subset: str) -> Track:
+    mixture = next((recordings[key] for key in _MIXTURES if key in recordings), None)
+    stems = {key: value for key, value in recordings.items() if key not in _MIXTURES}
+    return Track(name, subset, stems, mixture)
+
+
+def _stem_file_track(path: Path, subset: str) -> Track:
+    streams = {name: Recording(path, k) for k, name in enumerate(STREAMS)}
+    mixture = streams.pop("mixture")
+    return Track(path.name.removesuffix(_STEM_FILE), subset, streams, mixture)
+
+
+def _is_stem_file(path: Path) -> bool:
+    return path.name.lower().endswith(_STEM_FILE)

@@ -1,0 +1,69 @@
+"""The `data` section of a configuration: a corpus to learn from, and one to be judged by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kzoo import config, data
+
+
+class Described:
+    """Examples with a line in the card about where they come from."""
+
+    def __init__(self, examples, description: dict[str, Any]):
+        self._examples, self.description = examples, description
+
+    def example(self, index: int):
+        """The examples' own."""
+        return self._examples.example(index)
+
+
+def open_data(
+    section: Mapping[str, Any], *, sources: Sequence[str], samples: int, channels: int,
+    sample_rate: int, seed: int,
+) -> tuple[Described, data.Windows | None]:  # fmt: skip
+    """(training examples, validation windows or None) of `samples`, for a model of `sources`.
+
+    Raises ConfigError and ValueError for what is not there, or at another rate or width.
+    """
+
+    def read(*, train: dict, validation: dict | None = None, steps: list[dict] = ()):
+        return train, validation, steps
+
+    train, validation, steps = config.call(read, section, where="data")
+
+    def corpus(what: str, options: Mapping[str, Any]):
+        if "kind" not in options:
+            raise config.ConfigError(f"data.{what} needs a kind: {', '.join(data.KINDS)}")
+        given = {"sources": list(sources), "sample_rate": sample_rate, "channels": channels}
+        found = data.open_corpus(**{**given, **options})
+        if (found.sample_rate, found.channels) != (sample_rate, channels):
+            raise ValueError(
+                f"data.{what}: has {found.channels} channels at {found.sample_rate} Hz, the model "
+                f"{channels} at {sample_rate} Hz: prepare it so (kzoo data prepare)"
+            )
+        if tuple(found.sources) != tuple(sources):
+            raise ValueError(
+                f"data.{what}: has the sources {', '.join(found.sources)}, the model "
+                f"{', '.join(sources)}"
+            )
+        return found
+
+    learned = corpus("train", train)
+    chosen = [data.step(**options) for options in steps]
+    examples = data.Examples(learned, samples=samples, seed=seed, steps=chosen)
+    identities = "".join(learned.identity(track) for track in range(len(learned.tracks)))
+    description = {
+        "tracks": len(learned.tracks),
+        "minutes": round(learned.seconds / 60, 1),
+        "sha256": hashlib.sha256(identities.encode()).hexdigest(),
+        "steps": list(steps),
+    }
+    windows = None
+    if validation is not None:
+        held_out = corpus("validation", validation)
+        windows = data.Windows(held_out, samples=samples)
+        description["validation"] = [name for name, _ in held_out.tracks]
+    return Described(examples, description), windows

@@ -1,0 +1,72 @@
+"""The graph that is trained: the network of a waveform system on the domain of its paper.
+
+What is trained is what ships: the training graph is made of the same layers, so its weights are
+those of the system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+from kzoo.dsp.stft import STFT, magnitude
+
+
+def training_graph(
+    system: keras.Model, *, inference_mode: bool = False
+) -> tuple[keras.Model, Callable]:
+    """(graph, domain) for a system `[batch, samples, channels]` -> `[batch, sources, ...]`.
+
+    A system around a core of magnitudes is trained there: graph is the mixture's waveform, and the
+    condition where the core has one, to `[batch, sources, frames, bins, channels]`, and
+    domain(sources' waveforms) the magnitudes to compare with. Any other system is its own graph,
+    and its domain the waveform. The system's samples must be fixed and make one segment.
+    inference_mode: dropout and batch norms behave as after training, with scales and offsets that
+        learn; so were Deezer's weights trained, and so they are best trained on.
+    """
+    core = next((layer for layer in system.layers if layer.name.endswith("_core")), None)
+    if core is None:
+        if not inference_mode:
+            return system, lambda sources: sources
+        inputs = [keras.Input(x.shape[1:], name=x.name) for x in system.inputs]
+        outputs = system(inputs if len(inputs) > 1 else inputs[0], training=False)
+        return keras.Model(inputs, outputs, name=f"{system.name}_training"), lambda sources: sources
+    transform = system.get_layer("stft").get_config()
+    shape = {key: transform[key] for key in ("n_fft", "hop_length", "padding")}
+    # float32 under any policy: a spectrum in half precision has 60 dB of range.
+    stft = STFT(**shape, dtype="float32", name="stft")
+    bins = core.inputs[0].shape[2]
+
+    def magnitudes(waveform):
+        real, imag = stft(waveform)
+        return magnitude(real[..., :bins, :], imag[..., :bins, :])
+
+    mixture = keras.Input(system.inputs[0].shape[1:], name=system.inputs[0].name)
+    conditions = [keras.Input(x.shape[1:], name=x.name) for x in core.inputs[1:]]
+    arguments = [magnitudes(mixture), *conditions]
+    mode = {"training": False} if inference_mode else {}
+    estimates = core(arguments if conditions else arguments[0], **mode)
+    if len(estimates.shape) == 4:  # one source: [batch, frames, bins, channels]
+        estimates = keras.ops.expand_dims(estimates, 1)
+    graph = keras.Model([mixture, *conditions], estimates, name=f"{system.name}_training")
+
+    def domain(sources):
+        count, samples, channels = keras.ops.shape(sources)[1:]
+        flat = keras.ops.reshape(sources, (-1, samples, channels))
+        found = magnitudes(flat)
+        return keras.ops.reshape(found, (-1, count, *found.shape[1:]))
+
+    return graph, domain
+
+
+class DomainLoss(keras.losses.Loss):
+    """A loss of `kzoo.losses` on what `domain` makes of the sources' waveforms."""
+
+    def __init__(self, loss: Callable, domain: Callable):
+        super().__init__(name=loss.name, dtype="float32")
+        self.loss, self.domain = loss, domain
+
+    def call(self, y_true, y_pred):
+        """Per example, `[batch]`."""
+        return self.loss(self.domain(y_true), y_pred)
