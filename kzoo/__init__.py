@@ -20,6 +20,7 @@ __all__ = [
     "Separator",
     "__version__",
     "build",
+    "evaluate",
     "export",
     "from_preset",
     "list_models",

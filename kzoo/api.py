@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,14 @@ from kzoo.presets import list_presets
 if TYPE_CHECKING:
     import keras
 
+    from kzoo import evaluation
+
 DEFAULT_PRESET = "spleeter_2stems"
 
 __all__ = [
     "Separator",
     "build",
+    "evaluate",
     "export",
     "from_preset",
     "list_models",
@@ -93,6 +96,29 @@ def separate(
     """
     separator = Separator.from_preset(preset, **options)
     return separator.separate(waveform, sample_rate, progress=progress)
+
+
+def evaluate(
+    corpus: str | Path,
+    systems: Sequence[str | Path] = (),
+    *,
+    sources: Sequence[str] | None = None,
+    overlap: float = 0.0,
+    mwf: bool = False,
+    **options: Any,
+) -> evaluation.Report:
+    """Score presets, run folders and folders of estimates against the true stems of `corpus`.
+
+    sources: by default those of the first preset. options: of `kzoo.evaluation.evaluate` (out,
+    tracks, start_seconds, duration_seconds, baselines, processes, progress, ...).
+    """
+    from kzoo import evaluate_command, evaluation
+
+    chosen = evaluate_command.systems(
+        [str(name) for name in systems], {"overlap": overlap, "mwf": mwf}
+    )
+    wanted = sources or next((system.sources for system in chosen if system.sources), ())
+    return evaluation.evaluate(corpus, chosen, sources=wanted, **options)
 
 
 def export(

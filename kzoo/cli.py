@@ -148,6 +148,53 @@ def export(
 
 
 @app.command()
+def evaluate(
+    systems: Annotated[
+        list[str] | None,
+        typer.Argument(help="Presets, run folders, or folders of estimates; none: baselines only."),
+    ] = None,
+    corpus: Annotated[
+        Path, typer.Option("--corpus", help="CORPUS/<track>/<source>.wav, or MUSDB18's tree.")
+    ] = ...,
+    sources: Annotated[
+        str | None, typer.Option(help="vocals,accompaniment; by default the first preset's.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for a JSON a track, and the tables.")
+    ] = None,
+    subset: Annotated[str | None, typer.Option(help="train, test or all (of such a tree).")] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Only this track; repeatable.")] = None,
+    start: Annotated[float, typer.Option(help="Seconds to skip in every track.", min=0)] = 0.0,
+    duration: Annotated[float | None, typer.Option(help="Seconds to score.", min=0)] = None,
+    baselines: Annotated[str, typer.Option(help="Of mixture,irm,ibm,wfm.")] = "mixture,irm",
+    overlap: Annotated[float, typer.Option(help="As of kzoo separate.")] = 0.0,
+    mwf: Annotated[bool, typer.Option(help="As of kzoo separate.")] = False,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", help="Processes that score.", min=1)] = 1,
+    quiet: QuietOption = False,
+) -> None:
+    """Score systems against true stems, next to the mixture and oracle masks.
+
+    BSS Eval v4 as museval defines it, and SI-SDR in a column of its own.
+    """
+    from kzoo.evaluate_command import evaluate_systems
+
+    evaluate_systems(
+        systems or [],
+        corpus=corpus,
+        sources=tuple(sources.split(",")) if sources else (),
+        out=out,
+        subset=subset,
+        tracks=track or [],
+        start_seconds=start,
+        duration_seconds=duration,
+        baselines=[name for name in baselines.split(",") if name],
+        processes=jobs,
+        options={"overlap": overlap, "mwf": mwf},
+        show=not quiet,
+    )
+
+
+@app.command()
 def train(
     configuration: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML; see configs/.")],
     settings: Annotated[
@@ -228,3 +275,7 @@ def presets_info(name: str) -> None:
     from kzoo import presets
 
     print(yaml.safe_dump(presets.load_card(name), sort_keys=False, allow_unicode=True), end="")
+
+
+if __name__ == "__main__":
+    main()

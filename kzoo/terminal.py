@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 OUR_ERRORS = (ValueError, OSError, MemoryError)
 INTERRUPTED = 130
+UNITS = {"seconds": "s of audio", "scores": "scores"}
 
 
 def say(line: str) -> None:
@@ -58,14 +59,14 @@ def quiet_tensorflow() -> None:
 
 @contextlib.contextmanager
 def bar(description: str, *, unit: str, show: bool = True) -> Iterator[Callable]:
-    """A progress bar on stderr, fed by (done, total or None); unit is "seconds" or "bytes"."""
+    """A progress bar on stderr, fed by (done, total or None); unit is "bytes" or one of UNITS."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     amount = (
         DownloadColumn()
         if unit == "bytes"
-        else TextColumn("{task.completed:.0f}/{task.fields[whole]} s of audio")
+        else TextColumn(f"{{task.completed:.0f}}/{{task.fields[whole]}} {UNITS[unit]}")
     )
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn(),

@@ -179,8 +179,10 @@ def test_ctrl_c_leaves_nothing_half_written(preset, tmp_path, rng):
     song = tmp_path / "long.wav"
     soundfile.write(song, 0.1 * rng.standard_normal((RATE * 3600, 2)), RATE)
     out = tmp_path / "out"
-    command = [sys.executable, "-c", "from kzoo.cli import main; main()",
-               "separate", "-p", preset, "-o", out, song]  # fmt: skip
+    # A test run in a shell's background inherits a SIGINT that is ignored.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from kzoo.cli import main; main()"
+    command = [sys.executable, "-c", program, "separate", "-p", preset, "-o", out, song]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not list(out.rglob("*")) and time.monotonic() < deadline:

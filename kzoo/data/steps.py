@@ -29,15 +29,45 @@ def step(name: str, **options: Any) -> Step:
     return config.call(STEPS[name], options, where=f"step {name}")
 
 
-def remix(*, probability: float = 1.0) -> Step:
-    """Sources of different tracks and places together: each is drawn by itself."""
+def remix(*, probability: float = 1.0, active_db: float | None = None) -> Step:
+    """Sources of different tracks and places together: each is drawn by itself.
+
+    active_db: draw again, up to eight times, a source whose RMS level is below so many dB of full
+        scale: a voice rests for half of a song, and pauses teach little.
+    """
 
     def apply(example, rng, examples):
         if rng.random() >= probability:
             return example
-        return examples.draw_each(rng)
+        sources = []
+        for source in examples.corpus.sources:
+            for _ in range(8 if active_db is not None else 1):
+                drawn = examples.draw_source(rng, source)
+                if active_db is None or _level_db(drawn) >= active_db:
+                    break
+            sources.append(drawn)
+        return {**example, "sources": np.stack(sources)}
 
     return apply
+
+
+def level(
+    *, probability: float = 1.0, low_db: float = -30.0, high_db: float = -16.0,
+    silence_db: float = -60.0,
+) -> Step:  # fmt: skip
+    """Each source to an RMS level of its own, drawn in dB of full scale; silence stays silence.
+
+    For corpora put together from recordings of different levels, where the gains of `gain` would
+    leave some sources always the louder ones.
+    """
+    if low_db > high_db:
+        raise ValueError(f"level: low_db must not exceed high_db; got {low_db} and {high_db}")
+
+    def change(source, rng):
+        wanted, found = rng.uniform(low_db, high_db), _level_db(source)
+        return source if found < silence_db else source * np.float32(10 ** ((wanted - found) / 20))
+
+    return _each_source(change, probability)
 
 
 def gain(*, probability: float = 1.0, low_db: float = -6.0, high_db: float = 6.0) -> Step:
@@ -89,8 +119,12 @@ def mute(*, probability: float = 0.1) -> Step:
 
 STEPS: dict[str, Callable[..., Step]] = {
     function.__name__: function
-    for function in (remix, gain, swap_channels, flip_polarity, shift, mute)
+    for function in (remix, level, gain, swap_channels, flip_polarity, shift, mute)
 }
+
+
+def _level_db(signal: np.ndarray) -> float:
+    return 10 * float(np.log10(np.mean(np.square(signal)) + 1e-12))
 
 
 def _each_source(change: Callable, probability: float) -> Step:

@@ -1,0 +1,26 @@
+"""Systems against a corpus: scores a track, medians over tracks, and a table that says what it is.
+
+`evaluate` (in `running`) takes tracks (`kzoo.data.tracks`) and systems (`systems`): a separator,
+a folder of estimates, and beside them always the untouched mixture and the oracles. `scoring` makes
+one track's scores, in museval's JSON; `report` takes the medians.
+"""
+
+from kzoo.data.tracks import Track, find_tracks
+from kzoo.evaluation.report import Failure, Report, Row
+from kzoo.evaluation.running import evaluate
+from kzoo.evaluation.scoring import Settings
+from kzoo.evaluation.systems import BASELINES, Baseline, EstimatesFolder, Separation
+
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "EstimatesFolder",
+    "Failure",
+    "Report",
+    "Row",
+    "Separation",
+    "Settings",
+    "Track",
+    "evaluate",
+    "find_tracks",
+]

@@ -1,0 +1,201 @@
+"""Medians over tracks, and the table that says how they were made."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.metadata
+import io
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import kzoo
+from kzoo.evaluation.scoring import DEFINITION, MEASURES, Settings, median, track_scores
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of a system on a source, in dB: of one track, or medians over `tracks` of them."""
+
+    system: str
+    source: str
+    scores: Mapping[str, float]
+    tracks: int = 1
+    track: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A track that could not be scored with these systems, and why, on one line."""
+
+    track: str
+    systems: tuple[str, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.track} ({', '.join(self.systems)}): {self.reason}"
+
+
+@dataclass
+class Report:
+    """What `evaluate` returns: `medians`, the `tracks` behind them, `failures`, and the `header`.
+
+    The medians of a system are over the tracks that it was scored on; where tracks failed, the
+    column `tracks` says how many are left.
+    """
+
+    header: dict[str, Any]
+    medians: list[Row]
+    tracks: list[Row]
+    failures: list[Failure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def scores(self, system: str, source: str) -> Mapping[str, float]:
+        """{measure: median in dB}; KeyError for what was not scored."""
+        for row in self.medians:
+            if (row.system, row.source) == (system, source):
+                return row.scores
+        raise KeyError((system, source))
+
+    def text(self) -> str:
+        """The table, under a header that says what its figures are."""
+        lines = [f"{key}: {value}" for key, value in _flat(self.header)]
+        width = max([6, *(len(row.system) for row in self.medians)])
+        source_width = max([6, *(len(row.source) for row in self.medians)])
+        titles = "".join(f"{measure:>9}" for measure in MEASURES)
+        lines += ["", f"{'source':{source_width}}  {'system':{width}}  tracks{titles}"]
+        for row in self.medians:
+            values = "".join(f"{_shown(row.scores[measure]):>9}" for measure in MEASURES)
+            lines.append(
+                f"{row.source:{source_width}}  {row.system:{width}}  {row.tracks:6}{values}"
+            )
+        if self.notes:
+            lines += ["", *(f"note: {note}" for note in self.notes)]
+        if self.failures:
+            lines += ["", *(f"not scored: {failure}" for failure in self.failures)]
+        return "\n".join(lines) + "\n"
+
+    def write(self, folder: Path) -> None:
+        """scores.txt (the table), scores.json (all), medians.csv and tracks.csv in `folder`."""
+        _replace(folder / "scores.txt", self.text())
+        everything = {
+            **self.header,
+            "medians": [_plain(row) for row in self.medians],
+            "tracks": [_plain(row) for row in self.tracks],
+            "notes": self.notes,
+            "failures": [str(failure) for failure in self.failures],
+        }
+        text = json.dumps(everything, indent=1, ensure_ascii=False, allow_nan=False)
+        _replace(folder / "scores.json", text + "\n")
+        _replace(folder / "medians.csv", _csv(self.medians, "tracks"))
+        _replace(folder / "tracks.csv", _csv(self.tracks, "track"))
+
+
+def make_report(
+    documents: Sequence[Mapping[str, Any]],
+    failures: Sequence[Failure],
+    settings: Settings,
+    *,
+    corpus: str,
+    systems: Sequence[str],
+    command: str | None,
+) -> Report:
+    """Medians of the tracks' documents, source by source, systems in their order."""
+    rows = [
+        Row(document["kzoo"]["system"], source, scores, track=document["kzoo"]["track"])
+        for document in documents
+        for source, scores in track_scores(document).items()
+    ]
+    order = {source: k for k, source in enumerate(settings.sources)}
+    rows.sort(key=lambda row: (order[row.source], systems.index(row.system)))
+    medians = []
+    for source in settings.sources:
+        for system in systems:
+            mine = [row for row in rows if (row.system, row.source) == (system, source)]
+            if mine:
+                scores = {name: median(row.scores[name] for row in mine) for name in MEASURES}
+                medians.append(Row(system, source, scores, tracks=len(mine)))
+    notes = sorted(
+        {f"{d['kzoo']['track']}: {note}" for d in documents for note in d["kzoo"]["notes"]}
+    )
+    header = _header(documents, settings, corpus=corpus, command=command)
+    return Report(header, medians, rows, list(failures), notes)
+
+
+def _header(documents, settings: Settings, *, corpus: str, command: str | None) -> dict[str, Any]:
+    data = {(d["kzoo"]["track"], d["kzoo"]["data_sha256"]) for d in documents}
+    seconds = {
+        d["kzoo"]["track"]: d["kzoo"]["samples"] / d["kzoo"]["sample_rate"] for d in documents
+    }
+    digest = hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in sorted(data)).encode())
+    stretch = ""
+    if settings.start_seconds or settings.duration_seconds is not None:
+        length = settings.duration_seconds
+        stretch = f", of each {'the rest' if length is None else f'{length:g} s'}"
+        stretch += f" from {settings.start_seconds:g} s"
+    return {
+        "command": command or "kzoo.evaluate(...)",
+        "corpus": f"{corpus}: {len(data)} tracks, {sum(seconds.values()):.1f} s{stretch}",
+        "data_sha256": digest.hexdigest(),
+        "definition": list(DEFINITION),
+        "aggregation": (
+            f"BSS Eval: median over frames of {settings.window_seconds:g} s every "
+            f"{settings.hop_seconds:g} s, then median over tracks; SI-SDR: median over tracks; dB"
+        ),
+        "oracles": "ibm, irm, wfm: ideal binary, ratio (magnitudes), Wiener-like (powers) masks",
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"kzoo": kzoo.__version__, "python": platform.python_version()}
+    # The models' packages count only where a model ran.
+    wanted = ["numpy", "scipy", *(n for n in ("tensorflow", "keras") if n in sys.modules)]
+    return {**found, **{name: importlib.metadata.version(name) for name in wanted}}
+
+
+def _flat(header: Mapping[str, Any]):
+    for key, value in header.items():
+        if isinstance(value, dict):
+            yield key, ", ".join(f"{name} {version}" for name, version in value.items())
+        elif isinstance(value, list):
+            yield from ((key, line) for line in value)
+        else:
+            yield key, value
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    number = {"track": row.track} if row.track is not None else {"tracks": row.tracks}
+    scores = {k: None if math.isnan(v) else round(v, 5) for k, v in row.scores.items()}
+    return {"system": row.system, "source": row.source, **number, **scores}
+
+
+def _csv(rows: Sequence[Row], number: str) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, ["system", "source", number, *MEASURES], lineterminator="\n", restval=""
+    )
+    writer.writeheader()
+    writer.writerows(_plain(row) for row in rows)
+    return text.getvalue()
+
+
+def _shown(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

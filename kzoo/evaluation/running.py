@@ -1,0 +1,141 @@
+"""Every system on every track: separated here, scored in as many processes as are wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from kzoo.data.tracks import Track, find_tracks, read_track
+from kzoo.evaluation.report import Failure, Report, make_report
+from kzoo.evaluation.scoring import Job, Settings, identity, read_json, score
+from kzoo.evaluation.systems import Baseline, Separation, StoredEstimates, System
+
+# What a track can do wrong; anything else is a mistake of ours and stops the evaluation.
+TRACK_ERRORS = (ValueError, OSError, MemoryError)
+
+
+def evaluate(
+    corpus: str | Path,
+    systems: Sequence[System],
+    *,
+    sources: Sequence[str],
+    out: str | Path | None = None,
+    subset: str | None = None,
+    tracks: Sequence[str] = (),
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+    baselines: Sequence[str] = ("mixture", "irm"),
+    processes: int = 1,
+    progress: Callable[[float, float], None] | None = None,
+    command: str | None = None,
+) -> Report:
+    """Scores of `systems`, and of the mixture and oracle masks, on the tracks of `corpus`.
+
+    out: folder for OUT/<system>/<subset>/<track>.json (museval's format, which its readers take)
+        and for the tables. Scores that are there already, of the same data, settings and system,
+        are not made again.
+    baselines: of "mixture", "ibm", "irm", "wfm". processes: that score; separation stays in this
+        one, and no more than a few tracks are held at a time.
+    progress: called with (scores done, scores in all). A track that fails is in the report's
+    failures; the others are scored. Raises ValueError where nothing can be: no such corpus, track
+    or subset, or two systems of one name.
+    """
+    settings = Settings(tuple(sources), start_seconds, duration_seconds)
+    everything = [*systems, *(Baseline(name, settings.sources) for name in baselines)]
+    names = [system.name for system in everything]
+    if len(set(names)) < len(names):
+        raise ValueError(f"systems must have different names; got {', '.join(names)}")
+    found = find_tracks(corpus, subset=subset, tracks=tracks)
+    documents, failures = [], []
+    done, total = 0, len(found) * len(everything)
+
+    def finish(outcome: dict[str, Any] | Failure) -> None:
+        nonlocal done
+        (failures if isinstance(outcome, Failure) else documents).append(outcome)
+        done += 1
+        if progress:
+            progress(done, total)
+
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kzoo.")))
+        folder = Path(out) if out is not None else scratch / "scores"
+        jobs = _jobs(found, everything, settings, folder, scratch, finish)
+        if processes > 1:
+            _in_processes(jobs, processes, finish)
+        else:
+            for job in jobs:
+                finish(_attempt(job))
+    report = make_report(
+        documents, failures, settings, corpus=str(corpus), systems=names, command=command
+    )
+    if out is not None:
+        report.write(Path(out))
+    return report
+
+
+def _jobs(
+    tracks: Sequence[Track],
+    systems: Sequence[System],
+    settings: Settings,
+    folder: Path,
+    scratch: Path,
+    finish: Callable,
+) -> Iterator[Job]:
+    """What is left to be scored; separators run as their jobs are asked for."""
+    for number, track in enumerate(tracks):
+        for system in systems:
+            path = folder / system.name / track.subset / f"{track.name}.json"
+            try:
+                known_by = identity(track, system, settings)
+                before = read_json(path)
+                if before and known_by is not None and before["kzoo"].get("identity") == known_by:
+                    finish(before)
+                    continue
+                ready = system
+                if isinstance(system, Separation):
+                    place = scratch / f"{number}_{system.name}"
+                    place.mkdir()
+                    sound = read_track(track, settings.sources, **settings.crop)
+                    ready = system.stored(sound, place, system.identity(track))
+            except TRACK_ERRORS as error:
+                finish(_failure(track, system, error))
+            else:
+                yield Job(track, ready, settings, path)
+
+
+def _in_processes(jobs: Iterator[Job], processes: int, finish: Callable) -> None:
+    # Spawned, not forked: TensorFlow's threads do not survive a fork. The scores need NumPy alone.
+    context = multiprocessing.get_context("spawn")
+    waiting: set[Future] = set()
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        try:
+            for job in jobs:
+                waiting.add(pool.submit(_attempt, job))
+                if len(waiting) > processes:
+                    ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        finish(future.result())
+            for future in waiting:
+                finish(future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _attempt(job: Job) -> dict[str, Any] | Failure:
+    try:
+        return score(job)
+    except TRACK_ERRORS as error:
+        return _failure(job.track, job.system, error)
+    finally:
+        if isinstance(job.system, StoredEstimates):
+            job.system.discard()
+
+
+def _failure(track: Track, system: System, error: Exception) -> Failure:
+    return Failure(track.name, (system.name,), " ".join(str(error).split()))

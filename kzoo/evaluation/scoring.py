@@ -1,0 +1,195 @@
+"""The scores of one system on one track, and their JSON, which museval's readers take.
+
+BSS Eval v4 as museval defines it: images, 512-tap filters computed over the whole track, one set of
+ratios every second, NaN where a reference or an estimate is silent in that second. Beside it, and
+never in its column, SI-SDR: one ratio a track, all channels as one signal with one scale, no mean
+removed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kzoo
+from kzoo.data.tracks import Track, read_track
+from kzoo.evaluation.systems import System, fitted
+from kzoo.metrics import bss_eval, si_sdr
+
+METRICS = ("SDR", "SIR", "ISR", "SAR")
+MEASURES = (*METRICS, "SI-SDR")
+DEFINITION = (
+    "SDR, SIR, ISR, SAR: BSS Eval v4 (museval), images, 512-tap filters over the whole track",
+    "SI-SDR: whole track, its channels as one signal with one scale, no mean removed",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is scored, of every track alike."""
+
+    sources: tuple[str, ...]
+    start_seconds: float = 0.0
+    duration_seconds: float | None = None
+    window_seconds: float = 1.0
+    hop_seconds: float = 1.0
+
+    def __post_init__(self):
+        if not self.sources or len(set(self.sources)) < len(self.sources):
+            raise ValueError(f"sources must be different names; got {', '.join(self.sources)}")
+        if not (self.window_seconds > 0 and self.hop_seconds > 0):
+            raise ValueError(
+                "the window and the hop of BSS Eval must be above 0 s; got "
+                f"{self.window_seconds} s and {self.hop_seconds} s"
+            )
+
+    @property
+    def crop(self) -> dict[str, float | None]:
+        """The stretch of each track, in the words of `audio.read`."""
+        return {"start_seconds": self.start_seconds, "duration_seconds": self.duration_seconds}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One system on one track, and where its scores go."""
+
+    track: Track
+    system: System
+    settings: Settings
+    path: Path
+
+
+def identity(track: Track, system: System, settings: Settings) -> dict[str, Any] | None:
+    """All that the scores depend on, as JSON holds it; None where that is not known."""
+    known_by = system.identity(track)
+    if known_by is None:
+        return None
+    everything = {
+        "definition": DEFINITION,
+        "settings": asdict(settings),
+        "data_sha256": track.sha256(),
+        "system": known_by,
+    }
+    return json.loads(json.dumps(everything))
+
+
+def score(job: Job) -> dict[str, Any]:
+    """Make the scores of a job and write them, whole or not at all; the written document.
+
+    Raises ValueError and audio.AudioError for a track or estimates that cannot be scored.
+    """
+    track, settings = job.track, job.settings
+    sound = read_track(track, settings.sources, **settings.crop)
+    notes = [
+        f"{source}: not in this track, not scored"
+        for source in settings.sources
+        if source not in sound.references
+    ]
+    found = job.system.estimates(track, sound, settings.crop)
+    for source, estimate in found.items():
+        if len(estimate) != len(sound.mixture):
+            notes.append(f"{source}: {len(estimate)} samples against {len(sound.mixture)}")
+    estimates = fitted(found, sound.mixture)
+    document = {
+        "targets": targets(sound.references, estimates, sound.sample_rate, settings),
+        "museval_version": f"kzoo {kzoo.__version__}, as museval 0.4.1",
+        "kzoo": {
+            "track": track.name,
+            "subset": track.subset,
+            "system": job.system.name,
+            "sample_rate": sound.sample_rate,
+            "samples": len(sound.mixture),
+            "channels": sound.mixture.shape[1],
+            "notes": notes,
+            "data_sha256": track.sha256(),
+            "identity": identity(track, job.system, settings),
+        },
+    }
+    write_json(job.path, document)
+    return document
+
+
+def targets(
+    references: Mapping[str, np.ndarray],
+    estimates: Mapping[str, np.ndarray],
+    sample_rate: int,
+    settings: Settings,
+) -> list[dict[str, Any]]:
+    """The `targets` of museval's JSON, with the track's SI-SDR beside the frames of each."""
+    truth = np.stack(list(references.values()))
+    guess = np.stack([estimates[source] for source in references])
+    scores = bss_eval(
+        truth, guess,
+        window=int(settings.window_seconds * sample_rate),
+        hop=int(settings.hop_seconds * sample_rate),
+    )  # fmt: skip
+    columns = {name: np.asarray(getattr(scores, name.lower())) for name in METRICS}
+    return [
+        {
+            "name": source,
+            "SI-SDR": _stored(si_sdr(truth[i].ravel(), guess[i].ravel())),
+            "frames": [
+                {
+                    "time": m * settings.hop_seconds,
+                    "duration": settings.window_seconds,
+                    "metrics": {name: _stored(column[i, m]) for name, column in columns.items()},
+                }
+                for m in range(columns["SDR"].shape[1])
+            ],
+        }
+        for i, source in enumerate(references)
+    ]
+
+
+def track_scores(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """{source: {measure: dB}} of a document: medians over the frames that have a value."""
+    return {
+        target["name"]: {
+            **{
+                name: median(frame["metrics"][name] for frame in target["frames"])
+                for name in METRICS
+            },
+            "SI-SDR": target["SI-SDR"],
+        }
+        for target in document["targets"]
+    }
+
+
+def median(values) -> float:
+    """Of those that are numbers; NaN where none is."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return float(np.median(numbers)) if numbers else math.nan
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A document that `score` wrote; None where there is none, or it is something else."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return None
+    return document if isinstance(document, dict) and "kzoo" in document else None
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write beside `path` and move into place, so that a half-written score is never resumed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        # NaN, not null: museval writes its silent frames so, and its readers expect numbers.
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=True)
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _stored(value: float) -> float:
+    """Five decimals, as in museval's files, where an infinite ratio is NaN too."""
+    return round(float(value), 5) if math.isfinite(value) else math.nan

@@ -1,0 +1,162 @@
+"""What is scored: a separator, a folder of estimates, the untouched mixture, the oracles.
+
+A system has a `name`, `sources` where it knows them, an `identity` for a track (from which a score
+is known to be still valid), and `estimates` for a track.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kzoo import audio
+from kzoo.classical import masks
+from kzoo.data.tracks import (
+    Sound,
+    Track,
+    fit,
+    members,
+    read_recordings,
+    recordings_sha256,
+    stem_recordings,
+    sum_of,
+)
+
+BASELINES = ("mixture", *masks.KINDS)
+_ORACLE_WINDOW_SECONDS = 4096 / 44100
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The mixture itself as the estimate of every source, or an oracle mask: "ibm", "irm", "wfm".
+
+    The masks' window is the power of two nearest 93 ms, with 75 % overlap.
+    """
+
+    name: str
+    sources: tuple[str, ...] = ()
+
+    def identity(self, track: Track) -> dict[str, Any]:
+        """Nothing but the window can change what a baseline does."""
+        return {"baseline": self.name, "window_seconds": round(_ORACLE_WINDOW_SECONDS, 4)}
+
+    def estimates(self, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
+        """{source: `[samples, channels]`} for every reference of `sound`."""
+        if self.name == "mixture":
+            return dict.fromkeys(sound.references, sound.mixture)
+        n_fft = 2 ** round(np.log2(_ORACLE_WINDOW_SECONDS * sound.sample_rate))
+        return masks.oracle(
+            self.name, sound.references, sound.mixture, n_fft=n_fft, hop_length=n_fft // 4
+        )
+
+
+@dataclass(frozen=True)
+class EstimatesFolder:
+    """FOLDER/<track>/<source>.wav (any readable format), or FOLDER/<subset>/<track>/<source>.wav.
+
+    Estimates are of whole tracks: a crop of the references crops them too. As in museval, one that
+    is too long is cut, one too short is silent at its end.
+    """
+
+    name: str
+    folder: Path
+    sources: tuple[str, ...] = ()
+
+    def place(self, track: Track) -> Path:
+        """The folder of a track; ValueError where there is none."""
+        places = (self.folder / track.name, self.folder / track.subset / track.name)
+        for place in places:
+            if place.is_dir():
+                return place
+        raise ValueError(f"{self.folder}: has no estimates of the track {track.name!r}")
+
+    def identity(self, track: Track) -> dict[str, Any]:
+        """The bytes of the estimates."""
+        return {"estimates_sha256": recordings_sha256(stem_recordings(self.place(track)))}
+
+    def estimates(self, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
+        """As `Baseline.estimates`; ValueError for another sample rate, or a source not there."""
+        place = self.place(track)
+        recordings = stem_recordings(place)
+        if not recordings:
+            raise audio.AudioError(f"{place}: holds no sound that can be read")
+        signals, sample_rate = read_recordings(recordings, **crop)
+        if sample_rate != sound.sample_rate:
+            raise ValueError(
+                f"{place}: estimates must be at the references' rate, {sound.sample_rate} Hz; "
+                f"got {sample_rate} Hz: resample them"
+            )
+        return gathered(signals, list(sound.references), where=str(place))
+
+
+@dataclass(frozen=True)
+class Separation:
+    """A separator: `separate(waveform, sample_rate)` to {source: `[samples, channels]`}.
+
+    It runs in the calling process; `separate` may load its model when it is first called.
+    known_by: what makes its results reproducible (the sha256 of weights, options); None where
+    nothing does, and its scores are then made anew in every run.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    separate: Callable[[np.ndarray, int], Mapping[str, np.ndarray]]
+    known_by: Mapping[str, Any] | None = None
+
+    def identity(self, track: Track) -> dict[str, Any] | None:
+        """The same for every track."""
+        return None if self.known_by is None else dict(self.known_by)
+
+    def stored(self, sound: Sound, folder: Path, identity: dict | None) -> StoredEstimates:
+        """Separate the mixture and leave the estimates in `folder`, for another process."""
+        stems = self.separate(sound.mixture, sound.sample_rate)
+        for source, signal in gathered(stems, list(sound.references), where=self.name).items():
+            np.save(folder / f"{source}.npy", signal)
+        return StoredEstimates(self.name, folder, identity)
+
+
+@dataclass(frozen=True)
+class StoredEstimates:
+    """Estimates of one track that a `Separation` has left behind."""
+
+    name: str
+    folder: Path
+    known_by: dict[str, Any] | None
+
+    def identity(self, track: Track) -> dict[str, Any] | None:
+        """The separator's."""
+        return self.known_by
+
+    def estimates(self, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
+        """As `Baseline.estimates`."""
+        return {source: np.load(self.folder / f"{source}.npy") for source in sound.references}
+
+    def discard(self) -> None:
+        """Delete them: they have been scored."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+System = Baseline | EstimatesFolder | Separation | StoredEstimates
+
+
+def gathered(
+    signals: Mapping[str, np.ndarray], sources: Sequence[str], *, where: str
+) -> dict[str, np.ndarray]:
+    """The estimates of `sources`, summed from others by the rule of `corpus.members`."""
+    assigned = members(signals, sources)
+    missing = [source for source, names in assigned.items() if not names]
+    if missing:
+        raise ValueError(
+            f"{where}: no estimate of {', '.join(missing)}; it has {', '.join(signals)}"
+        )
+    return {source: sum_of(signals[name] for name in names) for source, names in assigned.items()}
+
+
+def fitted(estimates: Mapping[str, np.ndarray], like: np.ndarray) -> dict[str, np.ndarray]:
+    """Estimates as long and as wide as `like`, `[samples, channels]`."""
+    return {name: fit(signal, *like.shape) for name, signal in estimates.items()}
