@@ -97,7 +97,9 @@ def core(
     # In mixed precision the networks end in half precision, and masks and sums are float32.
     logits = ops.cast(ops.stack(parts, axis=1), "float32")  # [batch, sources, frames, bins, ...]
     mask = ops.softmax(logits, axis=1) if masks == "softmax" else ops.sigmoid(logits)
-    estimates = Estimates(sources, name="estimates")(mask * ops.expand_dims(mixture, 1))
+    estimates = Estimates(sources, dtype="float32", name="estimates")(
+        mask * ops.expand_dims(mixture, 1)
+    )
     return keras.Model(mixture, estimates, name="unet_core")
 
 
@@ -146,21 +148,27 @@ def build(
     )  # fmt: skip
     if size["masking"] not in MASKINGS:
         raise ValueError(f"masking must be one of {', '.join(MASKINGS)}; got {masking!r}")
-    transform = {"n_fft": size["n_fft"], "hop_length": size["hop_length"], "padding": padding}
+    # float32 whatever the policy: spectra in half precision have 60 dB of range.
+    transform = {"n_fft": size["n_fft"], "hop_length": size["hop_length"], "padding": padding,
+                 "dtype": "float32"}  # fmt: skip
     waveform = keras.Input((samples, size["channels"]), name="waveform")
     real, imag = STFT(**transform, name="stft")(waveform)  # [batch, frames, bins, channels] twice
     band = magnitude(real[:, :, : size["bins"]], imag[:, :, : size["bins"]])
-    estimates = separate(Segments(size["frames"], name="segments")(band))
-    estimates = JoinSegments(name="join_segments")(estimates, band)
+    estimates = separate(Segments(size["frames"], dtype="float32", name="segments")(band))
+    estimates = JoinSegments(dtype="float32", name="join_segments")(estimates, band)
     if size["masking"] == "ratio":
-        mask = RatioMasks(name="ratio_masks")(estimates)
+        mask = RatioMasks(dtype="float32", name="ratio_masks")(estimates)
     else:
         mask = estimates / ops.maximum(ops.expand_dims(band, 1), 1e-10)
-    mask = ExtendMasks(size["n_fft"] // 2 + 1, mask_extension, name="extend_masks")(mask)
+    mask = ExtendMasks(
+        size["n_fft"] // 2 + 1, mask_extension, dtype="float32", name="extend_masks"
+    )(mask)
     stems = InverseSTFT(**transform, name="inverse_stft")(
         mask * ops.expand_dims(real, 1), mask * ops.expand_dims(imag, 1), waveform
     )
-    return keras.Model(waveform, Estimates(sources, name="stems")(stems), name="unet")
+    return keras.Model(
+        waveform, Estimates(sources, dtype="float32", name="stems")(stems), name="unet"
+    )
 
 
 def build_wiener(

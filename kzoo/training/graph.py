@@ -30,7 +30,7 @@ def training_graph(
         if not inference_mode:
             return system, lambda sources: sources
         inputs = [keras.Input(x.shape[1:], name=x.name) for x in system.inputs]
-        outputs = system(inputs if len(inputs) > 1 else inputs[0], training=False)
+        outputs = AsAfterTraining(system)(inputs if len(inputs) > 1 else inputs[0])
         return keras.Model(inputs, outputs, name=f"{system.name}_training"), lambda sources: sources
     transform = system.get_layer("stft").get_config()
     shape = {key: transform[key] for key in ("n_fft", "hop_length", "padding")}
@@ -45,8 +45,8 @@ def training_graph(
     mixture = keras.Input(system.inputs[0].shape[1:], name=system.inputs[0].name)
     conditions = [keras.Input(x.shape[1:], name=x.name) for x in core.inputs[1:]]
     arguments = [magnitudes(mixture), *conditions]
-    mode = {"training": False} if inference_mode else {}
-    estimates = core(arguments if conditions else arguments[0], **mode)
+    network = AsAfterTraining(core) if inference_mode else core
+    estimates = network(arguments if conditions else arguments[0])
     if len(estimates.shape) == 4:  # one source: [batch, frames, bins, channels]
         estimates = keras.ops.expand_dims(estimates, 1)
     graph = keras.Model([mixture, *conditions], estimates, name=f"{system.name}_training")
@@ -58,6 +58,21 @@ def training_graph(
         return keras.ops.reshape(found, (-1, count, *found.shape[1:]))
 
     return graph, domain
+
+
+class AsAfterTraining(keras.layers.Layer):
+    """A model that never hears that it is being trained, though its weights learn.
+
+    A functional model passes its own training flag on to every layer, whatever they were called
+    with; a layer whose call has no such flag stops it.
+    """
+
+    def __init__(self, model: keras.Model):
+        super().__init__(name=f"{model.name}_as_after_training")
+        self.model = model
+
+    def call(self, inputs):
+        return self.model(inputs, training=False)
 
 
 class DomainLoss(keras.losses.Loss):

@@ -100,9 +100,9 @@ def averaged(model: keras.Model) -> Iterator[None]:
         return
     # By copies, not by adding and subtracting in place: that would round the weights.
     own = inner._trainable_variables
-    kept = [np.array(variable.value) for variable in own]
+    kept = [np.asarray(variable.value).copy() for variable in own]
     for variable, average in zip(own, averages, strict=True):
-        variable.assign(np.array(average.value))
+        variable.assign(np.asarray(average.value).copy())
     try:
         yield
     finally:

@@ -90,14 +90,19 @@ def train(
     keras.utils.set_random_seed(values.get("seed", 0))
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    strategy = _strategy(devices)
-    meter = Meter()
+    strategy, meter = _strategy(devices), Meter()
+    replicas = strategy.num_replicas_in_sync
+    if settings.batch_size % replicas:
+        raise ValueError(
+            f"fit.batch_size must be a multiple of the {replicas} devices; got "
+            f"{settings.batch_size}"
+        )
 
     with strategy.scope(), _policy(settings.precision):
         system, module, options = _system(values["model"])
         sources = list(options["sources"])
         graph, domain = training_graph(system, inference_mode=settings.inference_mode)
-        if strategy.num_replicas_in_sync > 1 and settings.synchronized_batch_norm:
+        if replicas > 1 and settings.synchronized_batch_norm:
             for layer in graph._flatten_layers():
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.synchronized = True
@@ -143,10 +148,13 @@ def train(
     )
     held_out = None
     if validation is not None:
-        held_out = _batches(
-            validation, settings.batch_size, batches=-(-len(validation) // settings.batch_size),
-            inputs=graph.inputs,
-        )  # fmt: skip
+        whole, rest = divmod(len(validation), settings.batch_size)
+        # A rest would leave some of several devices without an example, which TensorFlow refuses.
+        count = whole + (1 if rest and replicas == 1 else 0)
+        if not count:
+            raise ValueError(f"the validation tracks make {len(validation)} windows, less than one "
+                             f"batch of {settings.batch_size} for {replicas} devices")  # fmt: skip
+        held_out = _batches(validation, settings.batch_size, batches=count, inputs=graph.inputs)
     graph.fit(
         batches, epochs=settings.epochs, initial_epoch=state["epoch"],
         steps_per_epoch=settings.steps_per_epoch, validation_data=held_out,

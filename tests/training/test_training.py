@@ -1,0 +1,278 @@
+"""Training on made-up sound: it learns, resumes bit by bit, and leaves a preset behind."""
+
+import copy
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kzoo import config, presets
+from kzoo.training import train
+from kzoo.training.optimizers import averaged, optimizer
+
+SETTINGS = {
+    "name": "tiny",
+    "seed": 3,
+    "model": {
+        "name": "unet", "sources": ["vocals", "accompaniment"], "variant": "tiny",
+        "trunk": "shared", "masks": "softmax",
+    },
+    "data": {
+        "train": {"kind": "synthetic", "tracks": 2, "seconds": 6.0},
+        "validation": {"kind": "synthetic", "tracks": 1, "seconds": 3.0, "seed": 9},
+        "steps": [{"name": "remix", "probability": 0.5}, {"name": "gain"}],
+    },
+    "optimizer": {"learning_rate": 3e-3, "ema_momentum": 0.9},
+    "fit": {"batch_size": 2, "epochs": 4, "steps_per_epoch": 3, "plateau": 1},
+}  # fmt: skip
+
+
+def settings(**changes):
+    """SETTINGS with "section__key" replaced."""
+    values = copy.deepcopy(SETTINGS)
+    for name, value in changes.items():
+        section, _, key = name.partition("__")
+        if key:
+            values.setdefault(section, {})[key] = value
+        else:
+            values[section] = value
+    return values
+
+
+def checkpoint(folder):
+    with np.load(folder / "checkpoint.npz") as arrays:
+        return {name: arrays[name] for name in arrays.files if name != "state"}
+
+
+def history(folder):
+    with np.load(folder / "checkpoint.npz") as arrays:
+        rows = json.loads(str(arrays["state"]))["history"]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "waiting")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run of four epochs without a stop."""
+    return train(settings(), tmp_path_factory.mktemp("runs") / "straight", say=lambda line: None)
+
+
+def test_a_killed_run_goes_on_bit_by_bit(straight, tmp_path):
+    folder, path = tmp_path / "killed", tmp_path / "run.yaml"
+    config.dump_yaml(settings(), path)
+    program = (
+        "import sys; from kzoo import config; from kzoo.training import train; "
+        "train(config.load_yaml(sys.argv[1]), sys.argv[2])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, path, folder], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not (folder / "checkpoint.npz").is_file() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    before = len(history(folder))
+    assert before >= 1
+    train(settings(), folder, say=lambda line: None)
+    expected, found = checkpoint(straight), checkpoint(folder)
+    for (name, values), again in zip(expected.items(), found.values(), strict=True):
+        np.testing.assert_array_equal(again, values, err_msg=name)
+    assert history(folder) == history(straight)
+
+
+def test_the_checkpoint_holds_weights_optimizer_slots_and_the_seeds_of_dropout(straight):
+    names = " ".join(checkpoint(straight))
+    for part in ("kernel", "moving_variance", "momentum", "velocity", "iteration", "learning_rate",
+                 "seed_generator_state", "average"):  # fmt: skip
+        assert part in names, part
+
+
+def test_the_loss_falls(tmp_path):
+    values = settings(fit__epochs=3, fit__steps_per_epoch=25, optimizer={"learning_rate": 5e-3})
+    rows = history(train(values, tmp_path / "run", say=lambda line: None))
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+
+
+def test_a_run_folder_is_a_preset_that_says_how_it_was_made(straight):
+    card = presets.load_card(straight)
+    assert card["sources"] == ["vocals", "accompaniment"]
+    assert card["trained"]["steps"] == 12
+    assert card["trained"]["seed"] == 3
+    assert len(card["trained"]["data"]["sha256"]) == 64
+    model = presets.from_preset(straight)
+    stems = np.asarray(model(np.ones((1, 3000, 2), np.float32)))
+    assert stems.shape == (1, 2, 3000, 2)
+
+
+def test_the_preset_has_the_averaged_weights(straight):
+    # The loss fell to the last epoch or not; take the arrays of the epoch that was the best.
+    with np.load(straight / "weights.npz") as arrays:
+        kept = {name: arrays[name] for name in arrays.files}
+    raw = {name.split(" ", 1)[1]: values for name, values in checkpoint(straight).items()}
+    same = [np.array_equal(kept[name], raw[name]) for name in kept if name.endswith("kernel")]
+    assert not any(same)
+
+
+def test_averaging_is_undone_to_the_last_bit():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile(optimizer(learning_rate=0.1, ema_momentum=0.5), "mse")
+    for _ in range(3):  # not fit, which ends with the averages in the model
+        model.train_on_batch(np.ones((8, 3)), np.ones((8, 2)))
+    own = [np.asarray(weight.value).copy() for weight in model.weights]
+    with averaged(model):
+        assert not np.array_equal(model.weights[0].value, own[0])
+    for weight, value in zip(model.weights, own, strict=True):
+        np.testing.assert_array_equal(weight.value, value)
+
+
+def test_weights_that_took_no_step_are_refused(tmp_path):
+    from kzoo import api
+
+    model = api.build("unet", variant="tiny")
+    card = {
+        "name": "x", "model": {"name": "unet", "options": {"variant": "tiny"}},
+        "sources": ["vocals", "accompaniment"], "sample_rate": 8000, "trained": {"steps": 0},
+    }  # fmt: skip
+    presets.save_to_preset(model, tmp_path / "fresh", card)
+    with pytest.raises(presets.PresetError, match="not been trained"):
+        presets.from_preset(tmp_path / "fresh")
+
+
+def test_two_devices_take_the_steps_of_one(tmp_path):
+    program = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from kzoo import config
+from kzoo.training import train
+values = config.load_yaml(sys.argv[1])
+train(values, sys.argv[2] + "/one", devices=["/device:CPU:0"])
+train(values, sys.argv[2] + "/two", devices=["/device:CPU:0", "/device:CPU:1"])
+"""
+    values = settings(model__dropout=0.0, fit__epochs=1, optimizer={"name": "sgd"})
+    values["data"]["validation"]["seconds"] = 5.0  # an odd number of windows
+    config.dump_yaml(values, tmp_path / "run.yaml")
+    subprocess.run([sys.executable, "-c", program, tmp_path / "run.yaml", tmp_path], check=True,
+                   capture_output=True)  # fmt: skip
+    one, two = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
+    for (name, first), second in zip(one.items(), two.values(), strict=True):
+        if "moving_" in name:  # each device sees half of a batch: variances are of all of it
+            np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-5, err_msg=name)
+        else:
+            np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_half_precision_stays_finite_and_ships_float32(tmp_path):
+    values = settings(fit__precision="mixed_bfloat16", fit__epochs=1)
+    folder = train(values, tmp_path / "run", say=lambda line: None)
+    assert np.isfinite(history(folder)[0]["loss"])
+    with np.load(folder / "weights.npz") as arrays:
+        assert {arrays[name].dtype for name in arrays.files} == {np.dtype("float32")}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_fine_tuning_starts_from_a_preset_with_frozen_layers_and_new_sources(straight, tmp_path):
+    values = settings(
+        model__trunk="each", model__masks="sigmoid", fit__epochs=1, optimizer={"name": "adam"},
+        start={"freeze": ["vocals_*"]},
+    )  # fmt: skip
+    first = train(values, tmp_path / "first", say=lambda line: None)
+    values = settings(
+        model__trunk="each", model__masks="sigmoid", fit__epochs=1,
+        model__sources=["vocals", "drums"], data__train={"kind": "synthetic", "tracks": 1},
+        data__validation={"kind": "synthetic", "tracks": 1, "seconds": 3.0},
+        optimizer={"name": "adam", "rates": {"drums_down*": 0.0}},
+        start={"preset": str(first), "sources": {"drums": "accompaniment"}, "freeze": ["vocals_*"]},
+    )  # fmt: skip
+    second = train(values, tmp_path / "second", say=lambda line: None)
+    with np.load(first / "weights.npz") as before, np.load(second / "weights.npz") as after:
+        for name in after.files:
+            origin = name.replace("drums", "accompaniment")
+            same = np.array_equal(before[origin], after[name])
+            if name.startswith("vocals_"):
+                assert same, name  # frozen, its batch norms' statistics too
+            elif name.startswith("drums_up") and name.endswith("kernel"):
+                assert not same, name
+            elif name.startswith("drums_down") and name.endswith("kernel"):
+                assert same, name  # a rate of nothing
+
+
+def test_inference_mode_keeps_the_statistics_and_trains_their_scales(tmp_path):
+    values = settings(fit__epochs=1, fit__inference_mode=True, optimizer={"name": "adam"})
+    folder = train(values, tmp_path / "run", say=lambda line: None)
+    with np.load(folder / "weights.npz") as arrays:
+        for name in arrays.files:
+            if name.endswith("moving_mean"):
+                np.testing.assert_array_equal(arrays[name], 0, err_msg=name)
+        gammas = [arrays[name] for name in arrays.files if name.endswith("gamma")]
+    assert any(not np.array_equal(gamma, np.ones_like(gamma)) for gamma in gammas)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"modle": {}}, "did you mean 'model'"),
+        ({"fit__batchsize": 3}, "did you mean 'batch_size'"),
+        ({"fit__batch_size": 0}, "at least 1; got 0"),
+        ({"fit__batch_size": "four"}, "batch_size.*'four'"),
+        ({"optimizer__learning_rate": "1e-3"}, "write 0.001"),
+        ({"optimizer__name": "adma"}, "optimizer must be one of"),
+        ({"loss": {"name": "l3"}}, "there are l1"),
+        ({"model__name": "unett"}, "unet"),
+        ({"data__train": {"kind": "synthetic", "trakcs": 3}}, "did you mean 'tracks'"),
+        ({"data__train": {"kind": "stems", "path": "/nowhere"}}, "/nowhere"),
+        ({"data__steps": [{"name": "remixx"}]}, "did you mean 'remix'"),
+        ({"start": {"freeze": ["nothing_*"]}}, "nothing_"),
+    ],
+)
+def test_a_mistake_is_one_line_before_the_first_step(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        train(settings(**changes), tmp_path / "run", say=lambda line: None)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "checkpoint.npz").exists()
+
+
+def test_another_configuration_does_not_go_on_in_the_same_folder(straight):
+    with pytest.raises(config.ConfigError, match="another section 'seed'"):
+        train(settings(seed=4), straight, say=lambda line: None)
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
+    lines = []
+    values = settings(optimizer={"name": "sgd", "learning_rate": 1e30}, fit__epochs=2)
+    folder = train(values, tmp_path / "run", say=lines.append)
+    assert any("last good checkpoint" in line for line in lines)
+    assert not (folder / "checkpoint.npz").exists()
+
+
+def test_tensorboard_gets_losses_sound_and_pictures(tmp_path):
+    pytest.importorskip("tensorboard")
+    values = settings(fit__epochs=1, fit__tensorboard=1)
+    folder = train(values, tmp_path / "run", say=lambda line: None)
+    [path] = (folder / "logs").glob("events*")
+    tags = {
+        value.tag
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    }
+    assert {"loss", "val_loss", "learning_rate", "vocals/estimate", "vocals/target"} <= tags
+
+
+def test_a_slow_corpus_is_named(tmp_path, monkeypatch):
+    from kzoo.data import synthetic
+
+    monkeypatch.setattr(
+        synthetic.Synthetic, "read_part",
+        lambda self, track, part, start, samples: time.sleep(0.2)
+        or np.ones((samples, self.channels), np.float32),
+    )  # fmt: skip
+    lines = []
+    train(settings(fit__epochs=2), tmp_path / "run", say=lines.append)
+    assert any("waits for its data" in line for line in lines)
