@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 presets_app = typer.Typer(no_args_is_help=True, help="List, fetch and describe presets.")
 app.add_typer(presets_app, name="presets")
+data_app = typer.Typer(no_args_is_help=True, help="Check corpora, and prepare them for training.")
+app.add_typer(data_app, name="data")
 
 PresetOption = Annotated[
     str, typer.Option("-p", "--preset", help="A preset's name or folder (see kzoo presets list).")
@@ -246,6 +248,46 @@ def models() -> None:
 
     for name in list_models():
         print(name)
+
+
+@data_app.command("check")
+def data_check(
+    path: Annotated[str, typer.Argument(help="Folders of stems, MUSDB18's tree, or shards.")],
+    subset: Annotated[str | None, typer.Option(help="train, test or all (of such a tree).")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Read every recording of a corpus: what is there, what is missing, what is broken."""
+    from kzoo.data_commands import check
+
+    check(path, subset=subset, show=not quiet)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    path: Annotated[str, typer.Argument(help="A corpus; with --teacher a folder of recordings.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the shards.")],
+    kind: Annotated[str, typer.Option(help="stems, musdb, pairs, sources or csv.")] = "stems",
+    sources: Annotated[
+        str | None, typer.Option(help="vocals,accompaniment; by default every stem.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Not this track; repeatable.")] = None,
+    sample_rate: Annotated[int, typer.Option(help="Hz.", min=1)] = 44100,
+    channels: Annotated[int, typer.Option(min=1)] = 2,
+    dtype: Annotated[str, typer.Option(help="int16 or float32.")] = "int16",
+    licence: Annotated[str, typer.Option(help="Of the recordings, for the index.")] = "not stated",
+    teacher: Annotated[
+        str | None, typer.Option(help="A preset that separates recordings without stems.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Decode a corpus once, so that training needs no decoder. Interrupted, it goes on."""
+    from kzoo.data_commands import prepare
+
+    prepare(
+        path, out, kind=kind, sources=sources.split(",") if sources else [],
+        exclude=exclude or [], sample_rate=sample_rate, channels=channels, dtype=dtype,
+        licence=licence, teacher=teacher, show=not quiet,
+    )  # fmt: skip
 
 
 @presets_app.command("list")

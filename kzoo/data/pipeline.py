@@ -30,7 +30,7 @@ def stacked(
         found = [examples.example(index) for index in range(first, stop)]
         return {key: np.stack([example[key] for example in found]) for key in found[0]}
 
-    numbers = itertools.count(start) if count is None else range(start, start + count)
+    numbers = itertools.count(start) if count is None else iter(range(start, start + count))
     if last is not None:
         stop = -(-last // batch_size)
         numbers = itertools.takewhile(lambda number: number < stop, numbers)

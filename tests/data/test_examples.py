@@ -1,0 +1,112 @@
+"""Examples are pure functions of a seed and a number, and batches of them come in order."""
+
+import numpy as np
+import pytest
+
+from kzoo import data
+from kzoo.data.pipeline import stacked
+
+STEPS = ("remix", "level", "gain", "swap_channels", "flip_polarity", "shift", "mute")
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return data.open_corpus("synthetic", tracks=3, seconds=3.0, sample_rate=8000)
+
+
+def examples(corpus, *steps, seed=0, samples=2048):
+    return data.Examples(corpus, samples=samples, seed=seed, steps=steps)
+
+
+def test_an_example_is_the_same_whenever_it_is_asked_for(corpus):
+    steps = [data.step(name) for name in STEPS]
+    one, other = examples(corpus, *steps), examples(corpus, *steps)
+    late = one.example(41)
+    for index in (3, 7, 41):
+        again = other.example(index)
+    np.testing.assert_array_equal(late["sources"], again["sources"])
+    assert not np.array_equal(late["sources"], one.example(42)["sources"])
+    assert not np.array_equal(late["sources"], examples(corpus, seed=1).example(41)["sources"])
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_after_every_step_the_sources_sum_to_the_mixture(corpus, name):
+    chosen = examples(corpus, data.step(name, probability=1.0))
+    for index in range(4):
+        example = chosen.example(index)
+        assert example["mixture"].dtype == example["sources"].dtype == np.float32
+        np.testing.assert_allclose(example["mixture"], example["sources"].sum(axis=0), atol=1e-6)
+
+
+def test_the_steps_do_what_they_say(corpus):
+    plain = examples(corpus).example(3)["sources"]
+
+    def changed(name, **options):
+        return examples(corpus, data.step(name, probability=1.0, **options)).example(3)["sources"]
+
+    np.testing.assert_array_equal(changed("swap_channels"), plain[:, :, ::-1])
+    np.testing.assert_array_equal(changed("flip_polarity"), -plain)
+    ratio = np.abs(changed("gain", low_db=6.0, high_db=6.0)).max() / np.abs(plain).max()
+    assert 20 * np.log10(ratio) == pytest.approx(6.0, abs=1e-4)
+    levels = 10 * np.log10(np.mean(changed("level", low_db=-20.0, high_db=-20.0) ** 2, (1, 2)))
+    np.testing.assert_allclose(levels[np.abs(plain).max((1, 2)) > 1e-3], -20, atol=1e-3)
+    np.testing.assert_allclose(
+        np.sort(changed("shift").ravel()), np.sort(plain.ravel()), atol=0
+    )  # the same samples, elsewhere
+    silent = [not source.any() for source in changed("mute")]
+    assert sum(silent) == len(plain) - 1  # never all
+
+
+def test_remixed_sources_are_drawn_again_while_they_rest(corpus):
+    active = examples(corpus, data.step("remix", active_db=-40.0))
+    resting = examples(corpus, data.step("remix"))
+
+    def rests(chosen):
+        sources = [chosen.example(index)["sources"] for index in range(30)]
+        return sum(np.mean(source**2) < 1e-4 for found in sources for source in found)
+
+    assert rests(active) < 0.5 * rests(resting)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_batches_hold_their_own_examples_whatever_the_threads(corpus, workers):
+    chosen = examples(corpus)
+    found = list(stacked(chosen, 3, start=2, count=4, workers=workers))
+    assert len(found) == 4
+    for number, batch in enumerate(found, start=2):
+        expected = np.stack([chosen.example(3 * number + k)["mixture"] for k in range(3)])
+        np.testing.assert_array_equal(batch["mixture"], expected)
+
+
+def test_a_dataset_starts_anywhere(corpus):
+    chosen = examples(corpus)
+    straight = list(data.dataset(chosen, 2, batches=5))
+    later = list(data.dataset(chosen, 2, start=3, batches=2))
+    for one, other in zip(straight[3:], later, strict=True):
+        np.testing.assert_array_equal(one["sources"], other["sources"])
+
+
+def test_windows_cover_every_track_once_and_end(corpus):
+    windows = data.Windows(corpus, samples=8000)
+    assert len(windows) == 9
+    total = np.concatenate([windows.example(k)["mixture"] for k in range(3)])
+    np.testing.assert_allclose(total, corpus.read(0, 0, 24000)["mixture"], atol=1e-6)
+    batches = list(data.dataset(windows, 4))
+    assert [len(batch["mixture"]) for batch in batches] == [4, 4, 1]
+
+
+def test_tracks_are_drawn_in_proportion_to_their_length():
+    corpus = data.open_corpus("synthetic", tracks=2, seconds=4.0, sample_rate=8000)
+    corpus.tracks = [("short", 4000), ("long", 12000)]
+    chosen = examples(corpus, samples=100)
+    drawn = [chosen._place(np.random.default_rng(n), None)[0] for n in range(1000)]
+    assert np.mean(drawn) == pytest.approx(0.75, abs=0.05)
+
+
+def test_unknown_steps_and_options_are_named():
+    with pytest.raises(ValueError, match="did you mean 'remix'"):
+        data.step("remxi")
+    with pytest.raises(ValueError, match="did you mean 'probability'"):
+        data.step("remix", probabilty=1.0)
+    with pytest.raises(ValueError, match="low_db must not exceed"):
+        data.step("gain", low_db=3.0, high_db=1.0)
