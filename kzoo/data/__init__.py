@@ -6,10 +6,12 @@
     data.dataset(examples, batch_size=4, start=1000)      # tf.data, from batch 1000 on
 
 `corpora` opens what people have, `synthetic` makes sound up, `shards` prepares it once; `steps`
-vary an example, `examples` draw them, `pipeline` feeds them to Keras. NumPy throughout: TensorFlow
-is imported by `pipeline` alone, when it is used.
+vary an example, `examples` draw them, `conditions` say what is asked
+for, `pipeline` feeds them to Keras. NumPy throughout: TensorFlow is
+imported by `pipeline` alone, when it is used.
 """
 
+from kzoo.data.conditions import Conditioned, ConditionedWindows
 from kzoo.data.corpora import KINDS, open_corpus
 from kzoo.data.corpus import Corpus
 from kzoo.data.examples import Examples, Windows
@@ -20,6 +22,8 @@ from kzoo.data.steps import STEPS, step
 __all__ = [
     "KINDS",
     "STEPS",
+    "Conditioned",
+    "ConditionedWindows",
     "Corpus",
     "Examples",
     "Windows",

@@ -18,6 +18,8 @@ from kzoo.dsp import wiener
 from kzoo.dsp.blocks import BlockGrid, stft_grid
 from kzoo.dsp.stft import STFT, InverseSTFT, magnitude
 from kzoo.layers.masks import Estimates, ExtendMasks, JoinSegments, RatioMasks, Segments
+from kzoo.models import _spectrogram
+from kzoo.models._spectrogram import check, sizes, waveform_model
 
 VARIANTS = {
     "spleeter": {
@@ -44,7 +46,6 @@ VARIANTS = {
 NETWORKS = ("spleeter", "jansson")
 ACTIVATIONS = ("leaky_relu", "elu")
 MASKS = ("sigmoid", "softmax")
-MASKINGS = ("ratio", "direct")
 TRUNKS = ("each", "shared")
 
 
@@ -78,9 +79,12 @@ def core(
         last layers as wide as all masks: 1 / len(sources) of the compute, for small devices.
     Raises ValueError for unknown names and for sizes that do not halve.
     """
-    size = _sizes(variant, network=network, filters=filters, frames=frames, bins=bins,
-                  channels=channels)  # fmt: skip
-    _check(sources, size, activation, masks, trunk)
+    size = sizes(VARIANTS, variant, network=network, filters=filters, frames=frames, bins=bins,
+                 channels=channels)  # fmt: skip
+    check(
+        sources, size, network=(size["network"], NETWORKS), activation=(activation, ACTIVATIONS),
+        masks=(masks, MASKS), trunk=(trunk, TRUNKS),
+    )  # fmt: skip
     mixture = keras.Input((size["frames"], size["bins"], size["channels"]), name="magnitude")
 
     def draw(name: str, masks_drawn: int):
@@ -138,37 +142,19 @@ def build(
     mask_extension: what happens above the network's band, bins * sample_rate / n_fft hertz:
         "zeros" (Spleeter) or "average", the mean mask of the frame.
     """
-    size = _sizes(variant, n_fft=n_fft, hop_length=hop_length, masking=masking, network=network,
-                  filters=filters, frames=frames, bins=bins, channels=channels)  # fmt: skip
+    size = sizes(VARIANTS, variant, n_fft=n_fft, hop_length=hop_length, masking=masking,
+                 network=network, filters=filters, frames=frames, bins=bins,
+                 channels=channels)  # fmt: skip
     separate = core(
         sources, variant=variant, network=network, filters=filters, frames=frames, bins=bins,
         channels=channels, activation=activation, masks=masks, dropout=dropout,
         dropout_levels=dropout_levels, log_input=log_input, output_norm=output_norm,
         trunk=trunk,
     )  # fmt: skip
-    if size["masking"] not in MASKINGS:
-        raise ValueError(f"masking must be one of {', '.join(MASKINGS)}; got {masking!r}")
-    # float32 whatever the policy: spectra in half precision have 60 dB of range.
-    transform = {"n_fft": size["n_fft"], "hop_length": size["hop_length"], "padding": padding,
-                 "dtype": "float32"}  # fmt: skip
-    waveform = keras.Input((samples, size["channels"]), name="waveform")
-    real, imag = STFT(**transform, name="stft")(waveform)  # [batch, frames, bins, channels] twice
-    band = magnitude(real[:, :, : size["bins"]], imag[:, :, : size["bins"]])
-    estimates = separate(Segments(size["frames"], dtype="float32", name="segments")(band))
-    estimates = JoinSegments(dtype="float32", name="join_segments")(estimates, band)
-    if size["masking"] == "ratio":
-        mask = RatioMasks(dtype="float32", name="ratio_masks")(estimates)
-    else:
-        mask = estimates / ops.maximum(ops.expand_dims(band, 1), 1e-10)
-    mask = ExtendMasks(
-        size["n_fft"] // 2 + 1, mask_extension, dtype="float32", name="extend_masks"
-    )(mask)
-    stems = InverseSTFT(**transform, name="inverse_stft")(
-        mask * ops.expand_dims(real, 1), mask * ops.expand_dims(imag, 1), waveform
-    )
-    return keras.Model(
-        waveform, Estimates(sources, dtype="float32", name="stems")(stems), name="unet"
-    )
+    return waveform_model(
+        separate, sources, size, name="unet", samples=samples, padding=padding,
+        mask_extension=mask_extension,
+    )  # fmt: skip
 
 
 def build_wiener(
@@ -189,7 +175,7 @@ def build_wiener(
     First estimates share the mixture by magnitude, not by power. As in Deezer's program, a
     spectrum that peaks above 10 is scaled down to there before anything is regularised.
     """
-    size = _sizes(variant, n_fft=n_fft, hop_length=hop_length)
+    size = sizes(VARIANTS, variant, n_fft=n_fft, hop_length=hop_length)
     _, frames, bins, channels = separate.input_shape
     sources = separate.get_layer("estimates").sources
     transform = {"n_fft": size["n_fft"], "hop_length": size["hop_length"], "padding": padding}
@@ -231,7 +217,7 @@ def block_grid(
     hop_length: int | None = None,
 ) -> BlockGrid:
     """The grid on which blocks of `build(..., padding="valid")` equal the whole file."""
-    size = _sizes(variant, frames=frames, n_fft=n_fft, hop_length=hop_length)
+    size = sizes(VARIANTS, variant, frames=frames, n_fft=n_fft, hop_length=hop_length)
     return stft_grid(size["frames"], size["n_fft"], size["hop_length"])
 
 
@@ -256,17 +242,10 @@ def static_block(
     n_fft: int | None = None,
     hop_length: int | None = None,
 ) -> dict:
-    """Options of `build` for a file of static shape, about `samples` long, no frame wasted.
-
-    A block of one segment whose first frame lies before the signal, as padding="full" has it:
-    frames * hop_length - n_fft samples, of the variant's frames where `samples` is None.
-    """
-    size = _sizes(variant, filters=filters, frames=frames, n_fft=n_fft, hop_length=hop_length)
-    frames = size["frames"]
-    if samples is not None:
-        step = 2 ** len(size["filters"])
-        frames = -(-(samples + size["n_fft"]) // (size["hop_length"] * step)) * step
-    return {"frames": frames, "samples": frames * size["hop_length"] - size["n_fft"]}
+    """As `_spectrogram.static_block`."""
+    size = sizes(VARIANTS, variant, filters=filters, frames=frames, n_fft=n_fft,
+                 hop_length=hop_length)  # fmt: skip
+    return _spectrogram.static_block(size, samples)
 
 
 def smaller_blocks(
@@ -276,9 +255,7 @@ def smaller_blocks(
     frames: int | None = None,
 ) -> dict | None:
     """Options for blocks of half the frames, or None where they cannot be halved."""
-    size = _sizes(variant, filters=filters, frames=frames)
-    half = size["frames"] // 2
-    return None if half % 2 ** len(size["filters"]) else {"frames": half}
+    return _spectrogram.smaller_blocks(sizes(VARIANTS, variant, filters=filters, frames=frames))
 
 
 def _spleeter(x, source, masks, filters, activation, dropout, dropout_levels):
@@ -350,29 +327,3 @@ def _activation(activation: str, direction: str, name: str):
     if direction == "down":
         return layers.LeakyReLU(negative_slope=0.2, name=f"{name}_leaky_relu")
     return layers.ReLU(name=f"{name}_relu")
-
-
-def _sizes(variant: str, **options) -> dict:
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}; got {variant!r}")
-    given = {name: value for name, value in options.items() if value is not None}
-    return {**VARIANTS[variant], **given}
-
-
-def _check(sources, size: dict, activation: str, masks: str, trunk: str) -> None:
-    if isinstance(sources, str) or not sources or len(set(sources)) != len(sources):
-        raise ValueError(f"sources must be a sequence of different names; got {sources!r}")
-    for what, value, known in (
-        ("network", size["network"], NETWORKS),
-        ("activation", activation, ACTIVATIONS),
-        ("masks", masks, MASKS),
-        ("trunk", trunk, TRUNKS),
-    ):
-        if value not in known:
-            raise ValueError(f"{what} must be one of {', '.join(known)}; got {value!r}")
-    step = 2 ** len(size["filters"])
-    if size["frames"] % step or size["bins"] % step:
-        raise ValueError(
-            f"frames and bins must be multiples of {step}, which {len(size['filters'])} levels "
-            f"halve; got frames={size['frames']}, bins={size['bins']}"
-        )

@@ -22,17 +22,22 @@ class Described:
 
 def open_data(
     section: Mapping[str, Any], *, sources: Sequence[str], samples: int, channels: int,
-    sample_rate: int, seed: int,
-) -> tuple[Described, data.Windows | None]:  # fmt: skip
+    sample_rate: int, seed: int, conditioned: bool = False,
+) -> tuple[Described, data.Windows | data.ConditionedWindows | None]:  # fmt: skip
     """(training examples, validation windows or None) of `samples`, for a model of `sources`.
 
+    conditioned: the model is told what to extract; `conditions` then holds options of
+    `data.Conditioned`.
     Raises ConfigError and ValueError for what is not there, or at another rate or width.
     """
 
-    def read(*, train: dict, validation: dict | None = None, steps: list[dict] = ()):
-        return train, validation, steps
+    def read(
+        *, train: dict, validation: dict | None = None, steps: list[dict] = (),
+        conditions: dict | None = None,
+    ):  # fmt: skip
+        return train, validation, steps, conditions
 
-    train, validation, steps = config.call(read, section, where="data")
+    train, validation, steps, conditions = config.call(read, section, where="data")
 
     def corpus(what: str, options: Mapping[str, Any]):
         if "kind" not in options:
@@ -54,16 +59,25 @@ def open_data(
     learned = corpus("train", train)
     chosen = [data.step(**options) for options in steps]
     examples = data.Examples(learned, samples=samples, seed=seed, steps=chosen)
+    if conditioned:
+        options = conditions or {}
+        examples = config.call(
+            data.Conditioned, options, where="data.conditions", examples=examples
+        )
+    elif conditions is not None:
+        raise config.ConfigError("data.conditions is for models that take a condition")
     identities = "".join(learned.identity(track) for track in range(len(learned.tracks)))
     description = {
         "tracks": len(learned.tracks),
         "minutes": round(learned.seconds / 60, 1),
         "sha256": hashlib.sha256(identities.encode()).hexdigest(),
         "steps": list(steps),
+        **({"conditions": conditions or {}} if conditioned else {}),
     }
     windows = None
     if validation is not None:
         held_out = corpus("validation", validation)
         windows = data.Windows(held_out, samples=samples)
+        windows = data.ConditionedWindows(windows) if conditioned else windows
         description["validation"] = [name for name, _ in held_out.tracks]
     return Described(examples, description), windows

@@ -114,9 +114,10 @@ def test_estimates_can_come_from_a_folder_and_be_summed(corpus, tmp_path):
 
 
 def run(*words):
-    with pytest.raises(SystemExit) as caught, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["kzoo", *map(str, words)])
-        cli.main()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
     return caught.value.code
 
 

@@ -1,0 +1,79 @@
+"""Weights of the Conditioned U-Net by the names of its authors' Keras program.
+
+https://github.com/gabolsgabs/cunet numbers its layers by kind in the order of their creation:
+the control network first, its two heads after the first convolution. Its spectrograms are
+`[bins, frames]`, so kernels are transposed into kzoo's `[frames, bins]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+
+from kzoo.convert import assign
+from kzoo.models import cunet
+
+_NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def from_weights(
+    weights: Mapping[str, np.ndarray],
+    *,
+    sources: Sequence[str] = cunet.SOURCES,
+    frames: int = 128,
+    bins: int = 512,
+    dropout: float = 0.5,
+) -> keras.Model:
+    """`cunet.core` with the reference's weights.
+
+    weights: arrays by Keras name, "dense/kernel", "conv2d_1/bias", "batch_normalization_2/gamma",
+        ... The control network, its widths, FiLM's kind and the filters are read off them.
+    sources: what the reference's conditions ask for, in their order.
+    Raises ValueError that names every weight which is missing, of another shape, or left over.
+    """
+    control = "cnn" if "conv1d/kernel" in weights else "dense"
+    kind = "conv1d" if control == "cnn" else "dense"
+    try:
+        widths = [np.shape(weights[f"{_numbered(kind, i)}/kernel"])[-1] for i in range(3)]
+        shapes, level = [], 0
+        while not shapes or f"{_numbered('conv2d', level)}/kernel" in weights:
+            shapes.append(np.shape(weights[f"{_numbered('conv2d', level)}/kernel"]))
+            level += 1
+        head = 3 if control == "dense" else 0
+        numbers = np.shape(weights[f"{_numbered('dense', head)}/bias"])[0]
+    except KeyError as error:
+        raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
+    model = cunet.core(
+        sources, film="simple" if numbers == len(shapes) else "complex", control=control,
+        control_widths=widths, filters=[shape[-1] for shape in shapes], channels=shapes[0][2],
+        frames=frames, bins=bins, dropout=dropout,
+    )  # fmt: skip
+    assign(_variables(model, kind, head, len(shapes)), {
+        name: np.swapaxes(value, 0, 1) if np.ndim(value) == 4 else value
+        for name, value in weights.items()
+    })  # fmt: skip
+    return model
+
+
+def _variables(model, kind: str, head: int, levels: int) -> dict[str, object]:
+    layers = {f"control{i + 1}": _numbered(kind, i) for i in range(3)}
+    layers |= {"gammas": _numbered("dense", head), "betas": _numbered("dense", head + 1)}
+    layers |= {f"down{i + 1}_conv": _numbered("conv2d", i) for i in range(levels)}
+    layers |= {f"up{i + 1}_conv": _numbered("conv2d_transpose", i) for i in range(levels)}
+    norms = ["control2", "control3"]
+    norms += [f"{way}{i + 1}" for way in ("down", "up") for i in range(levels)]
+    found = {}
+    for name, theirs in layers.items():
+        found |= {f"{theirs}/{part}": getattr(model.get_layer(name), part)
+                  for part in ("kernel", "bias")}  # fmt: skip
+    for number, name in enumerate(norms):
+        layer = model.get_layer(f"{name}_norm")
+        at = _numbered("batch_normalization", number)
+        found |= {f"{at}/{part}": getattr(layer, part) for part in _NORM_PARTS}
+    return found
+
+
+def _numbered(kind: str, index: int) -> str:
+    return f"{kind}_{index}" if index else kind
