@@ -6,16 +6,15 @@
     data.dataset(examples, batch_size=4, start=1000)      # tf.data, from batch 1000 on
 
 `corpora` opens what people have, `synthetic` makes sound up, `shards` prepares it once; `steps`
-vary an example, `examples` draw them, `conditions` say what is asked
-for, `pipeline` feeds them to Keras. NumPy throughout: TensorFlow is
-imported by `pipeline` alone, when it is used.
+vary an example, `examples` draw them, `conditions` say what is asked for, `pipeline` feeds them to
+Keras. NumPy throughout: TensorFlow and Keras are imported by `pipeline` alone, when it is used.
 """
 
 from kzoo.data.conditions import Conditioned, ConditionedWindows
 from kzoo.data.corpora import KINDS, open_corpus
 from kzoo.data.corpus import Corpus
 from kzoo.data.examples import Examples, Windows
-from kzoo.data.pipeline import dataset
+from kzoo.data.pipeline import dataset, py_dataset
 from kzoo.data.shards import prepare
 from kzoo.data.steps import STEPS, step
 
@@ -30,5 +29,6 @@ __all__ = [
     "dataset",
     "open_corpus",
     "prepare",
+    "py_dataset",
     "step",
 ]

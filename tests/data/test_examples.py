@@ -86,6 +86,30 @@ def test_a_dataset_starts_anywhere(corpus):
         np.testing.assert_array_equal(one["sources"], other["sources"])
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_keras_fits_on_the_same_batches_whatever_the_threads(corpus, workers):
+    keras = pytest.importorskip("keras")
+    chosen, seen = examples(corpus), []
+
+    class Seen(keras.Model):
+        def call(self, mixture):
+            return mixture
+
+        def train_step(self, batch):
+            seen.append([np.asarray(part) for part in batch])
+            return {"batches": len(seen)}
+
+    model = Seen()
+    model.compile(run_eagerly=True)
+    batches = data.py_dataset(chosen, 2, start=5, workers=workers)
+    model.fit(batches, steps_per_epoch=3, epochs=2, shuffle=False, verbose=0)
+    assert len(seen) == 6
+    for number, (mixture, sources) in enumerate(seen, start=5):
+        expected = [chosen.example(2 * number + k) for k in range(2)]
+        np.testing.assert_array_equal(mixture, np.stack([e["mixture"] for e in expected]))
+        np.testing.assert_array_equal(sources, np.stack([e["sources"] for e in expected]))
+
+
 def test_windows_cover_every_track_once_and_end(corpus):
     windows = data.Windows(corpus, samples=8000)
     assert len(windows) == 9
