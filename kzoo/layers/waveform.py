@@ -1,0 +1,57 @@
+"""What surrounds a network of waveforms: silence before and after, cuts, clipping."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from kzoo.dsp.framing import pad_last
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class ClipAfterTraining(layers.Layer):
+    """Clips to full scale, -1 to 1, except in training, where it would stop the gradient."""
+
+    def call(self, x, training=False):
+        return x if training else ops.clip(x, -1.0, 1.0)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class SilenceAround(layers.Layer):
+    """`[batch, samples, channels]` with `before` zeros before it, and zeros after it.
+
+    It becomes outer + k * step samples long, k >= 0 the first for which inner + k * step are
+    enough for the signal.
+    """
+
+    def __init__(self, before: int, inner: int, outer: int, step: int, **kwargs):
+        super().__init__(**kwargs)
+        self.before, self.inner, self.outer, self.step = before, inner, outer, step
+
+    def call(self, waveform):
+        samples = ops.shape(waveform)[1]
+        steps = -((self.inner - samples) // self.step)
+        after = self.outer + steps * self.step - self.before - samples
+        if isinstance(after, int):
+            # Padded, not joined to zeros: TFLite would store those.
+            return ops.pad(waveform, ((0, 0), (self.before, after), (0, 0)))
+        return ops.swapaxes(pad_last(ops.swapaxes(waveform, 1, 2), self.before, after), 1, 2)
+
+    def get_config(self):
+        return {**super().get_config(), "before": self.before, "inner": self.inner,
+                "outer": self.outer, "step": self.step}  # fmt: skip
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class CutToMixture(layers.Layer):
+    """Estimates `[batch, sources, samples, channels]` from `start`, as long as the mixture."""
+
+    def __init__(self, start: int, **kwargs):
+        super().__init__(**kwargs)
+        self.start = start
+
+    def call(self, estimates, mixture):
+        return estimates[:, :, self.start : self.start + ops.shape(mixture)[1]]
+
+    def get_config(self):
+        return {**super().get_config(), "start": self.start}
