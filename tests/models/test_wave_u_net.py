@@ -1,0 +1,271 @@
+"""Wave-U-Net: the recorded reference, NumPy, the paper's counts and lengths, blocks, exports."""
+
+import itertools
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import numpy_wave_u_net as witness
+
+from kzoo.convert import wave_u_net as convert
+from kzoo.deploy import artefact
+from kzoo.deploy.tflite import describe_tflite
+from kzoo.models import wave_u_net
+from kzoo.separation import Separator, System
+
+FOUR = ("bass", "drums", "other", "vocals")
+SHAPE = {"levels": 3, "kernel_size": 5, "merge_kernel_size": 3}
+TINY = {"variant": "tiny", **SHAPE}
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "parameters"),
+    [
+        ("waveunet_m1_same_direct", False, 3790),
+        ("waveunet_m3_valid_difference", True, 3785),
+        ("waveunet_same_learned", False, 3832),
+    ],
+)
+def test_the_authors_network_is_reproduced(vectors, name, context, parameters):
+    recorded = vectors(name)
+    weights = {
+        key.removeprefix("param/"): value
+        for key, value in recorded.items()
+        if key.startswith("param/")
+    }
+    model = convert.from_weights(weights, context=context)
+    assert model.count_params() == parameters
+    found = np.asarray(model(recorded["input"]))
+    for stem, source in zip(found[0], ("accompaniment", "vocals"), strict=True):
+        np.testing.assert_allclose(stem, recorded[f"output/{source}"][0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("context", "learned", "difference", "activation"),
+    list(itertools.product(*[(False, True)] * 3, ("tanh", "linear"))),
+)
+def test_every_configuration_is_what_numpy_computes(rng, context, learned, difference, activation):
+    shape = {"levels": 3, "filters": 2, "kernel": 5, "merge": 3, "output": 3, "channels": 2}
+    weights = witness.random_weights(rng, **shape, learned=learned, estimated=4 - difference)
+    model = convert.from_weights(weights, sources=FOUR, context=context, activation=activation)
+    samples, _ = wave_u_net.lengths(40, **SHAPE, output_kernel_size=3, context=context)
+    mixture = rng.standard_normal((2, samples, 2)).astype(np.float32)
+    for training in (False, True):
+        expected = witness.wave_u_net(mixture, weights, levels=3, sources=4, context=context,
+                                      activation=activation, training=training)  # fmt: skip
+        found = model(mixture, training=training)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+    over = np.abs(expected).max(axis=(0, 2, 3)) > 1  # in training nothing is clipped
+    assert list(over) == [activation == "linear"] * 3 + [difference or activation == "linear"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "count"),
+    [
+        ("m1", 10_263_028), ("m2", 10_263_002), ("m3", 10_263_002), ("m4", 10_263_390),
+        ("m5", 10_265_550), ("m5_highsr", 10_265_550), ("m6", 10_263_498), ("m7", 20_594_652),
+    ],
+)  # fmt: skip
+def test_parameters_are_as_many_as_the_papers(variant, count):
+    sources = FOUR if variant == "m6" else ("accompaniment", "vocals")
+    assert wave_u_net.core(sources, variant=variant).count_params() == count
+
+
+def test_small_is_small():
+    assert wave_u_net.core(variant="small").count_params() < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("variant", "wanted", "lengths"),
+    [
+        ("m3", 16_384, (147_443, 16_389)),
+        ("m6", 16_389, (147_443, 16_389)),
+        ("m4", 16_390, (151_539, 20_485)),
+        ("m7", 768 * 127 + 1024, (233_459, 102_405)),
+        ("m1", 16_384, (16_384, 16_384)),
+        ("m2", 16_385, (20_480, 20_480)),
+    ],
+)
+def test_lengths_are_the_papers(variant, wanted, lengths):
+    assert wave_u_net.lengths(wanted, variant=variant) == lengths
+    before = (lengths[0] - lengths[1]) // 2
+    assert before == (0 if variant in ("m1", "m2") else 65_527)
+
+
+def test_the_recorded_length_is_found():
+    shape = {"levels": 4, "kernel_size": 5, "merge_kernel_size": 3, "context": True}
+    assert wave_u_net.lengths(64, **shape) == (221, 67)
+
+
+@pytest.mark.parametrize("context", [False, True])
+def test_a_core_gives_what_lengths_promise_and_takes_nothing_else(context):
+    promised = {wave_u_net.lengths(n, **SHAPE, context=context) for n in range(1, 60)}
+    assert len(promised) in (7, 8)  # one every 8 samples
+    for given, found in promised:
+        model = wave_u_net.core(**TINY, samples=given, context=context)
+        assert model.output_shape == (None, 2, found, 2)
+        for wrong in (given - 1, given + 1, given + 4):
+            with pytest.raises(ValueError, match=rf"got {wrong}: the next is \d+"):
+                wave_u_net.core(**TINY, samples=wrong, context=context)
+
+
+def roughened(model, rng):
+    for weight in model.weights:
+        weight.assign(weight + rng.uniform(-0.1, 0.1, weight.shape))
+    return model
+
+
+def built(rng, **options):
+    return roughened(wave_u_net.build(**{**TINY, **options}), rng)
+
+
+both = pytest.mark.parametrize("context", [False, True])
+
+
+@both
+@pytest.mark.parametrize("samples", [1, 8, 61, 200])
+def test_more_silence_around_the_signal_changes_nothing(rng, context, samples):
+    whole = built(rng, context=context)
+    mixture = rng.standard_normal((1, samples, 2)).astype(np.float32)
+    before, after = 96, 301  # on the grid of the coarsest level
+    longer = np.pad(mixture, ((0, 0), (before, after), (0, 0)))
+    found = np.asarray(whole(longer))[:, :, before : before + samples]
+    np.testing.assert_allclose(whole(mixture), found, atol=1e-6)
+
+
+@both
+def test_an_estimate_looks_as_far_as_it_says_and_no_farther(rng, context):
+    model, step = built(rng, context=context, output="direct", activation="linear"), 8
+    reach = wave_u_net.context_samples(**TINY)
+    mixture = np.zeros((step + 1, 4 * reach, 2), np.float32)
+    for row in range(step):
+        mixture[row, 2 * reach + row] = 1
+    found = np.asarray(model(mixture, training=True))  # nothing saturates
+    changed = np.abs(found[:-1] - found[-1]).max(axis=(1, 3)) > 0  # [position, samples]
+    far = [np.flatnonzero(row) - 2 * reach - at for at, row in enumerate(changed)]
+    assert min(row.min() for row in far) == -reach
+    assert max(row.max() for row in far) == reach
+
+
+@both
+@pytest.mark.parametrize("upsampling", ["linear", "learned"])
+@pytest.mark.parametrize("seconds", [0.001, 0.1])
+def test_blocks_join_into_the_whole(rng, context, upsampling, seconds):
+    options = {**TINY, "context": context}
+    whole = built(rng, context=context, upsampling=upsampling)
+    blocks = wave_u_net.block_options(**options, block_seconds=seconds)
+    block = wave_u_net.build(**options, **blocks, upsampling=upsampling)
+    block.set_weights(whole.get_weights())
+    grid = wave_u_net.block_grid(**options, block_seconds=seconds)
+    assert grid.hop % 8 == 0
+    separator = Separator(System(
+        function=lambda mixture: np.asarray(block(mixture)), sources=wave_u_net.SOURCES,
+        sample_rate=8000, channels=2, grid=grid,
+    ))  # fmt: skip
+    mixture = 0.3 * rng.standard_normal((1, 2501, 2)).astype(np.float32)
+    expected = np.asarray(whole(mixture))[0]
+    assert np.mean(np.abs(expected) > 0.99) < 0.05  # saturated, anything would be equal
+    found = separator.separate(mixture[0], 8000)
+    for stem, source in zip(expected, wave_u_net.SOURCES, strict=True):
+        np.testing.assert_allclose(found[source], stem, atol=1e-5)
+
+
+@both
+def test_a_static_length_gives_what_any_length_does(rng, context):
+    whole = built(rng, context=context)
+    for samples in (1, 77):
+        static = wave_u_net.build(**TINY, context=context, samples=samples)
+        static.set_weights(whole.get_weights())
+        mixture = rng.standard_normal((2, samples, 2)).astype(np.float32)
+        np.testing.assert_allclose(static(mixture), whole(mixture), atol=1e-6)
+
+
+@both
+def test_a_static_block_wastes_nothing(context):
+    options = {**TINY, "context": context}
+    for wanted in (1, 100, 101):
+        samples = wave_u_net.static_block(wanted, **options)["samples"]
+        assert wanted <= samples < wanted + 8
+
+        def inside(n):
+            model = wave_u_net.build(**options, samples=n)
+            return model.get_layer("wave_u_net_core").input_shape[1]
+
+        assert inside(samples + 1) == inside(samples) + 8
+
+
+def test_blocks_halve_until_they_are_all_context():
+    options, sizes = dict(TINY), []
+    while True:
+        sizes.append(wave_u_net.block_grid(**options).samples)
+        less = wave_u_net.smaller_blocks(**options)
+        if less is None:
+            break
+        options.update(less)
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert sizes[0] > 1900
+    assert sizes[-1] < 300
+
+
+def test_the_middle_of_the_mixture_less_the_others_is_the_last_source(rng):
+    core = roughened(wave_u_net.core(FOUR, **TINY, context=True), rng)
+    given, out = wave_u_net.lengths(100, **SHAPE, context=True)
+    mixture = rng.standard_normal((2, given, 2)).astype(np.float32)
+    found = np.asarray(core(mixture, training=True))
+    before = (given - out) // 2
+    np.testing.assert_allclose(found.sum(axis=1), mixture[:, before:-before], atol=1e-5)
+
+
+@both
+def test_half_precision_keeps_the_sum_exact(rng, context):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = built(rng, context=context)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    mixture = 1e-3 * rng.standard_normal((1, 300, 2)).astype(np.float32)
+    found = np.asarray(model(mixture, training=True))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(axis=1), mixture, atol=1e-6)
+
+
+@pytest.mark.parametrize("upsampling", ["linear", "learned"])
+def test_tflite_says_what_keras_says_with_context(rng, tmp_path, upsampling):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    options = {**TINY, "context": True}
+    block = wave_u_net.static_block(1500, **options)
+    model = built(rng, context=True, upsampling=upsampling, **block)
+    card = artefact.export(
+        model, "tflite", tmp_path, name="wave_u_net", sources=wave_u_net.SOURCES,
+        sample_rate=8000, sound=0.2 * rng.standard_normal((4000, 2)).astype(np.float32),
+    )  # fmt: skip
+    assert all(found["snr_db"] > 100 for found in card["parity"]["sources"].values())
+    found = describe_tflite(card["path"])
+    assert found["dynamic_tensors"] == 0
+    assert all(name.isupper() for name in found["operators"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variant": "m8"}, "variant must be one of m1, .*got 'm8'"),
+        ({"upsampling": "cubic"}, "upsampling must be one of linear, learned; got 'cubic'"),
+        ({"output": "mask"}, "output must be one of direct, difference; got 'mask'"),
+        ({"activation": "relu"}, "activation must be one of tanh, linear; got 'relu'"),
+        ({"padding": "same"}, "padding must be one of full, valid; got 'same'"),
+        ({"kernel_size": 4}, "kernel_size must be odd.*got 4"),
+        ({"merge_kernel_size": 2}, "merge_kernel_size must be odd.*got 2"),
+        ({"levels": 0}, "levels must be at least 1; got 0"),
+        ({"sources": ["vocals"]}, r"needs a second source.*got \['vocals'\]"),
+        ({"sources": "vocals"}, "got 'vocals'"),
+        ({"padding": "valid", "samples": 1001}, "plus a multiple of 8 .*1001: the next is 1008"),
+    ],
+)
+def test_impossible_options_are_refused_with_the_value(options, message):
+    with pytest.raises(ValueError, match=message):
+        wave_u_net.build(**{**TINY, **options})
