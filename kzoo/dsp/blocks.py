@@ -41,12 +41,14 @@ class BlockGrid:
     def with_overlap(self, fraction: float) -> BlockGrid:
         """The same blocks, `fraction` (0 to 0.5) of each shared with the next, smoothly faded.
 
-        0 keeps the grid as it is. Raises ValueError for a fraction outside that range.
+        0 keeps the grid as it is, and so does any fraction where blocks carry their context: they
+        equal the whole already. Raises ValueError for a fraction outside that range.
         """
         if not 0 <= fraction <= 0.5:
             raise ValueError(f"overlap must be between 0 and 0.5 of a block; got {fraction}")
         overlap = round(self.samples * fraction)
-        if overlap <= self.overlap:
+        carries_context = self.overlap and self.fade[0] == 0
+        if overlap <= self.overlap or carries_context:
             return self
         return replace(
             self, hop=self.samples - overlap, start=min(self.start, 0), fade=sine_fade(overlap)

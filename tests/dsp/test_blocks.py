@@ -109,3 +109,8 @@ def test_impossible_grids_are_refused_with_the_value(options, message):
 def test_an_overlap_outside_of_half_a_block_is_refused(fraction):
     with pytest.raises(ValueError, match=f"got {fraction}"):
         BlockGrid(samples=100, hop=100).with_overlap(fraction)
+
+
+def test_blocks_that_carry_their_context_need_no_overlap():
+    grid = BlockGrid(samples=40, hop=32, start=-4, fade=np.repeat([0.0, 1.0], 4))
+    assert grid.with_overlap(0.5) is grid

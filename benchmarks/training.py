@@ -1,0 +1,159 @@
+"""Training: time of a step and what of it is waiting for data; reading next to musdb.
+
+    python benchmarks/training.py step CONFIG [section.key=value ...] [--steps 40]
+    python benchmarks/training.py reading MUSDB [--seconds 6] [--chunks 200]
+
+step: the model, data and loss of a configuration, on the backend that KERAS_BACKEND names
+(tensorflow, jax or torch): seconds of a step with batches made as they are needed, of the same
+step on one batch over and over, and peak memory. The difference is what the data cost.
+reading: random chunks of all stems and the mixture of a MUSDB18 tree, by musdb (of its .stem.mp4
+files, or with --wav of its wav tree) and by kzoo's shards of the same tracks, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import platform
+import random
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def seconds_each(function: Callable[[], object], count: int) -> list[float]:
+    """Wall seconds of each of `count` calls."""
+    found = []
+    for _ in range(count):
+        began = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - began)
+    return found
+
+
+def step(options: argparse.Namespace) -> None:
+    """Print the time of a step, with data and without."""
+    import keras
+
+    from kzoo import config, data, losses
+    from kzoo.training import corpora
+    from kzoo.training.graph import DomainLoss, training_graph
+    from kzoo.training.optimizers import optimizer
+    from kzoo.training.running import _sample_rate, _system
+
+    values = config.override(config.load_yaml(options.config), options.settings)
+    keras.utils.set_random_seed(values.get("seed", 0))
+    system, module, model_options = _system(values["model"])
+    graph, domain = training_graph(system)
+    loss = losses.get(**{"name": "l1", **values.get("loss", {})})
+    graph.compile(
+        optimizer=config.call(optimizer, values.get("optimizer", {}), where="optimizer"),
+        loss=DomainLoss(loss, domain), jit_compile=keras.backend.backend() == "jax",
+    )  # fmt: skip
+    examples, _ = corpora.open_data(
+        values["data"], sources=model_options["sources"], samples=system.input_shape[1],
+        channels=system.input_shape[-1], sample_rate=_sample_rate(module, model_options), seed=0,
+        conditioned=len(graph.inputs) > 1,
+    )  # fmt: skip
+    size = values.get("fit", {}).get("batch_size", 4)
+    batches = data.py_dataset(examples, size)
+    one = batches[0]
+    began = time.perf_counter()
+    graph.train_on_batch(*one)
+    first = time.perf_counter() - began
+    alone = seconds_each(lambda: graph.train_on_batch(*one), options.steps)
+
+    times = []
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            times.append(time.perf_counter())
+
+    graph.fit(batches, steps_per_epoch=options.steps, shuffle=False, verbose=0, callbacks=[Clock()])
+    whole = np.diff(times)
+    compute, total = statistics.median(alone), statistics.median(whole)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    backend = f"Keras {keras.__version__} on {keras.backend.backend()}"
+    print(f"{options.config.name}, batch {size}, {options.steps} steps, {backend}: {machine()}")
+    print(f"first step {first:.1f} s; a step {total:.3f} s, of which the network {compute:.3f} s "
+          f"(data {max(0.0, 1 - compute / total):.0%}); peak {peak:.0f} MB")  # fmt: skip
+
+
+def reading(options: argparse.Namespace) -> None:
+    """Print chunks a second of musdb and of shards."""
+    from kzoo import data
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        import musdb
+    tracks = musdb.DB(str(options.musdb), subsets="train", is_wav=options.wav)
+    stems = ("vocals", "drums", "bass", "other")
+    corpus = data.open_corpus("musdb", path=str(options.musdb), sources=list(stems))
+    rng = random.Random(0)
+
+    def by_musdb():
+        track = rng.choice(tracks.tracks)
+        track.chunk_duration = options.seconds
+        track.chunk_start = rng.uniform(0, track.duration - options.seconds)
+        return [track.audio, *(track.targets[stem].audio for stem in stems)]
+
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        data.prepare(corpus, folder)
+        prepared = time.perf_counter() - began
+        shards = data.open_corpus("shards", path=folder)
+        examples = data.Examples(shards, samples=round(options.seconds * shards.sample_rate))
+        numbers = iter(range(options.chunks))
+
+        def by_shards():
+            return examples.example(next(numbers))
+
+        runs = {"musdb": [], "shards": []}
+        for _ in range(5):  # in turn, so that a drifting machine is fair to both
+            runs["musdb"] += seconds_each(by_musdb, options.chunks // 50)
+            runs["shards"] += seconds_each(by_shards, options.chunks // 5)
+    rates = {name: 1 / statistics.median(found) for name, found in runs.items()}
+    kind = "wav" if options.wav else ".stem.mp4"
+    print(f"{len(tracks.tracks)} tracks, {corpus.seconds:.0f} s, chunks of {options.seconds:g} s, "
+          f"mixture and {len(stems)} stems: {machine()}")  # fmt: skip
+    print(
+        f"musdb, {kind}: {rates['musdb']:.1f} chunks a second; shards: {rates['shards']:.1f}, "
+        f"{rates['shards'] / rates['musdb']:.0f} times; prepared once in {prepared:.1f} s"
+    )
+
+
+def machine() -> str:
+    """Where and when."""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"{time.strftime('%Y-%m-%d')}"
+    )
+
+
+def main() -> None:
+    """One of the two."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    verbs = parser.add_subparsers(required=True)
+    verb = verbs.add_parser("step")
+    verb.add_argument("config", type=Path)
+    verb.add_argument("settings", nargs="*")
+    verb.add_argument("--steps", type=int, default=40)
+    verb.set_defaults(run=step)
+    verb = verbs.add_parser("reading")
+    verb.add_argument("musdb", type=Path)
+    verb.add_argument("--wav", action="store_true")
+    verb.add_argument("--seconds", type=float, default=6.0)
+    verb.add_argument("--chunks", type=int, default=200)
+    verb.set_defaults(run=reading)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()
