@@ -1,0 +1,126 @@
+"""Demucs v1 and v2 by the names of their PyTorch state dicts.
+
+https://github.com/facebookresearch/demucs, branches v1 and v2: encoder.{level}.{part} and
+decoder.{level}.{part}, part 0 first and 2 behind an activation; the deepest decoder is the first.
+PyTorch's LSTM has two biases that only ever act as their sum; Keras has the one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kzoo.convert import assign
+from kzoo.models import demucs
+
+
+def from_weights(
+    weights: Mapping[str, np.ndarray],
+    *,
+    sources: Sequence[str] = demucs.SOURCES,
+    stride: int = 4,
+    resample: bool = False,
+    normalize: bool = False,
+) -> keras.Model:
+    """`demucs.core` with the reference's weights.
+
+    weights: arrays by PyTorch name. Depth, filters, growth, kernels, context, GLU, rewriting,
+        LSTM layers and upsampling are read off them; what cannot be are the options here.
+    sources: in the reference's order.
+    resample, normalize: both True for the weights of v2. A wrong choice loads, and separates badly.
+    Raises ValueError that names every weight which is missing, of another shape, or left over.
+    """
+    try:
+        options = _options(weights)
+    except KeyError as error:
+        raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
+    model = demucs.core(
+        sources, variant="v1", stride=stride, resample=resample, normalize=normalize, **options
+    )
+    assign(_variables(model, options), _arrays(weights))
+    return model
+
+
+def read(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
+    """The state dict in a file of the reference, `.th` or `.th.gz`; nothing in it is executed.
+
+    key: of the state dict in a file that holds more.
+    """
+    from kzoo.convert.torch_files import read_torch
+
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    if not packed:
+        return read_torch(path, key=key)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "weights.th"
+        with gzip.open(path) as source, open(plain, "wb") as target:
+            shutil.copyfileobj(source, target)
+        return read_torch(plain, key=key)
+
+
+def _options(weights) -> dict:
+    depth = sum(f"encoder.{level}.0.weight" in weights for level in range(len(weights)))
+    shapes = [np.shape(weights[f"encoder.{level}.0.weight"]) for level in range(max(depth, 1))]
+    rewrite = "encoder.0.2.weight" in weights
+    filters, channels, kernel_size = shapes[0]
+    return {
+        "depth": depth,
+        "filters": filters,
+        "channels": channels,
+        "kernel_size": kernel_size,
+        "growth": shapes[1][0] / filters if depth > 1 else 2.0,
+        "rewrite": rewrite,
+        "glu": rewrite and np.shape(weights["encoder.0.2.weight"])[0] == 2 * filters,
+        "context": np.shape(weights["decoder.0.0.weight"])[2] if rewrite else 1,
+        "upsample": "final.weight" in weights,
+        "lstm_layers": sum(f"lstm.lstm.weight_ih_l{n}" in weights for n in range(len(weights))),
+    }
+
+
+def _variables(model, options) -> dict[str, object]:
+    names = {}  # reference's name -> layer
+    for level in range(options["depth"]):
+        convolution = 2 if options["rewrite"] else 0
+        names[f"encoder.{level}.0"] = f"encoder{level + 1}_conv"
+        names[f"decoder.{level}.{convolution}"] = f"decoder{level + 1}_conv"
+        if options["rewrite"]:
+            names[f"encoder.{level}.2"] = f"encoder{level + 1}_rewrite"
+            names[f"decoder.{level}.0"] = f"decoder{level + 1}_rewrite"
+    if options["upsample"]:
+        names["final"] = "final_conv"
+    if options["lstm_layers"]:
+        names["lstm.linear"] = "lstm_linear"
+    found = {}
+    for theirs, ours in names.items():
+        layer = model.get_layer(ours)
+        found |= {f"{theirs}.weight": layer.kernel, f"{theirs}.bias": layer.bias}
+    for number in range(options["lstm_layers"]):
+        both = model.get_layer(f"lstm{number + 1}")
+        for layer, way in ((both.forward_layer, ""), (both.backward_layer, "_reverse")):
+            at = f"l{number}{way}"
+            found[f"lstm.lstm.weight_ih_{at}"] = layer.cell.kernel
+            found[f"lstm.lstm.weight_hh_{at}"] = layer.cell.recurrent_kernel
+            found[_both_biases(at)] = layer.cell.bias
+    return found
+
+
+def _arrays(weights) -> dict[str, np.ndarray]:
+    """Axes as Keras has them, inputs before outputs, and the two biases of an LSTM as their sum."""
+    arrays = {name: np.transpose(value) for name, value in weights.items()}
+    for name in weights:
+        at = name.removeprefix("lstm.lstm.bias_ih_")
+        other = f"lstm.lstm.bias_hh_{at}"
+        if at != name and np.shape(weights.get(other)) == np.shape(weights[name]):
+            arrays[_both_biases(at)] = arrays.pop(name) + arrays.pop(other)
+    return arrays
+
+
+def _both_biases(at: str) -> str:
+    return f"lstm.lstm.bias_ih_{at} + bias_hh_{at}"
