@@ -11,6 +11,7 @@ import gzip
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import keras
@@ -70,12 +71,13 @@ def _options(weights) -> dict:
     shapes = [np.shape(weights[f"encoder.{level}.0.weight"]) for level in range(max(depth, 1))]
     rewrite = "encoder.0.2.weight" in weights
     filters, channels, kernel_size = shapes[0]
+    growths = [wider[0] / narrow[0] for narrow, wider in pairwise(shapes)]
     return {
         "depth": depth,
         "filters": filters,
         "channels": channels,
         "kernel_size": kernel_size,
-        "growth": shapes[1][0] / filters if depth > 1 else 2.0,
+        "growth": max(growths, default=2.0) + 1e-6,  # widths are rounded down
         "rewrite": rewrite,
         "glu": rewrite and np.shape(weights["encoder.0.2.weight"])[0] == 2 * filters,
         "context": np.shape(weights["decoder.0.0.weight"])[2] if rewrite else 1,

@@ -231,7 +231,7 @@ def context_samples(
 ) -> int | None:
     """Samples that an estimate hears to each side; None, all of them, with LSTM or normalisation.
 
-    An upper bound that is reached within a few samples of each level.
+    An upper bound, and a close one.
     """
     size = _sizes(variant, depth=depth, kernel_size=kernel_size, stride=stride, context=context,
                   lstm_layers=lstm_layers, upsample=upsample, resample=resample,
