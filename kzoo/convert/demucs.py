@@ -60,7 +60,7 @@ def read(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
     if not packed:
         return read_torch(path, key=key)
     with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "weights.th"
+        plain = Path(folder) / Path(path).stem
         with gzip.open(path) as source, open(plain, "wb") as target:
             shutil.copyfileobj(source, target)
         return read_torch(plain, key=key)
