@@ -89,6 +89,7 @@ def test_the_network_equals_numpy(rng, options):
     normal = {key: sizes[key] for key in sizes if key not in ("normalize", "resample")}
     weights = made.weights(sources=2, **normal)
     model = convert.from_weights(weights, sources=TWO)
+    assert model.count_params() == made.counts(sources=2, **normal)[1]
     mixture = noise(rng, demucs.valid_length(150, **{
         key: value for key, value in sizes.items()
         if key in ("depth", "context", "kernel_size", "upsample")
@@ -167,14 +168,6 @@ def test_weights_are_as_many_as_the_authors(options, torch_count):
     assert theirs - ours == 4 * 4 * deepest * (options.get("lstm_layers") != 0)
 
 
-@every_shape
-def test_a_small_network_has_as_many_weights_as_are_counted(options):
-    sizes = {**SMALL, **options}
-    model = demucs.core(TWO, **sizes)
-    normal = {key: sizes[key] for key in sizes if key not in ("normalize", "resample")}
-    assert model.count_params() == made.counts(sources=2, **normal)[1]
-
-
 def test_variants_have_the_sizes_of_the_papers():
     assert [demucs.VARIANTS[name]["filters"] for name in ("v1", "v1_light", "v2")] == [100, 64, 64]
     for name in ("v1", "v1_light", "v2"):
@@ -243,7 +236,7 @@ def test_nothing_is_heard_beyond_the_context(rng, options):
     assert max(heard) > 0.65 * reach  # a bound, and no empty one
 
 
-@pytest.mark.parametrize("options", FINITES, ids=named)
+@pytest.mark.parametrize("options", FINITES[::3], ids=named)
 def test_the_mixture_has_silence_around_it_where_the_context_is_finite(rng, options):
     options = {**FINITE, **options}
     model = demucs.build(TWO, **options)
