@@ -1,0 +1,105 @@
+"""Layer norms of time-domain separation: over all of the signal, a frame, or all so far.
+
+Luo and Mesgarani, 2019, Conv-TasNet, https://arxiv.org/abs/1809.07454
+
+All take `[batch, frames, channels]` to the same shape, with a gain and an offset a channel. What
+they measure is float32 under any policy.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+NORMS = ("gln", "cln", "cumulative", "batch")
+_PIECE = 256
+
+
+def norm_layer(kind: str, *, epsilon: float = 1e-8, name: str) -> keras.layers.Layer:
+    """The layer of a norm by its name; ValueError for an unknown one.
+
+    "gln": `GlobalNorm`. "cln": `ChannelNorm`, what asteroid and kaituoxu call cLN. "cumulative":
+    `CumulativeNorm`, the paper's cLN and asteroid's cgLN. "batch": batch norm with PyTorch's
+    epsilon, 1e-5, and momentum, where the model's own is not used.
+    """
+    if kind not in NORMS:
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}; got {kind!r}")
+    if kind == "batch":
+        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
+    made = {"gln": GlobalNorm, "cln": ChannelNorm, "cumulative": CumulativeNorm}[kind]
+    return made(epsilon=epsilon, name=name)
+
+
+def mean_of_signal(x):
+    """The mean over frames and channels, `[batch, frames, channels]` to `[batch, 1, 1]`.
+
+    Over channels first, then over pieces of 256 frames, then the rest: where an accelerator
+    computes in half precision whatever the graph says, one sum over minutes would overflow.
+    """
+    frames = ops.shape(x)[1]
+    x = ops.mean(x, axis=2)  # [batch, frames]
+    pieces = -(-frames // _PIECE)
+    if isinstance(frames, int):
+        x = ops.pad(x, ((0, 0), (0, pieces * _PIECE - frames))) if frames > _PIECE else x
+    else:
+        missing = ops.zeros((ops.shape(x)[0], pieces * _PIECE - frames), x.dtype)
+        x = ops.concatenate([x, missing], axis=1)
+    if not isinstance(frames, int) or frames > _PIECE:
+        x = ops.mean(ops.reshape(x, (-1, pieces, _PIECE)), axis=2)  # [batch, pieces]
+        x = x * (ops.cast(pieces * _PIECE, x.dtype) / ops.cast(frames, x.dtype))
+    return ops.reshape(ops.mean(x, axis=1), (-1, 1, 1))
+
+
+class _Norm(keras.layers.Layer):
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, by a child's mean and variance."""
+
+    def __init__(self, epsilon: float = 1e-8, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        width = (input_shape[-1],)
+        self.gamma = self.add_weight(shape=width, initializer="ones", autocast=False, name="gamma")
+        self.beta = self.add_weight(shape=width, initializer="zeros", autocast=False, name="beta")
+
+    def call(self, x):
+        x = ops.cast(x, "float32")
+        centred, variance = self.measure(x)
+        scale = ops.rsqrt(variance + self.epsilon) * self.gamma
+        return ops.cast(centred * scale + self.beta, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class GlobalNorm(_Norm):
+    """gLN: mean and variance of each example, over all its frames and channels."""
+
+    def measure(self, x):
+        centred = x - mean_of_signal(x)
+        return centred, mean_of_signal(ops.square(centred))
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class ChannelNorm(_Norm):
+    """cLN of asteroid and kaituoxu: mean and variance of each frame, over its channels."""
+
+    def measure(self, x):
+        centred = x - ops.mean(x, axis=2, keepdims=True)
+        return centred, ops.mean(ops.square(centred), axis=2, keepdims=True)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class CumulativeNorm(_Norm):
+    """The paper's cLN, cgLN in asteroid: over the channels of each frame and all before it."""
+
+    def measure(self, x):
+        seen = ops.cumsum(ops.ones_like(x[:, :, :1]), axis=1)  # [batch, frames, 1]
+        mean = ops.cumsum(ops.mean(x, axis=2, keepdims=True), axis=1) / seen
+        power = ops.cumsum(ops.mean(ops.square(x), axis=2, keepdims=True), axis=1) / seen
+        # Rounding may leave the difference of two almost equal numbers below zero.
+        return x - mean, ops.maximum(power - ops.square(mean), 0.0)
