@@ -157,7 +157,7 @@ class AvSource:
         ticks = None
         if self._container == "mov":
             ticks = self._mp4_end() - self._origin
-        elif self._container in ("flac", "wav", "w64", "aiff", "caf", "au") or (
+        elif self._container in ("flac", "wav", "w64", "aiff", "caf", "au", "g722") or (
             self._container == "mp3" and _has_xing(self.path)
         ):
             ticks = self._stated

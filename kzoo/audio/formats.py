@@ -8,7 +8,7 @@ from dataclasses import dataclass
 # Extensions for help texts and folder scans; reading goes by content, so others may well work.
 READABLE = (
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".aif", ".aiff",
-    ".caf", ".w64", ".au", ".webm", ".mka", ".mkv", ".mov", ".wma", ".ac3", ".mp2",
+    ".caf", ".w64", ".au", ".webm", ".mka", ".mkv", ".mov", ".wma", ".ac3", ".mp2", ".g722",
 )  # fmt: skip
 
 TAGS = (

@@ -4,7 +4,9 @@
     model.compile(optimizer, loss=loss)           # Keras takes the mean over the batch
 
 The names are the public functions of this package's modules: `l1`, `l2`, `l1_mask`,
-`weighted_l1_mask` (`spectral`); `si_sdr`, `snr` (`waveform`); `multi_resolution_stft`.
+`weighted_l1_mask` (`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`,
+`mixture_l2` (`waveform`); `multi_resolution_stft`; `pit` (`permutation`), for sources that have no
+order: the least of another loss over all orders of the estimates.
 Estimates are `[batch, sources, samples, channels]` or, as magnitudes,
 `[batch, sources, frames, bins, channels]`. Half-precision input is computed in float32.
 """
@@ -19,15 +21,19 @@ from typing import Any
 import keras
 
 from kzoo.losses.multi_resolution import multi_resolution_stft
+from kzoo.losses.permutation import best_permutation, pairwise_loss, pit, reorder
 from kzoo.losses.spectral import l1, l1_mask, l2, weighted_l1_mask
-from kzoo.losses.waveform import si_sdr, snr
+from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr, weighted_sdr
 
 _LOSSES = {
     function.__name__: function
-    for function in (l1, l2, l1_mask, weighted_l1_mask, si_sdr, snr, multi_resolution_stft)
-}
+    for function in (
+        l1, l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr, mixture_l1,
+        mixture_l2, multi_resolution_stft, pit,
+    )
+}  # fmt: skip
 
-__all__ = ["Loss", "get", "list_losses", *_LOSSES]
+__all__ = ["Loss", "best_permutation", "get", "list_losses", "reorder", *_LOSSES]
 
 
 def list_losses() -> list[str]:
@@ -55,8 +61,15 @@ class Loss:
         ]
         for option in options:
             _known(option, dict.fromkeys(names), f"option of the loss {name}", "it takes")
+        if "pairwise" in options:
+            pairwise_loss(options["pairwise"])  # its mistakes are known before the first batch
         self.__name__ = self.name = name
         self.options = options
+
+    @property
+    def permutation_invariant(self) -> bool:
+        """Whether the order of the estimates does not matter to it."""
+        return self._function is pit
 
     def __call__(self, target, estimate):
         return self._function(target, estimate, **self.options)
