@@ -4,6 +4,9 @@ stems      ROOT/<track>/<source>.wav, any format; also ROOT/{train,test}/<track>
 musdb      MUSDB18: ROOT/{train,test}/<track>.stem.mp4, or the same tree in wav
 pairs      ROOT/<mixture>/<name>.wav and ROOT/<source>/<name>.wav: aligned recordings
 sources    ROOT/<source>/.../<name>.wav: one folder a source, mixed freely
+speech     PATH/<speaker>/.../<utterance>: speakers mixed on the fly, see `kzoo.data.speech`
+librimix   LibriMix: PATH/wav8k/min/train-100/{mix_clean,s1,s2}/<name>.wav
+wsj0mix    wsj0-mix: PATH/2speakers/wav8k/min/tr/{mix,s1,s2}/<name>.wav
 csv        a table with a column a source (and mixture, track), each cell a path
 synthetic  made on the fly, see `kzoo.data.synthetic`; needs no path
 shards     what `kzoo data prepare` wrote, see `kzoo.data.shards`
@@ -16,13 +19,15 @@ from typing import Any
 
 from kzoo import config
 from kzoo.data.corpus import Corpus
-from kzoo.data.recorded import folders, pairs, stems, table
+from kzoo.data.recorded import folders, librimix, pairs, stems, table, wsj0mix
 from kzoo.data.shards import shards
+from kzoo.data.speech import speech
 from kzoo.data.synthetic import synthetic
 
 KINDS = {
     "stems": stems, "musdb": stems, "pairs": pairs, "sources": folders, "csv": table,
-    "synthetic": synthetic, "shards": shards,
+    "speech": speech, "librimix": librimix, "wsj0mix": wsj0mix, "synthetic": synthetic,
+    "shards": shards,
 }  # fmt: skip
 
 

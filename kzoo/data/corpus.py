@@ -14,6 +14,7 @@ class Corpus:
 
     sources: their names, in the order of the arrays. tracks: [(name, samples)].
     aligned: whether the sources of a track belong together; otherwise each is drawn by itself.
+    mixes: whether `mixed` makes new mixtures of any length, which training then takes.
     """
 
     sources: tuple[str, ...]
@@ -21,6 +22,7 @@ class Corpus:
     channels: int
     tracks: list[tuple[str, int]]
     aligned: bool = True
+    mixes: bool = False
     records_mixture: bool = False
 
     def read(self, track: int, start: int, samples: int) -> dict[str, np.ndarray]:
@@ -38,6 +40,10 @@ class Corpus:
 
     def read_part(self, track: int, part: str, start: int, samples: int) -> np.ndarray:
         """One source, or "mixture", `[samples, channels]`."""
+        raise NotImplementedError
+
+    def mixed(self, rng: np.random.Generator, samples: int) -> dict[str, np.ndarray]:
+        """A mixture drawn by `rng`, as `read` gives them; of corpora that have `mixes`."""
         raise NotImplementedError
 
     def tracks_of(self, source: str) -> list[int]:

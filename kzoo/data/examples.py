@@ -42,7 +42,9 @@ class Examples:
         return example
 
     def draw(self, rng: np.random.Generator) -> Example:
-        """A segment of one track."""
+        """A segment of one track, or a mixture of the corpus's own making."""
+        if self.corpus.mixes:
+            return self.corpus.mixed(rng, self.samples)
         return self.corpus.read(*self._place(rng, None), self.samples)
 
     def draw_each(self, rng: np.random.Generator) -> Example:

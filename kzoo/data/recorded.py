@@ -127,23 +127,50 @@ def pairs(
     channels: int | None = None,
 ) -> Corpus:
     """Recordings of one name in the folders `mixture` and `sources`."""
-    root = Path(path)
-    found = {}
-    for folder in (mixture, *sources):
-        if not (root / folder).is_dir():
-            raise ValueError(f"{path}: has no folder {folder!r}")
-        found[folder] = stem_recordings(root / folder)
-    common = [name for name in found[mixture] if all(name in found[s] for s in sources)]
-    if not common:
-        raise ValueError(f"{path}: no recording is in all of {', '.join(found)}")
-    tracks = [
-        Track(name, "", {s: found[s][name] for s in sources}, found[mixture][name])
-        for name in common
-    ]
+    tracks = _aligned(Path(path), mixture, dict(zip(sources, sources, strict=True)))
     return Recorded(
         chosen(tracks, include, exclude, path), sources=sources, sample_rate=sample_rate,
         channels=channels, where=path,
     )  # fmt: skip
+
+
+def librimix(
+    path: str,
+    *,
+    sources: Sequence[str] = ("speaker1", "speaker2"),
+    subset: str = "train-100",
+    mode: str = "min",
+    task: str = "mix_clean",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    sample_rate: int = 8000,
+    channels: int | None = 1,
+) -> Corpus:
+    """LibriMix as its scripts write it, `path` being Libri2Mix or Libri3Mix.
+
+    task: "mix_clean", or "mix_both" and "mix_single" with their noise; mode: "min" or "max";
+    sample_rate: of wav8k or wav16k. The sources are s1, s2 and so on under other names.
+    """
+    place = Path(path) / f"wav{sample_rate // 1000}k" / mode / subset
+    return _numbered(path, place, task, sources, include, exclude, sample_rate, channels)
+
+
+def wsj0mix(
+    path: str,
+    *,
+    sources: Sequence[str] = ("speaker1", "speaker2"),
+    subset: str = "tr",
+    mode: str = "min",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    sample_rate: int = 8000,
+    channels: int | None = 1,
+) -> Corpus:
+    """WSJ0-2mix or -3mix as its scripts write it, for as many speakers as there are sources."""
+    root = Path(path)
+    speakers = root / f"{len(sources)}speakers"
+    place = (speakers if speakers.is_dir() else root) / f"wav{sample_rate // 1000}k" / mode / subset
+    return _numbered(path, place, "mix", sources, include, exclude, sample_rate, channels)
 
 
 def folders(
@@ -163,6 +190,7 @@ def folders(
     tracks = []
     for source in names:
         files = sorted(p for p in (root / source).rglob("*") if p.suffix.lower() in audio.READABLE)
+        files = [path for path in files if path.stat().st_size]  # empty ones are in many a corpus
         if not files:
             raise ValueError(f"{path}: the folder {source!r} holds no recordings")
         tracks += [
@@ -204,6 +232,31 @@ def table(
         chosen(tracks, include, exclude, path), sources=sources, sample_rate=sample_rate,
         channels=channels, where=path,
     )  # fmt: skip
+
+
+def _numbered(path, place, mixture, sources, include, exclude, sample_rate, channels) -> Corpus:
+    tracks = _aligned(place, mixture, {name: f"s{n}" for n, name in enumerate(sources, start=1)})
+    return Recorded(
+        chosen(tracks, include, exclude, path), sources=sources, sample_rate=sample_rate,
+        channels=channels, where=path,
+    )  # fmt: skip
+
+
+def _aligned(root: Path, mixture: str, folders: Mapping[str, str]) -> list[Track]:
+    """Recordings of one name in the folder `mixture` and in that of every source."""
+    found = {}
+    for folder in (mixture, *folders.values()):
+        if not (root / folder).is_dir():
+            raise ValueError(f"{root}: has no folder {folder!r}")
+        found[folder] = stem_recordings(root / folder)
+    tracks = [
+        Track(name, "", {source: found[f][name] for source, f in folders.items()}, whole)
+        for name, whole in found[mixture].items()
+        if all(name in found[folder] for folder in folders.values())
+    ]
+    if not tracks:
+        raise ValueError(f"{root}: no recording is in all of {', '.join(found)}")
+    return tracks
 
 
 def _named(parts: Mapping[str, Sequence[Recording]]) -> dict[str, Recording]:

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,6 @@ class Shards(Corpus):
         self._tracks = list(tracks)
         self.tracks = [(track["name"], track["samples"]) for track in tracks]
         self._type = np.dtype(index["dtype"]).newbyteorder("<")
-        self._maps: dict[tuple[int, str], np.ndarray] = {}
 
     def read_part(self, track, part, start, samples):
         """As `Corpus.read_part`."""
@@ -65,12 +65,10 @@ class Shards(Corpus):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _map(self, track: int, part: str) -> np.ndarray:
-        key = (track, part)
-        if key not in self._maps:
-            path = self.path / self._tracks[track]["parts"][part]["file"]
-            found = np.memmap(path, self._type, "r").reshape(-1, self.channels)
-            self._maps[key] = found
-        return self._maps[key]
+        # Mapped anew each time, in some 50 us: a map holds a file open, and a corpus of utterances
+        # has more files than a process may have open.
+        path = self.path / self._tracks[track]["parts"][part]["file"]
+        return np.memmap(path, self._type, "r").reshape(-1, self.channels)
 
 
 def shards(
@@ -144,20 +142,32 @@ def prepare(
             )
     done, total = 0.0, corpus.seconds
     parts = [*corpus.sources, *(["mixture"] if corpus.records_mixture else [])]
-    for number, (name, samples) in enumerate(corpus.tracks):
-        identity = corpus.identity(number)
-        known = next((t for t in index["tracks"] if t["name"] == name), None)
-        if known is None or known["from_sha256"] != identity or not known["complete"]:
-            present = [p for p in parts if p == "mixture" or number in corpus.tracks_of(p)]
-            position = len(index["tracks"]) if known is None else index["tracks"].index(known)
-            entry = _write_track(corpus, number, present, folder, position, dtype)
-            entry |= {"name": name, "samples": samples, "licence": licence}
-            entry |= {"from_sha256": identity, "complete": True}
-            index["tracks"][position : position + 1] = [entry]
+    having = {p: set(corpus.tracks_of(p)) for p in corpus.sources}
+    positions = {entry["name"]: k for k, entry in enumerate(index["tracks"])}
+    index_due, unwritten = 0.0, False
+    try:
+        for number, (name, samples) in enumerate(corpus.tracks):
+            identity = corpus.identity(number)
+            position = positions.setdefault(name, len(index["tracks"]))
+            known = index["tracks"][position] if position < len(index["tracks"]) else None
+            if known is None or known["from_sha256"] != identity or not known["complete"]:
+                present = [p for p in parts if p == "mixture" or number in having[p]]
+                entry = _write_track(corpus, number, present, folder, position, dtype)
+                entry |= {"name": name, "samples": samples, "licence": licence}
+                entry |= {"from_sha256": identity, "complete": True}
+                index["tracks"][position : position + 1] = [entry]
+                unwritten = True
+                # With many short tracks the index takes longer than they do: a tenth is enough.
+                if (began := time.monotonic()) >= index_due:
+                    _write_index(folder, index)
+                    ended, unwritten = time.monotonic(), False
+                    index_due = ended + 10 * (ended - began)
+            done += samples / corpus.sample_rate
+            if progress:
+                progress(done, total)
+    finally:
+        if unwritten:
             _write_index(folder, index)
-        done += samples / corpus.sample_rate
-        if progress:
-            progress(done, total)
     return folder
 
 

@@ -71,6 +71,7 @@ def open_data(
         "tracks": len(learned.tracks),
         "minutes": round(learned.seconds / 60, 1),
         "sha256": hashlib.sha256(identities.encode()).hexdigest(),
+        **getattr(learned, "description", {}),
         "steps": list(steps),
         **({"conditions": conditions or {}} if conditioned else {}),
     }
