@@ -266,7 +266,7 @@ def data_check(
 def data_prepare(
     path: Annotated[str, typer.Argument(help="A corpus; with --teacher a folder of recordings.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the shards.")],
-    kind: Annotated[str, typer.Option(help="stems, musdb, pairs, sources or csv.")] = "stems",
+    kind: Annotated[str, typer.Option(help="stems, musdb, pairs, sources, csv ...")] = "stems",
     sources: Annotated[
         str | None, typer.Option(help="vocals,accompaniment; by default every stem.")
     ] = None,
@@ -288,6 +288,22 @@ def data_prepare(
         exclude=exclude or [], sample_rate=sample_rate, channels=channels, dtype=dtype,
         licence=licence, teacher=teacher, show=not quiet,
     )  # fmt: skip
+
+
+@data_app.command("mix")
+def data_mix(
+    configuration: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML; see configs/.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="In place of what the file says."),
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the mixtures.")] = ...,
+    quiet: QuietOption = False,
+) -> None:
+    """Write the test sets of a configuration, mixtures and true sources, for kzoo evaluate."""
+    from kzoo.data_commands import mix
+
+    mix(configuration, settings or [], out, show=not quiet)
 
 
 @presets_app.command("list")

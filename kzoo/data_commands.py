@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kzoo import audio, data, presets
+from kzoo import audio, config, data, presets
 from kzoo.data import shards
 from kzoo.data.corpus import Corpus
 from kzoo.data.tracks import Track, find_tracks, fit
@@ -59,6 +59,39 @@ def prepare(
         data.prepare(corpus, out, dtype=dtype, licence=licence, progress=progress)
     for line in _describe(data.open_corpus("shards", path=str(out))):
         print(line)
+
+
+def mix(path: Path, settings: Sequence[str], out: Path, *, show: bool) -> None:
+    """Write the corpora under `data.tests` of a configuration as OUT/<test>/<track>/<source>.wav.
+
+    float32, so that the sources sum to the mixture as they did. Raises ConfigError where there are
+    no tests, and AudioError where a file is there already.
+    """
+    values = config.override(config.load_yaml(path), settings)
+    tests = values.get("data", {}).get("tests")
+    if not tests:
+        raise config.ConfigError(f"{path}: has no section data.tests with a corpus by each name")
+    corpora = {}
+    for name, options in tests.items():
+        if not isinstance(options, dict) or "kind" not in options:
+            raise config.ConfigError(f"data.tests.{name} needs a kind: {', '.join(data.KINDS)}")
+        sources = values.get("model", {}).get("sources")
+        corpora[name] = data.open_corpus(**{"sources": sources, **options})
+    done, total = 0.0, sum(corpus.seconds for corpus in corpora.values())
+    with bar(f"mixing {out}", unit="seconds", show=show) as progress:
+        for name, corpus in corpora.items():
+            for number, (track, samples) in enumerate(corpus.tracks):
+                found = corpus.read(number, 0, samples)
+                parts = dict(zip(corpus.sources, found["sources"], strict=True))
+                for part, sound in {"mixture": found["mixture"], **parts}.items():
+                    audio.write(
+                        out / name / track / f"{part}.wav", sound, corpus.sample_rate,
+                        bit_depth="float32",
+                    )  # fmt: skip
+                done += samples / corpus.sample_rate
+                progress(done, total)
+    for name, corpus in corpora.items():
+        print(f"{out / name}: {_describe(corpus)[0]}")
 
 
 class Taught(Corpus):

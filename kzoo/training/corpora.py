@@ -33,8 +33,9 @@ def open_data(
 
     def read(
         *, train: dict, validation: dict | None = None, steps: list[dict] = (),
-        conditions: dict | None = None,
+        conditions: dict | None = None, tests: dict | None = None,
     ):  # fmt: skip
+        """Training takes no notice of `tests`, which are for kzoo data mix."""
         return train, validation, steps, conditions
 
     train, validation, steps, conditions = config.call(read, section, where="data")

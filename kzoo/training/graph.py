@@ -20,8 +20,10 @@ def training_graph(
 
     A system around a core of magnitudes is trained there: graph is the mixture's waveform, and the
     condition where the core has one, to `[batch, sources, frames, bins, channels]`, and
-    domain(sources' waveforms) the magnitudes to compare with. Any other system is its own graph,
-    and its domain the waveform. The system's samples must be fixed and make one segment.
+    domain(sources' waveforms) the magnitudes to compare with. One around a core of waveforms is
+    trained as that core, on the segment that the core takes; its domain is the middle of the
+    sources, as long as the core's estimates. Any other system is its own graph, and its domain the
+    waveform. The system's samples must be fixed and make one segment.
     inference_mode: dropout and batch norms behave as after training, with scales and offsets that
         learn; so were Deezer's weights trained, and so they are best trained on.
     """
@@ -32,6 +34,8 @@ def training_graph(
         inputs = [keras.Input(x.shape[1:], name=x.name) for x in system.inputs]
         outputs = AsAfterTraining(system)(inputs if len(inputs) > 1 else inputs[0])
         return keras.Model(inputs, outputs, name=f"{system.name}_training"), lambda sources: sources
+    if len(core.inputs[0].shape) == 3:
+        return _waveform_graph(system, core, inference_mode)
     transform = system.get_layer("stft").get_config()
     shape = {key: transform[key] for key in ("n_fft", "hop_length", "padding")}
     # float32 under any policy: a spectrum in half precision has 60 dB of range.
@@ -58,6 +62,18 @@ def training_graph(
         return keras.ops.reshape(found, (-1, count, *found.shape[1:]))
 
     return graph, domain
+
+
+def _waveform_graph(system: keras.Model, core: keras.Model, inference_mode: bool):
+    samples = core.inputs[0].shape[1] or system.inputs[0].shape[1]
+    inputs = [keras.Input((samples, *core.inputs[0].shape[2:]), name=system.inputs[0].name)]
+    inputs += [keras.Input(x.shape[1:], name=x.name) for x in core.inputs[1:]]
+    network = AsAfterTraining(core) if inference_mode else core
+    estimates = network(inputs if len(inputs) > 1 else inputs[0])
+    graph = keras.Model(inputs, estimates, name=f"{system.name}_training")
+    kept = estimates.shape[2] or samples  # [batch, sources, samples, channels]
+    start = (samples - kept) // 2
+    return graph, lambda sources: sources[:, :, start : start + kept]
 
 
 class AsAfterTraining(keras.layers.Layer):

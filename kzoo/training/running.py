@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import inspect
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Fit:
     deterministic: the same bits on every run of one machine; some GPU kernels are slower then.
     synchronized_batch_norm: statistics over the batches of all devices, where there are several.
     tensorboard: epochs between sound and spectrogram examples; 0 writes no logs.
+    segment_seconds: of an example; by default one block of the model, as it is used later.
     """
 
     batch_size: int = 4
@@ -57,11 +59,14 @@ class Fit:
     inference_mode: bool = False
     synchronized_batch_norm: bool = True
     tensorboard: int = 0
+    segment_seconds: float | None = None
 
     def __post_init__(self):
         for name in ("batch_size", "epochs", "steps_per_epoch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"fit.{name} must be at least 1; got {getattr(self, name)}")
+        if self.segment_seconds is not None and not self.segment_seconds > 0:
+            raise ValueError(f"fit.segment_seconds must be above 0; got {self.segment_seconds}")
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"fit.precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}"
@@ -99,7 +104,7 @@ def train(
         )
 
     with strategy.scope(), _policy(settings.precision):
-        system, module, options = _system(values["model"])
+        system, module, options = _system(values["model"], settings.segment_seconds)
         sources = list(options["sources"])
         graph, domain = training_graph(system, inference_mode=settings.inference_mode)
         if replicas > 1 and settings.synchronized_batch_norm:
@@ -113,11 +118,13 @@ def train(
         graph.optimizer.build(graph.trainable_variables)
 
     training, validation = corpora.open_data(
-        values["data"], sources=sources, samples=system.input_shape[1],
+        values["data"], sources=sources, samples=graph.inputs[0].shape[1],
         channels=system.input_shape[-1], sample_rate=_sample_rate(module, options),
         seed=values.get("seed", 0), conditioned=len(graph.inputs) > 1,
     )  # fmt: skip
     card = _card(values, options, system, module, training, command)
+    if loss.permutation_invariant:
+        card["interchangeable"] = True
     if not (folder / presets.CARD).is_file():
         presets.save_to_preset(system, folder, {**card, "trained": {"steps": 0}})
     config.dump_yaml(values, folder / CONFIG)
@@ -195,12 +202,18 @@ def _check_sections(values: Mapping[str, Any]) -> None:
         raise ConfigError("the section model needs a name: see kzoo models")
 
 
-def _system(section: Mapping[str, Any]):
+def _system(section: Mapping[str, Any], segment_seconds: float | None):
     options = {key: value for key, value in section.items() if key != "name"}
     module = architecture(section["name"])
     if "sources" not in options:
         raise ConfigError("the section model needs its sources, such as [vocals, accompaniment]")
-    blocks = presets.known(module.block_options, options)
+    if segment_seconds is None:
+        blocks = presets.known(module.block_options, options)
+    else:
+        blocks = {"samples": round(segment_seconds * _sample_rate(module, options))}
+        # A segment has sound on both sides, not the silence around a whole recording.
+        if "padding" in inspect.signature(module.build).parameters:
+            blocks["padding"] = "valid"
     system = config.call(module.build, {**options, **blocks}, where=f"model {section['name']}")
     return system, module, options
 
@@ -210,8 +223,6 @@ def _sample_rate(module, options: Mapping[str, Any]) -> int:
 
 
 def _variant(module, options: Mapping[str, Any]) -> str:
-    import inspect
-
     return options.get("variant") or inspect.signature(module.build).parameters["variant"].default
 
 
@@ -246,7 +257,7 @@ def _card(values, options, system, module, training, command) -> dict[str, Any]:
 
 def _bandwidth(system: keras.Model, sample_rate: int) -> int:
     core = next((layer for layer in system.layers if layer.name.endswith("_core")), None)
-    if core is None:
+    if core is None or len(core.inputs[0].shape) == 3:
         return sample_rate // 2
     n_fft = system.get_layer("stft").n_fft
     return min(sample_rate // 2, core.inputs[0].shape[2] * sample_rate // n_fft)
