@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kzoo import config
+from kzoo import audio, config
 
 if TYPE_CHECKING:
     from kzoo.data.examples import Examples
@@ -106,6 +106,22 @@ def shift(*, probability: float = 1.0, seconds: float = 1.0) -> Step:
     return apply
 
 
+def speed(*, probability: float = 1.0, low: float = 0.9, high: float = 1.1) -> Step:
+    """Each source at a speed of its own, pitch and tempo together: a few speakers become many.
+
+    What is too long then is cut; what is too short is followed by silence.
+    """
+    if not 0 < low <= high:
+        raise ValueError(f"speed: 0 < low <= high is needed; got low={low} and high={high}")
+
+    def change(source, rng):
+        factor = round(1000 * rng.uniform(low, high))
+        changed = audio.resample(source, factor, 1000)[: len(source)]
+        return np.pad(changed, ((0, len(source) - len(changed)), (0, 0)))
+
+    return _each_source(change, probability)
+
+
 def mute(*, probability: float = 0.1) -> Step:
     """Each source silent now and then, all of them never."""
 
@@ -119,7 +135,7 @@ def mute(*, probability: float = 0.1) -> Step:
 
 STEPS: dict[str, Callable[..., Step]] = {
     function.__name__: function
-    for function in (remix, level, gain, swap_channels, flip_polarity, shift, mute)
+    for function in (remix, level, gain, swap_channels, flip_polarity, shift, speed, mute)
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 from kzoo import data
 from kzoo.data.pipeline import stacked
 
-STEPS = ("remix", "level", "gain", "swap_channels", "flip_polarity", "shift", "mute")
+STEPS = ("remix", "level", "gain", "swap_channels", "flip_polarity", "shift", "speed", "mute")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,15 @@ def test_the_steps_do_what_they_say(corpus):
     )  # the same samples, elsewhere
     silent = [not source.any() for source in changed("mute")]
     assert sum(silent) == len(plain) - 1  # never all
+
+
+def test_speed_moves_pitch_and_tempo_together():
+    tone = np.sin(2 * np.pi * 500 * np.arange(8000) / 8000).astype(np.float32)
+    example = {"sources": np.stack([tone[:, None], tone[:, None]])}
+    faster = data.step("speed", low=1.25, high=1.25)(example, np.random.default_rng(0), None)
+    for source in faster["sources"]:
+        assert np.abs(np.fft.rfft(source[:6400, 0])).argmax() * 8000 / 6400 == 625
+        assert not source[6400:].any()
 
 
 def test_remixed_sources_are_drawn_again_while_they_rest(corpus):
