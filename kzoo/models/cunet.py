@@ -58,6 +58,7 @@ def core(
     bins: int | None = None,
     channels: int | None = None,
     dropout: float = 0.5,
+    log_input: bool = False,
 ) -> keras.Model:
     """A mixture's magnitudes and a condition to the magnitudes of what the condition asks for.
 
@@ -67,6 +68,7 @@ def core(
     film: "simple", one scale and one shift a level, or "complex", one of each a feature map.
     control: "dense", or "cnn", convolutions over the condition; control_widths: of its layers.
     frames, bins: multiples of 2 ** len(filters). Options left at None come from the variant.
+    log_input: as in `unet.core`; not the paper's.
     Raises ValueError for unknown names and for sizes that do not halve.
     """
     size = sizes(VARIANTS, variant, filters=filters, frames=frames, bins=bins, channels=channels,
@@ -80,7 +82,7 @@ def core(
     gammas = _split(layers.Dense(sum(maps), name="gammas")(x), maps)
     betas = _split(layers.Dense(sum(maps), name="betas")(x), maps)
 
-    x, skips = mixture, []
+    x, skips = ops.log1p(mixture) if log_input else mixture, []
     for level, n in enumerate(size["filters"]):
         name = f"down{level + 1}"
         x = layers.Conv2D(n, 5, strides=2, padding="same", kernel_initializer=_normal(),
@@ -125,6 +127,7 @@ def build(
     bins: int | None = None,
     channels: int | None = None,
     dropout: float = 0.5,
+    log_input: bool = False,
 ) -> keras.Model:
     """Waveform `[batch, samples, channels]` to `[batch, sources, samples, channels]`.
 
@@ -149,7 +152,7 @@ def build(
     network = core(
         conditions, variant=variant, film=film, control=control,
         control_widths=control_widths, filters=filters, frames=frames, bins=bins,
-        channels=channels, dropout=dropout,
+        channels=channels, dropout=dropout, log_input=log_input,
     )  # fmt: skip
     shared = {"samples": samples, "padding": padding, "mask_extension": mask_extension}
     if condition == "input":

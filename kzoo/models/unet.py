@@ -73,8 +73,9 @@ def core(
         "elu" both ways (its 4 and 5 stems). Weights of one load into the other and give garbage.
     masks: "sigmoid", each source on its own, or "softmax" across the sources (5 stems).
     dropout_levels: decoder levels that drop out, counted from the deepest.
-    log_input, output_norm: of Jansson's network alone, whose replications disagree: f90's takes
-        log(1 + magnitude) and has no batch norm before the last sigmoid.
+    log_input: the network sees log(1 + magnitude), as in f90's replication of Jansson's; a small
+        one learns several times faster so. The masks are for the magnitudes all the same.
+    output_norm: of Jansson's network alone: f90's has no batch norm before the last sigmoid.
     trunk: "each" source has a network of its own (the papers), or one network is "shared", its
         last layers as wide as all masks: 1 / len(sources) of the compute, for small devices.
     Raises ValueError for unknown names and for sizes that do not halve.
@@ -86,13 +87,14 @@ def core(
         masks=(masks, MASKS), trunk=(trunk, TRUNKS),
     )  # fmt: skip
     mixture = keras.Input((size["frames"], size["bins"], size["channels"]), name="magnitude")
+    seen = ops.log1p(mixture) if log_input else mixture
 
     def draw(name: str, masks_drawn: int):
         if size["network"] == "spleeter":
-            return _spleeter(mixture, name, masks_drawn, size["filters"], activation, dropout,
+            return _spleeter(seen, name, masks_drawn, size["filters"], activation, dropout,
                              dropout_levels)  # fmt: skip
-        return _jansson(mixture, name, masks_drawn, size["filters"], activation, dropout,
-                        dropout_levels, log_input, output_norm)  # fmt: skip
+        return _jansson(seen, name, masks_drawn, size["filters"], activation, dropout,
+                        dropout_levels, output_norm)  # fmt: skip
 
     if trunk == "shared":
         parts = ops.split(draw("shared", len(sources)), len(sources), axis=-1)
@@ -284,11 +286,8 @@ def _spleeter(x, source, masks, filters, activation, dropout, dropout_levels):
     )(x)  # fmt: skip
 
 
-def _jansson(
-    x, source, masks, filters, activation, dropout, dropout_levels, log_input, output_norm
-):
+def _jansson(x, source, masks, filters, activation, dropout, dropout_levels, output_norm):
     channels = masks * x.shape[-1]
-    x = ops.log1p(x) if log_input else x
     skips = []
     for level, n in enumerate(filters):
         name = f"{source}_down{level + 1}"
