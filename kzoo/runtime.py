@@ -87,6 +87,7 @@ def _system(preset, card: Mapping, module, options: dict, mwf: bool, place: str 
         grid=grid,
         smaller=smaller if hasattr(module, "smaller_blocks") else None,
         memory_errors=(MemoryError, tf.errors.ResourceExhaustedError),
+        interchangeable=bool(card.get("interchangeable", False)),
     )
 
 

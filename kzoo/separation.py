@@ -2,7 +2,9 @@
 
 A Separator is given a callable and the grid its blocks lie on. Long audio is cut on the grid, each
 block goes through the callable, and the estimates are joined by the grid's fades: as long as the
-input to the sample. On the grid of an STFT model the result is that of one long transform.
+input to the sample. On the grid of an STFT model the result is that of one long transform. Sources
+without an order, as speakers are, come out of every block in an order of its own; the joiner puts
+them in that of the block before.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from kzoo.audio import StreamResampler
 from kzoo.dsp.blocks import BlockGrid
@@ -20,6 +23,8 @@ from kzoo.dsp.blocks import BlockGrid
 Progress = Callable[[float, float | None], object]
 SILENT_DB = -80.0
 SAME_DB = 40.0
+# Of a block, where the model's grid has no overlap by which to know the speakers again.
+SPEAKERS_OVERLAP = 0.25
 
 
 class Cancelled(Exception):
@@ -35,6 +40,7 @@ class System:
         from the state None; `function` is then called with (block, state).
     smaller: None, or makes the same system on shorter blocks, for when one of `memory_errors`
         comes up; it returns None where blocks cannot be shorter.
+    interchangeable: the order of the sources means nothing, and may change from block to block.
     """
 
     function: Callable[..., np.ndarray]
@@ -45,6 +51,7 @@ class System:
     survey: Callable[[object, np.ndarray], object] | None = None
     smaller: Callable[[], System | None] | None = None
     memory_errors: tuple[type[Exception], ...] = (MemoryError,)
+    interchangeable: bool = False
 
 
 @dataclass
@@ -90,6 +97,7 @@ class Separator:
 
     def __init__(self, system: System, *, overlap: float = 0.0, consistent: bool = False):
         """overlap: share of a block that fades into the next, 0 (the model's own grid) to 0.5.
+        Interchangeable sources need some: on a grid without any 0 gives a quarter.
         consistent: what the stems leave of the mixture is shared equally among them.
         """
         self.overlap = overlap
@@ -158,7 +166,9 @@ class Separator:
         groups = [range(at, min(at + width, channels)) for at in range(0, channels, width)]
         states = [None] * len(groups)
         for number in range(passes):
-            joiners = [_Joiner(self, state, survey=number < passes - 1) for state in states]
+            survey = number < passes - 1
+            joiners = [_Joiner(self, states[0], survey=survey)]
+            joiners += [_Joiner(self, s, survey=survey, leader=joiners[0]) for s in states[1:]]
             yield from self._pass(
                 blocks(), sample_rate, channels, groups, joiners,
                 _share_of(progress, samples and samples / sample_rate, number, passes),
@@ -211,7 +221,10 @@ class Separator:
 
     def _use(self, system: System) -> None:
         self.system = system
-        self.grid = system.grid.with_overlap(self.overlap)
+        overlap = self.overlap
+        if system.interchangeable and not overlap and not system.grid.overlap:
+            overlap = SPEAKERS_OVERLAP
+        self.grid = system.grid.with_overlap(overlap)
 
     def _estimate(self, block: np.ndarray, joiner: _Joiner) -> np.ndarray | None:
         """One block through the system; None where it did not fit and blocks are shorter now."""
@@ -235,9 +248,17 @@ class Separator:
 
 
 class _Joiner:
-    """Cuts one stream of `system.channels` channels on the grid and joins the estimates."""
+    """Cuts one stream of `system.channels` channels on the grid and joins the estimates.
 
-    def __init__(self, separator: Separator, state: object, *, survey: bool):
+    leader: the joiner of the first channels, in whose order interchangeable sources come out.
+    """
+
+    def __init__(
+        self, separator: Separator, state: object, *, survey: bool, leader: _Joiner | None = None
+    ):
+        self.leader = leader
+        self.estimates: list[np.ndarray] = []  # of the blocks of the last push, in their order
+        self.previous: np.ndarray | None = None  # the last block where it overlaps, not faded
         self.separator, self.state, self.survey = separator, state, survey
         self.skip = -separator.grid.start  # zeros before the signal, not to be given out
         self.pending = np.zeros((self.skip, separator.system.channels), np.float32)
@@ -247,6 +268,7 @@ class _Joiner:
     def push(self, signal: np.ndarray, last: bool) -> np.ndarray:
         """`[n, channels]` in, the estimates that are now complete `[sources, m, channels]` out."""
         self.pending = np.concatenate([self.pending, signal])
+        self.estimates = []
         out = []
         while len(self.pending) >= self.separator.grid.samples or (last and len(self.pending)):
             grid = self.separator.grid
@@ -267,6 +289,10 @@ class _Joiner:
 
     def _join(self, estimate: np.ndarray, grid: BlockGrid, final: bool) -> np.ndarray:
         estimate = np.array(estimate, np.float32)
+        if self.separator.system.interchangeable and not self.survey:
+            estimate = self._in_order(estimate)
+            self.estimates.append(estimate.copy())
+            self.previous = self.estimates[-1][:, grid.hop :]
         if self.tail is not None:
             n = len(self.fade)
             estimate[:, :n] = estimate[:, :n] * self.fade[:, None] + self.tail
@@ -275,6 +301,22 @@ class _Joiner:
         self.fade = grid.fade.astype(np.float32)
         self.tail = estimate[:, grid.hop :] * (1 - self.fade)[:, None]
         return estimate[:, : grid.hop]
+
+    def _in_order(self, estimate: np.ndarray) -> np.ndarray:
+        """Sources in the order that is nearest, in squares, to what they are joined with.
+
+        That is the block before where both count in the fade, and the same block of the leader.
+        """
+        likeness = np.zeros((len(estimate), len(estimate)))
+        if self.previous is not None:
+            both = (self.fade * (1 - self.fade))[:, None]
+            likeness += _products(self.previous * both, estimate[:, : len(both)])
+        if self.leader is not None and len(self.leader.estimates) > len(self.estimates):
+            likeness += _products(self.leader.estimates[len(self.estimates)], estimate)
+        rows, order = linear_sum_assignment(likeness, maximize=True)
+        if likeness[rows, order].sum() <= likeness.trace():  # nothing to tell them by
+            return estimate
+        return estimate[order]
 
 
 class _Queue:
@@ -296,6 +338,13 @@ class _Queue:
         self._pieces = [whole[samples:]]
         self._length -= samples
         return whole[:samples]
+
+
+def _products(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """`[sources, samples, channels]` twice to their inner products `[sources, sources]`."""
+    samples = min(one.shape[1], other.shape[1])
+    rows, columns = (x[:, :samples].reshape(len(x), -1).astype(np.float64) for x in (one, other))
+    return rows @ columns.T
 
 
 def _fitted(signal: np.ndarray, channels: int) -> np.ndarray:
