@@ -105,18 +105,21 @@ def evaluate(
     sources: Sequence[str] | None = None,
     overlap: float = 0.0,
     mwf: bool = False,
+    interchangeable: bool = False,
     **options: Any,
 ) -> evaluation.Report:
     """Score presets, run folders and folders of estimates against the true stems of `corpus`.
 
-    sources: by default those of the first preset. options: of `kzoo.evaluation.evaluate` (out,
-    tracks, start_seconds, duration_seconds, baselines, processes, progress, ...).
+    sources: by default those of the first preset. interchangeable: their order means nothing, as
+    that of speakers; presets whose card says so need no word.
+    options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds, baselines, processes, progress, ...).
     """
     from kzoo import evaluate_command, evaluation
 
     chosen = evaluate_command.systems(
-        [str(name) for name in systems], {"overlap": overlap, "mwf": mwf}
-    )
+        [str(name) for name in systems], {"overlap": overlap, "mwf": mwf},
+        interchangeable=interchangeable,
+    )  # fmt: skip
     wanted = sources or next((system.sources for system in chosen if system.sources), ())
     return evaluation.evaluate(corpus, chosen, sources=wanted, **options)
 

@@ -171,12 +171,16 @@ def evaluate(
     baselines: Annotated[str, typer.Option(help="Of mixture,irm,ibm,wfm.")] = "mixture,irm",
     overlap: Annotated[float, typer.Option(help="As of kzoo separate.")] = 0.0,
     mwf: Annotated[bool, typer.Option(help="As of kzoo separate.")] = False,
+    interchangeable: Annotated[
+        bool, typer.Option(help="Sources in the best order of each track, as for speakers.")
+    ] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", help="Processes that score.", min=1)] = 1,
     quiet: QuietOption = False,
 ) -> None:
     """Score systems against true stems, next to the mixture and oracle masks.
 
-    BSS Eval v4 as museval defines it, and SI-SDR in a column of its own.
+    BSS Eval v4 as museval defines it, and SI-SDR in a column of its own, as is what it gains over
+    the mixture's.
     """
     from kzoo.evaluate_command import evaluate_systems
 
@@ -192,6 +196,7 @@ def evaluate(
         baselines=[name for name in baselines.split(",") if name],
         processes=jobs,
         options={"overlap": overlap, "mwf": mwf},
+        interchangeable=interchangeable,
         show=not quiet,
     )
 

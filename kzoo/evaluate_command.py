@@ -11,9 +11,12 @@ from kzoo import presets
 from kzoo.terminal import bar, quiet_tensorflow, say
 
 
-def systems(names: Sequence[str], options: dict[str, Any]) -> list:
+def systems(
+    names: Sequence[str], options: dict[str, Any], *, interchangeable: bool = False
+) -> list:
     """A system for each name: a preset's, a run folder's, or a folder of estimates.
 
+    interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated. Raises ValueError for what is neither.
     """
     from kzoo.evaluation import EstimatesFolder, Separation
@@ -22,7 +25,9 @@ def systems(names: Sequence[str], options: dict[str, Any]) -> list:
     for name in names:
         folder = Path(name)
         if folder.is_dir() and not (folder / presets.CARD).is_file():
-            found.append(EstimatesFolder(folder.resolve().name, folder))
+            found.append(
+                EstimatesFolder(folder.resolve().name, folder, interchangeable=interchangeable)
+            )
             continue
         try:
             card = presets.load_card(name)
@@ -32,6 +37,7 @@ def systems(names: Sequence[str], options: dict[str, Any]) -> list:
             Separation(
                 card["name"], tuple(card["sources"]), _separator(name, options),
                 {"preset": card["name"], "weights_sha256": _weights_sha256(name), **options},
+                interchangeable=interchangeable or bool(card.get("interchangeable", False)),
             )
         )  # fmt: skip
     return found
@@ -50,6 +56,7 @@ def evaluate_systems(
     baselines: Sequence[str],
     processes: int,
     options: dict[str, Any],
+    interchangeable: bool,
     show: bool,
 ) -> None:
     """Score and print the table; SystemExit(1) where a track could not be scored."""
@@ -58,13 +65,14 @@ def evaluate_systems(
     for name in baselines:
         if name not in BASELINES:
             raise ValueError(f"a baseline is one of {', '.join(BASELINES)}; got {name!r}")
-    chosen = systems(names, options)
+    chosen = systems(names, options, interchangeable=interchangeable)
     if not sources:
         sources = next((system.sources for system in chosen if system.sources), ())
     if not sources:
         raise ValueError("name the sources of these estimates: --sources vocals,accompaniment")
     command = ["kzoo", "evaluate", *names, "--corpus", str(corpus)]
     command += [word for track in tracks for word in ("--track", track)]
+    command += ["--interchangeable"] * interchangeable
     with bar("scoring", unit="scores", show=show) as progress:
         report = evaluate(
             corpus, chosen, sources=sources, out=out, subset=subset, tracks=tracks,

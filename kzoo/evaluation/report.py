@@ -12,12 +12,19 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import kzoo
-from kzoo.evaluation.scoring import DEFINITION, MEASURES, Settings, median, track_scores
+from kzoo.evaluation.scoring import (
+    DEFINITION,
+    IMPROVEMENT,
+    MEASURES,
+    Settings,
+    median,
+    track_scores,
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,8 @@ class Report:
     """What `evaluate` returns: `medians`, the `tracks` behind them, `failures`, and the `header`.
 
     The medians of a system are over the tracks that it was scored on; where tracks failed, the
-    column `tracks` says how many are left.
+    column `tracks` says how many are left. Where the mixture is among the systems, SI-SDRi is what
+    a track's SI-SDR is above the mixture's.
     """
 
     header: dict[str, Any]
@@ -56,6 +64,12 @@ class Report:
     tracks: list[Row]
     failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The columns."""
+        improved = any(IMPROVEMENT in row.scores for row in self.tracks)
+        return (*MEASURES, IMPROVEMENT) if improved else MEASURES
 
     def scores(self, system: str, source: str) -> Mapping[str, float]:
         """{measure: median in dB}; KeyError for what was not scored."""
@@ -69,10 +83,10 @@ class Report:
         lines = [f"{key}: {value}" for key, value in _flat(self.header)]
         width = max([6, *(len(row.system) for row in self.medians)])
         source_width = max([6, *(len(row.source) for row in self.medians)])
-        titles = "".join(f"{measure:>9}" for measure in MEASURES)
+        titles = "".join(f"{measure:>9}" for measure in self.measures)
         lines += ["", f"{'source':{source_width}}  {'system':{width}}  tracks{titles}"]
         for row in self.medians:
-            values = "".join(f"{_shown(row.scores[measure]):>9}" for measure in MEASURES)
+            values = "".join(f"{_shown(row.scores[measure]):>9}" for measure in self.measures)
             lines.append(
                 f"{row.source:{source_width}}  {row.system:{width}}  {row.tracks:6}{values}"
             )
@@ -94,8 +108,8 @@ class Report:
         }
         text = json.dumps(everything, indent=1, ensure_ascii=False, allow_nan=False)
         _replace(folder / "scores.json", text + "\n")
-        _replace(folder / "medians.csv", _csv(self.medians, "tracks"))
-        _replace(folder / "tracks.csv", _csv(self.tracks, "track"))
+        _replace(folder / "medians.csv", _csv(self.medians, "tracks", self.measures))
+        _replace(folder / "tracks.csv", _csv(self.tracks, "track", self.measures))
 
 
 def make_report(
@@ -113,6 +127,7 @@ def make_report(
         for document in documents
         for source, scores in track_scores(document).items()
     ]
+    rows = _improved(rows)
     order = {source: k for k, source in enumerate(settings.sources)}
     rows.sort(key=lambda row: (order[row.source], systems.index(row.system)))
     medians = []
@@ -120,16 +135,38 @@ def make_report(
         for system in systems:
             mine = [row for row in rows if (row.system, row.source) == (system, source)]
             if mine:
-                scores = {name: median(row.scores[name] for row in mine) for name in MEASURES}
+                names = mine[0].scores
+                scores = {name: median(row.scores[name] for row in mine) for name in names}
                 medians.append(Row(system, source, scores, tracks=len(mine)))
     notes = sorted(
         {f"{d['kzoo']['track']}: {note}" for d in documents for note in d["kzoo"]["notes"]}
     )
-    header = _header(documents, settings, corpus=corpus, command=command)
+    header = _header(
+        documents, settings, corpus=corpus, command=command,
+        improved=any(row.system == "mixture" for row in rows),
+    )  # fmt: skip
     return Report(header, medians, rows, list(failures), notes)
 
 
-def _header(documents, settings: Settings, *, corpus: str, command: str | None) -> dict[str, Any]:
+def _improved(rows: Sequence[Row]) -> list[Row]:
+    """With SI-SDRi, NaN on tracks without the mixture's scores; as they are without a mixture."""
+    mixture = {
+        (row.track, row.source): row.scores["SI-SDR"] for row in rows if row.system == "mixture"
+    }
+    if not mixture:
+        return list(rows)
+    return [
+        replace(row, scores={
+            **row.scores,
+            IMPROVEMENT: row.scores["SI-SDR"] - mixture.get((row.track, row.source), math.nan),
+        })
+        for row in rows
+    ]  # fmt: skip
+
+
+def _header(
+    documents, settings: Settings, *, corpus: str, command: str | None, improved: bool
+) -> dict[str, Any]:
     data = {(d["kzoo"]["track"], d["kzoo"]["data_sha256"]) for d in documents}
     seconds = {
         d["kzoo"]["track"]: d["kzoo"]["samples"] / d["kzoo"]["sample_rate"] for d in documents
@@ -140,6 +177,10 @@ def _header(documents, settings: Settings, *, corpus: str, command: str | None) 
         length = settings.duration_seconds
         stretch = f", of each {'the rest' if length is None else f'{length:g} s'}"
         stretch += f" from {settings.start_seconds:g} s"
+    anyhow = sorted({d["kzoo"]["system"] for d in documents if "order" in d["kzoo"]})
+    order = {
+        "order": f"{', '.join(anyhow)}: sources in the best order of each track, by SI-SDR"
+    } if anyhow else {}  # fmt: skip
     return {
         "command": command or "kzoo.evaluate(...)",
         "corpus": f"{corpus}: {len(data)} tracks, {sum(seconds.values()):.1f} s{stretch}",
@@ -147,8 +188,11 @@ def _header(documents, settings: Settings, *, corpus: str, command: str | None) 
         "definition": list(DEFINITION),
         "aggregation": (
             f"BSS Eval: median over frames of {settings.window_seconds:g} s every "
-            f"{settings.hop_seconds:g} s, then median over tracks; SI-SDR: median over tracks; dB"
+            f"{settings.hop_seconds:g} s, then median over tracks; SI-SDR"
+            f"{' and what each track gains over its mixture (SI-SDRi)' if improved else ''}: "
+            "median over tracks; dB"
         ),
+        **order,
         "oracles": "ibm, irm, wfm: ideal binary, ratio (magnitudes), Wiener-like (powers) masks",
         "versions": _versions(),
     }
@@ -177,10 +221,10 @@ def _plain(row: Row) -> dict[str, Any]:
     return {"system": row.system, "source": row.source, **number, **scores}
 
 
-def _csv(rows: Sequence[Row], number: str) -> str:
+def _csv(rows: Sequence[Row], number: str, measures: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(
-        text, ["system", "source", number, *MEASURES], lineterminator="\n", restval=""
+        text, ["system", "source", number, *measures], lineterminator="\n", restval=""
     )
     writer.writeheader()
     writer.writerows(_plain(row) for row in rows)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 import kzoo
 from kzoo.data.tracks import Track, read_track
@@ -25,6 +26,8 @@ from kzoo.metrics import bss_eval, si_sdr
 
 METRICS = ("SDR", "SIR", "ISR", "SAR")
 MEASURES = (*METRICS, "SI-SDR")
+IMPROVEMENT = "SI-SDRi"
+_BOUND_DB = 200.0  # of a perfect or a silent estimate, so that sums stay finite
 DEFINITION = (
     "SDR, SIR, ISR, SAR: BSS Eval v4 (museval), images, 512-tap filters over the whole track",
     "SI-SDR: whole track, its channels as one signal with one scale, no mean removed",
@@ -71,7 +74,9 @@ def identity(track: Track, system: System, settings: Settings) -> dict[str, Any]
     known_by = system.identity(track)
     if known_by is None:
         return None
+    order = {"order": "the best by SI-SDR"} if _interchangeable(system) else {}
     everything = {
+        **order,
         "definition": DEFINITION,
         "settings": asdict(settings),
         "data_sha256": track.sha256(),
@@ -97,6 +102,11 @@ def score(job: Job) -> dict[str, Any]:
         if len(estimate) != len(sound.mixture):
             notes.append(f"{source}: {len(estimate)} samples against {len(sound.mixture)}")
     estimates = fitted(found, sound.mixture)
+    order = {}
+    if _interchangeable(job.system):
+        taken = best_order(sound.references, estimates)
+        estimates = {name: estimates[other] for name, other in taken.items()}
+        order = {"order": taken}
     document = {
         "targets": targets(sound.references, estimates, sound.sample_rate, settings),
         "museval_version": f"kzoo {kzoo.__version__}, as museval 0.4.1",
@@ -108,12 +118,30 @@ def score(job: Job) -> dict[str, Any]:
             "samples": len(sound.mixture),
             "channels": sound.mixture.shape[1],
             "notes": notes,
+            **order,
             "data_sha256": track.sha256(),
             "identity": identity(track, job.system, settings),
         },
     }
     write_json(job.path, document)
     return document
+
+
+def best_order(
+    references: Mapping[str, np.ndarray], estimates: Mapping[str, np.ndarray]
+) -> dict[str, str]:
+    """{reference: the estimate that is taken for it}, names both.
+
+    Of all orders that with the highest mean SI-SDR over the whole track. An estimate that a silent
+    reference takes counts nothing.
+    """
+    names = list(references)
+    scores = np.array(
+        [[si_sdr(references[i].ravel(), estimates[j].ravel()) for j in names] for i in names]
+    )
+    scores = np.nan_to_num(scores, nan=0.0, posinf=_BOUND_DB, neginf=-_BOUND_DB)
+    _, order = linear_sum_assignment(np.clip(scores, -_BOUND_DB, _BOUND_DB), maximize=True)
+    return {name: names[k] for name, k in zip(names, order, strict=True)}
 
 
 def targets(
@@ -188,6 +216,10 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _interchangeable(system: System) -> bool:
+    return getattr(system, "interchangeable", False)
 
 
 def _stored(value: float) -> float:

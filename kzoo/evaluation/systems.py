@@ -60,12 +60,14 @@ class EstimatesFolder:
     """FOLDER/<track>/<source>.wav (any readable format), or FOLDER/<subset>/<track>/<source>.wav.
 
     Estimates are of whole tracks: a crop of the references crops them too. As in museval, one that
-    is too long is cut, one too short is silent at its end.
+    is too long is cut, one too short is silent at its end. interchangeable: their names mean
+    nothing, as those of speakers; they are scored in the best order of each track.
     """
 
     name: str
     folder: Path
     sources: tuple[str, ...] = ()
+    interchangeable: bool = False
 
     def place(self, track: Track) -> Path:
         """The folder of a track; ValueError where there is none."""
@@ -107,6 +109,7 @@ class Separation:
     sources: tuple[str, ...]
     separate: Callable[[np.ndarray, int], Mapping[str, np.ndarray]]
     known_by: Mapping[str, Any] | None = None
+    interchangeable: bool = False
 
     def identity(self, track: Track) -> dict[str, Any] | None:
         """The same for every track."""
@@ -117,7 +120,7 @@ class Separation:
         stems = self.separate(sound.mixture, sound.sample_rate)
         for source, signal in gathered(stems, list(sound.references), where=self.name).items():
             np.save(folder / f"{source}.npy", signal)
-        return StoredEstimates(self.name, folder, identity)
+        return StoredEstimates(self.name, folder, identity, self.interchangeable)
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class StoredEstimates:
     name: str
     folder: Path
     known_by: dict[str, Any] | None
+    interchangeable: bool = False
 
     def identity(self, track: Track) -> dict[str, Any] | None:
         """The separator's."""
