@@ -112,7 +112,8 @@ def evaluate(
 
     sources: by default those of the first preset. interchangeable: their order means nothing, as
     that of speakers; presets whose card says so need no word.
-    options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds, baselines, processes, progress, ...).
+    options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
+    baselines, processes, progress, ...).
     """
     from kzoo import evaluate_command, evaluation
 

@@ -69,8 +69,9 @@ def _waveform_graph(system: keras.Model, core: keras.Model, inference_mode: bool
     inputs = [keras.Input((samples, *core.inputs[0].shape[2:]), name=system.inputs[0].name)]
     inputs += [keras.Input(x.shape[1:], name=x.name) for x in core.inputs[1:]]
     network = AsAfterTraining(core) if inference_mode else core
-    estimates = network(inputs if len(inputs) > 1 else inputs[0])
-    graph = keras.Model(inputs, estimates, name=f"{system.name}_training")
+    arguments = inputs if len(inputs) > 1 else inputs[0]
+    estimates = network(arguments)
+    graph = keras.Model(arguments, estimates, name=f"{system.name}_training")
     kept = estimates.shape[2] or samples  # [batch, sources, samples, channels]
     start = (samples - kept) // 2
     return graph, lambda sources: sources[:, :, start : start + kept]

@@ -1,0 +1,148 @@
+"""Training of waveform cores: on their own segments, against the middle of the sources."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kzoo import losses, presets
+from kzoo.dsp.blocks import BlockGrid
+from kzoo.layers.masks import Estimates
+from kzoo.training import running, train
+from kzoo.training.graph import DomainLoss, training_graph
+
+WIDTH = 17  # of the toy's filters: a core output is 16 samples shorter than its input
+
+
+def core(sources, *, samples=None, channels=1):
+    mixture = keras.Input((samples, channels), name="mixture")
+    x = keras.layers.Conv1D(8, WIDTH, activation="tanh", name="filters")(mixture)
+    x = keras.layers.Conv1D(len(sources) * channels, 1, name="stems")(x)
+    x = keras.layers.Reshape((-1, len(sources), channels), name="apart")(x)
+    x = keras.layers.Permute((2, 1, 3), name="in_front")(x)
+    outputs = Estimates(sources, dtype="float32", name="estimates")(x)
+    return keras.Model(mixture, outputs, name="toy_core")
+
+
+def build(sources, *, variant="tiny", samples=None, padding="full"):
+    assert variant == "tiny"
+    mixture = keras.Input((samples, 1), name="mixture")
+    x = mixture
+    if padding == "full":
+        x = keras.layers.ZeroPadding1D(WIDTH // 2, name="silence")(x)
+    inside = None if samples is None else samples + (WIDTH - 1) * (padding == "full")
+    x = core(sources, samples=inside)(x)
+    if padding == "valid":
+        x = keras.layers.ZeroPadding2D((0, WIDTH // 2), name="context")(x)
+    return keras.Model(mixture, Estimates(sources, dtype="float32", name="stems")(x), name="toy")
+
+
+def block_options():
+    return {"samples": 1000, "padding": "valid"}
+
+
+TOY = types.SimpleNamespace(
+    VARIANTS={"tiny": {"sample_rate": 8000, "channels": 1}}, build=build, core=core,
+    block_options=block_options, block_grid=lambda: BlockGrid(1000, 1000),
+)  # fmt: skip
+SPEAKERS = ["speaker1", "speaker2"]
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """An architecture called "toy"."""
+    known = running.architecture
+    monkeypatch.setattr(running, "architecture", lambda name: TOY if name == "toy" else known(name))
+
+
+@pytest.fixture
+def speech(tmp_path, rng):
+    """Four speakers of one long tone each."""
+    import soundfile
+
+    for speaker in range(4):
+        (tmp_path / "speech" / f"s{speaker}").mkdir(parents=True)
+        sound = 0.1 * np.sin(np.arange(16000) * 0.2 * (speaker + 1))
+        place = tmp_path / "speech" / f"s{speaker}" / "a.wav"
+        soundfile.write(place, sound, 8000, subtype="FLOAT")
+    return tmp_path / "speech"
+
+
+def settings(speech, **fit):
+    corpus = {"kind": "speech", "path": str(speech), "mixtures": 4, "seconds": 0.25}
+    corpus |= {"shares": [0.5, 0.5, 0.0]}
+    return {
+        "name": "toy_speakers",
+        "model": {"name": "toy", "sources": SPEAKERS},
+        "data": {"train": corpus, "validation": {**corpus, "partition": "validation"}},
+        "loss": {"name": "pit", "pairwise": {"name": "si_sdr", "zero_mean": True}},
+        "fit": {"batch_size": 2, "epochs": 2, "steps_per_epoch": 5, **fit},
+    }
+
+
+def test_the_graph_is_the_core_and_its_domain_the_middle_of_the_sources(rng):
+    system = build(SPEAKERS, samples=100, padding="valid")
+    graph, domain = training_graph(system)
+    assert graph.input_shape == (None, 100, 1)
+    assert graph.output_shape == (None, 2, 84, 1)
+    sources = rng.standard_normal((3, 2, 100, 1)).astype("float32")
+    np.testing.assert_array_equal(domain(sources), sources[:, :, 8:92])
+    whole, middle = system(sources[:, 0]), graph(sources[:, 0])
+    np.testing.assert_allclose(np.asarray(whole)[:, :, 8:92], middle, atol=1e-6)
+    assert [w.path for w in graph.trainable_weights] == [w.path for w in system.trainable_weights]
+    loss = DomainLoss(losses.get("pit"), domain)(sources, graph(sources[:, 0]))
+    assert np.isfinite(float(loss))
+
+
+def test_a_core_that_reaches_beyond_the_system_is_given_sound_there():
+    graph, domain = training_graph(build(SPEAKERS, samples=100))
+    assert graph.input_shape == (None, 116, 1)
+    assert domain(np.zeros((1, 2, 116, 1))).shape == (1, 2, 100, 1)
+
+
+def test_a_core_of_any_length_takes_the_systems():
+    mixture = keras.Input((100, 1), name="mixture")
+    system = keras.Model(mixture, core(SPEAKERS)(mixture), name="toy")
+    graph, domain = training_graph(system, inference_mode=True)
+    assert graph.input_shape == (None, 100, 1)
+    assert domain(np.zeros((1, 2, 100, 1))).shape[2] == 84
+
+
+@pytest.mark.parametrize(("options", "samples"), [({}, 1000), ({"segment_seconds": 0.25}, 2000)])
+def test_segments_are_a_block_or_as_long_as_is_said(toy, speech, tmp_path, monkeypatch, options,
+                                                    samples):  # fmt: skip
+    seen = []
+    opened = running.corpora.open_data
+    monkeypatch.setattr(
+        running.corpora, "open_data",
+        lambda *a, **k: (seen.append(k["samples"]), opened(*a, **k))[1],
+    )  # fmt: skip
+    lines = []
+    train(settings(speech, **options), tmp_path / "run", say=lines.append)
+    assert seen == [samples]
+    assert any("val_loss" in line for line in lines)
+
+
+def test_a_run_without_an_order_says_so_in_its_card(toy, speech, tmp_path):
+    folder = train(settings(speech), tmp_path / "pit", say=lambda line: None)
+    card = presets.load_card(folder)
+    assert card["interchangeable"] is True
+    assert card["bandwidth_hz"] == 4000
+    assert card["trained"]["data"]["mixed"] == "on the fly, without end"
+    named = {**settings(speech), "loss": {"name": "si_sdr"}}
+    folder = train(named, tmp_path / "named", say=lambda line: None)
+    assert "interchangeable" not in presets.load_card(folder)
+
+
+def test_half_precision_trains_with_a_loss_in_float32(toy, speech, tmp_path):
+    lines = []
+    train(settings(speech, precision="mixed_float16"), tmp_path / "run", say=lines.append)
+    assert "nan" not in " ".join(lines)
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+
+
+def test_a_segment_of_no_length_is_refused(toy, speech, tmp_path):
+    with pytest.raises(ValueError, match=r"segment_seconds must be above 0; got -1"):
+        train(settings(speech, segment_seconds=-1.0), tmp_path / "run")
