@@ -71,8 +71,13 @@ class Loss:
         """Whether the order of the estimates does not matter to it."""
         return self._function is pit
 
-    def __call__(self, target, estimate):
-        return self._function(target, estimate, **self.options)
+    @property
+    def takes_mixture(self) -> bool:
+        """Whether it is called with (target, estimate, mixture)."""
+        return "mixture" in inspect.signature(self._function).parameters
+
+    def __call__(self, target, estimate, *mixture):
+        return self._function(target, estimate, *mixture, **self.options)
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value!r}" for key, value in self.options.items())

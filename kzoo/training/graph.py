@@ -93,7 +93,10 @@ class AsAfterTraining(keras.layers.Layer):
 
 
 class DomainLoss(keras.losses.Loss):
-    """A loss of `kzoo.losses` on what `domain` makes of the sources' waveforms."""
+    """A loss of `kzoo.losses` on what `domain` makes of the sources' waveforms.
+
+    For a loss that takes the mixture, it is the last of the sources: `[batch, sources + 1, ...]`.
+    """
 
     def __init__(self, loss: Callable, domain: Callable):
         super().__init__(name=loss.name, dtype="float32")
@@ -101,4 +104,7 @@ class DomainLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Per example, `[batch]`."""
-        return self.loss(self.domain(y_true), y_pred)
+        targets = self.domain(y_true)
+        if self.loss.takes_mixture:
+            return self.loss(targets[:, :-1], y_pred, targets[:, -1])
+        return self.loss(targets, y_pred)

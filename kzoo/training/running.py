@@ -151,8 +151,9 @@ def train(
     if settings.tensorboard:
         callbacks.append(_tensorboard(folder, settings, graph, system, training, sources, card))
     batches = _batches(
-        training, settings.batch_size, start=state["steps"], inputs=graph.inputs, meter=meter
-    )
+        training, settings.batch_size, start=state["steps"], inputs=graph.inputs, meter=meter,
+        with_mixture=loss.takes_mixture,
+    )  # fmt: skip
     held_out = None
     if validation is not None:
         whole, rest = divmod(len(validation), settings.batch_size)
@@ -161,7 +162,10 @@ def train(
         if not count:
             raise ValueError(f"the validation tracks make {len(validation)} windows, less than one "
                              f"batch of {settings.batch_size} for {replicas} devices")  # fmt: skip
-        held_out = _batches(validation, settings.batch_size, batches=count, inputs=graph.inputs)
+        held_out = _batches(
+            validation, settings.batch_size, batches=count, inputs=graph.inputs,
+            with_mixture=loss.takes_mixture,
+        )  # fmt: skip
     graph.fit(
         batches, epochs=settings.epochs, initial_epoch=state["epoch"],
         steps_per_epoch=settings.steps_per_epoch, validation_data=held_out,
@@ -282,14 +286,18 @@ def _schedules(settings: Fit, validated: bool) -> list[keras.callbacks.Callback]
     return found
 
 
-def _batches(examples, batch_size, *, inputs, start=0, batches=None, meter=None):
-    """(inputs, targets) of the graph, from batch `start` on."""
+def _batches(
+    examples, batch_size, *, inputs, start=0, batches=None, meter=None, with_mixture=False
+):
+    """(inputs, targets) of the graph, from batch `start` on; the mixture may be the last target."""
     # Positions count batches, so that a run that is resumed sees what it would have seen.
     source = data.dataset(examples, batch_size, start=start, batches=batches)
     names = [x.name for x in inputs]
 
     def pair(batch):
         targets = batch["target"] if "target" in batch else batch["sources"]
+        if with_mixture:
+            targets = tf.concat([targets, batch["mixture"][:, None]], axis=1)
         values = [batch["condition" if name == "condition" else "mixture"] for name in names]
         return (values[0] if len(values) == 1 else tuple(values)), targets
 

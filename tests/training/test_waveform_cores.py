@@ -136,6 +136,27 @@ def test_a_run_without_an_order_says_so_in_its_card(toy, speech, tmp_path):
     assert "interchangeable" not in presets.load_card(folder)
 
 
+def test_a_loss_that_takes_the_mixture_is_given_it(rng):
+    sources, estimate = rng.standard_normal((2, 3, 1, 100, 1)).astype("float32")
+    mixture = sources[:, 0] + rng.standard_normal((3, 100, 1)).astype("float32")
+    targets = np.concatenate([sources, mixture[:, None]], axis=1)
+    loss = DomainLoss(losses.get("weighted_sdr"), lambda x: x[:, :, 8:92])
+    found = loss.call(targets, estimate[:, :, 8:92])
+    expected = losses.weighted_sdr(sources[:, :, 8:92], estimate[:, :, 8:92], mixture[:, 8:92])
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_speech_in_noise_is_learned_with_the_weighted_sdr(toy, speech, tmp_path):
+    values = settings(speech, segment_seconds=0.25)
+    values["model"]["sources"] = ["speech"]
+    values["loss"] = {"name": "weighted_sdr"}
+    for corpus in values["data"].values():
+        corpus["noise"] = str(speech)
+    lines = []
+    train(values, tmp_path / "run", say=lines.append)
+    assert any("val_loss" in line for line in lines)
+
+
 def test_half_precision_trains_with_a_loss_in_float32(toy, speech, tmp_path):
     lines = []
     train(settings(speech, precision="mixed_float16"), tmp_path / "run", say=lines.append)
