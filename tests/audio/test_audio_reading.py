@@ -104,6 +104,20 @@ def test_m4a_is_aligned_and_as_long_as_what_was_encoded(tmp_path, samples):
     np.testing.assert_allclose(waveform[inside], sound[inside], atol=0.02)
 
 
+def test_raw_g722_is_as_long_as_its_bytes_say(tmp_path):
+    sound = tones(30_000, 1, 16000)
+    by_pyav(tmp_path / "a.g722", sound, 16000, "g722", "g722", layout="mono")
+    found = info(tmp_path / "a.g722")
+    assert (found.samples, found.sample_rate, found.channels) == (30_000, 16000, 1)
+    waveform, _ = read(tmp_path / "a.g722")
+    assert len(waveform) == 30_000
+    delay = lag(sound[:, 0], waveform[:, 0])  # of the codec's filters
+    assert 0 <= delay < 32
+    np.testing.assert_allclose(waveform[delay:], sound[: len(sound) - delay], atol=0.05)
+    part, _ = read(tmp_path / "a.g722", start_seconds=1.5, duration_seconds=0.2)
+    np.testing.assert_array_equal(part, waveform[24_000:27_200])
+
+
 FILES = {
     "wav": lambda path, sound: soundfile.write(path, sound, 48000, format="WAV"),
     "flac": lambda path, sound: soundfile.write(path, sound, 48000),
