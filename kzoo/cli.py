@@ -271,7 +271,9 @@ def data_check(
 def data_prepare(
     path: Annotated[str, typer.Argument(help="A corpus; with --teacher a folder of recordings.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the shards.")],
-    kind: Annotated[str, typer.Option(help="stems, musdb, pairs, sources, csv ...")] = "stems",
+    kind: Annotated[
+        str, typer.Option(help="stems, musdb, pairs, sources, speech, csv ...")
+    ] = "stems",
     sources: Annotated[
         str | None, typer.Option(help="vocals,accompaniment; by default every stem.")
     ] = None,

@@ -54,7 +54,8 @@ def prepare(
     else:
         options: dict[str, Any] = {"path": path, "sources": list(sources) or None}
         options |= {"exclude": list(exclude), "sample_rate": sample_rate, "channels": channels}
-        corpus = data.open_corpus(kind, **options)
+        # Of speech the utterances are kept: they are mixed anew in every training.
+        corpus = data.open_corpus("sources" if kind == "speech" else kind, **options)
     with bar(f"preparing {out}", unit="seconds", show=show) as progress:
         data.prepare(corpus, out, dtype=dtype, licence=licence, progress=progress)
     for line in _describe(data.open_corpus("shards", path=str(out))):

@@ -1,7 +1,7 @@
 """Speakers talking at once, mixed on the fly from recordings of single ones.
 
     PATH/<speaker>/.../<utterance>.flac     any format, all at one rate, or shards of such a tree
-    kzoo data prepare PATH -o SHARDS --kind sources --sample-rate 8000 --channels 1
+    kzoo data prepare PATH -o SHARDS --kind speech --sample-rate 8000 --channels 1
 Utterances follow one another until a segment is full. Levels, noise and reverberation are drawn for
 every mixture; all of it is a function of a seed and a number. The tracks of the corpus are a fixed
 set of such mixtures, for validation and tests; training draws new ones without end.

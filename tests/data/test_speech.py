@@ -1,13 +1,14 @@
 """Speakers are mixed by the book: levels, partitions, rooms, and every bit from seed and number."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from kzoo import audio, config, data
-from kzoo.data_commands import mix
+from kzoo.data_commands import mix, prepare
 
 RATE = 8000
 
@@ -203,11 +204,23 @@ def test_what_cannot_be_mixed_is_refused(folder):
 
 
 def test_shards_of_speech_mix_as_the_files_do(folder, tmp_path):
-    options = {"kind": "sources", "path": str(folder), "sample_rate": RATE, "channels": 1}
-    data.prepare(data.open_corpus(**options), tmp_path / "shards", dtype="float32")
+    prepare(
+        str(folder), tmp_path / "shards", kind="speech", sources=[], exclude=[], sample_rate=RATE,
+        channels=1, dtype="float32", licence="none", teacher=None, show=False,
+    )  # fmt: skip
     found = data.Examples(opened(tmp_path / "shards"), samples=9000).example(5)
     expected = data.Examples(opened(folder), samples=9000).example(5)
     np.testing.assert_allclose(found["sources"], expected["sources"], atol=1e-6)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux to count open files")
+def test_shards_of_many_utterances_hold_no_files_open(folder, tmp_path):
+    corpus = data.open_corpus("sources", path=str(folder), sample_rate=RATE, channels=1)
+    examples = data.Examples(opened(data.prepare(corpus, tmp_path / "shards")), samples=9000)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    kept = [examples.example(n) for n in range(40)]
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+    assert len(kept) == 40
 
 
 def test_the_tests_of_a_configuration_are_written_as_tracks(folder, tmp_path):

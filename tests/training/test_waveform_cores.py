@@ -76,7 +76,11 @@ def settings(speech, **fit):
     return {
         "name": "toy_speakers",
         "model": {"name": "toy", "sources": SPEAKERS},
-        "data": {"train": corpus, "validation": {**corpus, "partition": "validation"}},
+        "data": {
+            "train": corpus,
+            "validation": {**corpus, "partition": "validation"},
+            "tests": {"other": corpus},
+        },  # for kzoo data mix
         "loss": {"name": "pit", "pairwise": {"name": "si_sdr", "zero_mean": True}},
         "fit": {"batch_size": 2, "epochs": 2, "steps_per_epoch": 5, **fit},
     }
