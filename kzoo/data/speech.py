@@ -146,11 +146,11 @@ class Speech(Corpus):
         number = int(self.tracks[track][0].rsplit("_", 1)[1])
         length = self.tracks[track][1]
         whole = self.mixed(np.random.default_rng((self.seed, number)), length)
-        stop = min(start + samples, length)
+        count = max(min(samples, length - start), 0)
         found = {"sources": np.zeros((len(self.sources), samples, self.channels), np.float32),
                  "mixture": np.zeros((samples, self.channels), np.float32)}  # fmt: skip
-        found["sources"][:, : stop - start] = whole["sources"][:, start:stop]
-        found["mixture"][: stop - start] = whole["mixture"][start:stop]
+        found["sources"][:, :count] = whole["sources"][:, start : start + count]
+        found["mixture"][:count] = whole["mixture"][start : start + count]
         return found
 
     def read_part(self, track, part, start, samples):
