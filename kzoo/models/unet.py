@@ -271,7 +271,8 @@ def _spleeter(x, source, masks, filters, activation, dropout, dropout_levels):
             x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(x)
             x = _activation(activation, "down", name)(x)
     skips.pop()
-    for level, n in enumerate([*reversed(filters[:-1]), masks]):
+    top = 1 if masks == 1 else channels
+    for level, n in enumerate([*reversed(filters[:-1]), top]):
         name = f"{source}_up{level + 1}"
         x = _up(n, name)(x)
         x = _activation(activation, "up", name)(x)
