@@ -257,7 +257,7 @@ def test_a_shared_trunk_costs_one_network_and_gives_every_source_a_mask_of_its_o
     sources = ["vocals", "drums", "bass"]
     one = unet.core(["vocals"], **TINY)
     shared = unet.core(sources, **TINY, trunk="shared")
-    # The last transposed convolution and its norm are three wide, the mask's kernel 3 by 3.
+    # The last transposed convolution and its norm are as wide as the masks: three, in stereo.
     assert trainable(shared) - trainable(one) == 5 * (25 * 4 + 3) + (16 * 6 * 6 + 6 - 16 * 2 - 2)
     found = np.asarray(shared(magnitudes))[0]
     assert found.shape == (3, 64, 64, 2)
