@@ -14,6 +14,7 @@ import keras
 from keras import layers, ops
 
 from kzoo.dsp.blocks import BlockGrid, stft_grid
+from kzoo.layers.bands import FromBands, ToBands, band_count
 from kzoo.layers.film import ConditionOfSegments, FiLM, FixedConditions
 from kzoo.layers.masks import Estimates
 from kzoo.models import _spectrogram
@@ -23,17 +24,17 @@ VARIANTS = {
     "base": {
         "filters": (16, 32, 64, 128, 256, 512), "frames": 128, "bins": 512, "channels": 1,
         "n_fft": 1024, "hop_length": 256, "masking": "direct", "sample_rate": 8192,
-        "control_widths": None,
+        "control_widths": None, "linear_bins": None,
     },
     "small": {
         "filters": (8, 16, 32, 64, 64, 64), "frames": 128, "bins": 1024, "channels": 2,
         "n_fft": 4096, "hop_length": 1024, "masking": "ratio", "sample_rate": 44100,
-        "control_widths": None,
+        "control_widths": None, "linear_bins": 128,
     },
     "tiny": {
         "filters": (2, 3, 4, 5, 6, 7), "frames": 64, "bins": 64, "channels": 2,
         "n_fft": 256, "hop_length": 64, "masking": "direct", "sample_rate": 8000,
-        "control_widths": (3, 4, 5),
+        "control_widths": (3, 4, 5), "linear_bins": None,
     },
 }  # fmt: skip
 FILMS = ("simple", "complex")
@@ -59,6 +60,7 @@ def core(
     channels: int | None = None,
     dropout: float = 0.5,
     log_input: bool = False,
+    linear_bins: int | None = None,
 ) -> keras.Model:
     """A mixture's magnitudes and a condition to the magnitudes of what the condition asks for.
 
@@ -68,11 +70,12 @@ def core(
     film: "simple", one scale and one shift a level, or "complex", one of each a feature map.
     control: "dense", or "cnn", convolutions over the condition; control_widths: of its layers.
     frames, bins: multiples of 2 ** len(filters). Options left at None come from the variant.
-    log_input: as in `unet.core`; not the paper's.
+    log_input, linear_bins: as in `unet.core`; not the paper's.
     Raises ValueError for unknown names and for sizes that do not halve.
     """
     size = sizes(VARIANTS, variant, filters=filters, frames=frames, bins=bins, channels=channels,
-                 control_widths=control_widths)  # fmt: skip
+                 control_widths=control_widths, linear_bins=linear_bins)  # fmt: skip
+    linear_bins = size["linear_bins"]
     check(sources, size, film=(film, FILMS), control=(control, tuple(CONTROLS)))
     mixture = keras.Input((size["frames"], size["bins"], size["channels"]), name="magnitude")
     condition = keras.Input((len(sources),), name="condition")
@@ -82,7 +85,11 @@ def core(
     gammas = _split(layers.Dense(sum(maps), name="gammas")(x), maps)
     betas = _split(layers.Dense(sum(maps), name="betas")(x), maps)
 
-    x, skips = ops.log1p(mixture) if log_input else mixture, []
+    x, skips = mixture, []
+    if linear_bins is not None:
+        check(sources, {**size, "bins": band_count(size["bins"], linear_bins)})
+        x = ToBands(linear_bins, name="to_bands")(x)
+    x = ops.log1p(x) if log_input else x
     for level, n in enumerate(size["filters"]):
         name = f"down{level + 1}"
         x = layers.Conv2D(n, 5, strides=2, padding="same", kernel_initializer=_normal(),
@@ -104,6 +111,8 @@ def core(
         if level < len(size["filters"]) - 1:
             x = layers.ReLU(name=f"{name}_relu")(x)
     mask = ops.sigmoid(ops.cast(x, "float32"))  # in mixed precision masks are float32 all the same
+    if linear_bins is not None:
+        mask = FromBands(size["bins"], linear_bins, dtype="float32", name="from_bands")(mask)
     return keras.Model([mixture, condition], mask * mixture, name="cunet_core")
 
 
@@ -128,6 +137,7 @@ def build(
     channels: int | None = None,
     dropout: float = 0.5,
     log_input: bool = False,
+    linear_bins: int | None = None,
 ) -> keras.Model:
     """Waveform `[batch, samples, channels]` to `[batch, sources, samples, channels]`.
 
@@ -152,7 +162,7 @@ def build(
     network = core(
         conditions, variant=variant, film=film, control=control,
         control_widths=control_widths, filters=filters, frames=frames, bins=bins,
-        channels=channels, dropout=dropout, log_input=log_input,
+        channels=channels, dropout=dropout, log_input=log_input, linear_bins=linear_bins,
     )  # fmt: skip
     shared = {"samples": samples, "padding": padding, "mask_extension": mask_extension}
     if condition == "input":

@@ -17,6 +17,7 @@ from keras import layers, ops
 from kzoo.dsp import wiener
 from kzoo.dsp.blocks import BlockGrid, stft_grid
 from kzoo.dsp.stft import STFT, InverseSTFT, magnitude
+from kzoo.layers.bands import FromBands, ToBands, band_count
 from kzoo.layers.masks import Estimates, ExtendMasks, JoinSegments, RatioMasks, Segments
 from kzoo.models import _spectrogram
 from kzoo.models._spectrogram import check, sizes, waveform_model
@@ -25,22 +26,22 @@ VARIANTS = {
     "spleeter": {
         "network": "spleeter", "filters": (16, 32, 64, 128, 256, 512),
         "frames": 512, "bins": 1024, "channels": 2, "n_fft": 4096, "hop_length": 1024,
-        "masking": "ratio", "sample_rate": 44100,
+        "masking": "ratio", "sample_rate": 44100, "linear_bins": None,
     },
     "jansson": {
         "network": "jansson", "filters": (16, 32, 64, 128, 256, 512),
         "frames": 128, "bins": 512, "channels": 1, "n_fft": 1024, "hop_length": 768,
-        "masking": "direct", "sample_rate": 8192,
+        "masking": "direct", "sample_rate": 8192, "linear_bins": None,
     },
     "mobile": {
-        "network": "spleeter", "filters": (8, 16, 32, 64, 64, 64),
+        "network": "spleeter", "filters": (16, 32, 40, 56, 56, 56),
         "frames": 256, "bins": 1024, "channels": 2, "n_fft": 4096, "hop_length": 1024,
-        "masking": "ratio", "sample_rate": 44100,
+        "masking": "ratio", "sample_rate": 44100, "linear_bins": 128,
     },
     "tiny": {
         "network": "spleeter", "filters": (2, 3, 4, 5, 6, 7),
         "frames": 64, "bins": 64, "channels": 2, "n_fft": 256, "hop_length": 64,
-        "masking": "ratio", "sample_rate": 8000,
+        "masking": "ratio", "sample_rate": 8000, "linear_bins": None,
     },
 }  # fmt: skip
 NETWORKS = ("spleeter", "jansson")
@@ -65,6 +66,7 @@ def core(
     log_input: bool = False,
     output_norm: bool = True,
     trunk: str = "each",
+    linear_bins: int | None = None,
 ) -> keras.Model:
     """Magnitudes `[batch, frames, bins, channels]` to `[batch, sources, frames, bins, channels]`.
 
@@ -78,16 +80,23 @@ def core(
     output_norm: of Jansson's network alone: f90's has no batch norm before the last sigmoid.
     trunk: "each" source has a network of its own (the papers), or one network is "shared", its
         last layers as wide as all masks: 1 / len(sources) of the compute, for small devices.
+    linear_bins: the network sees so many bins as they are, and above them the bands of
+        `layers.bands`, whose masks hold for all their bins; the papers' networks see all bins.
     Raises ValueError for unknown names and for sizes that do not halve.
     """
     size = sizes(VARIANTS, variant, network=network, filters=filters, frames=frames, bins=bins,
-                 channels=channels)  # fmt: skip
+                 channels=channels, linear_bins=linear_bins)  # fmt: skip
+    linear_bins = size["linear_bins"]
     check(
         sources, size, network=(size["network"], NETWORKS), activation=(activation, ACTIVATIONS),
         masks=(masks, MASKS), trunk=(trunk, TRUNKS),
     )  # fmt: skip
     mixture = keras.Input((size["frames"], size["bins"], size["channels"]), name="magnitude")
-    seen = ops.log1p(mixture) if log_input else mixture
+    seen = mixture
+    if linear_bins is not None:
+        check(sources, {**size, "bins": band_count(size["bins"], linear_bins)})
+        seen = ToBands(linear_bins, name="to_bands")(seen)
+    seen = ops.log1p(seen) if log_input else seen
 
     def draw(name: str, masks_drawn: int):
         if size["network"] == "spleeter":
@@ -103,6 +112,8 @@ def core(
     # In mixed precision the networks end in half precision, and masks and sums are float32.
     logits = ops.cast(ops.stack(parts, axis=1), "float32")  # [batch, sources, frames, bins, ...]
     mask = ops.softmax(logits, axis=1) if masks == "softmax" else ops.sigmoid(logits)
+    if linear_bins is not None:
+        mask = FromBands(size["bins"], linear_bins, dtype="float32", name="from_bands")(mask)
     estimates = Estimates(sources, dtype="float32", name="estimates")(
         mask * ops.expand_dims(mixture, 1)
     )
@@ -131,6 +142,7 @@ def build(
     log_input: bool = False,
     output_norm: bool = True,
     trunk: str = "each",
+    linear_bins: int | None = None,
 ) -> keras.Model:
     """Waveform `[batch, samples, channels]` to `[batch, sources, samples, channels]`.
 
@@ -151,7 +163,7 @@ def build(
         sources, variant=variant, network=network, filters=filters, frames=frames, bins=bins,
         channels=channels, activation=activation, masks=masks, dropout=dropout,
         dropout_levels=dropout_levels, log_input=log_input, output_norm=output_norm,
-        trunk=trunk,
+        trunk=trunk, linear_bins=linear_bins,
     )  # fmt: skip
     return waveform_model(
         separate, sources, size, name="unet", samples=samples, padding=padding,
