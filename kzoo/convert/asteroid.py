@@ -14,13 +14,37 @@ import keras
 import numpy as np
 
 from kzoo.convert import assign
-from kzoo.models import conv_tasnet
+from kzoo.models import conv_tasnet, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
 _BATCH_NORM = {
     "weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }  # fmt: skip
+
+
+_LSTM = "masker.masker.0.rnn"
+
+
+def from_weights(
+    weights: Mapping[str, np.ndarray],
+    *,
+    sources: Sequence[str] = conv_tasnet.SPEAKERS,
+    **options,
+) -> keras.Model:
+    """The core of whichever model these weights are of, by their names.
+
+    options: of `conv_tasnet_from_weights` or `tasnet_from_weights`.
+    Raises ValueError where they are neither's.
+    """
+    if any(name.startswith("masker.TCN.") for name in weights):
+        return conv_tasnet_from_weights(weights, sources=sources, **options)
+    if any(name.startswith(_LSTM) for name in weights):
+        return tasnet_from_weights(weights, sources=sources, **options)
+    raise ValueError(
+        "weights must be those of asteroid's ConvTasNet (masker.TCN.*) or LSTMTasNet "
+        f"({_LSTM}.*); got {', '.join(list(weights)[:4]) or 'none'}"
+    )
 
 
 def conv_tasnet_from_weights(
@@ -48,13 +72,13 @@ def conv_tasnet_from_weights(
     hidden, bottleneck, _ = _shape(weights, f"{first}.0.weight")
     causal = f"{first}.3.0.weight" in weights
     kernel_size = _shape(weights, f"{first}.3.{'0.' if causal else ''}weight")[-1]
-    skip = weights.get("masker.TCN.0.skip_conv.weight")
+    skip = next((len(w) for n, w in weights.items() if n.endswith(".skip_conv.weight")), 0)
     count = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.TCN."))
     if count % blocks:
         raise ValueError(f"blocks must divide the {count} blocks of these weights; got {blocks}")
     model = conv_tasnet.core(
         sources, filters=filters, filter_length=length, stride=stride, bottleneck=bottleneck,
-        hidden=hidden, skip=0 if skip is None else len(skip), kernel_size=kernel_size,
+        hidden=hidden, skip=skip, kernel_size=kernel_size,
         blocks=blocks, repeats=count // blocks, causal=causal, mask=mask,
         norm="batch" if "masker.bottleneck.0.running_mean" in weights else norm,
         encoder_activation=encoder_activation,
@@ -79,8 +103,65 @@ def conv_tasnet_from_weights(
         if ours in existing:
             targets |= _variables(model.get_layer(ours), theirs)
     last = f"masker.TCN.{count - 1}.res_conv"
-    unused = [f"{last}.weight", f"{last}.bias"] if skip is not None else []
+    unused = [f"{last}.weight", f"{last}.bias"] if skip else []
     assign(targets, _in_keras_layout(weights, targets), unused=[*unused, *_counters(weights)])
+    return model
+
+
+def tasnet_from_weights(
+    weights: Mapping[str, np.ndarray],
+    *,
+    sources: Sequence[str] = tasnet.SPEAKERS,
+    norm: str | None = None,
+    mask: str = "sigmoid",
+    stride: int | None = None,
+    dropout: float = 0.3,
+) -> keras.Model:
+    """`tasnet.core` with the weights of an asteroid LSTMTasNet.
+
+    weights: arrays by state-dict name, "encoder.filterbank._filters", ... Widths, the number of
+        layers and the directions are read off them.
+    norm: by default asteroid's, "gln" with two directions and "cumulative" with one.
+    mask, stride, dropout: what arrays do not tell; stride is half of a filter by default.
+    Raises ValueError that names every weight which is missing, of another shape, or left over.
+    """
+    filters, _, length = _shape(weights, "encoder.filterbank._filters")
+    hidden = _shape(weights, f"{_LSTM}.weight_hh_l0")[-1]
+    bidirectional = f"{_LSTM}.weight_hh_l0_reverse" in weights
+    n_layers = 0
+    while f"{_LSTM}.weight_hh_l{n_layers}" in weights:
+        n_layers += 1
+    model = tasnet.core(
+        sources, filters=filters, filter_length=length, stride=stride or length // 2,
+        hidden=hidden, n_layers=n_layers, bidirectional=bidirectional, mask=mask, dropout=dropout,
+        norm=norm or ("gln" if bidirectional else "cumulative"),
+    )  # fmt: skip
+    encoders = {"encoder": "encoder", "encoder.encoder_sig": "encoder_gate"}
+    targets = _filterbanks(model, encoders)
+    targets |= _variables(model.get_layer("input_norm"), "masker.bn_layer")
+    targets |= _variables(model.get_layer("mask_dense"), "masker.masker.1")
+    weights = dict(weights)
+    for number in range(n_layers):
+        layer = model.get_layer(f"lstm{number + 1}")
+        ways = {"": layer}
+        if bidirectional:
+            ways = {"": layer.forward_layer, "_reverse": layer.backward_layer}
+        for way, lstm in ways.items():
+            at = f"l{number}{way}"
+            targets[f"{_LSTM}.weight_ih_{at}"] = lstm.cell.kernel
+            targets[f"{_LSTM}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
+            targets[f"{_LSTM}.bias_ih_{at}"] = lstm.cell.bias
+            if _shape(weights, f"{_LSTM}.bias_ih_{at}") == _shape(weights, f"{_LSTM}.bias_hh_{at}"):
+                second = weights.pop(f"{_LSTM}.bias_hh_{at}")
+                weights[f"{_LSTM}.bias_ih_{at}"] = weights[f"{_LSTM}.bias_ih_{at}"] + second
+    # The ungated half of the encoder is listed under two names.
+    twice = weights.pop("encoder.encoder_relu.filterbank._filters", None)
+    if twice is not None and not np.array_equal(twice, weights["encoder.filterbank._filters"]):
+        raise ValueError(
+            "encoder.encoder_relu.filterbank._filters and encoder.filterbank._filters are one "
+            "filterbank in asteroid; these differ"
+        )
+    assign(targets, _in_keras_layout(weights, targets), unused=_counters(weights))
     return model
 
 
@@ -115,7 +196,7 @@ def _variables(layer, theirs: str) -> dict[str, object]:
 
 
 def _in_keras_layout(weights, targets) -> dict[str, np.ndarray]:
-    """Kernels transposed; arrays whose place has another rank are left as they are, to be named."""
+    """Kernels transposed, and slopes of PReLUs in a rank that Keras gives them."""
     found = {}
     for name, value in weights.items():
         value = np.asarray(value)
@@ -124,8 +205,8 @@ def _in_keras_layout(weights, targets) -> dict[str, np.ndarray]:
             value = value.reshape(len(value), -1)  # [filters, 1, taps]: one channel
         elif ".shared_block.3" in name and value.ndim == 3:
             value = value.transpose(2, 0, 1)  # [channels, 1, taps] of a depthwise convolution
-        elif value.ndim == 3:
-            value = value.transpose(2, 1, 0)
+        elif value.ndim in (2, 3):
+            value = value.T  # [out, in, taps] of a convolution, [out, in] of all else
         elif value.shape == (1,) and target is not None:
             value = value.reshape(1, 1)  # the slope of a PReLU
         found[name] = value

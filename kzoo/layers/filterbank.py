@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from kzoo.dsp.framing import overlap_add, pad_last
+from kzoo.dsp.framing import frame, overlap_add, pad_last
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -112,3 +112,26 @@ class FitToWaveform(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "before": self.before}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class FrameLevels(keras.layers.Layer):
+    """The L2 norm of each frame over all channels, 1e-8 at least.
+
+    `[batch, samples, channels]` to `[batch, frames, 1]`.
+    """
+
+    def __init__(self, frame_length: int, hop_length: int, **kwargs):
+        super().__init__(**kwargs)
+        self.frame_length, self.hop_length = frame_length, hop_length
+
+    def call(self, waveform):
+        power = ops.sum(ops.square(waveform), axis=2)
+        energy = ops.sum(frame(power, self.frame_length, self.hop_length), axis=2, keepdims=True)
+        return ops.sqrt(ops.maximum(energy, 1e-16))
+
+    def get_config(self):
+        return {
+            **super().get_config(), "frame_length": self.frame_length,
+            "hop_length": self.hop_length,
+        }  # fmt: skip

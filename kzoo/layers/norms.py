@@ -12,7 +12,6 @@ import keras
 from keras import layers, ops
 
 NORMS = ("gln", "cln", "cumulative", "batch")
-_PIECE = 256
 
 
 def norm_layer(kind: str, *, epsilon: float = 1e-8, name: str) -> keras.layers.Layer:
@@ -33,21 +32,12 @@ def norm_layer(kind: str, *, epsilon: float = 1e-8, name: str) -> keras.layers.L
 def mean_of_signal(x):
     """The mean over frames and channels, `[batch, frames, channels]` to `[batch, 1, 1]`.
 
-    Over channels first, then over pieces of 256 frames, then the rest: where an accelerator
-    computes in half precision whatever the graph says, one sum over minutes would overflow.
+    Over channels first; then frames are summed after a division by the root of their number, and
+    the sum is divided by it again. Where an accelerator computes in half precision whatever the
+    graph says, the plain sum of minutes would overflow.
     """
-    frames = ops.shape(x)[1]
-    x = ops.mean(x, axis=2)  # [batch, frames]
-    pieces = -(-frames // _PIECE)
-    if isinstance(frames, int):
-        x = ops.pad(x, ((0, 0), (0, pieces * _PIECE - frames))) if frames > _PIECE else x
-    else:
-        missing = ops.zeros((ops.shape(x)[0], pieces * _PIECE - frames), x.dtype)
-        x = ops.concatenate([x, missing], axis=1)
-    if not isinstance(frames, int) or frames > _PIECE:
-        x = ops.mean(ops.reshape(x, (-1, pieces, _PIECE)), axis=2)  # [batch, pieces]
-        x = x * (ops.cast(pieces * _PIECE, x.dtype) / ops.cast(frames, x.dtype))
-    return ops.reshape(ops.mean(x, axis=1), (-1, 1, 1))
+    root = ops.shape(x)[1] ** 0.5 if x.shape[1] else ops.sqrt(ops.cast(ops.shape(x)[1], x.dtype))
+    return ops.sum(ops.mean(x, axis=2, keepdims=True) / root, axis=1, keepdims=True) / root
 
 
 class _Norm(keras.layers.Layer):

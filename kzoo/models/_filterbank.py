@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+from keras import layers, ops
 
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.layers.filterbank import FitToWaveform, PadToFrames
+from kzoo.layers.filterbank import FilterbankDecoder, FitToWaveform, PadToFrames
 from kzoo.layers.masks import Estimates
 
 PADDINGS = ("full", "valid")
+MASKS = ("sigmoid", "relu", "softmax")
 
 
 def sizes(variants: Mapping[str, dict], variant: str, **options: Any) -> dict:
@@ -42,6 +45,26 @@ def check(sources: Sequence[str] | None = None, **choices: tuple) -> None:
             raise ValueError(f"{what} must be one of {', '.join(map(str, known))}; got {value!r}")
 
 
+def decode(mixture, encoded, logits, sources: Sequence[str], size: Mapping[str, Any], levels=None):
+    """The end of a core: masks, the masked filterbank's way back, the mixture's length.
+
+    mixture `[batch, samples, channels]`, encoded `[batch, frames, filters]`, logits `[batch,
+    frames, sources, filters]` and, to multiply each frame with, levels `[batch, frames, 1]`.
+    """
+    # In mixed precision the networks end in half precision, and masks are float32.
+    if size["mask"] == "softmax":
+        masks = layers.Softmax(axis=2, dtype="float32", name="masks")(logits)
+    else:
+        masks = layers.Activation(size["mask"], dtype="float32", name="masks")(logits)
+    encoded = encoded if levels is None else encoded * levels
+    masked = masks * ops.expand_dims(encoded, 2)  # [batch, frames, sources, filters]
+    estimates = FilterbankDecoder(
+        size["filter_length"], size["stride"], size["channels"], name="decoder"
+    )(masked)
+    estimates = FitToWaveform(dtype="float32", name="fit")(estimates, mixture)
+    return Estimates(sources, dtype="float32", name="estimates")(estimates)
+
+
 def waveform_model(
     network: keras.Model, sources: Sequence[str], size: Mapping[str, Any], *, name: str,
     samples: int | None, context: int = 0,
@@ -61,19 +84,26 @@ def waveform_model(
     return keras.Model(waveform, stems, name=name)
 
 
-def grid(size: Mapping[str, Any], seconds: float, context: int | None) -> BlockGrid:
-    """Blocks of about `seconds`: exact ones where the context is known, else fading over 25 %."""
-    stride = size["stride"]
+def grid(size: Mapping[str, Any], context: int | None) -> BlockGrid:
+    """Blocks of `block_seconds`: exact ones where the context is known, else fading over 25 %."""
+    stride, seconds = size["stride"], size["block_seconds"]
     if context is None:
-        samples = whole(size, seconds * size["sample_rate"])
+        samples = whole(size)
         return BlockGrid(samples=samples, hop=samples - samples // 4)
     hop = max(round(seconds * size["sample_rate"]), 2 * context)
     hop = -(-hop // stride) * stride
-    fade = [0.0] * context + [1.0] * context
+    fade = np.repeat([0.0, 1.0], context)  # a block's first context is wrong, the next is right
     return BlockGrid(samples=hop + 2 * context, hop=hop, start=-context, fade=fade)
 
 
-def whole(size: Mapping[str, Any], samples: float) -> int:
-    """The whole number of frames nearest to `samples`, in samples; one frame at least."""
+def whole(size: Mapping[str, Any], samples: int | None = None) -> int:
+    """Whole frames, one at least, in samples: as many as `samples`, or `block_seconds`, hold."""
+    wanted = size["block_seconds"] * size["sample_rate"] if samples is None else samples
     length, stride = size["filter_length"], size["stride"]
-    return length + max(0, round((samples - length) / stride)) * stride
+    return length + max(0, round((wanted - length) / stride)) * stride
+
+
+def smaller_blocks(size: Mapping[str, Any]) -> dict | None:
+    """Options for blocks of half the length, or None where they would last under a second."""
+    half = size["block_seconds"] / 2
+    return None if half < 1 else {"block_seconds": half}

@@ -14,21 +14,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.layers.filterbank import FilterbankDecoder, FitToWaveform
-from kzoo.layers.masks import Estimates
 from kzoo.layers.norms import NORMS, norm_layer
 from kzoo.layers.temporal_conv import pointwise, prelu, temporal_block
 from kzoo.models import _filterbank
-from kzoo.models._filterbank import PADDINGS, check, sizes, waveform_model
+from kzoo.models._filterbank import MASKS, PADDINGS, check, decode, sizes, waveform_model
 
 _PAPER = {
     "filters": 512, "filter_length": 16, "bottleneck": 128, "hidden": 512, "skip": 128,
     "kernel_size": 3, "blocks": 8, "repeats": 3, "norm": "gln", "input_norm": None,
     "causal": False, "mask": "sigmoid", "encoder_activation": "linear", "biases": True,
-    "mask_prelu": True, "channels": 1, "sample_rate": 8000,
+    "mask_prelu": True, "channels": 1, "sample_rate": 8000, "block_seconds": 4.0,
 }  # fmt: skip
 VARIANTS = {
     "paper": _PAPER,
@@ -44,10 +42,9 @@ VARIANTS = {
     },
     "tiny": {
         **_PAPER, "filters": 12, "filter_length": 8, "bottleneck": 6, "hidden": 10, "skip": 8,
-        "blocks": 2, "repeats": 2, "norm": "cln",
+        "blocks": 2, "repeats": 2, "norm": "cln", "block_seconds": 0.5,
     },
 }  # fmt: skip
-MASKS = ("sigmoid", "relu", "softmax")
 ENCODER_ACTIVATIONS = ("linear", "relu")
 SPEAKERS = ("speaker1", "speaker2")
 
@@ -118,17 +115,7 @@ def core(
         activation=size["encoder_activation"], name="encoder",
     )(mixture)  # [batch, frames, filters]  # fmt: skip
     logits = _separator(encoded, len(sources), size)
-    # In mixed precision the separator ends in half precision, and masks are float32.
-    if size["mask"] == "softmax":
-        masks = layers.Softmax(axis=2, dtype="float32", name="masks")(logits)
-    else:
-        masks = layers.Activation(size["mask"], dtype="float32", name="masks")(logits)
-    masked = masks * ops.expand_dims(encoded, 2)  # [batch, frames, sources, filters]
-    estimates = FilterbankDecoder(
-        size["filter_length"], size["stride"], size["channels"], name="decoder"
-    )(masked)
-    estimates = FitToWaveform(dtype="float32", name="fit")(estimates, mixture)
-    estimates = Estimates(sources, dtype="float32", name="estimates")(estimates)
+    estimates = decode(mixture, encoded, logits, sources, size)
     return keras.Model(mixture, estimates, name="conv_tasnet_core")
 
 
@@ -211,7 +198,7 @@ def context_samples(
 def block_grid(
     *,
     variant: str = "paper",
-    block_seconds: float = 4.0,
+    block_seconds: float | None = None,
     filter_length: int | None = None,
     stride: int | None = None,
     kernel_size: int | None = None,
@@ -226,18 +213,19 @@ def block_grid(
     With finite context they join into exactly the whole file's estimate; with none, blocks are
     `block_seconds` long, measured each by itself, and fade into each other over a quarter.
     """
-    size = sizes(VARIANTS, variant, filter_length=filter_length, stride=stride)
+    size = sizes(VARIANTS, variant, block_seconds=block_seconds, filter_length=filter_length,
+                 stride=stride)  # fmt: skip
     context = context_samples(
         variant=variant, filter_length=filter_length, stride=stride, kernel_size=kernel_size,
         blocks=blocks, repeats=repeats, norm=norm, input_norm=input_norm, causal=causal,
     )  # fmt: skip
-    return _filterbank.grid(size, block_seconds, context)
+    return _filterbank.grid(size, context)
 
 
 def block_options(
     *,
     variant: str = "paper",
-    block_seconds: float = 4.0,
+    block_seconds: float | None = None,
     filter_length: int | None = None,
     stride: int | None = None,
     kernel_size: int | None = None,
@@ -260,19 +248,19 @@ def static_block(
     samples: int | None = None,
     *,
     variant: str = "paper",
-    block_seconds: float = 4.0,
+    block_seconds: float | None = None,
     filter_length: int | None = None,
     stride: int | None = None,
 ) -> dict:
     """Options of `build` for a file of static shape, about `samples` or `block_seconds` long."""
-    size = sizes(VARIANTS, variant, filter_length=filter_length, stride=stride)
-    wanted = block_seconds * size["sample_rate"] if samples is None else samples
-    return {"samples": _filterbank.whole(size, wanted)}
+    size = sizes(VARIANTS, variant, block_seconds=block_seconds, filter_length=filter_length,
+                 stride=stride)  # fmt: skip
+    return {"samples": _filterbank.whole(size, samples)}
 
 
-def smaller_blocks(*, block_seconds: float = 4.0) -> dict | None:
-    """Options for blocks of half the length, or None below a second."""
-    return None if block_seconds < 2 else {"block_seconds": block_seconds / 2}
+def smaller_blocks(*, variant: str = "paper", block_seconds: float | None = None) -> dict | None:
+    """As `_filterbank.smaller_blocks`."""
+    return _filterbank.smaller_blocks(sizes(VARIANTS, variant, block_seconds=block_seconds))
 
 
 def _separator(encoded, n_sources: int, size: dict):
