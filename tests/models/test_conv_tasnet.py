@@ -1,0 +1,227 @@
+"""Conv-TasNet against asteroid's numbers, the published sizes, and what its options promise."""
+
+import keras
+import numpy as np
+import pytest
+
+from kzoo.convert import asteroid
+from kzoo.models import conv_tasnet
+from kzoo.presets import known
+from kzoo.separation import Separator, System
+
+TINY = {"variant": "tiny"}
+
+
+def trainable(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def reference_weights(recorded):
+    return {k.removeprefix("param/"): v for k, v in recorded.items() if k.startswith("param/")}
+
+
+def roughened(model, rng):
+    """Biases and slopes that are not those of a newborn network."""
+    for weight in model.weights:
+        if weight.path.endswith(("bias", "beta", "gamma", "alpha")):
+            weight.assign(weight + rng.uniform(0.05, 0.3, weight.shape))
+    return model
+
+
+def noise(rng, samples, channels=1):
+    return (0.3 * rng.standard_normal((1, samples, channels))).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("convtasnet_gln_skip_sigmoid", {}),
+        ("convtasnet_cln_causal_noskip_relu",
+         {"norm": "cln", "mask": "relu", "encoder_activation": "relu"}),
+    ],
+)  # fmt: skip
+def test_asteroids_network_is_reproduced(vectors, name, options):
+    recorded = vectors(name)
+    model = asteroid.from_weights(reference_weights(recorded), blocks=3, **options)
+    parts = ["encoder", "masks", "estimates"]
+    inside = keras.Model(model.input, [model.get_layer(part).output for part in parts])
+    encoded, masks, estimates = map(np.asarray, inside(recorded["input"].swapaxes(1, 2)))
+    np.testing.assert_allclose(encoded.swapaxes(1, 2), recorded["encoder_out"], atol=1e-6)
+    # theirs is [batch, sources, filters, frames]
+    np.testing.assert_allclose(masks.transpose(0, 2, 3, 1), recorded["mask"], atol=2e-5)
+    np.testing.assert_allclose(estimates[..., 0], recorded["output"], atol=1e-5)
+
+
+# filters, filter_length, bottleneck, hidden, skip, blocks, repeats: parameters in asteroid
+TABLE = [
+    (128, 40, 128, 256, 128, 7, 2, 1_472_157),
+    (256, 40, 128, 256, 128, 7, 2, 1_532_061),
+    (512, 40, 128, 256, 128, 7, 2, 1_651_869),
+    (512, 40, 128, 256, 256, 7, 2, 2_243_485),
+    (512, 40, 128, 512, 128, 7, 2, 3_060_381),
+    (512, 40, 128, 512, 512, 7, 2, 6_211_485),
+    (512, 40, 256, 256, 256, 7, 2, 3_228_445),
+    (512, 40, 256, 512, 256, 7, 2, 6_013_213),
+    (512, 40, 256, 512, 512, 7, 2, 8_113_949),
+    (512, 40, 128, 512, 128, 6, 4, 5_075_121),
+    (512, 40, 128, 512, 128, 4, 6, 5_075_121),
+    (512, 40, 128, 512, 128, 8, 3, 5_075_121),
+    (512, 32, 128, 512, 128, 8, 3, 5_066_929),
+    (512, 16, 128, 512, 128, 8, 3, 5_050_545),
+]
+
+
+@pytest.fixture
+def unfilled(monkeypatch):
+    """Full-size networks in a fraction of the time: no random numbers are drawn for them."""
+    zeros = keras.initializers.Zeros()
+    monkeypatch.setattr(
+        keras.initializers.GlorotUniform, "__call__",
+        lambda self, shape, dtype=None: zeros(shape, dtype),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: "-".join(map(str, row[:-1])))
+def test_parameters_are_those_of_the_papers_table(unfilled, row):
+    filters, filter_length, bottleneck, hidden, skip, blocks, repeats, published = row
+    model = conv_tasnet.core(
+        filters=filters, filter_length=filter_length, bottleneck=bottleneck, hidden=hidden,
+        skip=skip, blocks=blocks, repeats=repeats,
+    )  # fmt: skip
+    unused = bottleneck * hidden + bottleneck  # asteroid's last residual convolution
+    assert trainable(model) + unused == published
+
+
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [
+        (5_050_545 - 65_664, {"variant": "causal"}),
+        (5_050_545 - 65_664, {"norm": "batch"}),
+        (4_984_497 - 65_664, {"sources": ["speech"]}),
+        (5_116_593 - 65_664, {"sources": ["a", "b", "c"]}),
+        (3_474_609, {"skip": 0}),  # here the last residual convolution is used
+        (10_977_872, {"variant": "music", "sources": ["a", "b", "c", "d"]}),
+        (8_852_032, {"variant": "music", "sources": ["a", "b", "c", "d"], "blocks": 8}),
+        (10_967_632, {"variant": "music", "sources": ["a", "b", "c", "d"], "channels": 1}),
+        (8_841_792,
+         {"variant": "music", "sources": ["a", "b", "c", "d"], "channels": 1, "blocks": 8}),
+    ],
+)  # fmt: skip
+def test_parameters_of_the_other_versions_are_as_published(unfilled, count, options):
+    assert trainable(conv_tasnet.core(**options)) == count
+
+
+def test_the_small_variant_is_small():
+    assert trainable(conv_tasnet.core(variant="small")) < 800_000
+
+
+def test_softmax_masks_share_what_the_filterbank_holds(rng):
+    model = roughened(conv_tasnet.core(["a", "b", "c"], mask="softmax", **TINY), rng)
+    mixture = noise(rng, 408)
+    inside = keras.Model(model.input, [model.get_layer(n).output for n in ("encoder", "masks")])
+    encoded, masks = map(np.asarray, inside(mixture))
+    np.testing.assert_allclose(masks.sum(axis=2), 1, atol=1e-6)
+    whole = encoded @ np.asarray(model.get_layer("decoder").kernel)  # [1, frames, 8]
+    expected = np.zeros(408)
+    for number, frame in enumerate(whole[0]):
+        expected[4 * number : 4 * number + 8] += frame
+    np.testing.assert_allclose(np.asarray(model(mixture))[0, ..., 0].sum(0), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["gln", "cln", "cumulative", "batch"])
+def test_a_causal_network_ignores_the_future_as_far_as_its_norms_do(rng, norm):
+    model = roughened(conv_tasnet.core(norm=norm, causal=True, **TINY), rng)
+    mixture = noise(rng, 808)
+    later = mixture.copy()
+    later[:, 400:] = noise(rng, 408)
+    same = np.asarray(model(mixture))[:, :, :392] == np.asarray(model(later))[:, :, :392]
+    assert same.all() == (norm != "gln")  # up to the first frame that holds sample 400
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("options", [{}, {"skip": 0, "filter_length": 6, "stride": 2}])
+def test_no_sample_hears_beyond_the_context_and_some_hear_as_far(rng, causal, options):
+    options = {**TINY, "norm": "batch", "causal": causal, **options}
+    context = known(conv_tasnet.context_samples, options)
+    model = roughened(conv_tasnet.build(samples=8 * context, **options), rng)
+    mixture = noise(rng, 8 * context)
+    base, at, stride = np.asarray(model(mixture)), 4 * context, 4
+    reached = set()
+    for shift in range(stride):
+        struck = mixture.copy()
+        struck[:, at + shift] += 1
+        changed = np.flatnonzero(np.any(np.asarray(model(struck)) != base, axis=(0, 1, 3)))
+        reached |= set(changed - (at + shift))
+    assert max(map(abs, reached)) <= context
+    assert max(map(abs, reached)) > context - 2 * stride
+    assert (min(reached) < -2 * stride) == (not causal)
+
+
+def test_a_finite_context_hears_silence_around_the_signal(rng):
+    options = {**TINY, "norm": "cln"}
+    model = roughened(conv_tasnet.build(**options), rng)
+    core, mixture = model.get_layer("conv_tasnet_core"), noise(rng, 333)
+    context = conv_tasnet.context_samples(**options)
+    silence = ((0, 0), (20 * context, 20 * context + 3), (0, 0))
+    expected = np.asarray(core(np.pad(mixture, silence)))[:, :, 20 * context :][:, :, :333]
+    np.testing.assert_allclose(model(mixture), expected, atol=1e-6)
+
+
+def test_the_last_frame_is_filled_up_where_the_reference_leaves_silence(rng):
+    model = roughened(conv_tasnet.build(norm="gln", **TINY), rng)
+    core, mixture = model.get_layer("conv_tasnet_core"), noise(rng, 401)
+    assert not np.any(np.asarray(core(mixture))[:, :, 400:])
+    found = np.asarray(model(mixture))
+    expected = np.asarray(core(np.pad(mixture, ((0, 0), (0, 3), (0, 0)))))
+    np.testing.assert_allclose(found, expected[:, :, :401], atol=1e-6)
+    assert np.all(found[:, :, 400:])
+
+
+@pytest.mark.parametrize("norm", ["gln", "cumulative"])
+def test_half_precision_survives_minutes_of_loud_sound(rng, norm):
+    loud = np.sign(noise(rng, 480_001, 2))  # a minute, full scale
+    options = {"norm": norm, "channels": 2, **TINY}
+    exact = roughened(conv_tasnet.build(**options), rng)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        half = conv_tasnet.build(**options)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    half.set_weights(exact.get_weights())
+    found, expected = np.asarray(half(loud)), np.asarray(exact(loud))
+    assert found.dtype == np.float32
+    assert np.sum((found - expected) ** 2) < 1e-4 * np.sum(expected**2)
+
+
+@pytest.mark.parametrize(("norm", "hop"), [("gln", 1500), ("cln", 2000)])
+def test_blocks_are_of_the_length_that_was_asked_for(rng, norm, hop):
+    options = {"norm": norm, "block_seconds": 0.25, **TINY}
+    grid = known(conv_tasnet.block_grid, options)
+    assert grid.hop == hop
+    block = known(conv_tasnet.build, {**options, **known(conv_tasnet.block_options, options)})
+    assert block.input_shape[1] == grid.samples
+    system = System(lambda x: np.asarray(block(x)), conv_tasnet.SPEAKERS, 8000, 1, grid)
+    stems = Separator(system).separate(noise(rng, 9001)[0], 8000)
+    assert all(len(stem) == 9001 and np.isfinite(stem).all() for stem in stems.values())
+    half = conv_tasnet.smaller_blocks(block_seconds=4.0)
+    assert half == {"block_seconds": 2.0}
+    assert conv_tasnet.smaller_blocks(block_seconds=1.0) is None
+    assert conv_tasnet.static_block(1000, **TINY) == {"samples": 1000}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"norm": "layer"}, "norm must be one of gln, cln, cumulative, batch; got 'layer'"),
+        ({"mask": "tanh"}, "mask must be one of"),
+        ({"encoder_activation": "elu"}, "encoder_activation must be one of"),
+        ({"kernel_size": 4}, "kernel_size must be odd"),
+        ({"stride": 9}, "stride must be from 1 to filter_length"),
+        ({"sources": "vocals"}, "sources must be a sequence of different names"),
+        ({"padding": "same"}, "padding must be one of full, valid"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        conv_tasnet.build(**{**TINY, **options})
