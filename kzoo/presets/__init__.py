@@ -73,18 +73,23 @@ def weights_path(preset: str | Path) -> Path | None:
 def download(name: str, *, progress: Progress | None = None) -> Path:
     """Make sure that the weights of a known preset are here; the folder or file that holds them.
 
-    progress: called with (bytes done, bytes in all or None). Raises PresetError where fetching is
-    forbidden, fails, or brings something else than the card promises.
+    progress: called with (bytes done, bytes in all or None). Of several processes one fetches and
+    the others wait. Raises PresetError where fetching is forbidden, fails, or brings something else
+    than the card promises.
     """
     card = load_card(name)
     if (here := weights_path(name)) is not None:
         return here
-    from kzoo.presets import spleeter
+    from kzoo.presets import fetching, spleeter
 
-    with spleeter.checkpoint(card, progress=progress) as (folder, origin):
-        core = spleeter.convert(card, folder)
-        target = cache_folder() / "presets" / name
-        _write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
+    fetching.forbid_offline(f"preset {name!r}")
+    target = cache_folder() / "presets" / name
+    with fetching.one_at_a_time(cache_folder() / "locks" / name, f"preset {name!r}"):
+        if (here := weights_path(name)) is not None:  # whoever held the lock has brought them
+            return here
+        with spleeter.checkpoint(card, progress=progress) as (folder, origin):
+            core = spleeter.convert(card, folder)
+            _write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
     return target / WEIGHTS
 
 
