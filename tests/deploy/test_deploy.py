@@ -496,7 +496,8 @@ def test_mobile_recipe_makes_a_bundle_that_has_run(model, tmp_path, monkeypatch,
     save_to_preset(
         any_length, tmp_path / "preset",
         {"name": "small", "model": {"name": "unet", "options": {**OPTIONS, "sources": list(SOURCES),
-         "filters": list(OPTIONS["filters"])}}, "sources": list(SOURCES), "sample_rate": RATE},
+         "filters": list(OPTIONS["filters"])}}, "sources": list(SOURCES), "sample_rate": RATE,
+         "trained": "not at all: random weights from a seed"},
     )  # fmt: skip
     monkeypatch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
     mobile = importlib.import_module("export.mobile")

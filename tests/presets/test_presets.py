@@ -209,6 +209,57 @@ def test_a_card_without_a_sha256_is_not_trusted(tmp_path, tiny_preset):
         presets.from_preset(folder)
 
 
+@pytest.mark.parametrize("trained", [None, {"steps": 0}])
+def test_weights_of_which_nobody_says_how_they_were_trained_are_refused(
+    tmp_path, tiny_preset, trained
+):
+    folder = tiny_preset(tmp_path / "mine")
+    card = config.load_yaml(folder / "card.yaml")
+    config.dump_yaml({**card, "trained": trained}, folder / "card.yaml")
+    with pytest.raises(PresetError, match=r"mine: its .* trained"):
+        presets.from_preset(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trained": None}, "must have 'trained', a line that says how"),
+        ({"trained": {"epochs": 3}}, r"'trained' must be .*steps; got \{'epochs': 3\}"),
+        ({"sources": "vocals"}, "'sources' must be a list of different names; got 'vocals'"),
+    ],
+)
+def test_a_card_that_lacks_a_part_is_not_written(tmp_path, tiny_preset, change, message):
+    with pytest.raises(PresetError, match=message):
+        tiny_preset(tmp_path / "mine", **change)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("sources", None, r"card\.yaml: 'sources' must be a list of different names; got only"),
+        ("model", {"options": {}}, "'model' must be a mapping of an architecture's name"),
+        ("sample_rate", "44.1k", "'sample_rate' must be a whole number of Hz; got '44.1k'"),
+        ("weights", None, "no sha256"),
+    ],
+)
+def test_a_card_that_lacks_a_part_is_refused_when_read(tmp_path, tiny_preset, key, value, message):
+    folder = tiny_preset(tmp_path / "mine")
+    card = config.load_yaml(folder / "card.yaml")
+    del card[key]
+    config.dump_yaml(card if value is None else {**card, key: value}, folder / "card.yaml")
+    with pytest.raises(PresetError, match=message):
+        presets.from_preset(folder)
+
+
+def test_a_card_without_a_name_has_that_of_its_folder(tmp_path, tiny_preset):
+    folder = tiny_preset(tmp_path / "mine")
+    card = config.load_yaml(folder / "card.yaml")
+    del card["name"]
+    config.dump_yaml(card, folder / "card.yaml")
+    assert presets.load_card(folder)["name"] == "mine"
+
+
 def test_a_saved_preset_gives_the_same_model_back(tmp_path, tiny_preset, rng):
     folder = tiny_preset(tmp_path / "mine", seed=3)
     waveform = rng.standard_normal((1, 5000, 2)).astype(np.float32)
