@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from kzoo.deploy import artefact, parity
+from kzoo.deploy import artefact, parity, request
 from kzoo.deploy.half import halve
 from kzoo.deploy.rewrite import PhasedConv2DTranspose, for_tflite
 from kzoo.deploy.saved_model import load_saved_model, run_saved_model, write_saved_model
@@ -237,7 +237,7 @@ def test_flex_is_refused_and_its_operators_are_named(tmp_path):
 
 
 @needs_litert
-@pytest.mark.parametrize("to", artefact.FORMATS)
+@pytest.mark.parametrize("to", request.FORMATS)
 def test_artefact_that_differs_from_its_model_leaves_nothing_behind(to, tmp_path):
     model = small_model(Fickle())
     with pytest.raises(parity.ParityError, match=r"limit of 80 dB: a \d+\.\d dB; .* not written"):
