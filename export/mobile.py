@@ -31,19 +31,7 @@ CONSUMER = Path(__file__).parent / "consumers" / "separate_tflite.py"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m export.mobile", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("-p", "--preset", required=True, help="a name or a folder")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle is OUT/NAME")
-    parser.add_argument(
-        "--precision", nargs="+", default=["fp32", "fp16"], choices=["fp32", "fp16"]
-    )
-    parser.add_argument("--block-seconds", type=float, help="about; default: the model's own")
-    parser.add_argument("--sound", type=Path, help="a recording to compare on")
-    parser.add_argument("--allow-flex", action="store_true", help="operators that apps pay for")
-    parser.add_argument("--overwrite", action="store_true")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         for line in bundle(options):
             print(line, flush=True)
@@ -53,17 +41,44 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def parser() -> argparse.ArgumentParser:
+    """What the program's words mean."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export.mobile", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "-p", "--preset", default="spleeter_2stems", help="a name or a folder; %(default)s"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle is OUT/NAME")
+    parser.add_argument(
+        "--precision", nargs="+", default=["fp32", "fp16"], choices=["fp32", "fp16"]
+    )
+    parser.add_argument("--block-seconds", type=float, help="about; default: the model's own")
+    parser.add_argument("--sound", type=Path, help="a recording to compare on")
+    parser.add_argument("--allow-flex", action="store_true", help="operators that apps pay for")
+    parser.add_argument("--overwrite", action="store_true")
+    return parser
+
+
 def bundle(options: argparse.Namespace):
     """Write the bundle; yields what is to be said on the way."""
     import kzoo
     from kzoo import audio, presets
-    from kzoo.deploy import artefact, parity
-    from kzoo.deploy.tflite import load_tflite
+    from kzoo.deploy import request
     from kzoo.models import architecture
 
     card = presets.load_card(options.preset)
     name, sources, rate = card["name"], card["sources"], card["sample_rate"]
-    wanted = None if options.block_seconds is None else round(options.block_seconds * rate)
+    seconds = options.block_seconds
+    request.check("tflite", block_seconds=seconds, allow_flex=options.allow_flex)
+    target = options.out / name
+    if target.exists() and not options.overwrite:
+        raise FileExistsError(f"{target}: is there already; --overwrite it or name another folder")
+
+    from kzoo.deploy import artefact, parity
+    from kzoo.deploy.tflite import load_tflite
+
+    wanted = seconds and max(1, round(seconds * rate))
     chosen = card["model"].get("options", {})
     static = architecture(card["model"]["name"]).static_block
     chosen = {**chosen, **presets.known(static, {**chosen, "samples": wanted})}
@@ -75,9 +90,6 @@ def bundle(options: argparse.Namespace):
         sound, _ = audio.read(options.sound, sample_rate=rate)
         sound, what = parity.fit(sound, channels, 3 * block // 2), options.sound.name
 
-    target = options.out / name
-    if target.exists() and not options.overwrite:
-        raise FileExistsError(f"{target}: is there already; --overwrite it or name another folder")
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=options.out) as scratch:
         folder = Path(scratch) / name

@@ -142,22 +142,27 @@ def export(
     TFLite has a static block of about `block_seconds` (by default the model's own); a SavedModel
     takes any length unless that is given. sound: a recording to compare on; by default
     `deploy.parity.parity_sound`. options: of the architecture's build.
-    Raises deploy's ParityError and FlexError, and FileExistsError without `overwrite`; whatever is
-    raised, `folder` is left as it was.
+    Raises deploy's ParityError and FlexError, FileExistsError without `overwrite`, and ImportError
+    where LiteRT, which proves a TFLite file, is missing; whatever is raised, `folder` is left as it
+    was.
     """
     from kzoo import audio
-    from kzoo.deploy import artefact
+    from kzoo.deploy import request
 
     card = presets.load_card(preset)
+    request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
+    request.places(to, folder, name=card["name"], precision=precision, overwrite=overwrite)
     options = {**card["model"].get("options", {}), **options}
     if to == "tflite" or block_seconds is not None:
-        samples = None if block_seconds is None else round(block_seconds * card["sample_rate"])
+        samples = block_seconds and max(1, round(block_seconds * card["sample_rate"]))
         block = architecture(card["model"]["name"]).static_block
         options.update(presets.known(block, {**options, "samples": samples}))
     heard, description = None, None
     if sound is not None:
         heard, _ = audio.read(sound, sample_rate=card["sample_rate"])
         description = Path(sound).name
+    from kzoo.deploy import artefact
+
     return artefact.export(
         presets.from_preset(preset, **options), to, folder, name=card["name"],
         sources=card["sources"], sample_rate=card["sample_rate"], samples=options.get("samples"),

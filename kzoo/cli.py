@@ -75,9 +75,11 @@ def separate(
     two_stems: Annotated[
         str | None, typer.Option(help="One stem, and all others summed as no_<stem>.")
     ] = None,
-    only: Annotated[str | None, typer.Option(help="Write this stem alone.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Write this stem alone; with --two-stems also no_<stem>.")
+    ] = None,
     overlap: Annotated[
-        float, typer.Option(help="Share of a block faded into the next, 0 to 0.5.")
+        float, typer.Option(help="Share of a block faded into the next.", min=0, max=0.5)
     ] = 0.0,
     mwf: Annotated[bool, typer.Option(help="Multichannel Wiener filter (twice the time).")] = False,
     consistent: Annotated[bool, typer.Option(help="Make the stems sum to the mixture.")] = False,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kzoo import audio, presets
+from kzoo.deploy import request
 from kzoo.stem_files import OutputOptions, Report, selection, separate_file
 from kzoo.terminal import OUR_ERRORS, bar, one_line, quiet_tensorflow, say
 
@@ -19,6 +20,7 @@ EXTRAS = {
     "matplotlib": ("plot", "draw the demo's picture"),
     "museval": ("eval", "compare scores with museval's"),
     "musdb": ("eval", "read MUSDB18"),
+    "tensorboard": ("train", "show what kzoo train logs"),
     "stempeg": ("eval", "a real song with its stems, for exports and the demo"),
     "librosa": ("librosa", "second opinions on signal processing"),
     "tensorflow_io": ("tfio", "spectrogram masking and fades"),
@@ -44,6 +46,7 @@ def separate_files(
     after the last file when any of them failed.
     """
     card = presets.load_card(preset)
+    presets.refuse_untrained(preset, card)
     stems = selection(card["sources"], two_stems=two_stems, only=only)
     to_stdout = out == "-"
     if to_stdout and (len(files) != 1 or len(stems) != 1):
@@ -106,7 +109,13 @@ def export_preset(
     overwrite: bool,
     show: bool,
 ) -> None:
-    """Export a preset and print its card's main lines."""
+    """Export a preset and print its card's main lines; what can be refused is so at once."""
+    card = presets.load_card(preset)
+    request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
+    request.places(to, out, name=card["name"], precision=precision, overwrite=overwrite)
+    presets.refuse_untrained(preset, card)
+    if sound is not None:
+        audio.info(sound)
     fetch(preset, show=show)
     quiet_tensorflow()
     from kzoo import api

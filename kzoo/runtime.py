@@ -50,6 +50,7 @@ def system(
 
     mwf: with the multichannel Wiener filter after it (two passes over the signal).
     options: of the architecture's `build`, over the card's own.
+    Raises PresetError for a model that wants more than a waveform.
     """
     card = presets.load_card(preset)
     module = architecture(card["model"]["name"])
@@ -67,6 +68,12 @@ def _system(preset, card: Mapping, module, options: dict, mwf: bool, place: str 
     blocks = presets.known(module.block_options, options)
     with tf.device(place):
         model = presets.from_preset(preset, **options, **blocks)
+        if len(model.inputs) != 1:
+            more = ", ".join(tensor.name for tensor in model.inputs[1:])
+            raise PresetError(
+                f"preset {preset!s} is no separator: beside the waveform its model takes {more}; "
+                f"fix it to named sources in {presets.CARD} (of cunet, condition: fixed)"
+            )
         if mwf:
             function, survey = _two_passes(module, model, options, blocks)
         else:

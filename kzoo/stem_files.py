@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,18 +38,23 @@ def selection(
 ) -> dict[str, list[int]]:
     """Which files are written, and which sources each of them sums.
 
-    two_stems: that source, and all others together as `no_<source>`. only: that source alone.
-    Raises ValueError for a name that is not among `sources`.
+    two_stems: that source, and all others together as `no_<source>`. only: of these files, or of
+    the sources, that one alone. Raises ValueError for a name that is not among them.
     """
-    for name in (two_stems, only):
-        if name is not None and name not in sources:
-            raise ValueError(f"there is no stem {name!r}; this preset has {', '.join(sources)}")
-    if only is not None:
-        return {only: [sources.index(only)]}
+    stems = {name: [i] for i, name in enumerate(sources)}
     if two_stems is not None:
+        _refuse_unknown(two_stems, stems, "this preset has")
         rest = [i for i, name in enumerate(sources) if name != two_stems]
-        return {two_stems: [sources.index(two_stems)], f"no_{two_stems}": rest}
-    return {name: [i] for i, name in enumerate(sources)}
+        stems = {two_stems: stems[two_stems], f"no_{two_stems}": rest}
+    if only is not None:
+        _refuse_unknown(only, stems, "this preset has" if two_stems is None else "of two there are")
+        stems = {only: stems[only]}
+    return stems
+
+
+def _refuse_unknown(name: str, stems: Mapping[str, Sequence[int]], what: str) -> None:
+    if name not in stems:
+        raise ValueError(f"there is no stem {name!r}; {what} {', '.join(stems)}")
 
 
 def separate_file(
@@ -103,12 +108,24 @@ def separate_file(
             written += len(mixture)
         gain = _shared_gain(writers, output)
         for writer in writers.values():
-            writer.finish(gain=gain)
+            writer.encode(gain=gain)
+        _move_all(writers.values())
     return Report(
         files={name: Path(targets[name]) for name in stems},
         seconds=written / sample_rate,
         notes=levels.warnings() + _clip_notes(writers, gain),
     )
+
+
+def _move_all(writers: Iterable[AudioWriter]) -> None:
+    moved: list[Path] = []
+    try:
+        for writer in writers:
+            moved.append(writer.finish().path)
+    except BaseException:
+        for path in moved:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _shared_gain(writers: Mapping[str, AudioWriter], output: OutputOptions) -> float | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
-OUR_ERRORS = (ValueError, OSError, MemoryError)
-INTERRUPTED = 130
+OUR_ERRORS = (ValueError, OSError, MemoryError, ImportError)  # the last: an extra is not here
+INTERRUPTED, TERMINATED = 130, 143
 UNITS = {"seconds": "s of audio", "scores": "scores"}
 
 
@@ -27,9 +29,10 @@ def one_line(error: BaseException | str) -> str:
 
 @contextlib.contextmanager
 def errors_to_exit_codes() -> Iterator[None]:
-    """A user's mistake becomes one line and exit status 1; Ctrl-C becomes 130."""
+    """A user's mistake becomes one line and exit status 1; Ctrl-C becomes 130, SIGTERM 143."""
     try:
-        yield
+        with _sigterm_raised():
+            yield
     except OUR_ERRORS as error:
         if os.environ.get("KZOO_TRACEBACK"):
             raise
@@ -38,6 +41,31 @@ def errors_to_exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         say("kzoo: interrupted; nothing half-written was kept")
         raise SystemExit(INTERRUPTED) from None
+    except _Terminated:
+        say("kzoo: terminated; nothing half-written was kept")
+        raise
+
+
+class _Terminated(SystemExit):
+    """No KeyboardInterrupt, so that whatever makes that an exit status of its own lets it by."""
+
+
+@contextlib.contextmanager
+def _sigterm_raised() -> Iterator[None]:
+    """SIGTERM unwinds the program as Ctrl-C does, so that it cleans up on its way out."""
+
+    def stop(*_) -> None:
+        raise _Terminated(TERMINATED)
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def quiet_tensorflow() -> None:

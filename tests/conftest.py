@@ -67,6 +67,7 @@ def tiny_preset():
             "sources": sources,
             "sample_rate": 8000,
             "channels": 2,
+            "trained": "not at all: random weights from a seed",
             "licences": {"code": "Apache-2.0", "weights": "none", "data": "none"},
             **card,
         }

@@ -1,17 +1,22 @@
 """The command line as its users meet it: files out, one line for a mistake, honest exit codes."""
 
+import configparser
+import errno
 import io
+import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from kzoo import cli
+from kzoo import cli, commands, config
 
 RATE = 8000
 
@@ -67,6 +72,16 @@ def test_two_stems_sum_all_others(run, preset, song, tmp_path):
     np.testing.assert_allclose(rest, accompaniment, atol=1e-6)
 
 
+def test_only_goes_by_the_two_stems_where_both_are_given(run, preset, song, tmp_path):
+    words = ("--two-stems", "vocals", "--only", "no_vocals")
+    status, _, err = run("separate", "-p", preset, "-o", tmp_path / "out", *words, song)
+    assert status == 0, err
+    assert [path.name for path in (tmp_path / "out" / "song").iterdir()] == ["no_vocals.wav"]
+    status, _, err = run("separate", "-p", preset, *words[:3], "accompaniment", song)
+    assert status == 1
+    assert "no stem 'accompaniment'; of two there are vocals, no_vocals" in err
+
+
 def test_consistent_stems_sum_to_the_song(run, preset, song, tmp_path):
     run("separate", "-p", preset, "-o", tmp_path, "--consistent", "--bit-depth", "float32", song)
     stems = [soundfile.read(tmp_path / "song" / f"{n}.wav")[0] for n in ("vocals", "accompaniment")]
@@ -112,6 +127,21 @@ def test_nan_in_the_middle_leaves_no_stem_behind(run, preset, tmp_path):
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
 
 
+def test_a_stem_that_cannot_be_moved_into_place_takes_the_others_along(
+    run, preset, song, tmp_path, monkeypatch
+):
+    def full(source, target, move=os.replace):
+        if Path(target).name == "accompaniment.wav":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        move(source, target)
+
+    monkeypatch.setattr("kzoo.audio.writing.os.replace", full)
+    status, _, err = run("separate", "-p", preset, "-o", tmp_path / "out", song)
+    assert status == 1
+    assert "accompaniment.wav: cannot be written: No space left on device" in err
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -122,6 +152,10 @@ def test_nan_in_the_middle_leaves_no_stem_behind(run, preset, tmp_path):
         (["presets", "info", "nothing"], "no preset is called"),
         (["presets", "download", "spleeter_2stems"], "KZOO_OFFLINE"),
         (["export", "-p", "spleeter_2stems"], "KZOO_OFFLINE"),
+        (["export", "--to", "onnx"], "one of saved_model, tflite; got 'onnx'"),
+        (["export", "--precision", "int8"], "one of fp32, fp16; got 'int8'"),
+        (["export", "--block-seconds", "-5"], "more than 0 seconds; got -5"),
+        (["export", "--sound", "nowhere.wav"], "nowhere.wav"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_failure(run, words, message, tmp_path, monkeypatch):
@@ -132,6 +166,43 @@ def test_a_mistake_is_one_line_and_a_failure(run, words, message, tmp_path, monk
     assert message in err
     assert len(err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_overlap_outside_its_range_is_refused_by_the_parser(run):
+    status, _, err = run("separate", "--overlap", "0.9", "x.wav")
+    assert status == 2
+    assert re.search(r"'--overlap': .*0\.5", err)
+
+
+def test_an_export_is_refused_before_anything_is_fetched(run, tmp_path, monkeypatch):
+    (tmp_path / "spleeter_2stems_fp32.json").touch()
+    status, _, err = run("export", "-o", tmp_path)
+    assert status == 1
+    assert "spleeter_2stems_fp32.json: is there already" in err
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    status, _, err = run("export", "-o", tmp_path / "out")
+    assert status == 1
+    assert err.strip().endswith("is not installed: pip install 'kzoo[tflite]'")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_model_that_must_be_told_what_to_extract_is_no_separator(run, song, tmp_path):
+    from kzoo import api
+
+    options = {"sources": ["vocals", "rest"], "variant": "tiny", "condition": "input"}
+    card = {
+        "model": {"name": "cunet", "options": options}, "sources": options["sources"],
+        "sample_rate": RATE, "trained": "not at all: random weights",
+    }  # fmt: skip
+    folder = api.save_to_preset(api.build("cunet", **options), tmp_path / "asked", card)
+    status, _, err = run("separate", "-p", folder, "-o", tmp_path / "out", song)
+    assert status == 1
+    assert "its model takes condition; fix it to named sources in card.yaml" in err
+    card["model"]["options"] = {**options, "condition": "fixed"}
+    weights = config.load_yaml(folder / "card.yaml")["weights"]
+    config.dump_yaml({**card, "weights": weights}, folder / "card.yaml")
+    status, _, err = run("separate", "-p", folder, "-o", tmp_path / "out", song)
+    assert status == 0, err
 
 
 def test_two_songs_of_one_name_are_refused_before_any_work(run, preset, song, tmp_path):
@@ -175,7 +246,23 @@ def test_the_doctor_names_the_way_to_every_missing_extra(run):
         assert " absent: " not in line or "pip install 'kzoo[" in line
 
 
-def test_ctrl_c_leaves_nothing_half_written(preset, tmp_path, rng):
+def test_the_doctor_knows_every_package_of_every_extra():
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parent.parent / "setup.cfg")
+    packages = {}
+    for extra, lines in setup.items("options.extras_require", raw=True):
+        if extra not in ("dev", "demo"):  # made of the others, and of tools
+            for line in lines.split("\n"):
+                if name := re.match(r"[a-z][\w-]*", line):
+                    packages[name.group().replace("-", "_")] = extra
+    assert {module: extra for module, (extra, _) in commands.EXTRAS.items()} == packages
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_leaves_nothing_half_written(preset, tmp_path, rng, sent, status, word):
     song = tmp_path / "long.wav"
     soundfile.write(song, 0.1 * rng.standard_normal((RATE * 3600, 2)), RATE)
     out = tmp_path / "out"
@@ -189,8 +276,8 @@ def test_ctrl_c_leaves_nothing_half_written(preset, tmp_path, rng):
             time.sleep(0.05)
         assert list(out.rglob("*")), "the run never began to write"
         time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in err
+    assert process.returncode == status
+    assert err == f"kzoo: {word}; nothing half-written was kept\n"
     assert [path for path in out.rglob("*") if path.is_file()] == []

@@ -1,17 +1,22 @@
 """The README's tables and commands are those of the program."""
 
+import importlib
 import re
 import shlex
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
-from kzoo import presets
+from kzoo import audio, cli, presets
 from kzoo.cli import app
 from kzoo.models import list_models
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RECIPES = README + (ROOT / "export" / "README.md").read_text(encoding="utf-8")
 
 
 def section(title):
@@ -55,6 +60,29 @@ def test_every_command_is_one_that_the_program_parses(line):
         command, words = command.commands[words[0]], words[1:]
     context = command.make_context("kzoo", [w for w in words if w != "|"], resilient_parsing=False)
     assert context.command is command
+
+
+@pytest.mark.parametrize("line", re.findall(r"python -m (export\.[^`\n]+)`", RECIPES))
+def test_every_recipe_is_one_that_its_program_parses(line, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
+    module, *words = shlex.split(line)
+    importlib.import_module(module).parser().parse_args(words)
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in commands() if "separate" in line and "song.mp3" in line]
+)
+def test_a_song_is_separated_as_shown(line, tiny_preset, tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    preset = tiny_preset(Path("runs/mine"))
+    audio.write("song.mp3", 0.1 * rng.standard_normal((4000, 2)).astype(np.float32), 8000)
+    words = shlex.split(line)
+    monkeypatch.setattr(sys, "argv", [*words, *([] if "-p" in words else ["-p", str(preset)])])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    two = "no_vocals.wav" if "--two-stems" in words else "accompaniment.wav"
+    assert sorted(path.name for path in Path("out/song").iterdir()) == sorted([two, "vocals.wav"])
 
 
 def test_pictures_and_links_lead_somewhere():

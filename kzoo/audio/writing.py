@@ -162,7 +162,7 @@ class AudioWriter:
 
     def write(self, block: np.ndarray) -> None:
         """Append `[samples, channels]`, full scale 1.0; raises AudioError on NaN or infinity."""
-        if self._done:
+        if self._encoder is None:
             raise ValueError(f"{self.path}: the writer is closed")
         block = np.asarray(block, dtype=np.float32)
         if block.ndim != 2 or block.shape[1] != self.channels:
@@ -187,21 +187,20 @@ class AudioWriter:
             self.abort()
             raise self._refused(failure) from failure
 
+    def encode(self, gain: float | None = None) -> None:
+        """All of `finish` but the move: of files that belong together the last may yet fail."""
+        if self._encoder is not None:
+            self._or_abort(self._close, gain)
+
     def finish(self, gain: float | None = None) -> Written:
         """Close the file and move it into place; calling it again does nothing.
 
         gain: with clip="rescale", the gain instead of this file's own, so that stems scaled alike
         still sum; by default 1 / peak when the peak passes full scale, else 1.
         """
+        self.encode(gain)
         if not self._done:
-            try:
-                self._close(gain)
-            except foreign_errors() as failure:
-                self.abort()
-                raise self._refused(failure) from failure
-            except BaseException:
-                self.abort()
-                raise
+            self._or_abort(self._move)
         return Written(self.path, self.samples, self.peak, self.gain, self.clipped_samples)
 
     def abort(self) -> None:
@@ -214,9 +213,20 @@ class AudioWriter:
                 if self._encoder is not None:
                     self._encoder.close()
         finally:
+            self._encoder = None
             self._drop_spool()
             with contextlib.suppress(OSError):  # where it could not be made, nothing is to remove
                 self._temporary.unlink()
+
+    def _or_abort(self, step, *arguments) -> None:
+        try:
+            step(*arguments)
+        except foreign_errors() as failure:
+            self.abort()
+            raise self._refused(failure) from failure
+        except BaseException:
+            self.abort()
+            raise
 
     def _close(self, gain: float | None) -> None:
         if not self.samples:
@@ -234,10 +244,12 @@ class AudioWriter:
                 self._encode(block * np.float32(self.gain) if self.gain != 1 else block)
         self._encoder.close()
         self._encoder = None
+        self._drop_spool()
+
+    def _move(self) -> None:
         self._refuse_existing()
         os.replace(self._temporary, self.path)
         self._done = True
-        self._drop_spool()
 
     def _encode(self, block: np.ndarray) -> None:
         if self._clip != "none" or not self._keeps_overs:

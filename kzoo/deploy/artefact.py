@@ -24,12 +24,12 @@ import numpy as np
 import tensorflow as tf
 
 import kzoo
-from kzoo.deploy import parity
+from kzoo.deploy import parity, request
 from kzoo.deploy.saved_model import describe_saved_model, load_saved_model, write_saved_model
 from kzoo.deploy.signature import INPUT, SIGNATURE
 from kzoo.deploy.tflite import FlexUnavailable, describe_tflite, load_tflite, write_tflite
 
-FORMATS = ("saved_model", "tflite")
+_DEFAULT_SECONDS, _LONGEST_SECONDS = 4, 30  # of sound to compare on, where any length is taken
 
 
 def export(
@@ -54,37 +54,27 @@ def export(
 
     The card's `path` (not in the file) is where the artefact lies.
     samples: length of a block; TFLite needs it, SavedModel takes any length without.
-    sound: float32 `[samples, channels]` to compare on, repeated or cut to the block, with a line
-        that says what it is; by default `parity.parity_sound`.
+    sound: float32 `[samples, channels]` to compare on, repeated or cut to the block, or to its
+        first 30 s, with a line that says what it is; by default `parity.parity_sound`.
     precision: of TFLite alone. base_card: its licences, paper and summary go into the card.
     allow_flex: lets Flex operators through; where no interpreter here runs them the artefact is
         written all the same, and the card's parity.not_compared says why nothing was measured.
     limit_db: by default `parity.LIMITS_DB`. version: of a SavedModel, as TF Serving counts them.
-    Raises ParityError, FlexError, FileExistsError (without `overwrite`) or ValueError; whatever it
-    raises, `folder` is as it was.
+    Raises ParityError, FlexError, FileExistsError (without `overwrite`), ValueError, or ImportError
+    where LiteRT is missing; whatever it raises, `folder` is as it was.
     """
-    if to not in FORMATS:
-        raise ValueError(f"an artefact is one of {', '.join(FORMATS)}; got {to!r}")
-    if to == "saved_model" and precision != "fp32":
-        raise ValueError(f"a SavedModel is fp32; got precision={precision!r}: use tflite")
-    if not name or Path(name).name != name:
-        raise ValueError(f"name must be a file name without folders; got {name!r}")
-    folder = Path(folder)
-    if to == "saved_model":
-        places = {"artefact": folder / name / str(version)}
-    else:
-        stem = f"{name}_{precision}"
-        places = {"artefact": folder / f"{stem}.tflite", "card": folder / f"{stem}.json"}
-    for place in places.values():
-        if place.exists() and not overwrite:
-            raise FileExistsError(f"{place}: is there already; overwrite it or name another folder")
+    request.check(to, precision=precision, allow_flex=allow_flex)
+    places = request.places(
+        to, folder, name=name, precision=precision, version=version, overwrite=overwrite
+    )
     block = model.inputs[0].shape[1] if samples is None else samples
     channels = model.inputs[0].shape[-1]
     if sound is None:
-        length = block or 4 * sample_rate
+        length = block or _DEFAULT_SECONDS * sample_rate
         sound, sound_description = parity.parity_sound(sample_rate, channels, length)
-    elif block is not None:
-        sound = parity.fit(np.asarray(sound), channels, block)
+    else:
+        length = block or min(len(sound), _LONGEST_SECONDS * sample_rate)
+        sound = parity.fit(np.asarray(sound), channels, length)
 
     not_compared = None
     with _beside(places["artefact"]) as temporary:

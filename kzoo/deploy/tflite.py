@@ -18,11 +18,10 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.deploy.half import halve
+from kzoo.deploy.request import LITERT_MISSING, PRECISIONS
 from kzoo.deploy.rewrite import for_tflite
 from kzoo.deploy.saved_model import write_saved_model
 from kzoo.deploy.signature import INPUT, SIGNATURE
-
-PRECISIONS = ("fp32", "fp16")
 
 
 class FlexUnavailable(RuntimeError):
@@ -216,7 +215,5 @@ def _open(path: str | Path, threads: int, flex: bool):
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
-        raise ImportError(
-            "LiteRT, which reads .tflite files, is not installed: pip install 'kzoo[tflite]'"
-        ) from None
+        raise ImportError(LITERT_MISSING) from None
     return Interpreter(model_path=str(path), num_threads=threads)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CARDS = Path(__file__).parent / "cards"
 CARD, WEIGHTS = "card.yaml", "weights.npz"
 Progress = Callable[[int, int | None], None]
+_TRAINED = "a line that says how, or a mapping with the number of steps"
 
 
 class PresetError(ValueError):
@@ -46,10 +47,15 @@ def cache_folder() -> Path:
 
 
 def load_card(preset: str | Path) -> dict[str, Any]:
-    """The card of a preset, by name or folder; PresetError with a suggestion for an unknown one."""
+    """The card of a preset, by name or folder; one without a name has that of its folder.
+
+    Raises PresetError with a suggestion for an unknown one, and for a card that lacks a part.
+    """
     folder = Path(preset)
     if (folder / CARD).is_file():
-        return config.load_yaml(folder / CARD)
+        card = {"name": folder.resolve().name, **config.load_yaml(folder / CARD)}
+        _check_card(card, str(folder / CARD))
+        return card
     name = str(preset)
     if name not in list_presets():
         if folder.is_dir():
@@ -73,18 +79,23 @@ def weights_path(preset: str | Path) -> Path | None:
 def download(name: str, *, progress: Progress | None = None) -> Path:
     """Make sure that the weights of a known preset are here; the folder or file that holds them.
 
-    progress: called with (bytes done, bytes in all or None). Raises PresetError where fetching is
-    forbidden, fails, or brings something else than the card promises.
+    progress: called with (bytes done, bytes in all or None). Of several processes one fetches and
+    the others wait. Raises PresetError where fetching is forbidden, fails, or brings something else
+    than the card promises.
     """
     card = load_card(name)
     if (here := weights_path(name)) is not None:
         return here
-    from kzoo.presets import spleeter
+    from kzoo.presets import fetching, spleeter
 
-    with spleeter.checkpoint(card, progress=progress) as (folder, origin):
-        core = spleeter.convert(card, folder)
-        target = cache_folder() / "presets" / name
-        _write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
+    fetching.forbid_offline(f"preset {name!r}")
+    target = cache_folder() / "presets" / name
+    with fetching.one_at_a_time(cache_folder() / "locks" / name, f"preset {name!r}"):
+        if (here := weights_path(name)) is not None:  # whoever held the lock has brought them
+            return here
+        with spleeter.checkpoint(card, progress=progress) as (folder, origin):
+            core = spleeter.convert(card, folder)
+            _write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
     return target / WEIGHTS
 
 
@@ -92,17 +103,27 @@ def from_preset(preset: str | Path, *, progress: Progress | None = None, **optio
     """A model with the verified weights of a preset, by its name or its folder.
 
     options: of the architecture's `build`, over the card's own (samples=..., padding=...).
-    Raises PresetError for an unknown preset, and for weights that are absent or do not match the
-    sha256 of the card; nothing is ever left at random values.
+    Raises PresetError for an unknown preset, and for weights that are absent, untrained, or do not
+    match the sha256 of the card; nothing is ever left at random values.
     """
     card = load_card(preset)
-    trained = card.get("trained")
-    if isinstance(trained, dict) and trained.get("steps") == 0:
-        raise PresetError(f"{preset}: its weights have not been trained yet, not one step")
+    refuse_untrained(preset, card)
     weights = verified_weights(preset, progress=progress)
     model = build_from_card(card, **options)
     load_weights(model, weights, where=str(preset))
     return model
+
+
+def refuse_untrained(preset: str | Path, card: Mapping[str, Any]) -> None:
+    """PresetError where the card's `trained` is absent, or says that not one step was taken."""
+    trained = card.get("trained")
+    if not trained:
+        raise PresetError(
+            f"{preset}: its card does not say how its weights were trained, so they count as "
+            f"untrained; {_TRAINED}"
+        )
+    if not isinstance(trained, str) and not trained["steps"]:
+        raise PresetError(f"{preset}: its weights have not been trained yet, not one step")
 
 
 def verified_weights(
@@ -110,8 +131,7 @@ def verified_weights(
 ) -> dict[str, np.ndarray]:
     """The weights of a preset by their paths, fetched if need be, their sha256 checked."""
     path = weights_path(preset) or download(str(preset), progress=progress)
-    kept = path.parent / CARD
-    card = config.load_yaml(kept) if kept.is_file() else load_card(preset)
+    card = load_card(path.parent if (path.parent / CARD).is_file() else preset)
     return read_weights(path, card.get("weights", {}).get("sha256"))
 
 
@@ -133,13 +153,14 @@ def known(function: Callable, options: Mapping[str, Any]) -> Any:
 def save_to_preset(model: keras.Model, folder: str | Path, card: Mapping[str, Any]) -> Path:
     """Write `model`'s weights and its card as a preset that `from_preset(folder)` reads.
 
-    card: at least `model` ({name, options} of the architecture), `sources` and `sample_rate`;
-    the sha256 of the weights is added. Raises PresetError for a card without them, or for a
-    folder that holds something else.
+    card: at least `model` ({name, options} of the architecture), `sources`, `sample_rate` and
+    `trained`, how the weights came to be: a line, or a mapping with the number of `steps`, where 0
+    keeps `from_preset` from using them. The sha256 of the weights is added.
+    Raises PresetError for a card without these, or for a folder that holds something else.
     """
-    for key in ("model", "sources", "sample_rate"):
-        if key not in card:
-            raise PresetError(f"a card must have {key!r}; got {', '.join(card) or 'nothing'}")
+    if not card.get("trained"):
+        raise PresetError(f"a card must have 'trained', {_TRAINED}; got {', '.join(card)}")
+    _check_card(card, "the card")
     _write_folder(Path(folder), model, card)
     return Path(folder)
 
@@ -176,6 +197,37 @@ def file_sha256(path: str | Path) -> str:
     """Hexadecimal sha256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_card(card: Mapping[str, Any], where: str) -> None:
+    """PresetError for what would fail, later and less clearly, in whatever reads the card."""
+    model, sources, trained = (card.get(key) for key in ("model", "sources", "trained"))
+    steps = trained.get("steps") if isinstance(trained, Mapping) else None
+    rate = card.get("sample_rate")
+    rules = {
+        "model": (
+            isinstance(model, Mapping)
+            and isinstance(model.get("name"), str)
+            and isinstance(model.get("options", {}), Mapping),
+            "a mapping of an architecture's name and, where it has any, its options",
+        ),
+        "sources": (
+            isinstance(sources, list | tuple)
+            and 0 < len(sources) == len(set(map(str, sources)))
+            and all(isinstance(source, str) for source in sources),
+            "a list of different names",
+        ),
+        "sample_rate": (type(rate) is int and rate > 0, "a whole number of Hz"),
+        "weights": (isinstance(card.get("weights", {}), Mapping), "a mapping"),
+        "trained": (
+            not trained or isinstance(trained, str) or (type(steps) is int and steps >= 0),
+            _TRAINED,
+        ),
+    }
+    for key, (holds, rule) in rules.items():
+        if not holds:
+            got = repr(card[key]) if key in card else f"only {', '.join(card) or 'nothing'}"
+            raise PresetError(f"{where}: {key!r} must be {rule}; got {got}")
 
 
 def _write_folder(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> None:

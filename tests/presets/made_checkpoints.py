@@ -90,13 +90,20 @@ def small_card(name: str, instruments: int, **more) -> dict:
         "sources": sources,
         "sample_rate": 8000,
         "channels": 2,
+        "trained": "not at all: random weights from a seed",
         "weights": {"archive": f"{name}.tar.gz", "archive_sha256": None},
         **more,
     }
 
 
 @contextlib.contextmanager
-def served(folder: Path, *, drop_after: int | None = None, status: int | None = None):
+def served(
+    folder: Path,
+    *,
+    drop_after: int | None = None,
+    status: int | None = None,
+    etag: str | None = None,
+):
     """Serve `folder` with byte ranges; the first answer may break off after some bytes."""
     log: list[tuple[str, str | None]] = []
     state = {"drop": drop_after}
@@ -110,6 +117,8 @@ def served(folder: Path, *, drop_after: int | None = None, status: int | None = 
                 return
             data = path.read_bytes()
             start = int((self.headers.get("Range") or "bytes=0-")[6:].rstrip("-"))
+            if self.headers.get("If-Range", etag) != etag:
+                start = 0
             if start >= len(data):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(data)}")
@@ -117,6 +126,8 @@ def served(folder: Path, *, drop_after: int | None = None, status: int | None = 
                 return
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(data) - start))
+            if etag:
+                self.send_header("ETag", etag)
             self.end_headers()
             part = data[start:]
             if state["drop"] is not None:

@@ -1,7 +1,10 @@
 """Presets: fetched once, verified, strict; nothing half-done is ever taken for a preset."""
 
+import contextlib
 import hashlib
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +125,60 @@ def test_a_server_that_refuses_is_quoted(cards, tmp_path):
         fetch(f"{url}/file", tmp_path / "got")
 
 
+@pytest.mark.parametrize(("status", "kept"), [(503, True), (429, True), (404, False)])
+def test_a_part_outlives_a_server_that_is_busy_but_not_a_file_that_is_gone(
+    cards, tmp_path, status, kept
+):
+    (tmp_path / "got.part").write_bytes(b"the first half")
+    with (
+        made.served(tmp_path, status=status) as (url, _),
+        pytest.raises(PresetError, match=f"answered {status}"),
+    ):
+        fetch(f"{url}/file", tmp_path / "got")
+    assert (tmp_path / "got.part").exists() == kept
+
+
+@pytest.mark.parametrize(("now", "asked"), [('"one"', "bytes=400-"), ('"two"', "bytes=400-")])
+def test_two_versions_of_a_file_are_never_mixed(cards, tmp_path, now, asked):
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "file").write_bytes(b"1" * 1000)
+    with (
+        made.served(tmp_path / "www", drop_after=400, etag='"one"') as (url, _),
+        pytest.raises(PresetError, match="try again"),
+    ):
+        fetch(f"{url}/file", tmp_path / "got")
+    (tmp_path / "www" / "file").write_bytes(b"2" * 1000)
+    with made.served(tmp_path / "www", etag=now) as (url, log):
+        fetch(f"{url}/file", tmp_path / "got")
+    assert log[0][1] == asked
+    first = 400 if now == '"one"' else 0  # the server's word for it that nothing has changed
+    assert (tmp_path / "got").read_bytes() == b"1" * first + b"2" * (1000 - first)
+    assert sorted(path.name for path in tmp_path.glob("got*")) == ["got"]
+
+
+def test_of_two_that_fetch_at_once_one_waits_for_the_other(cards, tmp_path, monkeypatch, capsys):
+    name, _, _ = publish(cards, tmp_path / "www", 2)
+    both = threading.Barrier(2)
+    here = presets.weights_path
+
+    def weights_path(preset):
+        found = here(preset)
+        if found is None and not both.broken:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(timeout=5)  # neither goes on before both have found nothing
+            both.abort()
+        return found
+
+    monkeypatch.setattr(presets, "weights_path", weights_path)
+    with made.served(tmp_path / "www") as (url, log), ThreadPoolExecutor(2) as pool:
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        first, second = pool.map(presets.download, [name, name])
+    assert first == second == here(name)
+    assert [path for path, _ in log] == [f"/{name}.tar.gz"]
+    assert "is being fetched already; waiting" in capsys.readouterr().err
+    presets.from_preset(name)
+
+
 def test_no_server_is_one_line(cards, tmp_path):
     with pytest.raises(PresetError, match="download failed"):
         fetch("http://127.0.0.1:9/file", tmp_path / "got")
@@ -150,6 +207,57 @@ def test_a_card_without_a_sha256_is_not_trusted(tmp_path, tiny_preset):
     config.dump_yaml(card, folder / "card.yaml")
     with pytest.raises(PresetError, match="no sha256"):
         presets.from_preset(folder)
+
+
+@pytest.mark.parametrize("trained", [None, {"steps": 0}])
+def test_weights_of_which_nobody_says_how_they_were_trained_are_refused(
+    tmp_path, tiny_preset, trained
+):
+    folder = tiny_preset(tmp_path / "mine")
+    card = config.load_yaml(folder / "card.yaml")
+    config.dump_yaml({**card, "trained": trained}, folder / "card.yaml")
+    with pytest.raises(PresetError, match=r"mine: its .* trained"):
+        presets.from_preset(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trained": None}, "must have 'trained', a line that says how"),
+        ({"trained": {"epochs": 3}}, r"'trained' must be .*steps; got \{'epochs': 3\}"),
+        ({"sources": "vocals"}, "'sources' must be a list of different names; got 'vocals'"),
+    ],
+)
+def test_a_card_that_lacks_a_part_is_not_written(tmp_path, tiny_preset, change, message):
+    with pytest.raises(PresetError, match=message):
+        tiny_preset(tmp_path / "mine", **change)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("sources", None, r"card\.yaml: 'sources' must be a list of different names; got only"),
+        ("model", {"options": {}}, "'model' must be a mapping of an architecture's name"),
+        ("sample_rate", "44.1k", "'sample_rate' must be a whole number of Hz; got '44.1k'"),
+        ("weights", None, "no sha256"),
+    ],
+)
+def test_a_card_that_lacks_a_part_is_refused_when_read(tmp_path, tiny_preset, key, value, message):
+    folder = tiny_preset(tmp_path / "mine")
+    card = config.load_yaml(folder / "card.yaml")
+    del card[key]
+    config.dump_yaml(card if value is None else {**card, key: value}, folder / "card.yaml")
+    with pytest.raises(PresetError, match=message):
+        presets.from_preset(folder)
+
+
+def test_a_card_without_a_name_has_that_of_its_folder(tmp_path, tiny_preset):
+    folder = tiny_preset(tmp_path / "mine")
+    card = config.load_yaml(folder / "card.yaml")
+    del card["name"]
+    config.dump_yaml(card, folder / "card.yaml")
+    assert presets.load_card(folder)["name"] == "mine"
 
 
 def test_a_saved_preset_gives_the_same_model_back(tmp_path, tiny_preset, rng):

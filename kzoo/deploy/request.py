@@ -1,0 +1,60 @@
+"""What of an export can be refused before a model is built, without TensorFlow."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+
+FORMATS = ("saved_model", "tflite")
+PRECISIONS = ("fp32", "fp16")
+LITERT_MISSING = "LiteRT, which reads .tflite files, is not installed: pip install 'kzoo[tflite]'"
+
+
+def check(
+    to: str,
+    *,
+    precision: str = "fp32",
+    block_seconds: float | None = None,
+    allow_flex: bool = False,
+) -> None:
+    """Raise ValueError for what no export takes, ImportError where nothing here could prove it.
+
+    With `allow_flex` it is seen only in the file which interpreter reads it.
+    """
+    if to not in FORMATS:
+        raise ValueError(f"an artefact is one of {', '.join(FORMATS)}; got {to!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    if to == "saved_model" and precision != "fp32":
+        raise ValueError(f"a SavedModel is fp32; got precision={precision!r}: use tflite")
+    if block_seconds is not None and not 0 < block_seconds < math.inf:
+        raise ValueError(f"a block lasts more than 0 seconds; got {block_seconds:g}")
+    if to == "tflite" and not allow_flex and importlib.util.find_spec("ai_edge_litert") is None:
+        raise ImportError(LITERT_MISSING)
+
+
+def places(
+    to: str,
+    folder: str | Path,
+    *,
+    name: str,
+    precision: str = "fp32",
+    version: int = 1,
+    overwrite: bool = False,
+) -> dict[str, Path]:
+    """Where an artefact, and the card where it is a file of its own, will lie under `folder`.
+
+    Raises ValueError for a name with folders, FileExistsError (without `overwrite`).
+    """
+    if not name or Path(name).name != name:
+        raise ValueError(f"name must be a file name without folders; got {name!r}")
+    if to == "saved_model":
+        found = {"artefact": Path(folder) / name / str(version)}
+    else:
+        stem = Path(folder) / f"{name}_{precision}"
+        found = {"artefact": Path(f"{stem}.tflite"), "card": Path(f"{stem}.json")}
+    for place in found.values():
+        if place.exists() and not overwrite:
+            raise FileExistsError(f"{place}: is there already; overwrite it or name another folder")
+    return found
