@@ -42,28 +42,24 @@ def step(options: argparse.Namespace) -> None:
     """Print the time of a step, with data and without."""
     import keras
 
-    from kzoo import config, data, losses
-    from kzoo.training import corpora
-    from kzoo.training.graph import DomainLoss, training_graph
-    from kzoo.training.optimizers import optimizer
-    from kzoo.training.running import _sample_rate, _system
+    from kzoo import config, training
+    from kzoo.data import pipeline
 
     values = config.override(config.load_yaml(options.config), options.settings)
-    keras.utils.set_random_seed(values.get("seed", 0))
-    system, module, model_options = _system(values["model"])
-    graph, domain = training_graph(system)
-    loss = losses.get(**{"name": "l1", **values.get("loss", {})})
-    graph.compile(
-        optimizer=config.call(optimizer, values.get("optimizer", {}), where="optimizer"),
-        loss=DomainLoss(loss, domain), jit_compile=keras.backend.backend() == "jax",
-    )  # fmt: skip
-    examples, _ = corpora.open_data(
-        values["data"], sources=model_options["sources"], samples=system.input_shape[1],
-        channels=system.input_shape[-1], sample_rate=_sample_rate(module, model_options), seed=0,
-        conditioned=len(graph.inputs) > 1,
-    )  # fmt: skip
-    size = values.get("fit", {}).get("batch_size", 4)
-    batches = data.py_dataset(examples, size)
+    values = training.resolved({"name": options.config.stem, **values})
+    keras.utils.set_random_seed(values["seed"])
+    made = training.compiled(values, jit_compile=keras.backend.backend() == "jax")
+    graph, size = made.graph, values["fit"]["batch_size"]
+    examples, _ = made.open_data(values)
+
+    class Batches(keras.utils.PyDataset):
+        num_batches = None
+
+        def __getitem__(self, index):
+            pair = made.pair(pipeline.batch(examples, index, size))
+            return keras.tree.map_structure(np.asarray, pair)
+
+    batches = Batches(workers=values["data"]["workers"])
     one = batches[0]
     began = time.perf_counter()
     graph.train_on_batch(*one)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
+import os
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -33,9 +34,12 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def dump_yaml(values: Mapping[str, Any], path: str | Path) -> None:
-    """Write a mapping as YAML, its keys in their order."""
+    """Write a mapping as YAML, its keys in their order, whole or not at all."""
     text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=96)
-    Path(path).write_text(text, encoding="utf-8")
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
@@ -55,7 +59,9 @@ def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
             if isinstance(place, list):
                 place = _item(place, name, setting)
             elif isinstance(place, dict):
-                place = place.setdefault(name, {})
+                if place.get(name) is None:  # an empty section
+                    place[name] = {}
+                place = place[name]
         if isinstance(place, list):
             _item(place, last, setting)
             place[int(last)] = _scalar(text, setting)
@@ -69,32 +75,50 @@ def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
 def call(function: Callable, options: Mapping[str, Any], *, where: str = "", **others: Any) -> Any:
     """`function(**options, **others)`; options are checked by name and by type, others are not.
 
-    Raises ConfigError with the nearest name for a key that it does not take, for one that is
-    missing, and for a value of another type than the annotation says ("1e-3" in quotes, or without
-    a dot, is text in YAML and no number).
+    Raises ConfigError as `check` does.
     """
-    known = list(inspect.signature(function).parameters)
-    for key in options:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
-            place = where or function.__name__
-            raise ConfigError(f"{place} has no option {key!r}; {hint}")
+    check(function, options, where=where, given=others)
+    return function(**options, **others)
+
+
+def check(
+    function: Callable, options: Mapping[str, Any], *, where: str = "", given: Iterable[str] = ()
+) -> None:
+    """ConfigError where `function` cannot be called with `options` and what is `given` besides.
+
+    It names the nearest option for a key that the function does not take, one that is missing, and
+    a value of another type than the annotation says ("1e-3" in quotes, or without a dot, is text in
+    YAML and no number). A function that ends in **options looks at further keys itself.
+    """
+    parameters = inspect.signature(function).parameters
+    named = {name: p for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
     place = where or function.__name__
+    for key in options:
+        if key not in named and len(named) == len(parameters):
+            near = difflib.get_close_matches(str(key), named, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(named)}"
+            raise ConfigError(f"{place} has no option {key!r}; {hint}")
     missing = [
         name
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.default is parameter.empty and name not in options and name not in others
+        for name, parameter in named.items()
+        if parameter.default is parameter.empty and name not in options and name not in given
     ]
     if missing:
         raise ConfigError(f"{place} needs {', '.join(missing)}")
+    check_types(function, options, where=place)
+
+
+def check_types(function: Callable, options: Mapping[str, Any], *, where: str) -> None:
+    """ConfigError for a value of another type than the annotation of `function` says."""
+    parameters = inspect.signature(function).parameters
     for key, value in options.items():
-        annotation = inspect.signature(function).parameters[key].annotation
+        if key not in parameters:
+            continue
+        annotation = parameters[key].annotation
         if isinstance(annotation, str):
             annotation = typing.get_type_hints(_only(annotation, function))["value"]
         if annotation is not inspect.Parameter.empty:
-            _check_type(value, annotation, f"{place}: {key}")
-    return function(**options, **others)
+            _check_type(value, annotation, f"{where}: {key}")
 
 
 def _only(annotation: str, function: Callable) -> Callable:

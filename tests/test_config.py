@@ -77,6 +77,21 @@ def test_what_is_missing_is_named():
     assert config.call(needs, {"depth": 1}, size="unchecked") == ("unchecked", 1)
 
 
+def test_a_function_that_takes_further_keys_is_asked_for_its_own_alone():
+    def step(name: str, **options):
+        return name, options
+
+    assert config.call(step, {"name": "gain", "low_db": 1}) == ("gain", {"low_db": 1})
+    with pytest.raises(config.ConfigError, match="step needs name"):
+        config.call(step, {"low_db": 1})
+    with pytest.raises(config.ConfigError, match=r"name.*string.*3"):
+        config.call(step, {"name": 3})
+
+
+def test_an_empty_section_takes_a_setting():
+    assert config.override({"fit": None}, ["fit.epochs=2"]) == {"fit": {"epochs": 2}}
+
+
 def test_settings_override_what_a_file_says():
     values = {"train": {"rate": 1.0, "steps": [{"name": "gain"}]}}
     changed = config.override(values, ["train.rate=1e-3", "train.steps.0.name=shift", "new.on=yes"])

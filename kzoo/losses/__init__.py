@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
+from kzoo import config
 from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.permutation import best_permutation, pairwise_loss, pit, reorder
 from kzoo.losses.spectral import l1, l1_mask, l2, weighted_l1_mask
@@ -44,7 +45,8 @@ def list_losses() -> list[str]:
 def get(name: str, **options: Any) -> Loss:
     """The loss called `name` with its options fixed: (target, estimate) -> `[batch]`.
 
-    Raises ValueError for an unknown name or option, with the nearest known one.
+    Raises ValueError for an unknown name or option, with the nearest known one, and for a value of
+    another type than the option's.
     """
     return Loss(name, **options)
 
@@ -55,14 +57,12 @@ class Loss:
 
     def __init__(self, name: str, **options: Any):
         self._function = _known(name, _LOSSES, "loss", "there are")
-        accepted = inspect.signature(self._function).parameters.values()
-        names = [
-            parameter.name for parameter in accepted if parameter.kind == parameter.KEYWORD_ONLY
-        ]
+        defaults = _defaults(self._function)
         for option in options:
-            _known(option, dict.fromkeys(names), f"option of the loss {name}", "it takes")
+            _known(option, dict.fromkeys(defaults), f"option of the loss {name}", "it takes")
+        config.check_types(self._function, options, where=f"loss {name}")
         if "pairwise" in options:
-            pairwise_loss(options["pairwise"])  # its mistakes are known before the first batch
+            _pairwise(options["pairwise"])  # its mistakes are known before the first batch
         self.__name__ = self.name = name
         self.options = options
 
@@ -86,9 +86,37 @@ class Loss:
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self.options}
 
+    def resolved(self) -> dict[str, Any]:
+        """As `get_config`, with the defaults of all options; tuples are lists, as in YAML."""
+        found = {**_defaults(self._function), **self.options}
+        if "pairwise" in found and not callable(found["pairwise"]):
+            found["pairwise"] = _pairwise(found["pairwise"])
+        return {"name": self.name, **found}
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Loss:
         return cls(**config)
+
+
+def _pairwise(pairwise: str | Mapping[str, Any] | Callable) -> dict[str, Any]:
+    """A pairwise loss, checked, as its name and all of its options."""
+    found = pairwise_loss(pairwise)
+    if callable(pairwise):  # not from a configuration: nothing is known of its options
+        return {}
+    name = found.func.__name__
+    config.check_types(found.func, found.keywords, where=f"pairwise loss {name}")
+    return {"name": name, **_defaults(found.func), **found.keywords}
+
+
+def _defaults(function: Callable) -> dict[str, Any]:
+    accepted = inspect.signature(function).parameters.values()
+    return {
+        parameter.name: list(parameter.default)
+        if isinstance(parameter.default, tuple)
+        else parameter.default
+        for parameter in accepted
+        if parameter.kind == parameter.KEYWORD_ONLY
+    }
 
 
 def _known(name: str, known: dict[str, Callable | None], what: str, listing: str):

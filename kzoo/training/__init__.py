@@ -1,10 +1,13 @@
 """Training: a configuration, plain `compile` and `fit`, and a run folder that is a preset.
 
-`train` (in `running`) does all of it. `graph` makes the graph that is trained of the system that
-ships; `start` takes weights from a preset; `optimizers` averages and slows down; `callbacks` and
-`checkpoint` write down what a run needs to go on bit by bit.
+`train` (in `running`) does all of it. `settings` says what a configuration leaves out, `compiling`
+makes a compiled model of it, `folder` sees whose a run folder is; `graph` makes the graph that is
+trained of the system that ships; `start` takes weights from a preset; `optimizers` averages and
+slows down; `callbacks` and `checkpoint` write down what a run needs to go on bit by bit.
 """
 
-from kzoo.training.running import Fit, train
+from kzoo.training.compiling import Compiled, compiled
+from kzoo.training.running import train
+from kzoo.training.settings import Fit, resolved
 
-__all__ = ["Fit", "train"]
+__all__ = ["Compiled", "Fit", "compiled", "resolved", "train"]

@@ -12,7 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from kzoo.config import ConfigError
 from kzoo.training import checkpoint
+from kzoo.training.folder import CHECKPOINT, HISTORY
 from kzoo.training.optimizers import averaged
 
 # Attributes in which Keras's own callbacks remember what they have seen.
@@ -55,7 +57,9 @@ class Checkpoints(keras.callbacks.Callback):
     """After each epoch: history, checkpoint, and the preset where the monitored loss is best.
 
     Comes last in the list, so that it sees the other callbacks' memory as the epoch leaves it.
-    save_preset(state): writes the weights as they are in the model.
+    save_preset(state): writes the weights as they are in the model. data: what the run learns
+    from, as sha256s; a checkpoint that learned from something else is not taken up.
+    diverged: None, or a line about how the run ended.
     """
 
     def __init__(
@@ -66,29 +70,48 @@ class Checkpoints(keras.callbacks.Callback):
         save_preset: Callable[[dict[str, Any]], None],
         meter: Meter,
         say: Callable[[str], None],
+        data: dict[str, str | None],
     ):
         super().__init__()
         self.folder, self.others, self.save_preset = folder, others, save_preset
         self.meter, self.say = meter, say
         self.state: dict[str, Any] = {
-            "epoch": 0, "steps": 0, "seconds": 0.0, "best": None, "best_epoch": None,
-            "finished": False, "callbacks": {}, "history": [],
+            "epoch": 0, "epochs": 0, "steps": 0, "seconds": 0.0, "best": None, "best_epoch": None,
+            "finished": False, "callbacks": {}, "history": [], "data": data,
         }  # fmt: skip
-        self.interrupted = False
+        self.diverged: str | None = None
 
     @property
     def path(self) -> Path:
         """The checkpoint's file."""
-        return self.folder / "checkpoint.npz"
+        return self.folder / CHECKPOINT
 
-    def resume(self, model: keras.Model) -> None:
-        """Take up the checkpoint of the folder where there is one."""
-        if self.path.is_file():
-            self.state = checkpoint.restore(self.path, model)
+    def resume(self, model: keras.Model, epochs: int) -> None:
+        """Take up the checkpoint of the folder where there is one, to go on to `epochs`.
+
+        Raises ConfigError where the data are others than those of the checkpoint.
+        """
+        if not self.path.is_file():
+            return
+        state = {**self.state, **checkpoint.restore(self.path, model)}
+        for part, found in self.state["data"].items():
+            if found != state["data"][part]:
+                raise ConfigError(
+                    f"{self.folder}: data.{part} is not what this run began with (sha256 "
+                    f"{str(found)[:12]}, its checkpoint has {str(state['data'][part])[:12]}): bring"
+                    " the old data back, or name a new folder"
+                )
+        # A run that is over began to be so under the epochs of that time; more of them open it.
+        state["finished"] = state["finished"] and epochs <= max(state["epochs"], state["epoch"])
+        if state["epoch"] < state["epochs"] < epochs:
+            state["callbacks"].pop("EarlyStopping", None)  # its patience had run out
+        self.state = state
 
     def on_train_begin(self, logs=None):
         """Give the other callbacks their memory back: Keras empties it here."""
         for callback in self.others:
+            if getattr(callback, "best", 0) is None:
+                callback.best = np.inf  # else the first loss would be the best, NaN or not
             for name, value in self.state["callbacks"].get(type(callback).__name__, {}).items():
                 setattr(callback, name, value)
 
@@ -108,47 +131,51 @@ class Checkpoints(keras.callbacks.Callback):
         )
         state["epoch"], state["steps"] = epoch + 1, state["steps"] + steps
         state["seconds"] += seconds
+        state["epochs"] = self.params["epochs"]
         state["finished"] = bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]
         for callback in self.others:
             kept = {name: getattr(callback, name) for name in _MEMORY if hasattr(callback, name)}
             kept = {name: _number(value) for name, value in kept.items()}
             state["callbacks"][type(callback).__name__] = kept
-        monitored = logs.get("val_loss", logs.get("loss"))
         if not np.isfinite(logs.get("loss", np.nan)):
             self.model.stop_training = True
-            self.say(f"epoch {epoch + 1}: the loss is {logs.get('loss')}; the run stops, and its "
-                     "last good checkpoint is kept: lower the learning rate")  # fmt: skip
+            kept = f"the checkpoint of epoch {epoch} is" if self.path.is_file() else "nothing is"
+            self.diverged = (
+                f"the loss is {logs.get('loss')} in epoch {epoch + 1}, and {kept} kept: lower the "
+                "learning rate, or clip the gradients (optimizer.global_clipnorm)"
+            )
             return
         # Without validation there is nothing to choose by: the preset is the latest weights.
-        if "val_loss" not in logs or state["best"] is None or monitored < state["best"]:
+        monitored = logs.get("val_loss", logs["loss"])
+        if "val_loss" not in logs or _better(monitored, state["best"]):
             state["best"], state["best_epoch"] = monitored, epoch + 1
             with averaged(self.model):
                 self.save_preset(state)
         checkpoint.save(self.path, self.model, state)
-        write_history(self.folder / "history.csv", state["history"])
+        write_history(self.folder / HISTORY, state["history"])
         text = ", ".join(f"{key} {value:.5g}" for key, value in logs.items())
         self.say(f"epoch {epoch + 1}: {text} ({seconds:.1f} s, {100 * share:.0f} % waiting)")
         if share > 0.1:
             self.say(
                 f"the run waits for its data {100 * share:.0f} % of the time ({share * seconds:.1f}"
-                f" of {seconds:.1f} s): prepare shards (kzoo data prepare) or set data.workers"
+                f" of {seconds:.1f} s): prepare shards (kzoo data prepare) or raise data.workers"
             )
 
 
 class TensorBoardExamples(keras.callbacks.Callback):
     """Losses and learning rate of each epoch, and what the model makes of a fixed batch.
 
-    Spectrograms of the target and the estimate of every source, and the estimates' sound through
-    `system`. Needs the tensorboard package for the summaries' plugins.
+    Spectrograms and sound of the target and the estimate of every source; batch: a mixture
+    `[batch, samples, channels]` for `system`, and its sources `[batch, sources, ...]`.
+    Needs the tensorboard package for the summaries' plugins.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        graph: keras.Model,
         system: keras.Model,
-        batch: tuple[Any, np.ndarray],
+        batch: tuple[np.ndarray, np.ndarray],
         sources: list[str],
         sample_rate: int,
         every: int,
@@ -157,7 +184,7 @@ class TensorBoardExamples(keras.callbacks.Callback):
         import tensorflow as tf
 
         self.summary = tf.summary
-        self.folder, self.graph, self.system, self.batch = folder, graph, system, batch
+        self.folder, self.system, self.batch = folder, system, batch
         self.sources, self.sample_rate, self.every = sources, sample_rate, every
 
     def on_train_begin(self, logs=None):
@@ -175,8 +202,8 @@ class TensorBoardExamples(keras.callbacks.Callback):
         self.writer.flush()
 
     def _examples(self):
-        inputs, targets = self.batch
-        estimates = np.asarray(self.system(inputs, training=False))
+        mixture, targets = self.batch
+        estimates = np.asarray(self.system(mixture, training=False))
         for number, source in enumerate(self.sources):
             for kind, waveforms in (("target", targets), ("estimate", estimates)):
                 sound = np.clip(waveforms[:, number], -1, 1)  # [batch, samples, channels]
@@ -209,6 +236,12 @@ def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writeheader()
         writer.writerows(rows)
     os.replace(temporary, path)
+
+
+def _better(loss: float, best: float | None) -> bool:
+    """Whether a loss is below the best; NaN and infinity are worse than anything."""
+    known = best is not None and np.isfinite(best)
+    return bool(np.isfinite(loss)) and (not known or loss < best)
 
 
 def _number(value):

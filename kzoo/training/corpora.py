@@ -4,9 +4,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kzoo import config, data
+
+
+@dataclass
+class Data:
+    """The section itself: corpora, steps that vary the examples, and who reads them.
+
+    conditions: options of `data.Conditioned`, for models that are told what to extract.
+    tests: for kzoo data mix; training takes no notice.
+    workers: threads that make batches ahead of the training; their number changes no batch.
+    """
+
+    train: dict
+    validation: dict | None = None
+    steps: list[dict] = ()
+    conditions: dict | None = None
+    tests: dict | None = None
+    workers: int = 2
+
+    def __post_init__(self):
+        if self.workers < 1:
+            raise ValueError(f"data.workers must be at least 1; got {self.workers}")
+        self.varied = [
+            config.call(data.step, options, where="data.steps") for options in self.steps
+        ]
 
 
 class Described:
@@ -30,21 +55,13 @@ def open_data(
     `data.Conditioned`.
     Raises ConfigError and ValueError for what is not there, or at another rate or width.
     """
-
-    def read(
-        *, train: dict, validation: dict | None = None, steps: list[dict] = (),
-        conditions: dict | None = None, tests: dict | None = None,
-    ):  # fmt: skip
-        """Training takes no notice of `tests`, which are for kzoo data mix."""
-        return train, validation, steps, conditions
-
-    train, validation, steps, conditions = config.call(read, section, where="data")
+    said = config.call(Data, section, where="data")
 
     def corpus(what: str, options: Mapping[str, Any]):
         if "kind" not in options:
             raise config.ConfigError(f"data.{what} needs a kind: {', '.join(data.KINDS)}")
         given = {"sources": list(sources), "sample_rate": sample_rate, "channels": channels}
-        found = data.open_corpus(**{**given, **options})
+        found = config.call(data.open_corpus, {**given, **options}, where=f"data.{what}")
         if (found.sample_rate, found.channels) != (sample_rate, channels):
             raise ValueError(
                 f"data.{what}: has {found.channels} channels at {found.sample_rate} Hz, the model "
@@ -57,29 +74,33 @@ def open_data(
             )
         return found
 
-    learned = corpus("train", train)
-    chosen = [data.step(**options) for options in steps]
-    examples = data.Examples(learned, samples=samples, seed=seed, steps=chosen)
+    learned = corpus("train", said.train)
+    examples = data.Examples(learned, samples=samples, seed=seed, steps=said.varied)
     if conditioned:
-        options = conditions or {}
+        options = said.conditions or {}
         examples = config.call(
             data.Conditioned, options, where="data.conditions", examples=examples
         )
-    elif conditions is not None:
+    elif said.conditions is not None:
         raise config.ConfigError("data.conditions is for models that take a condition")
-    identities = "".join(learned.identity(track) for track in range(len(learned.tracks)))
     description = {
         "tracks": len(learned.tracks),
         "minutes": round(learned.seconds / 60, 1),
-        "sha256": hashlib.sha256(identities.encode()).hexdigest(),
+        "sha256": _sha256(learned),
         **getattr(learned, "description", {}),
-        "steps": list(steps),
-        **({"conditions": conditions or {}} if conditioned else {}),
+        "steps": list(said.steps),
+        **({"conditions": said.conditions or {}} if conditioned else {}),
     }
     windows = None
-    if validation is not None:
-        held_out = corpus("validation", validation)
+    if said.validation is not None:
+        held_out = corpus("validation", said.validation)
         windows = data.Windows(held_out, samples=samples)
         windows = data.ConditionedWindows(windows) if conditioned else windows
         description["validation"] = [name for name, _ in held_out.tracks]
+        description["validation_sha256"] = _sha256(held_out)
     return Described(examples, description), windows
+
+
+def _sha256(corpus: data.Corpus) -> str:
+    identities = "".join(corpus.identity(track) for track in range(len(corpus.tracks)))
+    return hashlib.sha256(identities.encode()).hexdigest()

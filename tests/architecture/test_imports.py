@@ -15,7 +15,7 @@ MAY = {
     "dsp": "",
     "metrics": "",
     "models": "layers dsp",
-    "losses": "dsp",
+    "losses": "config dsp",  # config: a loss is named, with options, in a YAML
     "layers": "dsp",
     "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML
     "classical": "audio",

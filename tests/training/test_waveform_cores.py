@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kzoo import losses, presets
+from kzoo import losses, models, presets
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.layers.masks import Estimates
-from kzoo.training import running, train
+from kzoo.training import compiled, corpora, resolved, train
 from kzoo.training.graph import DomainLoss, training_graph
 
 WIDTH = 17  # of the toy's filters: a core output is 16 samples shorter than its input
@@ -53,8 +53,8 @@ SPEAKERS = ["speaker1", "speaker2"]
 @pytest.fixture
 def toy(monkeypatch):
     """An architecture called "toy"."""
-    known = running.architecture
-    monkeypatch.setattr(running, "architecture", lambda name: TOY if name == "toy" else known(name))
+    known = models.architecture
+    monkeypatch.setattr(models, "architecture", lambda name: TOY if name == "toy" else known(name))
 
 
 @pytest.fixture
@@ -118,9 +118,9 @@ def test_a_core_of_any_length_takes_the_systems():
 def test_segments_are_a_block_or_as_long_as_is_said(toy, speech, tmp_path, monkeypatch, options,
                                                     samples):  # fmt: skip
     seen = []
-    opened = running.corpora.open_data
+    opened = corpora.open_data
     monkeypatch.setattr(
-        running.corpora, "open_data",
+        corpora, "open_data",
         lambda *a, **k: (seen.append(k["samples"]), opened(*a, **k))[1],
     )  # fmt: skip
     lines = []
@@ -159,6 +159,17 @@ def test_speech_in_noise_is_learned_with_the_weighted_sdr(toy, speech, tmp_path)
     lines = []
     train(values, tmp_path / "run", say=lines.append)
     assert any("val_loss" in line for line in lines)
+
+
+def test_examples_for_the_system_are_the_middle_of_those_of_a_longer_core(toy, speech):
+    values = resolved({**settings(speech), "model": {"name": "toy", "sources": SPEAKERS}})
+    made = compiled(values)
+    sound = np.arange(1000.0, dtype="float32")[:, None]
+    np.testing.assert_array_equal(made.middle(sound), sound)
+    made.system = build(SPEAKERS, samples=984)
+    np.testing.assert_array_equal(made.middle(sound[None])[0], sound[8:992])
+    made.system = build(SPEAKERS, samples=1010)
+    np.testing.assert_array_equal(made.middle(sound), np.pad(sound, ((5, 5), (0, 0))))
 
 
 def test_half_precision_trains_with_a_loss_in_float32(toy, speech, tmp_path):

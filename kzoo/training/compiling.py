@@ -1,0 +1,119 @@
+"""From a configuration to a compiled model, for `train` and whatever else takes its steps."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kzoo import config, losses, presets
+from kzoo.training import corpora
+from kzoo.training.graph import DomainLoss, training_graph
+from kzoo.training.optimizers import optimizer
+from kzoo.training.settings import Fit, architecture
+from kzoo.training.start import start
+
+
+@dataclass
+class Compiled:
+    """`graph` is what is trained, `system`, of the same weights, what ships.
+
+    started: lines about the weights that it began with.
+    """
+
+    graph: keras.Model
+    system: keras.Model
+    loss: losses.Loss
+    sources: list[str]
+    sample_rate: int
+    started: list[str]
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the graph is told what to extract."""
+        return len(self.graph.inputs) > 1
+
+    def open_data(self, values: Mapping[str, Any]):
+        """`corpora.open_data` for this model."""
+        return corpora.open_data(
+            values["data"], sources=self.sources, samples=self.graph.inputs[0].shape[1],
+            channels=self.system.input_shape[-1], sample_rate=self.sample_rate,
+            seed=values["seed"], conditioned=self.conditioned,
+        )  # fmt: skip
+
+    def pair(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """(inputs, targets) of the graph; a loss that takes the mixture finds it behind them."""
+        targets = batch["target" if self.conditioned else "sources"]
+        mixture = batch["mixture"]
+        if self.loss.takes_mixture:
+            targets = keras.ops.concatenate([targets, mixture[:, None]], axis=1)
+        return ((mixture, batch["condition"]) if self.conditioned else mixture), targets
+
+    def middle(self, waveforms: np.ndarray) -> np.ndarray:
+        """`[..., samples, channels]` as long as the graph takes, cut or padded for the system."""
+        missing = self.system.input_shape[1] - waveforms.shape[-2]
+        before, after = abs(missing) // 2, abs(missing) - abs(missing) // 2
+        if missing < 0:
+            return waveforms[..., before : waveforms.shape[-2] - after, :]
+        widths = [(0, 0)] * (waveforms.ndim - 2) + [(before, after), (0, 0)]
+        return np.pad(waveforms, widths)
+
+
+def compiled(
+    values: Mapping[str, Any], *, synchronized: bool = False, jit_compile: bool = False
+) -> Compiled:
+    """The model of a configuration, as `resolved` gives it, with its weights, loss and optimizer.
+
+    synchronized: batch norms over several devices, where fit.synchronized_batch_norm has it so.
+    Raises ConfigError and ValueError for what cannot be built.
+    """
+    settings = Fit(**values["fit"])
+    module, options, sample_rate = architecture(values)
+    with _policy(settings.precision):
+        system = config.call(
+            module.build, {**options, **_block(module, options, sample_rate, settings)},
+            where=f"model {values['model']['name']}",
+        )  # fmt: skip
+        graph, domain = training_graph(system, inference_mode=settings.inference_mode)
+        if synchronized and settings.synchronized_batch_norm:
+            for layer in graph._flatten_layers():
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.synchronized = True
+        lines = config.call(start, values["start"], where="start", model=system)
+        preset = values["start"].get("preset")
+        if preset and presets.load_card(preset).get("fixed_norms") and not settings.inference_mode:
+            lines.append(
+                f"{preset} was trained with fixed statistics in its batch norms, and here they "
+                "follow the batches: fit.inference_mode=true keeps what it has learned"
+            )
+        loss = losses.get(**values["loss"])
+        chosen = config.call(optimizer, values["optimizer"], where="optimizer")
+        graph.compile(optimizer=chosen, loss=DomainLoss(loss, domain), jit_compile=jit_compile)
+        graph.optimizer.build(graph.trainable_variables)
+    return Compiled(graph, system, loss, list(options["sources"]), sample_rate, lines)
+
+
+def _block(module, options: Mapping[str, Any], sample_rate: int, settings: Fit) -> dict[str, Any]:
+    """Options that make the system one segment long."""
+    if settings.segment_seconds is None:
+        return presets.known(module.block_options, options)
+    block: dict[str, Any] = {"samples": round(settings.segment_seconds * sample_rate)}
+    # A segment has sound on both sides, not the silence around a whole recording.
+    if "padding" in inspect.signature(module.build).parameters:
+        block["padding"] = "valid"
+    return block
+
+
+@contextlib.contextmanager
+def _policy(precision: str):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,82 @@
+"""A run's folder: whose it is, and that one process at a time works in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kzoo import config, presets
+from kzoo.config import ConfigError
+from kzoo.training.settings import resolved
+
+CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.npz", "history.csv"
+# What may differ between the parts of a run: how long it is, and what changes no batch.
+_FREE = {"fit": "epochs", "data": "workers"}
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make `folder` and hold it; ConfigError where another process does.
+
+    The lock is the system's own, on the folder itself: a kill releases it and leaves nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a folder cannot be locked
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{folder}: another kzoo train works in this folder; wait for it, or name another"
+            ) from None
+        except OSError:
+            pass  # a network's file system may have no locks
+        yield
+    finally:
+        os.close(place)
+
+
+def check_folder(values: Mapping[str, Any], folder: Path) -> None:
+    """ConfigError where `folder` holds something else than the run of resolved `values`.
+
+    Of its configuration only fit.epochs and data.workers may change between the parts of a run.
+    Until its first checkpoint a run has nothing to lose, and may be begun anew with another.
+    """
+    if not (folder / CHECKPOINT).is_file():
+        if any(folder.iterdir()) and not _begun(folder):
+            raise ConfigError(f"{folder}: holds other files; name a new folder for the run")
+        return
+    before = resolved(config.load_yaml(folder / CONFIG))
+    for key in {**before, **values}:
+        one, other = before.get(key), values.get(key)
+        if key in _FREE:
+            one, other = ({**section, _FREE[key]: None} for section in (one, other))
+        if one != other:
+            raise ConfigError(
+                f"{folder}: holds a run with another section {key!r}{_difference(one, other)}; name"
+                f" a new folder, or go on with it: kzoo train {folder / CONFIG} -o {folder}"
+            )
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a run without a checkpoint left these files: its card comes first."""
+    if not (folder / presets.CARD).is_file() or (folder / HISTORY).is_file():
+        return False
+    trained = presets.load_card(folder).get("trained")
+    untrained = isinstance(trained, dict) and trained.get("steps") == 0
+    return untrained or (folder / CONFIG).is_file()
+
+
+def _difference(one: Any, other: Any) -> str:
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return f" ({one!r}, here {other!r})"
+    changed = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    return "".join(f" ({key}: {one.get(key)!r}, here {other.get(key)!r})" for key in changed[:1])

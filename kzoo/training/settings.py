@@ -1,0 +1,131 @@
+"""What a configuration says, and what it leaves out, checked as far as that needs no data.
+
+A run keeps the answer, so that a default that changes later changes no run that is under way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from kzoo import config, losses, models
+from kzoo.config import ConfigError
+from kzoo.training.corpora import Data
+from kzoo.training.optimizers import optimizer
+
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+
+@dataclass
+class Fit:
+    """How long and how: the `fit` section of a configuration.
+
+    An epoch is `steps_per_epoch` batches; after each one the run can be killed and resumed.
+    early_stopping: epochs without a better loss after which the run ends; plateau: those after
+    which the learning rate is multiplied by plateau_factor.
+    precision: "float32", "mixed_float16" or "mixed_bfloat16".
+    deterministic: the same bits on every run of one machine; some GPU kernels are slower then.
+    inference_mode: batch norms keep the statistics that they have and dropout is off, while all
+        weights learn, the norms' scales and offsets too. For going on from weights that were
+        trained so, as Spleeter's were: with the statistics of its batches the network is another,
+        and what it has learned is lost in the first steps.
+    synchronized_batch_norm: statistics over the batches of all devices, where there are several.
+    tensorboard: epochs between sound and spectrogram examples; 0 writes no logs.
+    segment_seconds: of an example; by default one block of the model, as it is used later.
+    """
+
+    batch_size: int = 4
+    epochs: int = 100
+    steps_per_epoch: int = 500
+    early_stopping: int | None = None
+    plateau: int | None = None
+    plateau_factor: float = 0.5
+    min_delta: float = 0.0
+    precision: str = "float32"
+    deterministic: bool = True
+    inference_mode: bool = False
+    synchronized_batch_norm: bool = True
+    tensorboard: int = 0
+    segment_seconds: float | None = None
+
+    def __post_init__(self):
+        for name in ("batch_size", "epochs", "steps_per_epoch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"fit.{name} must be at least 1; got {getattr(self, name)}")
+        if self.segment_seconds is not None and not self.segment_seconds > 0:
+            raise ValueError(f"fit.segment_seconds must be above 0; got {self.segment_seconds}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"fit.precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}"
+            )
+
+
+def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with every section, and the defaults of fit, optimizer, loss and variant.
+
+    A section without a line is one that says nothing. Of what was resolved before, nothing changes.
+    Raises ConfigError and ValueError for whatever is wrong without a look at the data.
+    """
+
+    def sections(
+        *, name: str, model: dict, data: dict, summary: str | None = None, task: str | None = None,
+        seed: int = 0, loss: dict | None = None, optimizer: dict | None = None,
+        fit: dict | None = None, start: dict | None = None, licences: dict | None = None,
+    ):  # fmt: skip
+        """Nothing: its signature is the list of sections."""
+
+    config.check(sections, values, where="the configuration")
+    found = {**values, "seed": values.get("seed", 0)}
+    for section in ("loss", "optimizer", "fit", "start", "licences"):
+        found[section] = values.get(section) or {}
+    found["model"] = _model(values["model"])
+    workers = config.call(Data, values["data"], where="data").workers
+    found["data"] = {**values["data"], "workers": workers}
+    found["fit"] = dataclasses.asdict(config.call(Fit, found["fit"], where="fit"))
+    loss = config.call(losses.get, {"name": "l1", **found["loss"]}, where="loss")
+    found["loss"] = loss.resolved()
+    config.call(optimizer, found["optimizer"], where="optimizer")
+    found["optimizer"] = {**_defaults(optimizer), **found["optimizer"]}
+    if found["fit"]["plateau"] is not None and found["optimizer"]["decay_steps"] is not None:
+        raise ConfigError(
+            "fit.plateau and optimizer.decay_steps both lower the learning rate; got "
+            f"{found['fit']['plateau']} and {found['optimizer']['decay_steps']}: leave one out"
+        )
+    return found
+
+
+def architecture(values: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any], int]:
+    """(module, options, sample rate in Hz) of the model of a resolved configuration."""
+    options = {key: value for key, value in values["model"].items() if key != "name"}
+    module = models.architecture(values["model"]["name"])
+    return module, options, int(module.VARIANTS[options["variant"]]["sample_rate"])
+
+
+def _model(section: Mapping[str, Any]) -> dict[str, Any]:
+    def model(*, name: str, sources: Sequence[str], variant: str | None = None, **options):
+        """What every model has."""
+
+    if "name" not in section:
+        raise ConfigError("the section model needs a name: see kzoo models")
+    if "sources" not in section:
+        raise ConfigError("the section model needs its sources, such as [vocals, accompaniment]")
+    config.check(model, section, where="model")
+    module = models.architecture(section["name"])
+    variant = section.get("variant") or _defaults(module.build)["variant"]
+    if variant not in module.VARIANTS:
+        raise ConfigError(
+            f"model.variant must be one of {', '.join(module.VARIANTS)}; got {variant!r}"
+        )
+    found = {**section, "sources": list(section["sources"]), "variant": variant}
+    options = {key: value for key, value in found.items() if key != "name"}
+    config.check(module.build, options, where=f"model {section['name']}")
+    return found
+
+
+def _defaults(function) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
