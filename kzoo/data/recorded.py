@@ -62,7 +62,6 @@ class Recorded(Corpus):
             (track.name, max(round((i.duration_seconds or 0) * self.sample_rate) for i in found))
             for track, found in zip(tracks, infos, strict=True)
         ]
-        self._identities = [recordings_sha256(_named(parts)) for parts in self._parts]
 
     def read_part(self, track, part, start, samples):
         """As `Corpus.read_part`; ValueError where the files have other rates: prepare shards."""
@@ -95,8 +94,8 @@ class Recorded(Corpus):
         return [i for i, parts in enumerate(self._parts) if parts.get(source)]
 
     def identity(self, track):
-        """Of the bytes of the files."""
-        return self._identities[track]
+        """Of the bytes of the files, which are read for it."""
+        return recordings_sha256(_named(self._parts[track]))
 
 
 def stems(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kzoo import config, data
@@ -23,11 +24,12 @@ class Described:
 def open_data(
     section: Mapping[str, Any], *, sources: Sequence[str], samples: int, channels: int,
     sample_rate: int, seed: int, conditioned: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Described, data.Windows | data.ConditionedWindows | None]:  # fmt: skip
     """(training examples, validation windows or None) of `samples`, for a model of `sources`.
 
     conditioned: the model is told what to extract; `conditions` then holds options of
-    `data.Conditioned`.
+    `data.Conditioned`. say: called with a line where reading the corpus takes over a second.
     Raises ConfigError and ValueError for what is not there, or at another rate or width.
     """
 
@@ -67,7 +69,7 @@ def open_data(
         )
     elif conditions is not None:
         raise config.ConfigError("data.conditions is for models that take a condition")
-    identities = "".join(learned.identity(track) for track in range(len(learned.tracks)))
+    identities = _identities(learned, say)
     description = {
         "tracks": len(learned.tracks),
         "minutes": round(learned.seconds / 60, 1),
@@ -83,3 +85,14 @@ def open_data(
         windows = data.ConditionedWindows(windows) if conditioned else windows
         description["validation"] = [name for name, _ in held_out.tracks]
     return Described(examples, description), windows
+
+
+def _identities(corpus: data.Corpus, say: Callable[[str], None] | None) -> str:
+    line = f"reading {len(corpus.tracks)} tracks once, for the sha256 of what is learned from"
+    told = threading.Timer(1.0, say or (lambda line: None), (line,))
+    told.daemon = True
+    told.start()
+    try:
+        return "".join(corpus.identity(track) for track in range(len(corpus.tracks)))
+    finally:
+        told.cancel()

@@ -120,7 +120,7 @@ def train(
     training, validation = corpora.open_data(
         values["data"], sources=sources, samples=graph.inputs[0].shape[1],
         channels=system.input_shape[-1], sample_rate=_sample_rate(module, options),
-        seed=values.get("seed", 0), conditioned=len(graph.inputs) > 1,
+        seed=values.get("seed", 0), conditioned=len(graph.inputs) > 1, say=say,
     )  # fmt: skip
     card = _card(values, options, system, module, training, command)
     if loss.permutation_invariant:
