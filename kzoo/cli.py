@@ -31,6 +31,16 @@ PresetOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="cpu, gpu or gpu:1; TensorFlow's choice by default.")
 ]
+KindOption = Annotated[
+    str | None,
+    typer.Option(help="stems by default; musdb, pairs, sources, speech, csv, librimix, wsj0mix."),
+]
+SourcesOption = Annotated[
+    str | None, typer.Option(help="vocals,accompaniment; by default those of the kind.")
+]
+MixtureOption = Annotated[
+    str | None, typer.Option(help="Of pairs: the folder of the mixtures; by default noisy.")
+]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar, no report.")]
 
 
@@ -155,7 +165,7 @@ def export(
 def evaluate(
     systems: Annotated[
         list[str] | None,
-        typer.Argument(help="Presets, run folders, or folders of estimates; none: baselines only."),
+        typer.Argument(help="Presets, run folders, folders of estimates, baselines; or nothing."),
     ] = None,
     corpus: Annotated[
         Path, typer.Option("--corpus", help="CORPUS/<track>/<source>.wav, or MUSDB18's tree.")
@@ -260,28 +270,35 @@ def models() -> None:
 @data_app.command("check")
 def data_check(
     path: Annotated[str, typer.Argument(help="Folders of stems, MUSDB18's tree, or shards.")],
+    kind: KindOption = None,
+    sources: SourcesOption = None,
+    mixture: MixtureOption = None,
     subset: Annotated[str | None, typer.Option(help="train, test or all (of such a tree).")] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Read every recording of a corpus: what is there, what is missing, what is broken."""
     from kzoo.data_commands import check
 
-    check(path, subset=subset, show=not quiet)
+    check(
+        path, kind=kind, sources=sources.split(",") if sources else [], mixture=mixture,
+        subset=subset, show=not quiet,
+    )  # fmt: skip
 
 
 @data_app.command("prepare")
 def data_prepare(
     path: Annotated[str, typer.Argument(help="A corpus; with --teacher a folder of recordings.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the shards.")],
-    kind: Annotated[
-        str, typer.Option(help="stems, musdb, pairs, sources, speech, csv ...")
-    ] = "stems",
-    sources: Annotated[
-        str | None, typer.Option(help="vocals,accompaniment; by default every stem.")
-    ] = None,
+    kind: KindOption = None,
+    sources: SourcesOption = None,
+    mixture: MixtureOption = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Not this track; repeatable.")] = None,
-    sample_rate: Annotated[int, typer.Option(help="Hz.", min=1)] = 44100,
-    channels: Annotated[int, typer.Option(min=1)] = 2,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Hz; by default the lowest of the recordings.", min=1)
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="By default the most of the recordings.", min=1)
+    ] = None,
     dtype: Annotated[str, typer.Option(help="int16 or float32.")] = "int16",
     licence: Annotated[str, typer.Option(help="Of the recordings, for the index.")] = "not stated",
     teacher: Annotated[
@@ -293,7 +310,7 @@ def data_prepare(
     from kzoo.data_commands import prepare
 
     prepare(
-        path, out, kind=kind, sources=sources.split(",") if sources else [],
+        path, out, kind=kind, sources=sources.split(",") if sources else [], mixture=mixture,
         exclude=exclude or [], sample_rate=sample_rate, channels=channels, dtype=dtype,
         licence=licence, teacher=teacher, show=not quiet,
     )  # fmt: skip
@@ -309,7 +326,10 @@ def data_mix(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the mixtures.")] = ...,
     quiet: QuietOption = False,
 ) -> None:
-    """Write the test sets of a configuration, mixtures and true sources, for kzoo evaluate."""
+    """Write the test sets of a configuration, mixtures and true sources, for kzoo evaluate.
+
+    Interrupted, it goes on.
+    """
     from kzoo.data_commands import mix
 
     mix(configuration, settings or [], out, show=not quiet)

@@ -1,7 +1,9 @@
-"""The verbs `data check` and `data prepare`: what a corpus holds, and its shards."""
+"""The verbs of `kzoo data`: what a corpus holds, its shards, and mixtures to be judged by."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,23 +11,39 @@ from typing import Any
 import numpy as np
 
 from kzoo import audio, config, data, presets
-from kzoo.data import shards
-from kzoo.data.corpus import Corpus
-from kzoo.data.tracks import Track, find_tracks, fit
-from kzoo.terminal import bar, one_line, quiet_tensorflow, say
+from kzoo.data import checking, shards
+from kzoo.data.corpus import Corpus, chosen
+from kzoo.data.tracks import Recording, Track, fit
+from kzoo.terminal import bar, quiet_tensorflow, say
+
+SETTINGS = "settings.yaml"  # beside the tracks that `mix` has written with them
 
 
-def check(path: str, *, subset: str | None, show: bool) -> None:
-    """Decode every track of a corpus of stems, or every shard, and say what is there and wrong.
+def check(
+    path: str,
+    *,
+    subset: str | None,
+    show: bool,
+    kind: str | None = None,
+    sources: Sequence[str] = (),
+    mixture: str | None = None,
+) -> None:
+    """Decode every track of a corpus, or every shard, and say what is there and what is wrong.
 
-    SystemExit(1) where anything is.
+    kind: one that is recorded; by default shards where there is an index, else stems.
+    SystemExit(1) where anything is wrong.
     """
-    if (Path(path) / shards.INDEX).is_file():
-        corpus = data.open_corpus("shards", path=path)
+    given = _given(subset=subset, sources=list(sources), mixture=mixture)
+    if kind == "shards" or (kind is None and (Path(path) / shards.INDEX).is_file()):
+        corpus = data.open_corpus("shards", path=path, **given)
         lines, problems = _describe(corpus), shards.verify(path)
     else:
-        tracks = find_tracks(path, subset=subset or "all" if _is_tree(path) else subset)
-        lines, problems = _check_tracks(tracks, show=show)
+        tracks, lines = checking.list_tracks(path, kind, given)
+        with bar("reading", unit="seconds", show=show) as progress:
+            found, problems = checking.check_tracks(
+                tracks, progress=progress, aligned=kind not in ("sources", "speech")
+            )
+        lines += found
     for line in lines:
         print(line)
     for problem in problems:
@@ -38,24 +56,39 @@ def prepare(
     path: str,
     out: Path,
     *,
-    kind: str,
+    kind: str | None,
     sources: Sequence[str],
     exclude: Sequence[str],
-    sample_rate: int,
-    channels: int,
+    sample_rate: int | None,
+    channels: int | None,
     dtype: str,
     licence: str,
     teacher: str | None,
     show: bool,
+    mixture: str | None = None,
 ) -> None:
-    """Decode a corpus into shards; with a teacher, separate a folder of plain recordings first."""
+    """Decode a corpus into shards; with a teacher, separate a folder of plain recordings first.
+
+    What is None or empty is the kind's own choice, "stems" being the kind. Raises ValueError for
+    what a teacher decides by itself.
+    """
+    given = _given(
+        sources=list(sources), mixture=mixture, sample_rate=sample_rate, channels=channels
+    )
     if teacher is not None:
         corpus: Corpus = Taught(Path(path), teacher, exclude=exclude)
+        for name, value in _given(kind=kind, **given).items():
+            own = getattr(corpus, name, None)
+            if value != (list(own) if isinstance(own, tuple) else own):
+                raise ValueError(
+                    f"--{name.replace('_', '-')} does not go with --teacher, which gives "
+                    f"{', '.join(corpus.sources)} at {corpus.sample_rate} Hz in {corpus.channels} "
+                    "channels: leave it out"
+                )
     else:
-        options: dict[str, Any] = {"path": path, "sources": list(sources) or None}
-        options |= {"exclude": list(exclude), "sample_rate": sample_rate, "channels": channels}
         # Of speech the utterances are kept: they are mixed anew in every training.
-        corpus = data.open_corpus("sources" if kind == "speech" else kind, **options)
+        kind = {None: "stems", "speech": "sources"}.get(kind, kind)
+        corpus = data.open_corpus(kind, path=path, **given, **_given(exclude=list(exclude)))
     with bar(f"preparing {out}", unit="seconds", show=show) as progress:
         data.prepare(corpus, out, dtype=dtype, licence=licence, progress=progress)
     for line in _describe(data.open_corpus("shards", path=str(out))):
@@ -65,8 +98,10 @@ def prepare(
 def mix(path: Path, settings: Sequence[str], out: Path, *, show: bool) -> None:
     """Write the corpora under `data.tests` of a configuration as OUT/<test>/<track>/<source>.wav.
 
-    float32, so that the sources sum to the mixture as they did. Raises ConfigError where there are
-    no tests, and AudioError where a file is there already.
+    float32, so that the sources sum to the mixture as they did. A track is written whole or not at
+    all, and kept by a run that goes on with the same settings, which lie beside the tracks in
+    settings.yaml. Raises ConfigError where there are no tests, and where tracks of other settings
+    are there already.
     """
     values = config.override(config.load_yaml(path), settings)
     tests = values.get("data", {}).get("tests")
@@ -76,19 +111,16 @@ def mix(path: Path, settings: Sequence[str], out: Path, *, show: bool) -> None:
     for name, options in tests.items():
         if not isinstance(options, dict) or "kind" not in options:
             raise config.ConfigError(f"data.tests.{name} needs a kind: {', '.join(data.KINDS)}")
-        sources = values.get("model", {}).get("sources")
-        corpora[name] = data.open_corpus(**{"sources": sources, **options})
+        tests[name] = {"sources": values.get("model", {}).get("sources"), **options}
+        corpora[name] = data.open_corpus(**tests[name])
+        _refuse_other_mixtures(out / name, tests[name])
     done, total = 0.0, sum(corpus.seconds for corpus in corpora.values())
     with bar(f"mixing {out}", unit="seconds", show=show) as progress:
         for name, corpus in corpora.items():
+            _write_settings(tests[name], out / name)
             for number, (track, samples) in enumerate(corpus.tracks):
-                found = corpus.read(number, 0, samples)
-                parts = dict(zip(corpus.sources, found["sources"], strict=True))
-                for part, sound in {"mixture": found["mixture"], **parts}.items():
-                    audio.write(
-                        out / name / track / f"{part}.wav", sound, corpus.sample_rate,
-                        bit_depth="float32",
-                    )  # fmt: skip
+                if not (out / name / track).is_dir():
+                    _write_mixture(corpus, number, out / name / track)
                 done += samples / corpus.sample_rate
                 progress(done, total)
     for name, corpus in corpora.items():
@@ -105,9 +137,12 @@ class Taught(Corpus):
         if not folder.is_dir():
             raise ValueError(f"{folder}: there is no such folder of recordings")
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in audio.READABLE)
-        self._files = [p for p in files if p.stem not in exclude]
-        if not self._files:
+        if not files:
             raise ValueError(f"{folder}: holds no recordings to be taught on")
+        tracks = [Track(p.stem, "", {"mixture": Recording(p)}) for p in files]
+        kept = chosen(tracks, (), exclude, str(folder))
+        self._files = [track.stems["mixture"].path for track in kept]
+        self.excluded = tuple(exclude)
         lengths = [audio.info(p).duration_seconds or 0 for p in self._files]
         self.tracks = [
             (p.stem, round(seconds * self.sample_rate))
@@ -141,8 +176,34 @@ class Taught(Corpus):
         return self._separator(mixture, self.sample_rate)
 
 
-def _is_tree(path: str) -> bool:
-    return any((Path(path) / name).is_dir() for name in ("train", "test"))
+def _given(**options: Any) -> dict[str, Any]:
+    """Those that were said."""
+    return {name: value for name, value in options.items() if value}
+
+
+def _refuse_other_mixtures(folder: Path, options: dict[str, Any]) -> None:
+    if not folder.is_dir() or not any(p.name[0] != "." for p in folder.iterdir()):
+        return
+    if not (folder / SETTINGS).is_file() or config.load_yaml(folder / SETTINGS) != options:
+        raise config.ConfigError(
+            f"{folder}: exists already, and is not of these settings; name another folder"
+        )
+
+
+def _write_settings(options: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    config.dump_yaml(options, folder / f".{SETTINGS}")
+    os.replace(folder / f".{SETTINGS}", folder / SETTINGS)
+
+
+def _write_mixture(corpus: Corpus, number: int, folder: Path) -> None:
+    found = corpus.read(number, 0, corpus.tracks[number][1])
+    parts = dict(zip(corpus.sources, found["sources"], strict=True))
+    unfinished = folder.with_name(f".{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)  # what a kill left
+    for part, sound in {"mixture": found["mixture"], **parts}.items():
+        audio.write(unfinished / f"{part}.wav", sound, corpus.sample_rate, bit_depth="float32")
+    os.replace(unfinished, folder)
 
 
 def _describe(corpus: Corpus) -> list[str]:
@@ -151,41 +212,3 @@ def _describe(corpus: Corpus) -> list[str]:
         f"{len(corpus.tracks)} tracks, {corpus.seconds / 60:.1f} minutes, {corpus.sample_rate} Hz, "
         f"{corpus.channels} channels; {', '.join(with_source)}"
     ]
-
-
-def _check_tracks(tracks: Sequence[Track], *, show: bool) -> tuple[list[str], list[str]]:
-    lines, problems = [], []
-    common = set.intersection(*(set(track.stems) for track in tracks))
-    for name in sorted({name for track in tracks for name in track.stems} - common):
-        having = sum(name in track.stems for track in tracks)
-        lines.append(f"{name}: in {having} of {len(tracks)} tracks only")
-    seconds = 0.0
-    with bar("reading", unit="seconds", show=show) as progress:
-        total = sum(track.seconds() for track in tracks)
-        for track in tracks:
-            found = {}
-            for name, recording in track.stems.items():
-                try:
-                    sound, rate = audio.read(recording.path, stream=recording.stream)
-                except audio.AudioError as error:
-                    problems.append(f"{track.name}: {one_line(error)}")
-                    continue
-                found[name] = (len(sound), rate)
-                if not np.isfinite(sound).all():
-                    problems.append(f"{track.name}: {name} holds values that are no numbers")
-                elif np.abs(sound).max(initial=0) < 1e-5:
-                    lines.append(f"{track.name}: {name} is silent")
-            rates = {rate for _, rate in found.values()}
-            if len(rates) > 1:
-                problems.append(f"{track.name}: its stems have different rates: {sorted(rates)} Hz")
-            lengths = [length / rate for length, rate in found.values()]
-            if lengths and max(lengths) - min(lengths) > 0.1:
-                lines.append(f"{track.name}: stems end {max(lengths) - min(lengths):.1f} s apart")
-            if found:
-                stems = ", ".join(found)
-                lines.append(f"{track.name}: {max(lengths):.1f} s, {min(rates)} Hz, {stems}")
-            seconds += track.seconds()
-            progress(seconds, total)
-    lines.append(f"{len(tracks)} tracks, {seconds / 60:.1f} minutes; in all: "
-                 f"{', '.join(sorted(common)) or 'no stem'}")  # fmt: skip
-    return lines, problems

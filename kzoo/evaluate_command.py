@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from kzoo import presets
-from kzoo.terminal import bar, quiet_tensorflow, say
+from kzoo.terminal import bar, one_line, quiet_tensorflow, say
 
 
 def systems(
     names: Sequence[str], options: dict[str, Any], *, interchangeable: bool = False
 ) -> list:
-    """A system for each name: a preset's, a run folder's, or a folder of estimates.
+    """A system for each name: a preset's, a run folder's, a folder of estimates, or a baseline.
 
     interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated. Raises ValueError for what is neither.
     """
-    from kzoo.evaluation import EstimatesFolder, Separation
+    from kzoo.evaluation import BASELINES, Baseline, EstimatesFolder, Separation
 
     found = []
     for name in names:
@@ -32,7 +32,10 @@ def systems(
         try:
             card = presets.load_card(name)
         except presets.PresetError as error:
-            raise ValueError(f"{error}; nor is it a folder of estimates") from None
+            if name not in BASELINES:
+                raise ValueError(f"{error}; nor is it a folder of estimates") from None
+            found.append(Baseline(name))
+            continue
         found.append(
             Separation(
                 card["name"], tuple(card["sources"]), _separator(name, options),
@@ -60,24 +63,30 @@ def evaluate_systems(
     show: bool,
 ) -> None:
     """Score and print the table; SystemExit(1) where a track could not be scored."""
-    from kzoo.evaluation import BASELINES, evaluate
+    from kzoo.data.tracks import components
+    from kzoo.evaluation import BASELINES, Baseline, evaluate, find_tracks
 
     for name in baselines:
         if name not in BASELINES:
             raise ValueError(f"a baseline is one of {', '.join(BASELINES)}; got {name!r}")
     chosen = systems(names, options, interchangeable=interchangeable)
+    command = _command(
+        names, corpus=corpus, sources=",".join(sources), out=out, subset=subset, track=tracks,
+        start=start_seconds, duration=duration_seconds, baselines=",".join(baselines),
+        interchangeable=interchangeable, jobs=processes, **options,
+    )  # fmt: skip
     if not sources:
         sources = next((system.sources for system in chosen if system.sources), ())
+    if not sources and chosen and all(isinstance(system, Baseline) for system in chosen):
+        found = find_tracks(corpus, subset=subset, tracks=tracks)
+        sources = tuple(dict.fromkeys(s for track in found for s in components(track.stems)))
     if not sources:
         raise ValueError("name the sources of these estimates: --sources vocals,accompaniment")
-    command = ["kzoo", "evaluate", *names, "--corpus", str(corpus)]
-    command += [word for track in tracks for word in ("--track", track)]
-    command += ["--interchangeable"] * interchangeable
     with bar("scoring", unit="scores", show=show) as progress:
         report = evaluate(
             corpus, chosen, sources=sources, out=out, subset=subset, tracks=tracks,
             start_seconds=start_seconds, duration_seconds=duration_seconds, baselines=baselines,
-            processes=processes, progress=progress, command=shlex.join(command),
+            processes=processes, progress=progress, command=command,
         )  # fmt: skip
     print(report.text(), end="")
     if out is not None and show:
@@ -86,16 +95,40 @@ def evaluate_systems(
         raise SystemExit(1)
 
 
+def _command(names: Sequence[str], **options: Any) -> str:
+    """The words that make the table again: every option that is not as it would be unsaid."""
+    unsaid = {
+        "sources": "", "start": 0.0, "baselines": "mixture,irm", "overlap": 0.0, "jobs": 1,
+    }  # fmt: skip
+    words = ["kzoo", "evaluate", *names]
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words += [flag] * value
+        elif isinstance(value, (list, tuple)):
+            words += [word for item in value for word in (flag, item)]
+        elif value != unsaid.get(name):
+            words += [flag, str(value)]
+    return shlex.join(words)
+
+
 def _separator(preset: str, options: dict[str, Any]):
     made = []
 
     def separate(waveform, sample_rate):
-        if not made:
-            quiet_tensorflow()
-            from kzoo import api
+        quiet_tensorflow()
+        import tensorflow as tf
 
-            made.append(api.Separator.from_preset(preset, **options))
-        return made[0].separate(waveform, sample_rate)
+        from kzoo import api
+
+        try:
+            if not made:
+                made.append(api.Separator.from_preset(preset, **options))
+            return made[0].separate(waveform, sample_rate)
+        except tf.errors.OpError as error:  # of a track that does not fit, for one
+            exhausted = isinstance(error, tf.errors.ResourceExhaustedError)
+            message = one_line(error.message)
+            raise (MemoryError if exhausted else RuntimeError)(message) from None
 
     return separate
 

@@ -42,4 +42,6 @@ def open_corpus(kind: str, **options: Any) -> Corpus:
         near = difflib.get_close_matches(str(kind), KINDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
         raise config.ConfigError(f"no kind of corpus is called {kind!r}; {hint}")
-    return config.call(KINDS[kind], options, where=f"corpus {kind}")
+    corpus = config.call(KINDS[kind], options, where=f"corpus {kind}")
+    corpus.excluded = tuple(options.get("exclude", ()))
+    return corpus

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ class Corpus:
     sources: their names, in the order of the arrays. tracks: [(name, samples)].
     aligned: whether the sources of a track belong together; otherwise each is drawn by itself.
     mixes: whether `mixed` makes new mixtures of any length, which training then takes.
+    excluded: names that were held out of it, which `prepare` lets into no folder of its shards.
     """
 
     sources: tuple[str, ...]
@@ -24,6 +26,7 @@ class Corpus:
     aligned: bool = True
     mixes: bool = False
     records_mixture: bool = False
+    excluded: tuple[str, ...] = ()
 
     def read(self, track: int, start: int, samples: int) -> dict[str, np.ndarray]:
         """{"sources": `[sources, samples, channels]`, "mixture": `[samples, channels]`}, float32.
@@ -61,7 +64,7 @@ class Corpus:
 
 
 def chosen(tracks: Sequence[Any], include: Sequence[str], exclude: Sequence[str], where: str):
-    """Tracks without those held out; ValueError for a name that is not there."""
+    """Tracks without those held out; ValueError for a name that is not there, or there twice."""
     names = [track if isinstance(track, str) else track.name for track in tracks]
     for name in (*include, *exclude):
         if name not in names:
@@ -75,4 +78,11 @@ def chosen(tracks: Sequence[Any], include: Sequence[str], exclude: Sequence[str]
     ]
     if not kept:
         raise ValueError(f"{where}: no track is left after include and exclude")
+    left = [track if isinstance(track, str) else track.name for track in kept]
+    if twice := [name for name, count in Counter(left).items() if count > 1]:
+        more = f", nor are {len(twice) - 1} others" if len(twice) > 1 else ""
+        raise ValueError(
+            f"{where}: names of tracks must differ; {twice[0]!r} is there more than once{more}: "
+            "rename or remove what is too many"
+        )
     return kept

@@ -64,7 +64,11 @@ class Examples:
 
 
 class Windows:
-    """The tracks of a corpus from end to end in windows, for validation: no chance in it."""
+    """The tracks of a corpus from end to end in windows, for validation: no chance in it.
+
+    Every sample is in a window (of a `hop` no longer than `samples`, as it is by default): the last
+    one of a track goes on in silence after its end.
+    """
 
     def __init__(self, corpus: Corpus, *, samples: int, hop: int | None = None):
         self.corpus, self.samples = corpus, samples
@@ -72,7 +76,7 @@ class Windows:
         self._places = [
             (track, start)
             for track, (_, length) in enumerate(corpus.tracks)
-            for start in range(0, max(length - samples, 0) + 1, hop)
+            for start in range(0, max(length - samples, 0) + hop, hop)
         ]
 
     def __len__(self) -> int:

@@ -62,7 +62,6 @@ class Recorded(Corpus):
             (track.name, max(round((i.duration_seconds or 0) * self.sample_rate) for i in found))
             for track, found in zip(tracks, infos, strict=True)
         ]
-        self._identities = [recordings_sha256(_named(parts)) for parts in self._parts]
 
     def read_part(self, track, part, start, samples):
         """As `Corpus.read_part`; ValueError where the files have other rates: prepare shards."""
@@ -95,8 +94,8 @@ class Recorded(Corpus):
         return [i for i, parts in enumerate(self._parts) if parts.get(source)]
 
     def identity(self, track):
-        """Of the bytes of the files."""
-        return self._identities[track]
+        """Of the bytes of the files, which are read for it."""
+        return recordings_sha256(_named(self._parts[track]))
 
 
 def stems(
@@ -127,11 +126,8 @@ def pairs(
     channels: int | None = None,
 ) -> Corpus:
     """Recordings of one name in the folders `mixture` and `sources`."""
-    tracks = _aligned(Path(path), mixture, dict(zip(sources, sources, strict=True)))
-    return Recorded(
-        chosen(tracks, include, exclude, path), sources=sources, sample_rate=sample_rate,
-        channels=channels, where=path,
-    )  # fmt: skip
+    tracks = chosen(pair_tracks(path, mixture=mixture, sources=sources), include, exclude, path)
+    return Recorded(tracks, sources=sources, sample_rate=sample_rate, channels=channels, where=path)
 
 
 def librimix(
@@ -151,8 +147,11 @@ def librimix(
     task: "mix_clean", or "mix_both" and "mix_single" with their noise; mode: "min" or "max";
     sample_rate: of wav8k or wav16k. The sources are s1, s2 and so on under other names.
     """
-    place = Path(path) / f"wav{sample_rate // 1000}k" / mode / subset
-    return _numbered(path, place, task, sources, include, exclude, sample_rate, channels)
+    tracks = librimix_tracks(
+        path, sources=sources, subset=subset, mode=mode, task=task, sample_rate=sample_rate
+    )
+    tracks = chosen(tracks, include, exclude, path)
+    return Recorded(tracks, sources=sources, sample_rate=sample_rate, channels=channels, where=path)
 
 
 def wsj0mix(
@@ -167,10 +166,11 @@ def wsj0mix(
     channels: int | None = 1,
 ) -> Corpus:
     """WSJ0-2mix or -3mix as its scripts write it, for as many speakers as there are sources."""
-    root = Path(path)
-    speakers = root / f"{len(sources)}speakers"
-    place = (speakers if speakers.is_dir() else root) / f"wav{sample_rate // 1000}k" / mode / subset
-    return _numbered(path, place, "mix", sources, include, exclude, sample_rate, channels)
+    tracks = wsj0mix_tracks(
+        path, sources=sources, subset=subset, mode=mode, sample_rate=sample_rate
+    )
+    tracks = chosen(tracks, include, exclude, path)
+    return Recorded(tracks, sources=sources, sample_rate=sample_rate, channels=channels, where=path)
 
 
 def folders(
@@ -183,20 +183,8 @@ def folders(
     channels: int | None = None,
 ) -> Corpus:
     """One folder a source, searched to any depth; recordings have nothing to do with each other."""
-    root = Path(path)
-    if not root.is_dir():
-        raise ValueError(f"{path}: there is no such folder")
-    names = list(sources or sorted(p.name for p in root.iterdir() if p.is_dir()))
-    tracks = []
-    for source in names:
-        files = sorted(p for p in (root / source).rglob("*") if p.suffix.lower() in audio.READABLE)
-        files = [path for path in files if path.stat().st_size]  # empty ones are in many a corpus
-        if not files:
-            raise ValueError(f"{path}: the folder {source!r} holds no recordings")
-        tracks += [
-            Track(str(p.relative_to(root).with_suffix("")), "", {source: Recording(p)})
-            for p in files
-        ]
+    tracks = folder_tracks(path, sources=sources)
+    names = list(dict.fromkeys(name for track in tracks for name in track.stems))
     corpus = Recorded(
         chosen(tracks, include, exclude, path), sources=names, sample_rate=sample_rate,
         channels=channels, where=path,
@@ -215,6 +203,66 @@ def table(
     channels: int | None = None,
 ) -> Corpus:
     """A CSV; paths in it are relative to its own folder."""
+    tracks = chosen(table_tracks(path), include, exclude, path)
+    return Recorded(tracks, sources=sources, sample_rate=sample_rate, channels=channels, where=path)
+
+
+def pair_tracks(
+    path: str, *, mixture: str = "noisy", sources: Sequence[str] = ("clean",)
+) -> list[Track]:
+    """The tracks of `pairs`, read or not."""
+    return _aligned(Path(path), mixture, dict(zip(sources, sources, strict=True)))
+
+
+def librimix_tracks(
+    path: str,
+    *,
+    sources: Sequence[str] = ("speaker1", "speaker2"),
+    subset: str = "train-100",
+    mode: str = "min",
+    task: str = "mix_clean",
+    sample_rate: int = 8000,
+) -> list[Track]:
+    """Those of `librimix`."""
+    place = Path(path) / f"wav{sample_rate // 1000}k" / mode / subset
+    return _aligned(place, task, _numbered(sources))
+
+
+def wsj0mix_tracks(
+    path: str,
+    *,
+    sources: Sequence[str] = ("speaker1", "speaker2"),
+    subset: str = "tr",
+    mode: str = "min",
+    sample_rate: int = 8000,
+) -> list[Track]:
+    """Those of `wsj0mix`."""
+    root = Path(path)
+    speakers = root / f"{len(sources)}speakers"
+    place = (speakers if speakers.is_dir() else root) / f"wav{sample_rate // 1000}k" / mode / subset
+    return _aligned(place, "mix", _numbered(sources))
+
+
+def folder_tracks(path: str, *, sources: Sequence[str] | None = None) -> list[Track]:
+    """Those of `folders`: a recording each, in the order of their sources."""
+    root = Path(path)
+    if not root.is_dir():
+        raise ValueError(f"{path}: there is no such folder")
+    tracks = []
+    for source in sources or sorted(p.name for p in root.iterdir() if p.is_dir()):
+        files = sorted(p for p in (root / source).rglob("*") if p.suffix.lower() in audio.READABLE)
+        files = [path for path in files if path.stat().st_size]  # empty ones are in many a corpus
+        if not files:
+            raise ValueError(f"{path}: the folder {source!r} holds no recordings")
+        tracks += [
+            Track(str(p.relative_to(root).with_suffix("")), "", {source: Recording(p)})
+            for p in files
+        ]
+    return tracks
+
+
+def table_tracks(path: str) -> list[Track]:
+    """Those of `table`."""
     base = Path(path).parent
     tracks = []
     with open(path, newline="", encoding="utf-8") as file:
@@ -228,18 +276,19 @@ def table(
             tracks.append(Track(name, "", cells, mixture))
     if not tracks:
         raise ValueError(f"{path}: holds no rows under a header such as track,vocals,drums")
-    return Recorded(
-        chosen(tracks, include, exclude, path), sources=sources, sample_rate=sample_rate,
-        channels=channels, where=path,
-    )  # fmt: skip
+    return tracks
 
 
-def _numbered(path, place, mixture, sources, include, exclude, sample_rate, channels) -> Corpus:
-    tracks = _aligned(place, mixture, {name: f"s{n}" for n, name in enumerate(sources, start=1)})
-    return Recorded(
-        chosen(tracks, include, exclude, path), sources=sources, sample_rate=sample_rate,
-        channels=channels, where=path,
-    )  # fmt: skip
+# How the tracks of a kind are listed without a look into their files; those of stems and musdb by
+# `find_tracks`.
+FINDERS = {
+    "pairs": pair_tracks, "sources": folder_tracks, "csv": table_tracks,
+    "librimix": librimix_tracks, "wsj0mix": wsj0mix_tracks,
+}  # fmt: skip
+
+
+def _numbered(sources: Sequence[str]) -> dict[str, str]:
+    return {name: f"s{n}" for n, name in enumerate(sources, start=1)}
 
 
 def _aligned(root: Path, mixture: str, folders: Mapping[str, str]) -> list[Track]:

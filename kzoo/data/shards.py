@@ -120,7 +120,8 @@ def prepare(
 
     A kill costs the track that was under way. Adding another corpus of the same sources, rate and
     channels to a folder is allowed. progress: called with (seconds done, seconds in all).
-    Raises ValueError for another dtype, or where the folder holds other shards.
+    Raises ValueError for another dtype, where the folder holds other shards, and where it holds a
+    track that is excluded from `corpus`: it would be learned from after all.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
@@ -140,10 +141,15 @@ def prepare(
                 f"{folder}: holds shards with {key}={index[key]}, this corpus has {value}; "
                 "name another folder"
             )
+    positions = {entry["name"]: k for k, entry in enumerate(index["tracks"])}
+    if leaked := [name for name in corpus.excluded if name in positions]:
+        raise ValueError(
+            f"{folder}: holds {', '.join(leaked)}, which is excluded here; delete the folder, or "
+            "name another"
+        )
     done, total = 0.0, corpus.seconds
     parts = [*corpus.sources, *(["mixture"] if corpus.records_mixture else [])]
     having = {p: set(corpus.tracks_of(p)) for p in corpus.sources}
-    positions = {entry["name"]: k for k, entry in enumerate(index["tracks"])}
     index_due, unwritten = 0.0, False
     try:
         for number, (name, samples) in enumerate(corpus.tracks):

@@ -10,6 +10,7 @@ also be one track, a folder or a .stem.mp4.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -240,10 +241,17 @@ def recordings_sha256(recordings: Mapping[str, Recording]) -> str:
     digest = hashlib.sha256()
     for name in sorted(recordings):
         recording = recordings[name]
-        with open(recording.path, "rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+        found = recording.path.stat()
+        content = _file_sha256(recording.path, found.st_size, found.st_mtime_ns)
         digest.update(f"{name} {recording.stream} {content}\n".encode())
     return digest.hexdigest()
+
+
+@functools.cache
+def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    # Asked for again and again (for every system that is scored, for every stream): read once.
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tracks_in(folder: Path, subset: str) -> list[Track]:

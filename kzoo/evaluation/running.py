@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from kzoo.evaluation.scoring import Job, Settings, identity, read_json, score
 from kzoo.evaluation.systems import Baseline, Separation, StoredEstimates, System
 
 # What a track can do wrong; anything else is a mistake of ours and stops the evaluation.
-TRACK_ERRORS = (ValueError, OSError, MemoryError)
+TRACK_ERRORS = (ValueError, OSError, MemoryError, RuntimeError)
 
 
 def evaluate(
@@ -39,14 +40,17 @@ def evaluate(
     out: folder for OUT/<system>/<subset>/<track>.json (museval's format, which its readers take)
         and for the tables. Scores that are there already, of the same data, settings and system,
         are not made again.
-    baselines: of "mixture", "ibm", "irm", "wfm". processes: that score; separation stays in this
-        one, and no more than a few tracks are held at a time.
+    baselines: of "mixture", "ibm", "irm", "wfm", those that are not among `systems` already.
+    processes: that score; separation stays in this one, and no more than a few tracks are held at
+        a time. One that is killed costs the track that it was scoring.
     progress: called with (scores done, scores in all). A track that fails is in the report's
     failures; the others are scored. Raises ValueError where nothing can be: no such corpus, track
     or subset, or two systems of one name.
     """
     settings = Settings(tuple(sources), start_seconds, duration_seconds)
-    everything = [*systems, *(Baseline(name, settings.sources) for name in baselines)]
+    named = {system.name for system in systems if isinstance(system, Baseline)}
+    beside = [Baseline(name, settings.sources) for name in baselines if name not in named]
+    everything = [*systems, *beside]
     names = [system.name for system in everything]
     if len(set(names)) < len(names):
         raise ValueError(f"systems must have different names; got {', '.join(names)}")
@@ -54,8 +58,10 @@ def evaluate(
     documents, failures = [], []
     done, total = 0, len(found) * len(everything)
 
-    def finish(outcome: dict[str, Any] | Failure) -> None:
+    def finish(outcome: dict[str, Any] | Failure, job: Job | None = None) -> None:
         nonlocal done
+        if job is not None and isinstance(job.system, StoredEstimates):
+            job.system.discard()
         (failures if isinstance(outcome, Failure) else documents).append(outcome)
         done += 1
         if progress:
@@ -69,7 +75,7 @@ def evaluate(
             _in_processes(jobs, processes, finish)
         else:
             for job in jobs:
-                finish(_attempt(job))
+                finish(_attempt(job), job)
     report = make_report(
         documents, failures, settings, corpus=str(corpus), systems=names, command=command
     )
@@ -109,22 +115,44 @@ def _jobs(
 
 
 def _in_processes(jobs: Iterator[Job], processes: int, finish: Callable) -> None:
+    while lost := _in_pool(jobs, processes, finish):
+        for job in lost:  # alone, each in a process of its own, to know which of them it was
+            if _in_pool([job], 1, finish):
+                error = MemoryError("the process that scored it died; was there too little memory?")
+                finish(_failure(job.track, job.system, error), job)
+
+
+def _in_pool(jobs: Iterable[Job], processes: int, finish: Callable) -> list[Job]:
+    """Score until no job is left, or a process dies: those jobs that were lost with it."""
     # Spawned, not forked: TensorFlow's threads do not survive a fork. The scores need NumPy alone.
     context = multiprocessing.get_context("spawn")
-    waiting: set[Future] = set()
+    waiting: dict[Future, Job] = {}
+    lost: list[Job] = []
+
+    def collect(when: str) -> None:
+        for future in wait(waiting, return_when=when).done:
+            job = waiting.pop(future)
+            if isinstance(future.exception(), BrokenProcessPool):
+                lost.append(job)
+            else:
+                finish(future.result(), job)
+
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         try:
             for job in jobs:
-                waiting.add(pool.submit(_attempt, job))
+                try:
+                    waiting[pool.submit(_attempt, job)] = job
+                except BrokenProcessPool:
+                    lost.append(job)
                 if len(waiting) > processes:
-                    ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in ended:
-                        finish(future.result())
-            for future in waiting:
-                finish(future.result())
+                    collect(FIRST_COMPLETED)
+                if lost:
+                    break
+            collect(ALL_COMPLETED)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return lost
 
 
 def _attempt(job: Job) -> dict[str, Any] | Failure:
@@ -132,9 +160,6 @@ def _attempt(job: Job) -> dict[str, Any] | Failure:
         return score(job)
     except TRACK_ERRORS as error:
         return _failure(job.track, job.system, error)
-    finally:
-        if isinstance(job.system, StoredEstimates):
-            job.system.discard()
 
 
 def _failure(track: Track, system: System, error: Exception) -> Failure:

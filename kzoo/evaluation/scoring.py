@@ -4,6 +4,10 @@ BSS Eval v4 as museval defines it: images, 512-tap filters computed over the who
 ratios every second, NaN where a reference or an estimate is silent in that second. Beside it, and
 never in its column, SI-SDR: one ratio a track, all channels as one signal with one scale, no mean
 removed.
+
+A source that is silent in all of the stretch that is scored has no scores, and museval refuses its
+track. Here it is left out, and the others get what museval gives for them without it; one that is
+alone then has no SIR, there being nothing to interfere with it.
 """
 
 from __future__ import annotations
@@ -107,8 +111,16 @@ def score(job: Job) -> dict[str, Any]:
         taken = best_order(sound.references, estimates)
         estimates = {name: estimates[other] for name, other in taken.items()}
         order = {"order": taken}
+    audible = {source: true for source, true in sound.references.items() if _audible(true)}
+    if not audible:
+        raise ValueError(f"{track.name}: every source is silent in the stretch that is scored")
+    notes += [
+        f"{source}: silent in all that is scored, not scored"
+        for source in sound.references
+        if source not in audible
+    ]
     document = {
-        "targets": targets(sound.references, estimates, sound.sample_rate, settings),
+        "targets": targets(audible, estimates, sound.sample_rate, settings),
         "museval_version": f"kzoo {kzoo.__version__}, as museval 0.4.1",
         "kzoo": {
             "track": track.name,
@@ -216,6 +228,11 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _audible(reference: np.ndarray) -> bool:
+    # museval's rule: silent is what has channels that sum to zero at every sample.
+    return bool(reference.sum(axis=1, dtype=np.float64).any())
 
 
 def _interchangeable(system: System) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,12 +38,12 @@ class Compiled:
         """Whether the graph is told what to extract."""
         return len(self.graph.inputs) > 1
 
-    def open_data(self, values: Mapping[str, Any]):
+    def open_data(self, values: Mapping[str, Any], *, say: Callable[[str], None] | None = None):
         """`corpora.open_data` for this model."""
         return corpora.open_data(
             values["data"], sources=self.sources, samples=self.graph.inputs[0].shape[1],
             channels=self.system.input_shape[-1], sample_rate=self.sample_rate,
-            seed=values["seed"], conditioned=self.conditioned,
+            seed=values["seed"], conditioned=self.conditioned, say=say,
         )  # fmt: skip
 
     def pair(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:

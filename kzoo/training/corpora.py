@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +49,12 @@ class Described:
 def open_data(
     section: Mapping[str, Any], *, sources: Sequence[str], samples: int, channels: int,
     sample_rate: int, seed: int, conditioned: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Described, data.Windows | data.ConditionedWindows | None]:  # fmt: skip
     """(training examples, validation windows or None) of `samples`, for a model of `sources`.
 
     conditioned: the model is told what to extract; `conditions` then holds options of
-    `data.Conditioned`.
+    `data.Conditioned`. say: called with a line where reading the corpus takes over a second.
     Raises ConfigError and ValueError for what is not there, or at another rate or width.
     """
     said = config.call(Data, section, where="data")
@@ -86,7 +88,7 @@ def open_data(
     description = {
         "tracks": len(learned.tracks),
         "minutes": round(learned.seconds / 60, 1),
-        "sha256": _sha256(learned),
+        "sha256": _sha256(learned, say),
         **getattr(learned, "description", {}),
         "steps": list(said.steps),
         **({"conditions": said.conditions or {}} if conditioned else {}),
@@ -97,10 +99,17 @@ def open_data(
         windows = data.Windows(held_out, samples=samples)
         windows = data.ConditionedWindows(windows) if conditioned else windows
         description["validation"] = [name for name, _ in held_out.tracks]
-        description["validation_sha256"] = _sha256(held_out)
+        description["validation_sha256"] = _sha256(held_out, say)
     return Described(examples, description), windows
 
 
-def _sha256(corpus: data.Corpus) -> str:
-    identities = "".join(corpus.identity(track) for track in range(len(corpus.tracks)))
+def _sha256(corpus: data.Corpus, say: Callable[[str], None] | None) -> str:
+    line = f"reading {len(corpus.tracks)} tracks once, for the sha256 of what is learned from"
+    told = threading.Timer(1.0, say or (lambda line: None), (line,))
+    told.daemon = True
+    told.start()
+    try:
+        identities = "".join(corpus.identity(track) for track in range(len(corpus.tracks)))
+    finally:
+        told.cancel()
     return hashlib.sha256(identities.encode()).hexdigest()

@@ -63,7 +63,7 @@ def train(
 def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, command) -> None:
     """Everything that can be refused comes before the first file."""
     settings, meter = Fit(**values["fit"]), Meter()
-    training, validation = made.open_data(values)
+    training, validation = made.open_data(values, say=say)
     card = _card(made, values, training, command)
 
     def save_preset(state):

@@ -128,6 +128,17 @@ def test_windows_cover_every_track_once_and_end(corpus):
     assert [len(batch["mixture"]) for batch in batches] == [4, 4, 1]
 
 
+@pytest.mark.parametrize(("samples", "hop"), [(7000, None), (9000, 4000), (24001, None)])
+def test_the_last_window_goes_on_in_silence_after_the_end(corpus, samples, hop):
+    windows = data.Windows(corpus, samples=samples, hop=hop)
+    whole = corpus.read(2, 0, 24000)["mixture"]
+    last = windows.example(len(windows) - 1)["mixture"]
+    start = (-(-(24000 - samples) // (hop or samples))) * (hop or samples)
+    start = max(start, 0)
+    np.testing.assert_allclose(last[: 24000 - start], whole[start:], atol=1e-6)
+    assert not last[24000 - start :].any()
+
+
 def test_tracks_are_drawn_in_proportion_to_their_length():
     corpus = data.open_corpus("synthetic", tracks=2, seconds=4.0, sample_rate=8000)
     corpus.tracks = [("short", 4000), ("long", 12000)]
