@@ -11,19 +11,21 @@ ONNX Runtime comes from the PyTorch twin alone.
 
 Both sides hold the same weights, made by PyTorch and read by kzoo.convert, and get the same input;
 how far their outputs, or the losses of their steps, are apart is in the table. Each side of a row
-is a process of its own on the same cores with the same number of threads. They run in turn, in
-alternating order, after a warm-up. Times are medians; a speed is the median over the turns of the
-peer's time by kzoo's, with the least and the greatest. CPU seconds are those of all threads; peak
-MB is the process' resident peak from the first run on, libraries and weights included.
+is a process of its own on the same cores with as many threads. They run in turn, in alternating
+order, after a warm-up. Threads of PyTorch and ONNX Runtime that wait for each other spin or sleep:
+spinning is faster on an idle machine and a hundred times slower on a busy one, so both are tried
+and the faster one is compared with.
+
+Times are medians; a speed is the median over the turns of the peer's time by ours, with the least
+and the greatest. CPU time is that of all threads; peak MB is the most that was resident from the
+first run on, and at rest what libraries, weights and input took before it. Where other processes
+had more than a tenth of the cores meanwhile, the row says so, and is not to be relied on.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
-import importlib
-import importlib.metadata
+import contextlib
 import json
 import os
 import platform
@@ -32,350 +34,81 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = Path(__file__).with_name("separators_sides.py")
 AIM = 1.2
+BUSY = 0.1
+DEFAULTS = {"batch": 1, "seconds": 4.0}
 FULL = [
-    {"row": "Conv-TasNet paper, forward", "variant": "paper"},
-    {"row": "Conv-TasNet small, forward", "variant": "small"},
-    {"row": "Conv-TasNet paper, step", "variant": "paper", "batch": 2},
-    {"row": "Conv-TasNet small, step", "variant": "small", "batch": 2},
-    {"row": "Demucs v2 64 channels, forward", "variant": "v2"},
-    {"row": "Demucs small, forward", "variant": "small"},
-    {"row": "Demucs small, step", "variant": "small", "batch": 2},
-    {"row": "Conv-TasNet small, LiteRT", "variant": "small"},
-    {"row": "Conv-TasNet paper, LiteRT", "variant": "paper"},
+    {"model": "conv_tasnet", "variant": "paper", "task": "forward"},
+    {"model": "conv_tasnet", "variant": "small", "task": "forward"},
+    {"model": "conv_tasnet", "variant": "paper", "task": "step", "batch": 2},
+    {"model": "conv_tasnet", "variant": "small", "task": "step", "batch": 2},
+    {"model": "demucs", "variant": "v2", "task": "forward"},
+    {"model": "demucs", "variant": "small", "task": "forward"},
+    {"model": "demucs", "variant": "small", "task": "step", "batch": 2},
+    {"model": "conv_tasnet", "variant": "small", "task": "LiteRT"},
+    {"model": "conv_tasnet", "variant": "paper", "task": "LiteRT"},
 ]
 QUICK = [
-    {"row": "Conv-TasNet small, forward", "variant": "small", "seconds": 1.0},
-    {"row": "Conv-TasNet small, step", "variant": "small", "seconds": 1.0},
-    {"row": "Demucs v2 4 channels, forward", "variant": "v2", "seconds": 1.0, "filters": 4},
-    {"row": "Demucs small, step", "variant": "small", "seconds": 1.0},
-    {"row": "Conv-TasNet small, LiteRT", "variant": "small", "seconds": 1.0},
+    {"model": "conv_tasnet", "variant": "small", "task": "forward", "seconds": 1.0},
+    {"model": "conv_tasnet", "variant": "small", "task": "step", "seconds": 1.0},
+    {"model": "demucs", "variant": "v2", "task": "forward", "seconds": 1.0, "filters": 4},
+    {"model": "demucs", "variant": "small", "task": "step", "seconds": 1.0},
+    {"model": "conv_tasnet", "variant": "small", "task": "LiteRT", "seconds": 1.0},
 ]
-# kzoo's names and those of the peers
-CONV_TASNET = {
-    "filters": "n_filters", "filter_length": "kernel_size", "bottleneck": "bn_chan",
-    "hidden": "hid_chan", "skip": "skip_chan", "kernel_size": "conv_kernel_size",
-    "blocks": "n_blocks", "repeats": "n_repeats", "mask": "mask_act",
-}  # fmt: skip
-DEMUCS = {
-    "filters": "channels", "channels": "audio_channels",
-    **{name: name for name in ("depth", "growth", "kernel_size", "stride", "context", "glu",
-                               "rewrite", "lstm_layers", "resample", "normalize", "rescale")},
-}  # fmt: skip
-LEARNING = {"learning_rate": 1e-4, "global_clipnorm": 5.0}
 
 
-# What a side does: prepare(case, folder, threads) -> run() -> the estimates, or a step's loss.
-
-
-def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
-    """The peer's network with new weights, which it writes with the input for the other side."""
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    network = _asteroid(case) if _is_conv_tasnet(case) else _demucs(case)
-    samples = round(case["seconds"] * case["sizes"]["sample_rate"])
-    if not _is_conv_tasnet(case):
-        samples = network.valid_length(samples)
-    channels = case["sizes"]["channels"]
-    mixture = 0.1 * torch.randn(case["batch"], channels, samples)
-    network.eval()
-    with torch.inference_mode():
-        estimates = network(mixture[:1])
-    kept = estimates.shape[-1]
-    shape = (case["batch"], len(case["sources"]), channels, kept)
-    targets = 0.1 * torch.randn(shape)
-    np.save(folder / "mixture.npy", mixture.transpose(1, 2).numpy())
-    np.save(folder / "targets.npy", targets.transpose(2, 3).numpy())
-    torch.save(network.state_dict(), folder / "weights.pth")
-    if case["row"].endswith("LiteRT"):
-        _torch_onnx(network, mixture, folder / "torch.onnx")
-    if not case["row"].endswith("step"):
-
-        def forward():
-            with torch.inference_mode():
-                found = network(mixture).numpy()
-            found = found.reshape(shape)  # asteroid's has no axis of channels
-            return found.swapaxes(2, 3)
-
-        return forward
-
-    network.train()
-    loss = _pit(targets) if _is_conv_tasnet(case) else torch.nn.L1Loss()
-    targets = targets[:, :, 0] if _is_conv_tasnet(case) else targets
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING["learning_rate"])
-
-    def step():
-        optimizer.zero_grad()
-        value = loss(network(mixture), targets)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), LEARNING["global_clipnorm"])
-        optimizer.step()
-        return np.float64(value.item())
-
-    return step
-
-
-def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
-    """kzoo's network as `kzoo separate` runs it and `kzoo train` takes its steps."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    from kzoo import losses, runtime
-    from kzoo.training.graph import DomainLoss
-    from kzoo.training.optimizers import optimizer
-
-    mixture, targets = np.load(folder / "mixture.npy"), np.load(folder / "targets.npy")
-    model = _converted(case, folder, mixture.shape[1])
-    if not case["row"].endswith("step"):
-        function = runtime._compiled(model, None)
-        return lambda: function(mixture)
-    pit = {"name": "pit", "pairwise": {"name": "si_sdr", "zero_mean": True}}
-    loss = losses.get(**(pit if _is_conv_tasnet(case) else {"name": "l1"}))
-    adam = optimizer("adam", **LEARNING)
-    adam.epsilon = 1e-8  # PyTorch's
-    model.compile(optimizer=adam, loss=DomainLoss(loss, lambda sources: sources), jit_compile=False)
-    adam.build(model.trainable_variables)
-    return lambda: np.float64(model.train_on_batch(mixture, targets))
-
-
-def export_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
-    """Write the graph for LiteRT; run() is the Keras model's own."""
-    from kzoo.deploy.tflite import write_tflite
-
-    mixture = np.load(folder / "mixture.npy")
-    model = _converted(case, folder, mixture.shape[1])
-    write_tflite(model, folder / "model.tflite", sources=case["sources"])
-    return lambda: model.predict_on_batch(mixture)
-
-
-def export_onnx_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
-    """Write the graph that LiteRT's converter gets, for ONNX Runtime."""
-    from tf2onnx import convert  # before TensorFlow, which it sets up
-
-    from kzoo.deploy.rewrite import for_tflite
-    from kzoo.deploy.saved_model import write_saved_model
-
-    mixture = np.load(folder / "mixture.npy")
-    model = _converted(case, folder, mixture.shape[1])
-    saved = folder / "saved_model"
-    write_saved_model(for_tflite(model), saved, sources=case["sources"], batched=False)
-    sys.argv = ["convert", "--saved-model", str(saved), "--output", str(folder / "keras.onnx"),
-                "--opset", "18"]  # fmt: skip
-    convert.main()
-    return lambda: model.predict_on_batch(mixture)
-
-
-def litert_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
-    """The file in LiteRT, XNNPACK and all."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=str(folder / "model.tflite"), num_threads=threads)
-    interpreter.allocate_tensors()
-    runner = interpreter.get_signature_runner()
-    waveform = np.load(folder / "mixture.npy")[0]
-
-    def run():
-        found = runner(waveform=waveform)
-        return np.stack([found[name] for name in case["sources"]])[None]
-
-    return run
-
-
-def ort_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
-    """The file in ONNX Runtime, all its optimisations on."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(
-        str(folder / case["file"]), options, providers=["CPUExecutionProvider"]
-    )
-    (source,) = session.get_inputs()
-    mixture = np.load(folder / "mixture.npy")
-    if case["file"] == "torch.onnx":
-        waveform = np.ascontiguousarray(mixture.transpose(0, 2, 1))
-        return lambda: session.run(None, {source.name: waveform})[0][..., None]
-    names = [output.name for output in session.get_outputs()]
-    order = [names.index(name) for name in case["sources"]]
-
-    def run():
-        found = session.run(None, {source.name: mixture[0]})
-        return np.stack([found[i] for i in order])[None]
-
-    return run
-
-
-SIDES = {
-    "torch": torch_side, "kzoo": kzoo_side, "export": export_side, "export_onnx": export_onnx_side,
-    "LiteRT": litert_side, "ONNX Runtime": ort_side,
-}  # fmt: skip
-
-
-def _is_conv_tasnet(case) -> bool:
-    return case["row"].startswith("Conv-TasNet")
-
-
-def _asteroid(case):
-    stand_in("pytorch_lightning", "torch_optimizer", "pb_bss_eval", "torch_stoi", "torchaudio")
-    from asteroid.models import ConvTasNet
-
-    sizes = case["sizes"]
-    options = {theirs: sizes[ours] for ours, theirs in CONV_TASNET.items()}
-    return ConvTasNet(
-        len(case["sources"]), norm_type="gLN", stride=sizes["filter_length"] // 2,
-        sample_rate=sizes["sample_rate"], **options,
-    )  # fmt: skip
-
-
-def _demucs(case):
-    stand_in("diffq", "lameenc", "museval", "musdb", "tqdm", "requests")
-    from demucs.model import Demucs
-
-    options = {theirs: case["sizes"][ours] for ours, theirs in DEMUCS.items()}
-    return Demucs(case["sources"], **options)
-
-
-def _pit(targets):
-    from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
-
-    return PITLossWrapper(pairwise_neg_sisdr, pit_from="pw_mtx")
-
-
-def _torch_onnx(network, mixture, path: Path) -> None:
-    import torch
-
-    torch.onnx.export(network, (mixture,), str(path), opset_version=18, dynamo=False)
-
-
-def _converted(case, folder: Path, samples: int):
-    """The core of fixed length with the peer's weights."""
-    from kzoo.convert import asteroid
-    from kzoo.convert import demucs as demucs_weights
-    from kzoo.convert.torch_files import read_torch
-    from kzoo.models import conv_tasnet, demucs
-
-    sizes, sources = case["sizes"], case["sources"]
-    weights = read_torch(folder / "weights.pth")
-    if _is_conv_tasnet(case):
-        found = asteroid.from_weights(weights, sources=sources, blocks=sizes["blocks"])
-        module = conv_tasnet
-    else:
-        found = demucs_weights.from_weights(
-            weights, sources=sources, resample=sizes["resample"], normalize=sizes["normalize"]
-        )
-        module = demucs
-    model = module.core(
-        sources, variant=case["variant"], samples=samples, filters=case.get("filters")
-    )
-    model.set_weights(found.get_weights())
-    return model
-
-
-def stand_in(*names: str) -> None:
-    """Empty modules for imports of packages that are not there; any name in them is a class."""
-
-    class Empty(types.ModuleType):
-        __path__ = ()
-
-        def __getattr__(self, name):
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return type(name, (), {})
-
-    class Finder:
-        @staticmethod
-        def find_spec(name, path=None, target=None):
-            if name.split(".")[0] not in names:
-                return None
-            return importlib.machinery.ModuleSpec(name, Finder, is_package=True)
-
-        @staticmethod
-        def create_module(spec):
-            return Empty(spec.name)
-
-        @staticmethod
-        def exec_module(module):
-            pass
-
-    sys.meta_path.append(Finder)  # last: what is installed is found before
-
-
-# One side's process
-
-
-def serve(side: str, folder: Path, threads: int) -> None:
-    """Answer a line of JSON with a line of JSON until there are no more."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    case = json.loads(sys.stdin.readline())
-    run = SIDES[side](case, folder, threads)
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
-    value = run()
-    np.save(folder / f"{case['label']}.npy", value)
-    print(json.dumps({"ready": True}), file=answers, flush=True)
-    for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        value = run()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-        peak = int(status["VmHWM"].split()[0]) / 1e3
-        answer = {"wall": wall, "cpu": cpu, "peak": peak}
-        if np.ndim(value) == 0:
-            answer["loss"] = float(value)
-        print(json.dumps(answer), file=answers, flush=True)
+class SideError(RuntimeError):
+    """A side's process has died; the end of what it said."""
 
 
 class Side:
-    """The benchmark's end of such a process."""
+    """One process of separators_sides.py.
 
-    def __init__(self, side: str, python: str, case: dict, folder: Path, threads: int):
-        self.label, self.turns, self.folder = case["label"], [], folder
+    spin: whether threads that wait for work of their own pool burn their core meanwhile.
+    """
+
+    def __init__(
+        self, side: str, python: str, case: dict, folder: Path, threads: int, *, spin: bool = True
+    ):
+        self.label, self.folder, self.spin = case["label"], folder, spin
+        self.turns: list[dict] = []
         environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2",
-            "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
-            "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow",
+            "OMP_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": "-1",
+            "KERAS_BACKEND": "tensorflow", **({} if spin else {"OMP_WAIT_POLICY": "passive"}),
         }  # fmt: skip
-        self.errors = open(folder / f"{self.label}.log", "w+")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [python, __file__, "--serve", side, str(folder), str(threads)], env=environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-        )  # fmt: skip
-        self.ask(case)
+        self.log = folder / f"{self.label}.log"
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                [python, str(PROGRAM), side, str(folder), str(threads)], env=environment,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
+        self.rest = self._ask({**case, "spin": spin})["rest"]
+        self.first = np.load(folder / f"{self.label}.npy")
 
-    def ask(self, question) -> dict:
-        """The answer to a line; RuntimeError with the log's end where the process has died."""
+    def _ask(self, question) -> dict:
         try:
             print(json.dumps(question), file=self.process.stdin, flush=True)
             answer = self.process.stdout.readline()
         except BrokenPipeError:
             answer = ""
         if not answer:
-            self.close()
-            self.errors.seek(0)
-            raise RuntimeError(f"{self.label}: {self.errors.read()[-1500:]}")
+            self.process.wait()
+            said = self.log.read_text(errors="replace").strip()
+            raise SideError(f"{self.label} ended with {self.process.returncode}:\n{said[-1500:]}")
         return json.loads(answer)
 
     def turn(self) -> None:
         """Run once."""
-        self.turns.append(self.ask("run"))
-        time.sleep(0.05)  # idle threads of this side stop spinning
-
-    def value(self) -> np.ndarray:
-        """Of the first run."""
-        return np.load(self.folder / f"{self.label}.npy")
+        self.turns.append(self._ask("run"))
+        time.sleep(0.05)  # until its threads sleep
 
     def median(self, figure: str) -> float:
         """Over the turns."""
@@ -383,93 +116,144 @@ class Side:
 
     def close(self) -> None:
         """End the process."""
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended by itself
+            self.process.stdin.close()
         self.process.wait()
 
 
-# The table
+def take_turns(sides: Sequence[Side], repeats: int) -> float:
+    """Run all in turn; the share of the cores that other processes had meanwhile."""
+    for side in sides:
+        side.turns = []
+    began, others = time.perf_counter(), -_cpu_of_others(sides)
+    for repeat in range(repeats):
+        for side in sides if repeat % 2 else reversed(sides):
+            side.turn()
+    others += _cpu_of_others(sides)
+    return max(0.0, others) / ((time.perf_counter() - began) * os.cpu_count())
 
 
-def sides_of(case: dict, folder: Path, options: argparse.Namespace) -> list[Side]:
-    """The processes of a row, ours first, with the peer's weights in all of them."""
-
-    def open_side(side, python, label, **more):
-        return Side(side, python, {**case, **more, "label": label}, folder, options.threads)
-
-    ort_python = options.onnx_python or options.torch_python
-    package = "asteroid" if _is_conv_tasnet(case) else "demucs"
-    torch = open_side("torch", options.torch_python, package)
-    if not case["row"].endswith("LiteRT"):
-        return [open_side("kzoo", sys.executable, "kzoo"), torch]
-    torch.close()
-    open_side("export", sys.executable, "Keras").close()
-    found = [open_side("LiteRT", sys.executable, "LiteRT")]
-    if options.onnx_python:
-        open_side("export_onnx", options.onnx_python, "Keras again").close()
-        found.append(open_side("ONNX Runtime", ort_python, "ONNX Runtime", file="keras.onnx"))
-    found.append(open_side("ONNX Runtime", ort_python, "ONNX Runtime, of PyTorch's export",
-                           file="torch.onnx"))  # fmt: skip
-    return found
+def _cpu_of_others(sides: Sequence[Side]) -> float:
+    """CPU seconds since the machine was started, without those of the sides."""
+    numbers = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, numbers)
+    ticks = user + nice + system + irq + softirq + steal
+    for side in sides:
+        fields = Path(f"/proc/{side.process.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks -= int(fields[11]) + int(fields[12])  # user and system
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def measure(case: dict, options: argparse.Namespace) -> None:
-    """Run one row and print it."""
-    with tempfile.TemporaryDirectory() as name:
-        sides = sides_of(case, Path(name), options)
-        for _ in range(options.warm_up):
-            for side in sides:
-                side.turn()
-        warm = [side.turns for side in sides]
-        for side in sides:
-            side.turns = []
-        for repeat in range(options.repeats):
-            for side in sides if repeat % 2 else reversed(sides):
-                side.turn()
-        rate, batch = case["sizes"]["sample_rate"], case["batch"]
-        print(f"\n{case['row']}: {batch} x {case['seconds']:g} s at {rate} Hz")
-        for side in sides:
-            print(
-                f"  {side.label:34}{side.median('wall') * 1e3:10.1f} ms"
-                f"{side.median('cpu') * 1e3:10.1f} cpu ms"
-                f"{side.turns[-1]['peak']:9.0f} peak MB"
-            )
-        ours = sides[0]
-        for side in sides[1:]:
-            pairs = zip(side.turns, ours.turns, strict=True)
-            ratios = [theirs["wall"] / mine["wall"] for theirs, mine in pairs]
-            speed = statistics.median(ratios)
-            print(
-                f"  {ours.label} is {speed:.2f} times as fast as {side.label} "
-                f"({min(ratios):.2f} to {max(ratios):.2f}){'' if speed >= AIM else ', not 1.2'}; "
-                f"cpu {ours.median('cpu') / side.median('cpu'):.2f}, "
-                f"memory {ours.turns[-1]['peak'] / side.turns[-1]['peak']:.2f} of it"
-            )
-            mine, theirs = ours.value(), side.value()
-            far = float(np.max(np.abs(mine - theirs)))
-            if mine.ndim:
-                print(f"    estimates: at most {far:.1e} apart, peak {np.abs(theirs).max():.2g}")
-            else:
-                steps = len(warm[0]) + len(ours.turns) + 1
-                last, other = ours.turns[-1]["loss"], side.turns[-1]["loss"]
-                print(
-                    f"    losses: first {mine:.6f} and {theirs:.6f}, "
-                    f"after {steps} steps {last:.6f} and {other:.6f}"
-                )
-        for side in sides:
+class Row:
+    """The processes of one case: ours first, and for each peer the faster of two ways to wait."""
+
+    def __init__(self, case: dict, folder: Path, options: argparse.Namespace):
+        self.case, self.folder, self.options = case, folder, options
+        self.open: list[Side] = []
+
+    def start(self) -> None:
+        """Open them, each where what it reads has been written."""
+        case, options = self.case, self.options
+        torch = {"conv_tasnet": "asteroid", "demucs": "demucs"}[case["model"]]
+        if case["task"] != "LiteRT":
+            peer = self._peer("torch", options.torch_python, torch)
+            self.sides = [self._side("kzoo", sys.executable, "kzoo"), peer]
+            return
+        ort = options.onnx_python or options.torch_python
+        self._side("torch", options.torch_python, torch).close()  # writes weights and torch.onnx
+        self._side("export", sys.executable, "Keras").close()
+        self.sides = [self._side("LiteRT", sys.executable, "LiteRT")]
+        if options.onnx_python:
+            self._side("export_onnx", options.onnx_python, "Keras to ONNX").close()
+            self.sides.append(self._peer("ORT", ort, "ONNX Runtime", file="keras.onnx"))
+        self.sides.append(
+            self._peer("ORT", ort, "ONNX Runtime, PyTorch's export", file="torch.onnx")
+        )
+
+    def _side(self, side: str, python: str, label: str, *, spin: bool = True, **more) -> Side:
+        case = {**self.case, **more, "label": label}
+        made = Side(side, python, case, self.folder, self.options.threads, spin=spin)
+        self.open.append(made)
+        return made
+
+    def _peer(self, side: str, python: str, label: str, **more) -> Side:
+        """The faster of both ways to wait."""
+        times = {}
+        for spin in (True, False):
+            tried = self._side(side, python, label, spin=spin, **more)
+            take_turns([tried], self.options.warm_up + 2)
+            times[spin] = tried.median("wall")
+            tried.close()
+        return self._side(side, python, label, spin=times[True] <= times[False], **more)
+
+    def measure(self) -> float:
+        """Warm up and take the turns; the share of the cores that others had."""
+        take_turns(self.sides, self.options.warm_up)
+        return take_turns(self.sides, self.options.repeats)
+
+    def close(self) -> None:
+        """End all processes."""
+        for side in self.open:
             side.close()
-        sys.stdout.flush()
+
+    def lines(self, others: float) -> list[str]:
+        """What the table says."""
+        ours, *peers = self.sides
+        lines = [
+            f"  {side.label:32}{side.median('wall') * 1e3:10.1f} ms"
+            f"{side.median('cpu') * 1e3:10.1f} CPU ms{side.turns[-1]['peak']:9.0f} peak MB"
+            f"{side.rest:7.0f} at rest"
+            + ("" if side is ours else f", threads {'spin' if side.spin else 'sleep'}")
+            for side in self.sides
+        ]
+        for peer in peers:
+            ratios = [theirs["wall"] / mine["wall"]
+                      for theirs, mine in zip(peer.turns, ours.turns, strict=True)]  # fmt: skip
+            speed = statistics.median(ratios)
+            verdict = "" if speed >= AIM else f", short of {AIM}"
+            memory = ours.turns[-1]["peak"] / peer.turns[-1]["peak"]
+            lines.append(
+                f"  {ours.label} has {speed:.2f} times the speed of {peer.label} "
+                f"({min(ratios):.2f} to {max(ratios):.2f}{verdict}), "
+                f"{ours.median('cpu') / peer.median('cpu'):.2f} of its CPU time, "
+                f"{memory:.2f} of its memory; {self._difference(ours, peer)}"
+            )
+        if others > BUSY:
+            lines.append(
+                f"  a busy machine: other processes had {others:.0%} of it; not to be relied on"
+            )
+        return lines
+
+    def _difference(self, ours: Side, peer: Side) -> str:
+        if ours.first.ndim:
+            far = np.max(np.abs(ours.first - peer.first))
+            return f"estimates {far:.1e} apart of a peak of {np.max(np.abs(peer.first)):.1e}"
+        steps = 1 + self.options.warm_up + self.options.repeats
+        return (
+            f"losses {ours.first:.5f} and {peer.first:.5f} in the first step, "
+            f"{ours.turns[-1]['loss']:.5f} and {peer.turns[-1]['loss']:.5f} in step {steps}"
+        )
 
 
 def completed(case: dict) -> dict:
     """The case with all its sizes, from kzoo's variants."""
     from kzoo.models import conv_tasnet, demucs
 
-    case = {"batch": 1, "seconds": 4.0, **case}
-    module = conv_tasnet if _is_conv_tasnet(case) else demucs
-    case["sources"] = list(getattr(module, "SPEAKERS", None) or module.SOURCES)
+    case = {**DEFAULTS, **case}
+    if case["model"] == "conv_tasnet":
+        module, sources = conv_tasnet, conv_tasnet.SPEAKERS
+    else:
+        module, sources = demucs, demucs.SOURCES
     sizes = module.VARIANTS[case["variant"]]
-    case["sizes"] = {**sizes, "filters": case.get("filters", sizes["filters"])}
-    return case
+    sizes = {**sizes, "filters": case.get("filters", sizes["filters"])}
+    return {**case, "sizes": sizes, "sources": list(sources)}
+
+
+def title(case: dict) -> str:
+    """Of a row."""
+    filters = f" of {case['filters']} filters" if "filters" in case else ""
+    seconds = f"{case.get('batch', 1)} x {case.get('seconds', DEFAULTS['seconds']):g} s"
+    return f"{case['model']} {case['variant']}{filters}, {case['task']}, {seconds}"
 
 
 def versions(python: str, *packages: str) -> str:
@@ -477,7 +261,7 @@ def versions(python: str, *packages: str) -> str:
     program = (
         "import importlib.metadata as m, platform, sys\n"
         "print('Python', platform.python_version(), end='')\n"
-        "for name in sys.argv[1:]: print(',', name, m.version(name), end='')"
+        "for name in sys.argv[1:]: print(f', {name} {m.version(name)}', end='')"
     )
     done = subprocess.run([python, "-c", program, *packages], capture_output=True, text=True)
     if done.returncode:
@@ -493,39 +277,58 @@ def processor() -> str:
     return platform.machine()
 
 
+def header(options: argparse.Namespace) -> str:
+    """Command, date, machine and versions."""
+    paths = {options.torch_python: "TORCH", options.onnx_python: "ONNX"}
+    ort = options.onnx_python or options.torch_python
+    ours = versions(sys.executable, "kzoo", "tensorflow", "keras", "ai-edge-litert")
+    onnx = versions(ort, "onnxruntime", "onnx", *(["tf2onnx"] if options.onnx_python else []))
+    command = " ".join(paths.get(argument, argument) for argument in sys.argv[1:])
+    return (
+        f"python benchmarks/separators.py {command}\n"
+        f"{time.strftime('%Y-%m-%d')}, {processor()}, {options.threads} of {os.cpu_count()} cores, "
+        f"as many threads a side, median of {options.repeats}, load before "
+        f"{os.getloadavg()[0]:.1f}\n"
+        f"kzoo: {ours}\n"
+        f"PyTorch: {versions(options.torch_python, 'torch', 'asteroid', 'demucs')}\n"
+        f"ONNX: {onnx}"
+    )
+
+
 def main() -> None:
     """All rows, one after the other."""
-    if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
-        return
+    cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--torch-python", required=True, metavar="PATH")
     parser.add_argument("--onnx-python", metavar="PATH")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=cores)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=[""], help="rows that contain one of these")
+    parser.add_argument("--only", nargs="*", default=[""], help="rows with one of these in them")
     parser.add_argument("--quick", action="store_true", help="small and short: does it still work?")
     options = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
     if not 1 <= options.threads <= cores:
         parser.error(f"--threads must be from 1 to the {cores} cores here; got {options.threads}")
-    print("python benchmarks/separators.py", *(a for a in sys.argv[1:] if "/" not in a))
-    print(f"{time.strftime('%Y-%m-%d')}, {processor()}, {options.threads} of {os.cpu_count()} cores "
-          f"and as many threads, load before {os.getloadavg()[0]:.1f}, "
-          f"median of {options.repeats}")  # fmt: skip
-    print("kzoo:", versions(sys.executable, "kzoo", "tensorflow", "keras", "ai-edge-litert"))
-    print("PyTorch:", versions(options.torch_python, "torch", "asteroid", "demucs"))
-    if options.onnx_python:
-        print("ONNX:", versions(options.onnx_python, "onnxruntime", "onnx", "tf2onnx"))
-    else:
-        print("ONNX:", versions(options.torch_python, "onnxruntime", "onnx"))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.path.insert(0, str(ROOT))
+    print(header(options), flush=True)
+    failed = False
     for case in QUICK if options.quick else FULL:
-        if any(text in case["row"] for text in options.only):
+        if not any(text in title(case) for text in options.only):
+            continue
+        print(f"\n{title(case)}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            row = Row(completed(case), Path(folder), options)
             try:
-                measure(completed(case), options)
-            except RuntimeError as error:
-                print(f"\n{case['row']}: failed, {error}", flush=True)
+                row.start()
+                others = row.measure()
+                print("\n".join(row.lines(others)), flush=True)
+            except SideError as error:
+                failed = True
+                print(f"  failed: {error}", flush=True)
+            finally:
+                row.close()
+    sys.exit(int(failed))
 
 
 if __name__ == "__main__":
