@@ -230,8 +230,8 @@ class Row:
             return f"estimates {far:.1e} apart of a peak of {np.max(np.abs(peer.first)):.1e}"
         steps = 1 + self.options.warm_up + self.options.repeats
         return (
-            f"losses {ours.first:.5f} and {peer.first:.5f} in the first step, "
-            f"{ours.turns[-1]['loss']:.5f} and {peer.turns[-1]['loss']:.5f} in step {steps}"
+            f"losses {ours.first:.7g} and {peer.first:.7g} in the first step, "
+            f"{ours.turns[-1]['loss']:.7g} and {peer.turns[-1]['loss']:.7g} in step {steps}"
         )
 
 

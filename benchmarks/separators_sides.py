@@ -33,7 +33,7 @@ DEMUCS = {
     **{name: name for name in ("depth", "growth", "kernel_size", "stride", "context", "glu",
                                "rewrite", "lstm_layers", "resample", "normalize", "rescale")},
 }  # fmt: skip
-LEARNING = {"learning_rate": 1e-4, "global_clipnorm": 5.0}
+LEARNING = {"learning_rate": 1e-3, "global_clipnorm": 5.0}
 
 
 def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
@@ -47,13 +47,14 @@ def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarra
     if case["model"] != "conv_tasnet":
         samples = network.valid_length(samples)
     channels = case["sizes"]["channels"]
-    mixture = 0.1 * torch.randn(case["batch"], channels, samples)
+    targets = 0.1 * torch.randn(case["batch"], len(case["sources"]), channels, samples)
+    mixture = targets.sum(1)
     network.eval()
     with torch.inference_mode():
         estimates = network(mixture[:1])
     kept = estimates.shape[-1]
-    shape = (case["batch"], len(case["sources"]), channels, kept)
-    targets = 0.1 * torch.randn(shape)
+    start = (samples - kept) // 2
+    targets = targets[..., start : start + kept].contiguous()
     np.save(folder / "mixture.npy", mixture.transpose(1, 2).numpy())
     np.save(folder / "targets.npy", targets.transpose(2, 3).numpy())
     torch.save(network.state_dict(), folder / "weights.pth")
@@ -66,8 +67,7 @@ def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarra
         def forward():
             with torch.inference_mode():
                 found = network(mixture).numpy()
-            found = found.reshape(shape)  # asteroid's has no axis of channels
-            return found.swapaxes(2, 3)
+            return found.reshape(targets.shape).swapaxes(2, 3)  # asteroid has no axis of channels
 
         return forward
 
