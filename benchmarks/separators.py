@@ -10,11 +10,12 @@ ONNX is that of an environment with kzoo, tf2onnx, onnx and onnxruntime; without
 ONNX Runtime comes from the PyTorch twin alone.
 
 Both sides hold the same weights, made by PyTorch and read by kzoo.convert, and get the same input;
-how far their outputs, or the losses of their steps, are apart is in the table. Each side of a row
-is a process of its own on the same cores with as many threads. They run in turn, in alternating
-order, after a warm-up. Threads of PyTorch and ONNX Runtime that wait for each other spin or sleep:
-spinning is faster on an idle machine and a hundred times slower on a busy one, so both are tried
-and the faster one is compared with.
+how far their outputs, or the losses of their steps, are apart is in the table (later steps drift:
+PyTorch's LSTM learns two biases where Keras has their sum). Each side of a row is a process of its
+own on the same cores with as many threads. They run in turn, in alternating order, after a
+warm-up. Threads of PyTorch and ONNX Runtime that wait for each other spin or sleep: spinning is
+faster on an idle machine and many times slower on a busy one, so both are tried and the faster one
+is compared with.
 
 Times are medians; a speed is the median over the turns of the peer's time by ours, with the least
 and the greatest. CPU time is that of all threads; peak MB is the most that was resident from the
@@ -148,7 +149,8 @@ class Row:
     """The processes of one case: ours first, and for each peer the faster of two ways to wait."""
 
     def __init__(self, case: dict, folder: Path, options: argparse.Namespace):
-        self.case, self.folder, self.options = case, folder, options
+        self.case = {**case, "weights": str(folder / "kzoo.weights.h5")}
+        self.folder, self.options = folder, options
         self.open: list[Side] = []
 
     def start(self) -> None:
@@ -157,10 +159,12 @@ class Row:
         torch = {"conv_tasnet": "asteroid", "demucs": "demucs"}[case["model"]]
         if case["task"] != "LiteRT":
             peer = self._peer("torch", options.torch_python, torch)
+            self._side("convert", sys.executable, "kzoo.convert").close()
             self.sides = [self._side("kzoo", sys.executable, "kzoo"), peer]
             return
         ort = options.onnx_python or options.torch_python
         self._side("torch", options.torch_python, torch).close()  # writes weights and torch.onnx
+        self._side("convert", sys.executable, "kzoo.convert").close()
         self._side("export", sys.executable, "Keras").close()
         self.sides = [self._side("LiteRT", sys.executable, "LiteRT")]
         if options.onnx_python:

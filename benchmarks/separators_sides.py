@@ -91,6 +91,22 @@ def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarra
     return step
 
 
+def convert_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
+    """The peer's weights into a file of Keras, in a process whose memory nobody counts."""
+    from kzoo.convert import asteroid, demucs
+    from kzoo.convert.torch_files import read_torch
+
+    sizes, options = case["sizes"], {"sources": case["sources"]}
+    weights = read_torch(folder / "weights.pth")
+    if case["model"] == "conv_tasnet":
+        model = asteroid.from_weights(weights, blocks=sizes["blocks"], **options)
+    else:
+        options |= {"resample": sizes["resample"], "normalize": sizes["normalize"]}
+        model = demucs.from_weights(weights, **options)
+    model.save_weights(case["weights"])
+    return lambda: np.asarray(model.count_params())
+
+
 def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
     """The network as `kzoo separate` runs it and as `kzoo train` takes its steps."""
     import tensorflow as tf
@@ -102,7 +118,7 @@ def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray
     from kzoo.training.optimizers import optimizer
 
     mixture, targets = np.load(folder / "mixture.npy"), np.load(folder / "targets.npy")
-    model = _converted(case, folder, mixture.shape[1])
+    model = _core(case, mixture.shape[1])
     if case["task"] != "step":
         function = runtime._compiled(model, None)
         return lambda: function(mixture)
@@ -120,7 +136,7 @@ def export_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarr
     from kzoo.deploy.tflite import write_tflite
 
     mixture = np.load(folder / "mixture.npy")
-    model = _converted(case, folder, mixture.shape[1])
+    model = _core(case, mixture.shape[1])
     write_tflite(model, folder / "model.tflite", sources=case["sources"])
     return lambda: model.predict_on_batch(mixture)
 
@@ -133,7 +149,7 @@ def export_onnx_side(case: dict, folder: Path, threads: int) -> Callable[[], np.
     from kzoo.deploy.saved_model import write_saved_model
 
     mixture = np.load(folder / "mixture.npy")
-    model = _converted(case, folder, mixture.shape[1])
+    model = _core(case, mixture.shape[1])
     saved = folder / "saved_model"
     write_saved_model(for_tflite(model), saved, sources=case["sources"], batched=False)
     sys.argv = ["convert", "--saved-model", str(saved), "--output", str(folder / "keras.onnx"),
@@ -184,8 +200,8 @@ def ort_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]
 
 
 SIDES = {
-    "torch": torch_side, "kzoo": kzoo_side, "export": export_side, "export_onnx": export_onnx_side,
-    "LiteRT": litert_side, "ORT": ort_side,
+    "torch": torch_side, "convert": convert_side, "kzoo": kzoo_side, "export": export_side,
+    "export_onnx": export_onnx_side, "LiteRT": litert_side, "ORT": ort_side,
 }  # fmt: skip
 
 
@@ -209,27 +225,14 @@ def _demucs(case):
     return Demucs(case["sources"], **options)
 
 
-def _converted(case, folder: Path, samples: int):
-    """The core of fixed length with the peer's weights."""
-    from kzoo.convert import asteroid
-    from kzoo.convert import demucs as demucs_weights
-    from kzoo.convert.torch_files import read_torch
-    from kzoo.models import conv_tasnet, demucs
+def _core(case, samples: int):
+    """The network of fixed length with the peer's weights."""
+    from kzoo.models import architecture
 
-    sizes, sources = case["sizes"], case["sources"]
-    weights = read_torch(folder / "weights.pth")
-    if case["model"] == "conv_tasnet":
-        found = asteroid.from_weights(weights, sources=sources, blocks=sizes["blocks"])
-        module = conv_tasnet
-    else:
-        found = demucs_weights.from_weights(
-            weights, sources=sources, resample=sizes["resample"], normalize=sizes["normalize"]
-        )
-        module = demucs
-    model = module.core(
-        sources, variant=case["variant"], samples=samples, filters=case.get("filters")
+    model = architecture(case["model"]).core(
+        case["sources"], variant=case["variant"], samples=samples, filters=case.get("filters")
     )
-    model.set_weights(found.get_weights())
+    model.load_weights(case["weights"])
     return model
 
 
