@@ -5,6 +5,7 @@ musdb      MUSDB18: ROOT/{train,test}/<track>.stem.mp4, or the same tree in wav
 pairs      ROOT/<mixture>/<name>.wav and ROOT/<source>/<name>.wav: aligned recordings
 sources    ROOT/<source>/.../<name>.wav: one folder a source, mixed freely
 speech     PATH/<speaker>/.../<utterance>: speakers mixed on the fly, see `kzoo.data.speech`
+noisy_speech  the same, one speaker in noise each time, see `kzoo.data.noisy_speech`
 librimix   LibriMix: PATH/wav8k/min/train-100/{mix_clean,s1,s2}/<name>.wav
 wsj0mix    wsj0-mix: PATH/2speakers/wav8k/min/tr/{mix,s1,s2}/<name>.wav
 csv        a table with a column a source (and mixture, track), each cell a path
@@ -19,6 +20,7 @@ from typing import Any
 
 from kzoo import config
 from kzoo.data.corpus import Corpus
+from kzoo.data.noisy_speech import noisy_speech
 from kzoo.data.recorded import folders, librimix, pairs, stems, table, wsj0mix
 from kzoo.data.shards import shards
 from kzoo.data.speech import speech
@@ -26,8 +28,8 @@ from kzoo.data.synthetic import synthetic
 
 KINDS = {
     "stems": stems, "musdb": stems, "pairs": pairs, "sources": folders, "csv": table,
-    "speech": speech, "librimix": librimix, "wsj0mix": wsj0mix, "synthetic": synthetic,
-    "shards": shards,
+    "speech": speech, "noisy_speech": noisy_speech, "librimix": librimix, "wsj0mix": wsj0mix,
+    "synthetic": synthetic, "shards": shards,
 }  # fmt: skip
 
 
