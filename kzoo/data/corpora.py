@@ -2,7 +2,8 @@
 
 stems      ROOT/<track>/<source>.wav, any format; also ROOT/{train,test}/<track>/...
 musdb      MUSDB18: ROOT/{train,test}/<track>.stem.mp4, or the same tree in wav
-pairs      ROOT/<mixture>/<name>.wav and ROOT/<source>/<name>.wav: aligned recordings
+pairs      ROOT/<mixture>/<name>.wav and ROOT/<source>/<name>.wav: aligned recordings, as those of
+           VoiceBank-DEMAND are: {noisy,clean}, or {noisy,clean}_trainset_28spk_wav and the like
 sources    ROOT/<source>/.../<name>.wav: one folder a source, mixed freely
 speech     PATH/<speaker>/.../<utterance>: speakers mixed on the fly, see `kzoo.data.speech`
 noisy_speech  the same, one speaker in noise each time, see `kzoo.data.noisy_speech`
@@ -37,7 +38,8 @@ def open_corpus(kind: str, **options: Any) -> Corpus:
     """A corpus by its kind; options are those of the kind, `path` first among them.
 
     Of every kind: sources (their names and order; "accompaniment" is the sum of whatever no other
-    source claims), include and exclude (names of tracks), sample_rate, channels.
+    source claims), include and exclude (tracks by names, or by patterns such as "p226_*"),
+    sample_rate, channels.
     Raises config.ConfigError for an unknown kind or option, ValueError for what is not there.
     """
     if kind not in KINDS:
