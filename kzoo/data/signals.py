@@ -23,13 +23,13 @@ def at_level(signal: np.ndarray, wanted_db: float) -> np.ndarray:
 
 
 def active_db(speech: np.ndarray, sample_rate: int) -> float:
-    """RMS in dB of full scale of the 32 ms in which there is speech: pauses lower it not.
+    """RMS in dB of full scale of the 32 ms frames in which there is speech: pauses do not count.
 
     Frames more than 40 dB softer than the loudest are pauses: a simple stand-in for the active
     speech level of ITU-T P.56.
     """
-    frame = max(round(_ACTIVE_FRAME_SECONDS * sample_rate), 1)
-    whole = np.pad(speech, ((0, -len(speech) % frame), (0, 0)))
+    frame = min(max(round(_ACTIVE_FRAME_SECONDS * sample_rate), 1), len(speech))
+    whole = speech[: len(speech) // frame * frame]
     power = np.square(whole).reshape(-1, frame * speech.shape[1]).mean(axis=1)
     loud = power >= power.max() * 10 ** (_ACTIVE_DB / 10)
     return 10 * float(np.log10(power[loud].mean() + 1e-12))
