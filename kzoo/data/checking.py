@@ -64,7 +64,7 @@ def list_tracks(path: str, kind: str | None, options: dict[str, Any]) -> tuple[l
 def _speakers(tracks: Sequence[Track]) -> list[str]:
     """A line about who speaks, where names of aligned recordings begin with it, as p226_001."""
     speakers = Counter(track.name.partition("_")[0] for track in tracks if "_" in track.name)
-    if sum(speakers.values()) < len(tracks) or len(speakers) == len(tracks) > 1:
+    if sum(speakers.values()) < len(tracks) or not 1 < len(speakers) < len(tracks):
         return []
     listed = ", ".join(f"{name} {count}" for name, count in sorted(speakers.items()))
     first = min(speakers)

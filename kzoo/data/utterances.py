@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,13 @@ class Mixtures(Corpus):
     def _fix(self, name: str, mixtures: int, seconds: float) -> None:
         samples = round(seconds * self.sample_rate)
         self.tracks = [(f"{name}_{n:04d}", samples) for n in range(mixtures)]
+        # Windows of one track are asked for one after the other, by a few threads.
+        self._whole = lru_cache(maxsize=4)(self._mix)
+
+    def _mix(self, track: int) -> dict[str, np.ndarray]:
+        name, samples = self.tracks[track]
+        number = int(name.rsplit("_", 1)[1])
+        return self.mixed(np.random.default_rng((self.seed, number)), samples)
 
     def made_of(self) -> str:
         """Text that names everything that the mixtures depend on."""
@@ -83,9 +90,7 @@ class Mixtures(Corpus):
 
     def read(self, track, start, samples):
         """As `Corpus.read`, of the fixed mixtures."""
-        number = int(self.tracks[track][0].rsplit("_", 1)[1])
-        length = self.tracks[track][1]
-        whole = self.mixed(np.random.default_rng((self.seed, number)), length)
+        whole, length = self._whole(track), self.tracks[track][1]
         count = max(min(samples, length - start), 0)
         found = {"sources": np.zeros((len(self.sources), samples, self.channels), np.float32),
                  "mixture": np.zeros((samples, self.channels), np.float32)}  # fmt: skip

@@ -129,6 +129,10 @@ def test_the_target_is_as_much_of_the_room_as_is_said(speech, noise, target):
     whole = np.mean((heard - dry["sources"][0]) ** 2)
     assert np.mean(reflections**2) / whole == pytest.approx(shares[0], abs=0.25)
     assert np.mean(late**2) / whole == pytest.approx(shares[1], abs=0.25)
+    both = opened(speech, noise, **options, target=target, sources=["speech", "noise"])
+    found = data.Examples(both, samples=8000).example(2)
+    np.testing.assert_array_equal(found["sources"][0], voice)
+    np.testing.assert_allclose(found["sources"].sum(axis=0), heard, atol=1e-6)
     if target == "early":
         assert 0.02 < np.mean(late**2) / whole < np.mean(reflections**2) / whole
 
@@ -151,6 +155,9 @@ def test_speed_changes_the_pitch_of_the_speech_and_its_target(speech, noise):
     example = data.Examples(corpus, samples=8000).example(0)
     assert abs(pitch(example["sources"][0]) - 250) < 3
     assert abs(pitch(example["mixture"]) - 250) < 3
+    corpus = opened(speech, noise, speed=[1.25, 1.25], pause_seconds=[0.0, 0.0])
+    voice = data.Examples(corpus, samples=8000).example(0)["sources"][0]
+    assert np.abs(voice).reshape(80, 100).max(axis=1).min() > 0.01  # to the end
 
 
 def test_noises_come_as_often_as_they_are_said_to(speech, noise):
