@@ -2,6 +2,7 @@
 
     import kzoo
     stems = kzoo.separate(waveform, sample_rate)        # {"vocals": [samples, channels], ...}
+    speech = kzoo.enhance(waveform, sample_rate)        # without the noise, of the same shape
     model = kzoo.from_preset("spleeter_2stems")         # a keras.Model with verified weights
     model = kzoo.build("unet", sources=["vocals"])      # the same architecture, untrained
     kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven
@@ -20,6 +21,7 @@ __all__ = [
     "Separator",
     "__version__",
     "build",
+    "enhance",
     "evaluate",
     "export",
     "from_preset",

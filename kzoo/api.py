@@ -22,6 +22,7 @@ DEFAULT_PRESET = "spleeter_2stems"
 __all__ = [
     "Separator",
     "build",
+    "enhance",
     "evaluate",
     "export",
     "from_preset",
@@ -96,6 +97,24 @@ def separate(
     """
     separator = Separator.from_preset(preset, **options)
     return separator.separate(waveform, sample_rate, progress=progress)
+
+
+def enhance(
+    waveform: np.ndarray,
+    sample_rate: int,
+    preset: str | Path | None = None,
+    *,
+    progress: separation.Progress | None = None,
+    **options: Any,
+) -> np.ndarray:
+    """The speech of a noisy signal, `[samples, channels]` or `[samples]`, as long and at its rate.
+
+    preset: one that gives "speech"; by default the best that ships. Channels are enhanced one by
+    one where the model has one. The rest is as of `separate`; for many signals keep a Separator,
+    whose "speech" this is. Raises presets.PresetError for a preset that gives no speech.
+    """
+    preset, _ = presets.enhancer(preset)
+    return separate(waveform, sample_rate, preset, progress=progress, **options)["speech"]
 
 
 def evaluate(

@@ -14,7 +14,7 @@ ClickException = typer.BadParameter.__mro__[2]  # typer has its own copy of clic
 
 app = typer.Typer(
     name="kzoo",
-    help="Audio models in Keras: separate a song into stems, and ship the model to a phone.",
+    help="Audio models in Keras: songs to stems, noise from speech, and the model to a phone.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,6 +42,19 @@ MixtureOption = Annotated[
     str | None, typer.Option(help="Of pairs: the folder of the mixtures; by default noisy.")
 ]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar, no report.")]
+FilesArgument = Annotated[list[str], typer.Argument(help="Recordings; - reads one from stdin.")]
+OverlapOption = Annotated[
+    float, typer.Option(help="Share of a block faded into the next.", min=0, max=0.5)
+]
+StartOption = Annotated[float, typer.Option(help="Seconds to skip.", min=0)]
+DurationOption = Annotated[float | None, typer.Option(help="Seconds to read.", min=0)]
+FormatOption = Annotated[str, typer.Option(help="wav, flac, ogg or mp3.")]
+BitDepthOption = Annotated[str, typer.Option(help="16, 24 or float32, where it applies.")]
+ClipOption = Annotated[
+    str, typer.Option(help="rescale all stems alike, or clamp, what exceeds full scale.")
+]
+TagsOption = Annotated[bool, typer.Option(help="Copy title, artist and the like.")]
+OverwriteOption = Annotated[bool, typer.Option(help="Replace files that exist.")]
 
 
 def main() -> None:
@@ -77,7 +90,7 @@ def options(
 
 @app.command()
 def separate(
-    files: Annotated[list[str], typer.Argument(help="Recordings; - reads one from stdin.")],
+    files: FilesArgument,
     preset: PresetOption = "spleeter_2stems",
     out: Annotated[
         str, typer.Option("-o", "--out", help="Folder for OUT/<track>/<stem>; - is stdout.")
@@ -88,20 +101,16 @@ def separate(
     only: Annotated[
         str | None, typer.Option(help="Write this stem alone; with --two-stems also no_<stem>.")
     ] = None,
-    overlap: Annotated[
-        float, typer.Option(help="Share of a block faded into the next.", min=0, max=0.5)
-    ] = 0.0,
+    overlap: OverlapOption = 0.0,
     mwf: Annotated[bool, typer.Option(help="Multichannel Wiener filter (twice the time).")] = False,
     consistent: Annotated[bool, typer.Option(help="Make the stems sum to the mixture.")] = False,
-    start: Annotated[float, typer.Option(help="Seconds to skip.", min=0)] = 0.0,
-    duration: Annotated[float | None, typer.Option(help="Seconds to read.", min=0)] = None,
-    format: Annotated[str, typer.Option(help="wav, flac, ogg or mp3.")] = "wav",
-    bit_depth: Annotated[str, typer.Option(help="16, 24 or float32, where it applies.")] = "16",
-    clip: Annotated[
-        str, typer.Option(help="rescale all stems alike, or clamp, what exceeds full scale.")
-    ] = "rescale",
-    tags: Annotated[bool, typer.Option(help="Copy title, artist and the like.")] = True,
-    overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
+    start: StartOption = 0.0,
+    duration: DurationOption = None,
+    format: FormatOption = "wav",
+    bit_depth: BitDepthOption = "16",
+    clip: ClipOption = "rescale",
+    tags: TagsOption = True,
+    overwrite: OverwriteOption = False,
     device: DeviceOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -110,7 +119,6 @@ def separate(
     Any length in constant memory, any rate and channel layout, in and out alike.
     """
     from kzoo.commands import separate_files
-    from kzoo.stem_files import OutputOptions
 
     separate_files(
         files,
@@ -118,18 +126,62 @@ def separate(
         out=out,
         two_stems=two_stems,
         only=only,
-        output=OutputOptions(
-            format=format.lower(),
-            bit_depth=int(bit_depth) if bit_depth.isdigit() else bit_depth,
-            clip=clip,
-            overwrite=overwrite,
-            tags=tags,
-        ),
+        output=_output(format, bit_depth, clip=clip, overwrite=overwrite, tags=tags),
         start_seconds=start,
         duration_seconds=duration,
         show=not quiet,
         options={"overlap": overlap, "mwf": mwf, "consistent": consistent, "device": device},
     )
+
+
+@app.command()
+def enhance(
+    files: FilesArgument,
+    preset: Annotated[
+        str | None,
+        typer.Option("-p", "--preset", help="A preset's name or folder; the best by default."),
+    ] = None,
+    out: Annotated[
+        str, typer.Option("-o", "--out", help="Folder for OUT/<track>; - is stdout.")
+    ] = "out",
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Write what was taken away to OUT/noise/<track>.")
+    ] = False,
+    overlap: OverlapOption = 0.0,
+    start: StartOption = 0.0,
+    duration: DurationOption = None,
+    format: FormatOption = "wav",
+    bit_depth: BitDepthOption = "16",
+    clip: ClipOption = "rescale",
+    tags: TagsOption = True,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Take the noise from speech: OUT/<track>.wav.
+
+    Any length in constant memory, any rate and channel layout, in and out alike.
+    """
+    from kzoo.commands import enhance_files
+
+    enhance_files(
+        files,
+        preset=preset,
+        out=out,
+        noise=noise,
+        output=_output(format, bit_depth, clip=clip, overwrite=overwrite, tags=tags),
+        start_seconds=start,
+        duration_seconds=duration,
+        show=not quiet,
+        options={"overlap": overlap, "device": device},
+    )
+
+
+def _output(format: str, bit_depth: str, **others):
+    from kzoo.stem_files import OutputOptions
+
+    depth = int(bit_depth) if bit_depth.isdigit() else bit_depth
+    return OutputOptions(format=format.lower(), bit_depth=depth, **others)
 
 
 @app.command()

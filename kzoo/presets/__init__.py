@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CARDS = Path(__file__).parent / "cards"
 CARD, WEIGHTS = "card.yaml", "weights.npz"
+ENHANCER = "segan_speech"  # the best one that ships
 Progress = Callable[[int, int | None], None]
 _TRAINED = "a line that says how, or a mapping with the number of steps"
 
@@ -64,6 +65,26 @@ def load_card(preset: str | Path) -> dict[str, Any]:
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(list_presets())}"
         raise PresetError(f"no preset is called {name!r}; {hint}")
     return config.load_yaml(CARDS / f"{name}.yaml")
+
+
+def enhancer(preset: str | Path | None = None) -> tuple[str | Path, dict[str, Any]]:
+    """(preset, its card) of one that gives back speech; by default the best that ships.
+
+    Raises PresetError for one that does not, and where none ships.
+    """
+    if preset is None and ENHANCER not in list_presets():
+        raise PresetError(
+            "no preset for enhancement ships with this version; train one of configs/enhancement, "
+            "and name its folder with -p"
+        )
+    preset = ENHANCER if preset is None else preset
+    card = load_card(preset)
+    if "speech" not in card["sources"]:
+        raise PresetError(
+            f"preset {preset!s} is no enhancer: it gives {', '.join(card['sources'])} and no "
+            f"speech; kzoo separate -p {preset!s} writes these"
+        )
+    return preset, card
 
 
 def weights_path(preset: str | Path) -> Path | None:
