@@ -6,7 +6,6 @@ A run keeps the answer, so that a default that changes later changes no run that
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any
 
 from kzoo import config, losses, models
 from kzoo.config import ConfigError
+from kzoo.training import adversary
 from kzoo.training.corpora import Data
 from kzoo.training.optimizers import optimizer
 
@@ -75,6 +75,7 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
         *, name: str, model: dict, data: dict, summary: str | None = None, task: str | None = None,
         seed: int = 0, loss: dict | None = None, optimizer: dict | None = None,
         fit: dict | None = None, start: dict | None = None, licences: dict | None = None,
+        adversary: dict | None = None,
     ):  # fmt: skip
         """Nothing: its signature is the list of sections."""
 
@@ -89,7 +90,9 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
     loss = config.call(losses.get, {"name": "l1", **found["loss"]}, where="loss")
     found["loss"] = loss.resolved()
     config.call(optimizer, found["optimizer"], where="optimizer")
-    found["optimizer"] = {**_defaults(optimizer), **found["optimizer"]}
+    found["optimizer"] = {**config.defaults(optimizer), **found["optimizer"]}
+    if found.get("adversary"):
+        found["adversary"] = adversary.resolved(found["adversary"], found["model"])
     if found["fit"]["plateau"] is not None and found["optimizer"]["decay_steps"] is not None:
         raise ConfigError(
             "fit.plateau and optimizer.decay_steps both lower the learning rate; got "
@@ -115,7 +118,7 @@ def _model(section: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError("the section model needs its sources, such as [vocals, accompaniment]")
     config.check(model, section, where="model")
     module = models.architecture(section["name"])
-    variant = section.get("variant") or _defaults(module.build)["variant"]
+    variant = section.get("variant") or config.defaults(module.build)["variant"]
     if variant not in module.VARIANTS:
         raise ConfigError(
             f"model.variant must be one of {', '.join(module.VARIANTS)}; got {variant!r}"
@@ -124,8 +127,3 @@ def _model(section: Mapping[str, Any]) -> dict[str, Any]:
     options = {key: value for key, value in found.items() if key != "name"}
     config.check(module.build, options, where=f"model {section['name']}")
     return found
-
-
-def _defaults(function) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
