@@ -150,6 +150,7 @@ def export(
     from kzoo.deploy import request
 
     card = presets.load_card(preset)
+    sources = presets.sources(preset, card)
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     request.places(to, folder, name=card["name"], precision=precision, overwrite=overwrite)
     options = {**card["model"].get("options", {}), **options}
@@ -165,7 +166,7 @@ def export(
 
     return artefact.export(
         presets.from_preset(preset, **options), to, folder, name=card["name"],
-        sources=card["sources"], sample_rate=card["sample_rate"], samples=options.get("samples"),
+        sources=sources, sample_rate=card["sample_rate"], samples=options.get("samples"),
         sound=heard, sound_description=description, precision=precision, base_card=card,
         allow_flex=allow_flex, overwrite=overwrite,
     )  # fmt: skip

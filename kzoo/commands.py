@@ -47,7 +47,7 @@ def separate_files(
     """
     card = presets.load_card(preset)
     presets.refuse_untrained(preset, card)
-    stems = selection(card["sources"], two_stems=two_stems, only=only)
+    stems = selection(presets.sources(preset, card), two_stems=two_stems, only=only)
     to_stdout = out == "-"
     if to_stdout and (len(files) != 1 or len(stems) != 1):
         raise ValueError("stdout takes one stem of one recording: name it with --only")
@@ -111,6 +111,7 @@ def export_preset(
 ) -> None:
     """Export a preset and print its card's main lines; what can be refused is so at once."""
     card = presets.load_card(preset)
+    presets.sources(preset, card)
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     request.places(to, out, name=card["name"], precision=precision, overwrite=overwrite)
     presets.refuse_untrained(preset, card)

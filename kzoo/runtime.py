@@ -53,6 +53,7 @@ def system(
     Raises PresetError for a model that wants more than a waveform.
     """
     card = presets.load_card(preset)
+    presets.sources(preset, card)
     module = architecture(card["model"]["name"])
     if mwf and not hasattr(module, "build_wiener"):
         raise PresetError(f"preset {preset!s} has no multichannel Wiener filter (--mwf)")

