@@ -4,6 +4,7 @@
     stems = kzoo.separate(waveform, sample_rate)        # {"vocals": [samples, channels], ...}
     model = kzoo.from_preset("spleeter_2stems")         # a keras.Model with verified weights
     model = kzoo.build("unet", sources=["vocals"])      # the same architecture, untrained
+    times, f0_hz, confidence = kzoo.pitch(waveform, sample_rate)
     kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven
 
 Packages, from the ground up: `audio` (files), `dsp` (signal processing), `layers`, `models`,
@@ -25,6 +26,7 @@ __all__ = [
     "from_preset",
     "list_models",
     "list_presets",
+    "pitch",
     "save_to_preset",
     "separate",
 ]

@@ -27,6 +27,7 @@ __all__ = [
     "from_preset",
     "list_models",
     "list_presets",
+    "pitch",
     "save_to_preset",
     "separate",
 ]
@@ -96,6 +97,26 @@ def separate(
     """
     separator = Separator.from_preset(preset, **options)
     return separator.separate(waveform, sample_rate, progress=progress)
+
+
+def pitch(
+    waveform: np.ndarray,
+    sample_rate: int,
+    method: str | Path = "crepe_tiny",
+    *,
+    threshold: float = 0.0,
+    **options: Any,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(times in seconds, f0_hz, confidence) of `[samples]` or `[samples, channels]`, one a frame.
+
+    threshold: confidence under which f0_hz is NaN. options: of `PitchTracker` (hop_ms=4, fmin_hz,
+    fmax_hz, decoder, ...), which is what to keep when there is more than one signal.
+    """
+    from kzoo.pitch_tracking import PitchTracker
+
+    found = PitchTracker(method, **options)(waveform, sample_rate)
+    f0_hz = np.where(found.confidence < threshold, np.nan, found.f0_hz)
+    return found.times_seconds, f0_hz, found.confidence
 
 
 def evaluate(

@@ -49,7 +49,7 @@ class PitchTracker:
     method: a preset of the model crepe by name or folder, or "pyin" (librosa), which needs no
         weights. confidence is the activation at the pitch, or pYIN's probability of voicing.
     hop_ms: from frame to frame; 4 ms are DDSP's 250 a second.
-    fmin_hz, fmax_hz: where the pitch may lie, within the method's own range (32.7 to 1975.5 Hz
+    fmin_hz, fmax_hz: where the pitch may lie, within the method's own range (31.7 to 2005.5 Hz
         for CREPE, by default 65.4 to 2093 for pYIN).
     decoder: of CREPE's activations: "viterbi" follows a path over time, "local_average" takes the
         strongest in each frame.
@@ -90,7 +90,7 @@ class PitchTracker:
         """`[samples, channels]` blocks of any length to the pitch, a stretch at a time."""
         frames = 0
         for f0_hz, confidence, level_db in self._estimates(
-            _mono(blocks, sample_rate), self.silence_db
+            mono(blocks, sample_rate), self.silence_db
         ):
             seconds = (frames + np.arange(len(f0_hz))) * self.hop_length / SAMPLE_RATE
             frames += len(f0_hz)
@@ -146,8 +146,8 @@ def check_request(
     return hop_length
 
 
-def _mono(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
-    """`[samples]` at 16 kHz, the channels' mean."""
+def mono(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
+    """Blocks `[samples, channels]` to `[samples]` at 16 kHz, the channels' mean."""
     resampler = StreamResampler(sample_rate, SAMPLE_RATE, 1)
     for block in blocks:
         yield resampler.push(block.mean(axis=1, keepdims=True))[:, 0]
