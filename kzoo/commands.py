@@ -17,12 +17,12 @@ from kzoo.terminal import OUR_ERRORS, bar, one_line, quiet_tensorflow, say
 
 EXTRAS = {
     "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
-    "matplotlib": ("plot", "draw the demo's picture"),
+    "matplotlib": ("plot", "draw the pictures of demo and pitch"),
     "museval": ("eval", "compare scores with museval's"),
     "musdb": ("eval", "read MUSDB18"),
     "tensorboard": ("train", "show what kzoo train logs"),
     "stempeg": ("eval", "a real song with its stems, for exports and the demo"),
-    "librosa": ("librosa", "second opinions on signal processing"),
+    "librosa": ("librosa", "pYIN, kzoo pitch without weights"),
     "tensorflow_io": ("tfio", "spectrogram masking and fades"),
 }
 

@@ -105,13 +105,13 @@ def follow_file(
 
             picture = Overview()
         confident = []
-        with open(temporary / "csv", "w", newline="", encoding="ascii") as file:
+        with open(temporary / "new.csv", "w", newline="", encoding="ascii") as file:
             seconds = _write_csv(file, tracker, path, threshold, progress, picture, confident)
         if picture:
             title = f"{path.name}, {tracker.method}, {1000 / tracker.frame_rate:g} ms"
-            picture.draw(temporary / "png", title)
+            picture.draw(temporary / "new.png", title)
         for ending, target in targets.items():
-            os.replace(temporary / ending, target)
+            os.replace(temporary / f"new.{ending}", target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     sure, frames = np.sum(confident, axis=0)

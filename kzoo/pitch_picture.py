@@ -35,17 +35,7 @@ class Overview:
     def hear(self, signal: np.ndarray) -> None:
         """Take `[samples]` at 16 kHz."""
         self.seconds += len(signal) / SAMPLE_RATE
-        self._kept = np.concatenate([self._kept, signal])
-        if len(self._kept) < _N_FFT:
-            return
-        frames = np.lib.stride_tricks.sliding_window_view(self._kept, _N_FFT)[::_HOP]
-        magnitude = np.abs(np.fft.rfft(frames * self._window, axis=1))
-        position = _ROWS_HZ * _N_FFT / SAMPLE_RATE
-        low = np.minimum(position.astype(int), _N_FFT // 2 - 1)
-        share = position - low
-        for row in magnitude[:, low] * (1 - share) + magnitude[:, low + 1] * share:
-            self._add(row.astype(np.float32))
-        self._kept = self._kept[len(frames) * _HOP :]
+        self._take(signal)
 
     def follow(self, pitch: Pitch) -> None:
         """Take the next frames of the pitch."""
@@ -64,6 +54,7 @@ class Overview:
             from matplotlib.figure import Figure
         except ImportError:
             raise ValueError("the picture needs matplotlib: pip install 'kzoo[plot]'") from None
+        self._take(np.zeros(_N_FFT // 2, np.float32))  # the frames at the very end
         if self._waiting or not self._columns:
             self._columns.append(np.max([*self._waiting, np.zeros(len(_ROWS_HZ))], axis=0))
         level_db = 20 * np.log10(np.stack(self._columns, axis=1) + 1e-7)
@@ -100,6 +91,19 @@ class Overview:
         figure.colorbar(image, ax=upper, label="dB", fraction=0.03, pad=0.02)
         FigureCanvasAgg(figure)
         figure.savefig(path, dpi=100)
+
+    def _take(self, signal: np.ndarray) -> None:
+        self._kept = np.concatenate([self._kept, signal])
+        if len(self._kept) < _N_FFT:
+            return
+        frames = np.lib.stride_tricks.sliding_window_view(self._kept, _N_FFT)[::_HOP]
+        magnitude = np.abs(np.fft.rfft(frames * self._window, axis=1))
+        position = _ROWS_HZ * _N_FFT / SAMPLE_RATE
+        low = np.minimum(position.astype(int), _N_FFT // 2 - 1)
+        share = position - low
+        for row in magnitude[:, low] * (1 - share) + magnitude[:, low + 1] * share:
+            self._add(row.astype(np.float32))
+        self._kept = self._kept[len(frames) * _HOP :]
 
     def _add(self, row: np.ndarray) -> None:
         self._waiting.append(row)

@@ -275,6 +275,7 @@ def _pyin(hop_length: int, fmin_hz: float | None, fmax_hz: float | None) -> Call
         for piece, count in _pieces(
             signal, frame_length, hop_length, _PYIN_FRAMES_AT_ONCE, context
         ):
+            piece = piece[: frame_length + (count + 2 * context - 1) * hop_length]
             f0_hz, _, voiced = librosa.pyin(
                 piece, fmin=low, fmax=high, sr=SAMPLE_RATE, frame_length=frame_length,
                 hop_length=hop_length, center=False, fill_na=None,
