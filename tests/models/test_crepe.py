@@ -122,3 +122,11 @@ def test_half_precision_stays_near(rng):
 def test_options_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         crepe.build(**options)
+
+
+def test_a_normalised_frame_has_mean_0_and_unbiased_deviation_1(rng):
+    frames = (3 + 0.01 * rng.standard_normal((2, 1024))).astype(np.float32)
+    found = np.asarray(crepe.normalised(frames), np.float64)
+    np.testing.assert_allclose(found.mean(axis=1), 0, atol=1e-4)
+    np.testing.assert_allclose(found.std(axis=1, ddof=1), 1, atol=1e-4)
+    assert (np.asarray(crepe.normalised(np.zeros((1, 1024), np.float32))) == 0).all()
