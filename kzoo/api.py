@@ -28,6 +28,7 @@ __all__ = [
     "from_preset",
     "list_models",
     "list_presets",
+    "pitch",
     "save_to_preset",
     "separate",
 ]
@@ -117,6 +118,26 @@ def enhance(
     return separate(waveform, sample_rate, preset, progress=progress, **options)["speech"]
 
 
+def pitch(
+    waveform: np.ndarray,
+    sample_rate: int,
+    method: str | Path = "crepe_tiny",
+    *,
+    threshold: float = 0.0,
+    **options: Any,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(times in seconds, f0_hz, confidence) of `[samples]` or `[samples, channels]`, one a frame.
+
+    threshold: confidence under which f0_hz is NaN. options: of `PitchTracker` (hop_ms=4, fmin_hz,
+    fmax_hz, decoder, ...), which is what to keep when there is more than one signal.
+    """
+    from kzoo.pitch_tracking import PitchTracker
+
+    found = PitchTracker(method, **options)(waveform, sample_rate)
+    f0_hz = np.where(found.confidence < threshold, np.nan, found.f0_hz)
+    return found.times_seconds, f0_hz, found.confidence
+
+
 def evaluate(
     corpus: str | Path,
     systems: Sequence[str | Path] = (),
@@ -169,6 +190,7 @@ def export(
     from kzoo.deploy import request
 
     card = presets.load_card(preset)
+    sources = presets.sources(preset, card)
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     request.places(to, folder, name=card["name"], precision=precision, overwrite=overwrite)
     options = {**card["model"].get("options", {}), **options}
@@ -184,7 +206,7 @@ def export(
 
     return artefact.export(
         presets.from_preset(preset, **options), to, folder, name=card["name"],
-        sources=card["sources"], sample_rate=card["sample_rate"], samples=options.get("samples"),
+        sources=sources, sample_rate=card["sample_rate"], samples=options.get("samples"),
         sound=heard, sound_description=description, precision=precision, base_card=card,
         allow_flex=allow_flex, overwrite=overwrite,
     )  # fmt: skip

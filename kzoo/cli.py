@@ -291,6 +291,41 @@ def train(
 
 
 @app.command()
+def pitch(
+    files: Annotated[list[str], typer.Argument(help="Recordings of one voice or instrument.")],
+    out: Annotated[
+        str,
+        typer.Option("-o", "--out", help="Folder for OUT/<recording>.csv and .png; - is stdout."),
+    ] = "out",
+    method: Annotated[
+        str, typer.Option(help="crepe_tiny, crepe_full, a folder with a CREPE, or pyin.")
+    ] = "crepe_tiny",
+    hop_ms: Annotated[float, typer.Option(help="From frame to frame; 4 is DDSP's.")] = 4.0,
+    fmin: Annotated[float | None, typer.Option(help="Lowest pitch in Hz.")] = None,
+    fmax: Annotated[float | None, typer.Option(help="Highest pitch in Hz.")] = None,
+    decoder: Annotated[
+        str, typer.Option(help="viterbi, or local_average: frame by frame (CREPE).")
+    ] = "viterbi",
+    threshold: Annotated[
+        float, typer.Option(help="Confidence under which f0_hz is 0 in the CSV.", min=0, max=1)
+    ] = 0.0,
+    plot: Annotated[bool, typer.Option("--plot/--no-plot", help="Draw a picture too.")] = True,
+    overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Follow the pitch of recordings: a CSV of f0 and confidence, and a picture.
+
+    Any length in constant memory, any rate and channel layout.
+    """
+    from kzoo.pitch_command import follow_files
+
+    follow_files(
+        files, out=out, method=method, hop_ms=hop_ms, fmin_hz=fmin, fmax_hz=fmax, decoder=decoder,
+        threshold=threshold, plot=plot, overwrite=overwrite, show=not quiet,
+    )  # fmt: skip
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything.")] = Path("demo"),
     quiet: QuietOption = False,

