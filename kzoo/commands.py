@@ -78,8 +78,9 @@ def enhance_files(
     if out == "-" and (len(files) != 1 or noise):
         raise ValueError("stdout takes one recording, and no --noise")
     places = {"speech": "", "noise": "noise/"}
+    stems = enhancement(presets.sources(preset, card), noise=noise)
     _each_file(
-        files, preset=str(preset), out=out, stems=enhancement(presets.sources(preset, card), noise=noise),
+        files, preset=str(preset), out=out, stems=stems,
         place=lambda track, stem: places[stem] + track, output=output, start_seconds=start_seconds,
         duration_seconds=duration_seconds, show=show, options=options,
         bandwidth_hz=card["sample_rate"] / 2,
