@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from kzoo.metrics._speech import extra, mono_pair
+from kzoo.metrics.speech import extra, mono_pair
 
 
 def stoi(

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kzoo.metrics._speech import extra, mono, mono_pair
 from kzoo.metrics.segmental import llr, ssnr, wss
+from kzoo.metrics.speech import extra, mono, mono_pair
 
 # P.862's program holds 50 utterances and writes past them. None is shorter than 0.4 s with the
 # pause after it.

@@ -11,15 +11,17 @@ the machine epsilon added to both signals; LLR and WSS are means of the lowest 9
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import scipy.fft
 import scipy.linalg
 
-from kzoo.metrics._speech import mono_pair
+from kzoo.metrics.speech import mono_pair
 
 SNR_RANGE_DB = (-10.0, 35.0)
 _KEPT = 0.95  # of the frames, the best ones
+_FRAMES = 4096  # at a time
 _EPSILON = np.finfo(np.float64).eps
 # Critical bands in Hz: linear up to 540, then wider by 11 % each.
 _CENTRES_HZ = (
@@ -43,10 +45,13 @@ def ssnr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float
     estimate has 35 only where there is no digital silence. NaN for less than one frame and a hop
     (37.5 ms). Raises ValueError for lengths that differ.
     """
-    true, guess = _frames(reference, estimate, sample_rate)
-    signal, noise = np.sum(true**2, axis=1), np.sum((true - guess) ** 2, axis=1)
-    ratios = 10 * np.log10(signal / (noise + _EPSILON) + _EPSILON)
-    return float(np.clip(ratios, *SNR_RANGE_DB).mean()) if len(ratios) else math.nan
+
+    def ratios(true, guess):
+        signal, noise = np.sum(true**2, axis=1), np.sum((true - guess) ** 2, axis=1)
+        return 10 * np.log10(signal / (noise + _EPSILON) + _EPSILON)
+
+    found = _of_frames(ratios, reference, estimate, sample_rate)
+    return float(np.clip(found, *SNR_RANGE_DB).mean()) if len(found) else math.nan
 
 
 def llr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
@@ -56,21 +61,24 @@ def llr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     and a silent frame of an estimate counts as white: the original's figures there are rounding
     noise. NaN where no frame is left. Raises ValueError for lengths that differ.
     """
-    true, guess = _frames(reference, estimate, sample_rate)
-    silent = 10 * _EPSILON  # the epsilon that is added to the signals, and no more
-    heard = np.abs(true).max(axis=1, initial=0) > silent
-    true, guess = true[heard], guess[heard]
     order = 10 if sample_rate < 10000 else 16
-    correlation = _autocorrelation(true, order)
-    own = _predictor(correlation)
-    found = _predictor(_autocorrelation(guess, order))
-    found[np.abs(guess).max(axis=1, initial=0) <= silent, 1:] = 0
     lags = scipy.linalg.toeplitz(np.arange(order + 1))
-    matrices = correlation[:, lags]  # [frames, order + 1, order + 1]
-    errors = [np.einsum("fi,fij,fj->f", a, matrices, a) for a in (found, own)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.log(errors[0] / errors[1])
-    return _trimmed_mean(ratios[np.isfinite(ratios)])
+    silent = 10 * _EPSILON  # the epsilon that is added to the signals, and no more
+
+    def ratios(true, guess):
+        heard = np.abs(true).max(axis=1) > silent
+        true, guess = true[heard], guess[heard]
+        correlation = _autocorrelation(true, order)
+        own = _predictor(correlation)
+        found = _predictor(_autocorrelation(guess, order))
+        found[np.abs(guess).max(axis=1) <= silent, 1:] = 0
+        matrices = correlation[:, lags]  # [frames, order + 1, order + 1]
+        errors = [np.einsum("fi,fij,fj->f", a, matrices, a) for a in (found, own)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(errors[0] / errors[1])
+
+    found = _of_frames(ratios, reference, estimate, sample_rate)
+    return _trimmed_mean(found[np.isfinite(found)])
 
 
 def wss(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
@@ -82,36 +90,50 @@ def wss(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """
     if sample_rate < 8000:
         raise ValueError(f"WSS has bands up to 3.8 kHz, so it needs 8000 Hz; got {sample_rate} Hz")
-    frames = _frames(reference, estimate, sample_rate)
-    n_fft = 2 ** math.ceil(math.log2(2 * frames[0].shape[1]))
+    n_fft = 2 ** math.ceil(math.log2(2 * _frame_samples(sample_rate)))
     bands = _critical_bands(n_fft, sample_rate)
-    slopes, weights = [], []
-    for signal in frames:
-        power = np.abs(scipy.fft.rfft(signal, n_fft)[:, : n_fft // 2]) ** 2
-        levels = 10 * np.log10(np.maximum(power @ bands.T, _FLOOR))  # [frames, bands]
-        slope = np.diff(levels)
-        below_loudest = levels.max(axis=1, keepdims=True) - levels[:, :-1]
-        below_peak = _nearest_peak(levels, slope) - levels[:, :-1]
-        weights.append(
-            _FROM_LOUDEST_DB / (_FROM_LOUDEST_DB + below_loudest)
-            * _FROM_PEAK_DB / (_FROM_PEAK_DB + below_peak)
-        )  # fmt: skip
-        slopes.append(slope)
-    weight = (weights[0] + weights[1]) / 2
-    distances = np.sum(weight * (slopes[0] - slopes[1]) ** 2, axis=1) / weight.sum(axis=1)
-    return _trimmed_mean(distances)
+
+    def distances(*frames):
+        slopes, weights = [], []
+        for signal in frames:
+            power = np.abs(scipy.fft.rfft(signal, n_fft)[:, : n_fft // 2]) ** 2
+            levels = 10 * np.log10(np.maximum(power @ bands.T, _FLOOR))  # [frames, bands]
+            slope = np.diff(levels)
+            below_loudest = levels.max(axis=1, keepdims=True) - levels[:, :-1]
+            below_peak = _nearest_peak(levels, slope) - levels[:, :-1]
+            weights.append(
+                _FROM_LOUDEST_DB / (_FROM_LOUDEST_DB + below_loudest)
+                * _FROM_PEAK_DB / (_FROM_PEAK_DB + below_peak)
+            )  # fmt: skip
+            slopes.append(slope)
+        weight = (weights[0] + weights[1]) / 2
+        return np.sum(weight * (slopes[0] - slopes[1]) ** 2, axis=1) / weight.sum(axis=1)
+
+    return _trimmed_mean(_of_frames(distances, reference, estimate, sample_rate))
 
 
-def _frames(reference, estimate, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Windowed frames `[frames, samples]` of both; the last that would fit is left out."""
-    signals = mono_pair(reference, estimate)
-    length = math.floor(30 * sample_rate / 1000 + 0.5)
+def _frame_samples(sample_rate: int) -> int:
+    return math.floor(30 * sample_rate / 1000 + 0.5)
+
+
+def _of_frames(
+    measure: Callable[[np.ndarray, np.ndarray], np.ndarray], reference, estimate, sample_rate: int
+) -> np.ndarray:
+    """What `measure` makes of windowed frames `[frames, samples]` of both, in constant memory.
+
+    As in the original, the last frame that would fit is left out.
+    """
+    signals = [signal + _EPSILON for signal in mono_pair(reference, estimate)]
+    length = _frame_samples(sample_rate)
     hop = length // 4
     count = max(0, (len(signals[0]) - length) // hop)
     window = np.hanning(length + 2)[1:-1]  # without the zeros at its ends
-    at = np.arange(count)[:, None] * hop + np.arange(length)
-    true, guess = ((signal + _EPSILON)[at] * window for signal in signals)
-    return true, guess
+    values = [np.zeros(0)]
+    for first in range(0, count, _FRAMES):
+        starts = np.arange(first, min(first + _FRAMES, count)) * hop
+        at = starts[:, None] + np.arange(length)
+        values.append(measure(*(signal[at] * window for signal in signals)))
+    return np.concatenate(values)
 
 
 def _autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:

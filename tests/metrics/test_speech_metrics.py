@@ -9,7 +9,7 @@ import scipy.linalg
 from pystoi import stoi as package_stoi
 
 from kzoo import metrics
-from kzoo.metrics import opinion
+from kzoo.metrics import opinion, segmental
 from kzoo.metrics.segmental import _BANDWIDTHS_HZ, _CENTRES_HZ
 
 RATE = 16000
@@ -125,6 +125,14 @@ def test_segmental_measures_are_those_of_plain_loops(speech, noise, rate):
     assert metrics.llr(true, guess, rate) == pytest.approx(best(expected), rel=1e-6)
     ratios = [10 * np.log10(np.sum(t**2) / np.sum((t - g) ** 2)) for t, g in pairs]
     assert metrics.ssnr(true, guess, rate) == pytest.approx(np.clip(ratios, -10, 35).mean())
+
+
+def test_frames_taken_a_few_at_a_time_give_the_same(speech, noise, monkeypatch):
+    measures = (metrics.ssnr, metrics.llr, metrics.wss)
+    whole = [measure(speech, speech + noise, RATE) for measure in measures]
+    monkeypatch.setattr(segmental, "_FRAMES", 7)
+    parts = [measure(speech, speech + noise, RATE) for measure in measures]
+    np.testing.assert_allclose(parts, whole, rtol=1e-9)
 
 
 def test_composite_is_the_regression_on_its_parts(speech, noise):
