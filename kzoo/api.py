@@ -146,12 +146,15 @@ def evaluate(
     overlap: float = 0.0,
     mwf: bool = False,
     interchangeable: bool = False,
+    measures: str | None = None,
+    dnsmos: str | Path | None = None,
     **options: Any,
 ) -> evaluation.Report:
     """Score presets, run folders and folders of estimates against the true stems of `corpus`.
 
     sources: by default those of the first preset. interchangeable: their order means nothing, as
-    that of speakers; presets whose card says so need no word.
+    that of speakers; presets whose card says so need no word. measures: "separation" or "speech",
+    by default the latter where the corpus is speech in noise; dnsmos: the path of sig_bak_ovr.onnx.
     options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
     baselines, processes, progress, ...).
     """
@@ -161,8 +164,11 @@ def evaluate(
         [str(name) for name in systems], {"overlap": overlap, "mwf": mwf},
         interchangeable=interchangeable,
     )  # fmt: skip
-    wanted = sources or next((system.sources for system in chosen if system.sources), ())
-    return evaluation.evaluate(corpus, chosen, sources=wanted, **options)
+    wanted, speech = evaluate_command.what_to_score(
+        corpus, chosen, sources=sources or (), measures=measures, dnsmos=dnsmos,
+        subset=options.get("subset"), tracks=options.get("tracks", ()),
+    )  # fmt: skip
+    return evaluation.evaluate(corpus, chosen, sources=wanted, speech=speech, **options)
 
 
 def export(

@@ -220,7 +220,11 @@ def evaluate(
         typer.Argument(help="Presets, run folders, folders of estimates, baselines; or nothing."),
     ] = None,
     corpus: Annotated[
-        Path, typer.Option("--corpus", help="CORPUS/<track>/<source>.wav, or MUSDB18's tree.")
+        Path,
+        typer.Option(
+            "--corpus",
+            help="CORPUS/<track>/<source>.wav, MUSDB18's tree, CORPUS/{noisy,clean}/<track>.wav.",
+        ),
     ] = ...,
     sources: Annotated[
         str | None, typer.Option(help="vocals,accompaniment; by default the first preset's.")
@@ -238,13 +242,19 @@ def evaluate(
     interchangeable: Annotated[
         bool, typer.Option(help="Sources in the best order of each track, as for speakers.")
     ] = False,
+    measures: Annotated[
+        str | None, typer.Option(help="separation or speech; by default what the corpus is.")
+    ] = None,
+    dnsmos: Annotated[
+        Path | None, typer.Option(help="DNSMOS's sig_bak_ovr.onnx: its opinions of speech, too.")
+    ] = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", help="Processes that score.", min=1)] = 1,
     quiet: QuietOption = False,
 ) -> None:
     """Score systems against true stems, next to the mixture and oracle masks.
 
     BSS Eval v4 as museval defines it, and SI-SDR in a column of its own, as is what it gains over
-    the mixture's.
+    the mixture's. Of speech in noise PESQ, STOI, SSNR, CSIG, CBAK and COVL instead, with SI-SDR.
     """
     from kzoo.evaluate_command import evaluate_systems
 
@@ -259,6 +269,8 @@ def evaluate(
         duration_seconds=duration,
         baselines=[name for name in baselines.split(",") if name],
         processes=jobs,
+        measures=measures,
+        dnsmos=dnsmos,
         options={"overlap": overlap, "mwf": mwf},
         interchangeable=interchangeable,
         show=not quiet,

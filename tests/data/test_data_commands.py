@@ -130,7 +130,10 @@ def test_check_reads_pairs_tables_and_folders_of_sources(write, run, tmp_path):
     for place in ("clean/a.wav", "noisy/a.wav"):
         write(f"pairs/{place}")
     path = tmp_path / "pairs"
-    assert "clean, noisy: read as tracks" in run("data", "check", path)[1]
+    assert "a: 0.5 s, 8000 Hz, speech, mixture" in run("data", "check", path)[1]
+    for place in ("mix/a.wav", "s1/a.wav"):
+        write(f"speakers/{place}")
+    assert "mix, s1: read as tracks" in run("data", "check", tmp_path / "speakers")[1]
     status, out, _ = run("data", "check", path, "--kind", "pairs")
     assert status == 0
     assert "a: 0.5 s, 8000 Hz, clean, mixture" in out
