@@ -167,6 +167,8 @@ def test_a_latent_that_is_ignored_is_seen_and_said(rng):
         ({"real_accuracy": 0.99, "fake_accuracy": 1.0}, {"saturated"}),
         ({"real_accuracy": 1.0, "fake_accuracy": 0.01}, {"chance"}),
         ({"real_accuracy": 0.7, "fake_accuracy": 0.7, "adversarial_share": 1e-4}, {"weight"}),
+        ({"real_accuracy": 0.7, "fake_accuracy": 0.7, "adversarial_share": 0.97}, {"dominant"}),
+        ({"real_accuracy": 0.7, "fake_accuracy": 0.7, "adversarial_share": 1.0}, set()),  # alone
         ({"real_accuracy": 0.7, "fake_accuracy": 0.7, "z_effect": 1e-5}, {"z"}),
     ],
 )
