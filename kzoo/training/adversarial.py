@@ -265,8 +265,8 @@ def complaints(logs) -> dict[str, str]:
         )
     if DOMINANT < share < 1:
         found["dominant"] = (
-            f"the adversary makes {100 * share:.0f} % of the gradient at the estimates, so the other"
-            " loss hardly counts: lower adversary.weight, or the discriminator's rate"
+            f"the adversary makes {100 * share:.0f} % of the gradient at the estimates, so the"
+            " other loss hardly counts: lower adversary.weight, or the discriminator's rate"
         )
     if effect < IGNORED:
         found["z"] = (
