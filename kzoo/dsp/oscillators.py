@@ -75,7 +75,8 @@ def audible_distribution(distribution, f0_hz, sample_rate: int):
     frequencies = f0_hz * ops.convert_to_tensor(harmonics, f0_hz.dtype)
     audible = ops.where(frequencies < sample_rate / 2, distribution, 0.0)
     total = ops.sum(audible, axis=-1, keepdims=True)
-    return audible / ops.where(total == 0, 1e-7, total)
+    # Not "==", which of a symbolic tensor asks whether it is the same object.
+    return audible / ops.where(ops.equal(total, 0), 1e-7, total)
 
 
 def turn_steps(hop_length: int, sample_rate: int) -> int:

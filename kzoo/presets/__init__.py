@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CARDS = Path(__file__).parent / "cards"
 CARD, WEIGHTS = "card.yaml", "weights.npz"
+NO_SEPARATION = ("pitch", "synthesis")  # tasks of models that know no sources
 Progress = Callable[[int, int | None], None]
 _TRAINED = "a line that says how, or a mapping with the number of steps"
 
@@ -114,6 +115,13 @@ def from_preset(preset: str | Path, *, progress: Progress | None = None, **optio
     return model
 
 
+def sources(preset: str | Path, card: Mapping[str, Any]) -> list[str]:
+    """What the preset separates; PresetError where its card says that it is for something else."""
+    if "sources" not in card:
+        raise PresetError(f"preset {preset!s} is for {card['task']} and separates nothing")
+    return list(card["sources"])
+
+
 def refuse_untrained(preset: str | Path, card: Mapping[str, Any]) -> None:
     """PresetError where the card's `trained` is absent, or says that not one step was taken."""
     trained = card.get("trained")
@@ -153,9 +161,10 @@ def known(function: Callable, options: Mapping[str, Any]) -> Any:
 def save_to_preset(model: keras.Model, folder: str | Path, card: Mapping[str, Any]) -> Path:
     """Write `model`'s weights and its card as a preset that `from_preset(folder)` reads.
 
-    card: at least `model` ({name, options} of the architecture), `sources`, `sample_rate` and
-    `trained`, how the weights came to be: a line, or a mapping with the number of `steps`, where 0
-    keeps `from_preset` from using them. The sha256 of the weights is added.
+    card: at least `model` ({name, options} of the architecture), `sources` (unless its `task` is
+    one of NO_SEPARATION), `sample_rate` and `trained`, how the weights came to be: a line, or a
+    mapping with the number of `steps`, where 0 keeps `from_preset` from using them. The sha256 of
+    the weights is added.
     Raises PresetError for a card without these, or for a folder that holds something else.
     """
     if not card.get("trained"):
@@ -212,9 +221,12 @@ def _check_card(card: Mapping[str, Any], where: str) -> None:
             "a mapping of an architecture's name and, where it has any, its options",
         ),
         "sources": (
-            isinstance(sources, list | tuple)
-            and 0 < len(sources) == len(set(map(str, sources)))
-            and all(isinstance(source, str) for source in sources),
+            (sources is None and card.get("task") in NO_SEPARATION)
+            or (
+                isinstance(sources, list | tuple)
+                and 0 < len(sources) == len(set(map(str, sources)))
+                and all(isinstance(source, str) for source in sources)
+            ),
             "a list of different names",
         ),
         "sample_rate": (type(rate) is int and rate > 0, "a whole number of Hz"),
