@@ -68,7 +68,7 @@ def write_tflite(
             for_tflite(model), folder, sources=sources, samples=samples, channels=channels,
             batched=False,
         )  # fmt: skip
-        content = _convert(folder, model.name, allow_flex)
+        content = convert(folder, model.name, allow_flex)
     content = halve(content) if precision == "fp16" else content
     found = _describe(content)
     foreign = [name for name in found["operators"] if name.startswith("Flex")]
@@ -109,7 +109,7 @@ def load_tflite(
     not (in TensorFlow 2.21's Python it does not), ValueError for a waveform of another shape.
     """
     flex = any(name.startswith("Flex") for name in operators(path))
-    interpreter = _open(path, threads, flex)
+    interpreter = open_interpreter(path, threads, flex)
     try:
         interpreter.allocate_tensors()
     except RuntimeError as error:
@@ -136,7 +136,7 @@ def run_tflite(
     return load_tflite(path, threads=threads)(waveform)
 
 
-def _convert(folder: str, name: str, allow_flex: bool) -> bytes:
+def convert(folder: str, name: str, allow_flex: bool) -> bytes:
     # The converter's exception has no public name.
     from tensorflow.lite.python.convert_phase import ConverterError
 
@@ -206,7 +206,7 @@ def _check(found: dict, sources: Sequence[str], name: str) -> None:
             )
 
 
-def _open(path: str | Path, threads: int, flex: bool):
+def open_interpreter(path: str | Path, threads: int, flex: bool):
     if flex:
         with warnings.catch_warnings():
             # It announces LiteRT as its successor, which cannot run these files from Python.
