@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kzoo import presets
+from kzoo import api, presets
+from kzoo.deploy import controls
 from kzoo.models import architecture, list_models
 
 MODELS = [name for name in list_models() if hasattr(architecture(name), "synthesise")]
@@ -145,3 +146,56 @@ def test_a_preset_gives_the_same_model_back(name, tmp_path):
     np.testing.assert_array_equal(found(notes()), model(notes()))
     with pytest.raises(presets.PresetError, match="is for synthesis"):
         presets.sources("x", presets.load_card(tmp_path / "preset"))
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """A maker of preset folders: `preset(name)`."""
+
+    def make(name, **options):
+        card = {
+            "name": "x", "task": "synthesis", "sample_rate": 8000, "trained": "not at all",
+            "model": {"name": name, "options": {"variant": "tiny", **options}},
+        }  # fmt: skip
+        return presets.save_to_preset(made(name, **options), tmp_path / "preset", card)
+
+    return make
+
+
+@every_model
+@pytest.mark.parametrize("options", [{}, {"reverb_seconds": 0.01, "z_dims": 2}])
+def test_a_saved_model_says_what_keras_says(name, options, preset, tmp_path):
+    card = api.export(preset(name, **options), "saved_model", tmp_path / "out")
+    assert card["parity"]["sources"]["audio"]["snr_db"] > 90
+    run = controls.load_saved_model(card["path"])
+    model = made(name, **options)
+    given = controls.example(model, frames=99)
+    np.testing.assert_allclose(run(given), model(given)[0], atol=1e-4)  # of another length
+
+
+@every_model
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_tflite_file_and_a_stream_say_what_keras_says(name, precision, preset, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    card = api.export(
+        preset(name), "tflite", tmp_path / "out", precision=precision, block_seconds=0.4
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        [f"x_{precision}.json", f"x_{precision}.tflite", "x_stream.tflite"]
+    )
+    assert [op for op in card["operators"] if not op.isupper()] == []
+    assert card["inputs"] == {"f0_hz": [100, 1], "loudness_db": [100, 1]}
+    levels = {key: found["snr_db"] for key, found in card["parity"]["sources"].items()}
+    assert levels["audio"] > (90 if precision == "fp32" else 50)
+    assert levels["stream"] > 90
+    with pytest.raises(FileExistsError):
+        api.export(tmp_path / "preset", "tflite", tmp_path / "out", precision=precision)
+
+
+@every_model
+def test_a_tflite_file_of_a_room_has_built_in_operators(name, preset, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    card = api.export(preset(name, reverb_seconds=0.01), "tflite", tmp_path / "out",
+                      block_seconds=0.4)  # fmt: skip
+    assert [op for op in card["operators"] if not op.isupper()] == []
+    assert "stream" not in card

@@ -1,11 +1,15 @@
 """Solo recordings: followed once, silence shortened, read by frames, summed up for transfer."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import soundfile
 
-from kzoo import data
+from kzoo import cli, data
 from kzoo.data import solo
+from kzoo.solo_command import prepare_solo
 
 RATE, HOP = 8000, 32
 
@@ -123,3 +127,35 @@ def test_gaps_are_lines_on_the_scale_of_notes():
 def test_only_the_middle_of_a_long_silence_goes():
     silent = np.array([0, 1, 1, 0, 1, 1, 1, 1, 1, 0, 1, 1, 1], bool)
     assert list(solo.sounding(silent, 3)) == [0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 12]
+
+
+def test_the_command_follows_a_folder_and_says_what_it_heard(
+    recordings, tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    class Tracker:
+        def __init__(self, method, *, hop_ms):
+            asked.append((method, hop_ms))
+
+        estimate = staticmethod(estimate)
+
+    module = types.ModuleType("kzoo.pitch_tracking")
+    module.PitchTracker = Tracker
+    monkeypatch.setitem(sys.modules, "kzoo.pitch_tracking", module)
+    words = f"kzoo data prepare {recordings} -o {tmp_path / 'out'} --kind solo --pitch truth"
+    words = [*words.split(), "--sample-rate", str(RATE), "--exclude", "silent"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    assert asked == [("truth", 4.0)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("2 recordings, 0.1 minutes, 8000 Hz; ")
+    assert lines[1].startswith("midi: mean 69.0, deviation 0.0 notes")
+
+
+def test_a_rate_without_whole_hops_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="got 44117"):
+        prepare_solo("x", tmp_path, pitch="pyin", exclude=[], sample_rate=44117, licence="",
+                     show=False)  # fmt: skip
