@@ -49,7 +49,7 @@ def step(options: argparse.Namespace) -> None:
     values = training.resolved({"name": options.config.stem, **values})
     keras.utils.set_random_seed(values["seed"])
     made = training.compiled(values, jit_compile=keras.backend.backend() == "jax")
-    graph, size = made.graph, values["fit"]["batch_size"]
+    graph, size = made.trainer, values["fit"]["batch_size"]
     examples, _ = made.open_data(values)
 
     class Batches(keras.utils.PyDataset):

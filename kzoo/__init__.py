@@ -2,8 +2,10 @@
 
     import kzoo
     stems = kzoo.separate(waveform, sample_rate)        # {"vocals": [samples, channels], ...}
+    speech = kzoo.enhance(waveform, sample_rate)        # without the noise, of the same shape
     model = kzoo.from_preset("spleeter_2stems")         # a keras.Model with verified weights
     model = kzoo.build("unet", sources=["vocals"])      # the same architecture, untrained
+    times, f0_hz, confidence = kzoo.pitch(waveform, sample_rate)
     kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven
 
 Packages, from the ground up: `audio` (files), `dsp` (signal processing), `layers`, `models`,
@@ -20,11 +22,13 @@ __all__ = [
     "Separator",
     "__version__",
     "build",
+    "enhance",
     "evaluate",
     "export",
     "from_preset",
     "list_models",
     "list_presets",
+    "pitch",
     "save_to_preset",
     "separate",
 ]

@@ -23,11 +23,13 @@ STREAM_FRAMES = 4  # of a step of a synthesiser that streams: 16 ms
 __all__ = [
     "Separator",
     "build",
+    "enhance",
     "evaluate",
     "export",
     "from_preset",
     "list_models",
     "list_presets",
+    "pitch",
     "save_to_preset",
     "separate",
 ]
@@ -99,6 +101,44 @@ def separate(
     return separator.separate(waveform, sample_rate, progress=progress)
 
 
+def enhance(
+    waveform: np.ndarray,
+    sample_rate: int,
+    preset: str | Path | None = None,
+    *,
+    progress: separation.Progress | None = None,
+    **options: Any,
+) -> np.ndarray:
+    """The speech of a noisy signal, `[samples, channels]` or `[samples]`, as long and at its rate.
+
+    preset: one that gives "speech"; by default the best that ships. Channels are enhanced one by
+    one where the model has one. The rest is as of `separate`; for many signals keep a Separator,
+    whose "speech" this is. Raises presets.PresetError for a preset that gives no speech.
+    """
+    preset, _ = presets.enhancer(preset)
+    return separate(waveform, sample_rate, preset, progress=progress, **options)["speech"]
+
+
+def pitch(
+    waveform: np.ndarray,
+    sample_rate: int,
+    method: str | Path = "crepe_tiny",
+    *,
+    threshold: float = 0.0,
+    **options: Any,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(times in seconds, f0_hz, confidence) of `[samples]` or `[samples, channels]`, one a frame.
+
+    threshold: confidence under which f0_hz is NaN. options: of `PitchTracker` (hop_ms=4, fmin_hz,
+    fmax_hz, decoder, ...), which is what to keep when there is more than one signal.
+    """
+    from kzoo.pitch_tracking import PitchTracker
+
+    found = PitchTracker(method, **options)(waveform, sample_rate)
+    f0_hz = np.where(found.confidence < threshold, np.nan, found.f0_hz)
+    return found.times_seconds, f0_hz, found.confidence
+
+
 def evaluate(
     corpus: str | Path,
     systems: Sequence[str | Path] = (),
@@ -107,12 +147,15 @@ def evaluate(
     overlap: float = 0.0,
     mwf: bool = False,
     interchangeable: bool = False,
+    measures: str | None = None,
+    dnsmos: str | Path | None = None,
     **options: Any,
 ) -> evaluation.Report:
     """Score presets, run folders and folders of estimates against the true stems of `corpus`.
 
     sources: by default those of the first preset. interchangeable: their order means nothing, as
-    that of speakers; presets whose card says so need no word.
+    that of speakers; presets whose card says so need no word. measures: "separation" or "speech",
+    by default the latter where the corpus is speech in noise; dnsmos: the path of sig_bak_ovr.onnx.
     options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
     baselines, processes, progress, ...).
     """
@@ -122,8 +165,11 @@ def evaluate(
         [str(name) for name in systems], {"overlap": overlap, "mwf": mwf},
         interchangeable=interchangeable,
     )  # fmt: skip
-    wanted = sources or next((system.sources for system in chosen if system.sources), ())
-    return evaluation.evaluate(corpus, chosen, sources=wanted, **options)
+    wanted, speech = evaluate_command.what_to_score(
+        corpus, chosen, sources=sources or (), measures=measures, dnsmos=dnsmos,
+        subset=options.get("subset"), tracks=options.get("tracks", ()),
+    )  # fmt: skip
+    return evaluation.evaluate(corpus, chosen, sources=wanted, speech=speech, **options)
 
 
 def export(
@@ -151,6 +197,7 @@ def export(
     from kzoo.deploy import request
 
     card = presets.load_card(preset)
+    sources = [] if card.get("task") == "synthesis" else presets.sources(preset, card)
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     request.places(to, folder, name=card["name"], precision=precision, overwrite=overwrite)
     options = {**card["model"].get("options", {}), **options}
@@ -171,7 +218,7 @@ def export(
 
     return artefact.export(
         presets.from_preset(preset, **options), to, folder, name=card["name"],
-        sources=card["sources"], sample_rate=card["sample_rate"], samples=options.get("samples"),
+        sources=sources, sample_rate=card["sample_rate"], samples=options.get("samples"),
         sound=heard, sound_description=description, precision=precision, base_card=card,
         allow_flex=allow_flex, overwrite=overwrite,
     )  # fmt: skip

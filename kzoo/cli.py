@@ -14,7 +14,7 @@ ClickException = typer.BadParameter.__mro__[2]  # typer has its own copy of clic
 
 app = typer.Typer(
     name="kzoo",
-    help="Audio models in Keras: separate a song into stems, and ship the model to a phone.",
+    help="Audio models in Keras: songs to stems, noise from speech, and the model to a phone.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,6 +44,19 @@ MixtureOption = Annotated[
     str | None, typer.Option(help="Of pairs: the folder of the mixtures; by default noisy.")
 ]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar, no report.")]
+FilesArgument = Annotated[list[str], typer.Argument(help="Recordings; - reads one from stdin.")]
+OverlapOption = Annotated[
+    float, typer.Option(help="Share of a block faded into the next.", min=0, max=0.5)
+]
+StartOption = Annotated[float, typer.Option(help="Seconds to skip.", min=0)]
+DurationOption = Annotated[float | None, typer.Option(help="Seconds to read.", min=0)]
+FormatOption = Annotated[str, typer.Option(help="wav, flac, ogg or mp3.")]
+BitDepthOption = Annotated[str, typer.Option(help="16, 24 or float32, where it applies.")]
+ClipOption = Annotated[
+    str, typer.Option(help="rescale all stems alike, or clamp, what exceeds full scale.")
+]
+TagsOption = Annotated[bool, typer.Option(help="Copy title, artist and the like.")]
+OverwriteOption = Annotated[bool, typer.Option(help="Replace files that exist.")]
 
 
 def main() -> None:
@@ -79,7 +92,7 @@ def options(
 
 @app.command()
 def separate(
-    files: Annotated[list[str], typer.Argument(help="Recordings; - reads one from stdin.")],
+    files: FilesArgument,
     preset: PresetOption = "spleeter_2stems",
     out: Annotated[
         str, typer.Option("-o", "--out", help="Folder for OUT/<track>/<stem>; - is stdout.")
@@ -90,20 +103,16 @@ def separate(
     only: Annotated[
         str | None, typer.Option(help="Write this stem alone; with --two-stems also no_<stem>.")
     ] = None,
-    overlap: Annotated[
-        float, typer.Option(help="Share of a block faded into the next.", min=0, max=0.5)
-    ] = 0.0,
+    overlap: OverlapOption = 0.0,
     mwf: Annotated[bool, typer.Option(help="Multichannel Wiener filter (twice the time).")] = False,
     consistent: Annotated[bool, typer.Option(help="Make the stems sum to the mixture.")] = False,
-    start: Annotated[float, typer.Option(help="Seconds to skip.", min=0)] = 0.0,
-    duration: Annotated[float | None, typer.Option(help="Seconds to read.", min=0)] = None,
-    format: Annotated[str, typer.Option(help="wav, flac, ogg or mp3.")] = "wav",
-    bit_depth: Annotated[str, typer.Option(help="16, 24 or float32, where it applies.")] = "16",
-    clip: Annotated[
-        str, typer.Option(help="rescale all stems alike, or clamp, what exceeds full scale.")
-    ] = "rescale",
-    tags: Annotated[bool, typer.Option(help="Copy title, artist and the like.")] = True,
-    overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
+    start: StartOption = 0.0,
+    duration: DurationOption = None,
+    format: FormatOption = "wav",
+    bit_depth: BitDepthOption = "16",
+    clip: ClipOption = "rescale",
+    tags: TagsOption = True,
+    overwrite: OverwriteOption = False,
     device: DeviceOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -112,7 +121,6 @@ def separate(
     Any length in constant memory, any rate and channel layout, in and out alike.
     """
     from kzoo.commands import separate_files
-    from kzoo.stem_files import OutputOptions
 
     separate_files(
         files,
@@ -120,18 +128,62 @@ def separate(
         out=out,
         two_stems=two_stems,
         only=only,
-        output=OutputOptions(
-            format=format.lower(),
-            bit_depth=int(bit_depth) if bit_depth.isdigit() else bit_depth,
-            clip=clip,
-            overwrite=overwrite,
-            tags=tags,
-        ),
+        output=_output(format, bit_depth, clip=clip, overwrite=overwrite, tags=tags),
         start_seconds=start,
         duration_seconds=duration,
         show=not quiet,
         options={"overlap": overlap, "mwf": mwf, "consistent": consistent, "device": device},
     )
+
+
+@app.command()
+def enhance(
+    files: FilesArgument,
+    preset: Annotated[
+        str | None,
+        typer.Option("-p", "--preset", help="A preset's name or folder; the best by default."),
+    ] = None,
+    out: Annotated[
+        str, typer.Option("-o", "--out", help="Folder for OUT/<track>; - is stdout.")
+    ] = "out",
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Write what was taken away to OUT/noise/<track>.")
+    ] = False,
+    overlap: OverlapOption = 0.0,
+    start: StartOption = 0.0,
+    duration: DurationOption = None,
+    format: FormatOption = "wav",
+    bit_depth: BitDepthOption = "16",
+    clip: ClipOption = "rescale",
+    tags: TagsOption = True,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Take the noise from speech: OUT/<track>.wav.
+
+    Any length in constant memory, any rate and channel layout, in and out alike.
+    """
+    from kzoo.commands import enhance_files
+
+    enhance_files(
+        files,
+        preset=preset,
+        out=out,
+        noise=noise,
+        output=_output(format, bit_depth, clip=clip, overwrite=overwrite, tags=tags),
+        start_seconds=start,
+        duration_seconds=duration,
+        show=not quiet,
+        options={"overlap": overlap, "device": device},
+    )
+
+
+def _output(format: str, bit_depth: str, **others):
+    from kzoo.stem_files import OutputOptions
+
+    depth = int(bit_depth) if bit_depth.isdigit() else bit_depth
+    return OutputOptions(format=format.lower(), bit_depth=depth, **others)
 
 
 @app.command()
@@ -170,7 +222,11 @@ def evaluate(
         typer.Argument(help="Presets, run folders, folders of estimates, baselines; or nothing."),
     ] = None,
     corpus: Annotated[
-        Path, typer.Option("--corpus", help="CORPUS/<track>/<source>.wav, or MUSDB18's tree.")
+        Path,
+        typer.Option(
+            "--corpus",
+            help="CORPUS/<track>/<source>.wav, MUSDB18's tree, CORPUS/{noisy,clean}/<track>.wav.",
+        ),
     ] = ...,
     sources: Annotated[
         str | None, typer.Option(help="vocals,accompaniment; by default the first preset's.")
@@ -188,13 +244,19 @@ def evaluate(
     interchangeable: Annotated[
         bool, typer.Option(help="Sources in the best order of each track, as for speakers.")
     ] = False,
+    measures: Annotated[
+        str | None, typer.Option(help="separation or speech; by default what the corpus is.")
+    ] = None,
+    dnsmos: Annotated[
+        Path | None, typer.Option(help="DNSMOS's sig_bak_ovr.onnx: its opinions of speech, too.")
+    ] = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", help="Processes that score.", min=1)] = 1,
     quiet: QuietOption = False,
 ) -> None:
     """Score systems against true stems, next to the mixture and oracle masks.
 
     BSS Eval v4 as museval defines it, and SI-SDR in a column of its own, as is what it gains over
-    the mixture's.
+    the mixture's. Of speech in noise PESQ, STOI, SSNR, CSIG, CBAK and COVL instead, with SI-SDR.
     """
     from kzoo.evaluate_command import evaluate_systems
 
@@ -209,6 +271,8 @@ def evaluate(
         duration_seconds=duration,
         baselines=[name for name in baselines.split(",") if name],
         processes=jobs,
+        measures=measures,
+        dnsmos=dnsmos,
         options={"overlap": overlap, "mwf": mwf},
         interchangeable=interchangeable,
         show=not quiet,
@@ -262,6 +326,41 @@ def synthesize(
         controls, out, preset=preset, sample_rate=sample_rate, harmonics=harmonics, slope_db=slope,
         noise_db=noise, bit_depth=int(bit_depth) if bit_depth.isdigit() else bit_depth,
         overwrite=overwrite, show=not quiet,
+    )  # fmt: skip
+
+
+@app.command()
+def pitch(
+    files: Annotated[list[str], typer.Argument(help="Recordings of one voice or instrument.")],
+    out: Annotated[
+        str,
+        typer.Option("-o", "--out", help="Folder for OUT/<recording>.csv and .png; - is stdout."),
+    ] = "out",
+    method: Annotated[
+        str, typer.Option(help="crepe_tiny, crepe_full, a folder with a CREPE, or pyin.")
+    ] = "crepe_tiny",
+    hop_ms: Annotated[float, typer.Option(help="From frame to frame; 4 is DDSP's.")] = 4.0,
+    fmin: Annotated[float | None, typer.Option(help="Lowest pitch in Hz.")] = None,
+    fmax: Annotated[float | None, typer.Option(help="Highest pitch in Hz.")] = None,
+    decoder: Annotated[
+        str, typer.Option(help="viterbi, or local_average: frame by frame (CREPE).")
+    ] = "viterbi",
+    threshold: Annotated[
+        float, typer.Option(help="Confidence under which f0_hz is 0 in the CSV.", min=0, max=1)
+    ] = 0.0,
+    plot: Annotated[bool, typer.Option("--plot/--no-plot", help="Draw a picture too.")] = True,
+    overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Follow the pitch of recordings: a CSV of f0 and confidence, and a picture.
+
+    Any length in constant memory, any rate and channel layout.
+    """
+    from kzoo.pitch_command import follow_files
+
+    follow_files(
+        files, out=out, method=method, hop_ms=hop_ms, fmin_hz=fmin, fmax_hz=fmax, decoder=decoder,
+        threshold=threshold, plot=plot, overwrite=overwrite, show=not quiet,
     )  # fmt: skip
 
 

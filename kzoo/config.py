@@ -81,6 +81,12 @@ def call(function: Callable, options: Mapping[str, Any], *, where: str = "", **o
     return function(**options, **others)
 
 
+def defaults(function: Callable) -> dict[str, Any]:
+    """The arguments of `function` that have a default, with it."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
 def check(
     function: Callable, options: Mapping[str, Any], *, where: str = "", given: Iterable[str] = ()
 ) -> None:

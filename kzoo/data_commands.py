@@ -132,7 +132,7 @@ class Taught(Corpus):
 
     def __init__(self, folder: Path, preset: str, *, exclude: Sequence[str] = ()):
         card = presets.load_card(preset)
-        self.preset, self.sources = preset, tuple(card["sources"])
+        self.preset, self.sources = preset, tuple(presets.sources(preset, card))
         self.sample_rate, self.channels = card["sample_rate"], card["channels"]
         if not folder.is_dir():
             raise ValueError(f"{folder}: there is no such folder of recordings")

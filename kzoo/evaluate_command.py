@@ -5,10 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kzoo import presets
 from kzoo.terminal import bar, one_line, quiet_tensorflow, say
+
+if TYPE_CHECKING:
+    from kzoo.evaluation import Speech
+
+MEASURES = ("separation", "speech")
 
 
 def systems(
@@ -38,12 +43,54 @@ def systems(
             continue
         found.append(
             Separation(
-                card["name"], tuple(card["sources"]), _separator(name, options),
+                card["name"], tuple(presets.sources(name, card)), _separator(name, options),
                 {"preset": card["name"], "weights_sha256": _weights_sha256(name), **options},
                 interchangeable=interchangeable or bool(card.get("interchangeable", False)),
             )
         )  # fmt: skip
     return found
+
+
+def what_to_score(
+    corpus: str | Path,
+    chosen: Sequence,
+    *,
+    sources: Sequence[str] = (),
+    measures: str | None = None,
+    dnsmos: str | Path | None = None,
+    subset: str | None = None,
+    tracks: Sequence[str] = (),
+) -> tuple[tuple[str, ...], Speech | None]:
+    """The sources, and how speech is scored, or None where sources are scored as separated ones.
+
+    sources: by default those of the first system that names some, or of the corpus where there are
+    only baselines. measures: "separation", "speech", or by default the latter where a source is
+    called speech, or a corpus has nothing else, such as noisy and clean pairs; then that is the
+    only one scored. Raises ValueError where neither says what the sources are.
+    """
+    from kzoo.data.tracks import components
+    from kzoo.evaluation import Baseline, Speech, find_tracks
+
+    if measures not in (None, *MEASURES):
+        raise ValueError(f"measures are those of {' or '.join(MEASURES)}; got {measures!r}")
+    if dnsmos and measures == "separation":
+        raise ValueError("DNSMOS is a measure of speech; got measures 'separation'")
+    found = find_tracks(corpus, subset=subset, tracks=tracks)
+    stems = tuple(dict.fromkeys(stem for track in found for stem in components(track.stems)))
+    named = tuple(sources) or next((tuple(s.sources) for s in chosen if s.sources), ())
+    is_speech = stems == ("speech",) or "speech" in (named or stems)
+    if measures == "speech" or (measures is None and (is_speech or dnsmos)):
+        if "speech" in named or (is_speech and not sources):
+            named = ("speech",)
+        if len(named) != 1:
+            listed = f"got {', '.join(named or stems)}"
+            raise ValueError(f"speech is scored as one source, {listed}: --sources NAME")
+        return named, Speech(None if dnsmos is None else str(dnsmos))
+    if not named and chosen and all(isinstance(system, Baseline) for system in chosen):
+        named = stems
+    if not named:
+        raise ValueError("name the sources of these estimates: --sources vocals,accompaniment")
+    return named, None
 
 
 def evaluate_systems(
@@ -58,13 +105,14 @@ def evaluate_systems(
     duration_seconds: float | None,
     baselines: Sequence[str],
     processes: int,
+    measures: str | None,
+    dnsmos: Path | None,
     options: dict[str, Any],
     interchangeable: bool,
     show: bool,
 ) -> None:
     """Score and print the table; SystemExit(1) where a track could not be scored."""
-    from kzoo.data.tracks import components
-    from kzoo.evaluation import BASELINES, Baseline, evaluate, find_tracks
+    from kzoo.evaluation import BASELINES, evaluate
 
     for name in baselines:
         if name not in BASELINES:
@@ -73,20 +121,18 @@ def evaluate_systems(
     command = _command(
         names, corpus=corpus, sources=",".join(sources), out=out, subset=subset, track=tracks,
         start=start_seconds, duration=duration_seconds, baselines=",".join(baselines),
-        interchangeable=interchangeable, jobs=processes, **options,
+        interchangeable=interchangeable, measures=measures, dnsmos=dnsmos, jobs=processes,
+        **options,
     )  # fmt: skip
-    if not sources:
-        sources = next((system.sources for system in chosen if system.sources), ())
-    if not sources and chosen and all(isinstance(system, Baseline) for system in chosen):
-        found = find_tracks(corpus, subset=subset, tracks=tracks)
-        sources = tuple(dict.fromkeys(s for track in found for s in components(track.stems)))
-    if not sources:
-        raise ValueError("name the sources of these estimates: --sources vocals,accompaniment")
+    sources, speech = what_to_score(
+        corpus, chosen, sources=sources, measures=measures, dnsmos=dnsmos, subset=subset,
+        tracks=tracks,
+    )  # fmt: skip
     with bar("scoring", unit="scores", show=show) as progress:
         report = evaluate(
             corpus, chosen, sources=sources, out=out, subset=subset, tracks=tracks,
             start_seconds=start_seconds, duration_seconds=duration_seconds, baselines=baselines,
-            processes=processes, progress=progress, command=command,
+            speech=speech, processes=processes, progress=progress, command=command,
         )  # fmt: skip
     print(report.text(), end="")
     if out is not None and show:

@@ -53,6 +53,7 @@ def system(
     Raises PresetError for a model that wants more than a waveform.
     """
     card = presets.load_card(preset)
+    presets.sources(preset, card)
     module = architecture(card["model"]["name"])
     if mwf and not hasattr(module, "build_wiener"):
         raise PresetError(f"preset {preset!s} has no multichannel Wiener filter (--mwf)")
@@ -77,7 +78,7 @@ def _system(preset, card: Mapping, module, options: dict, mwf: bool, place: str 
         if mwf:
             function, survey = _two_passes(module, model, options, blocks)
         else:
-            function, survey = _compiled(model, place), None
+            function, survey = compiled(model, place), None
 
     def smaller() -> System | None:
         less = presets.known(module.smaller_blocks, options)
@@ -98,7 +99,7 @@ def _system(preset, card: Mapping, module, options: dict, mwf: bool, place: str 
     )
 
 
-def _compiled(model: keras.Model, place: str | None):
+def compiled(model: keras.Model, place: str | None):
     """`model` for inference as one graph of static shape: NumPy in, NumPy out."""
     # Not jitted: XLA on a CPU halves the speed of these graphs.
     signature = [tf.TensorSpec((1, *x.shape[1:]), tf.float32) for x in model.inputs]
@@ -122,7 +123,7 @@ def _two_passes(module, model: keras.Model, options: Mapping, blocks: Mapping):
     survey_model, filter_model = presets.known(
         module.build_wiener, {**options, **blocks, "separate": model.get_layer("unet_core")}
     )
-    survey_block, filter_block = _compiled(survey_model, None), _compiled(filter_model, None)
+    survey_block, filter_block = compiled(survey_model, None), compiled(filter_model, None)
 
     def survey(state, block: np.ndarray):
         products, power, peak = survey_block(block)

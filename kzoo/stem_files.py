@@ -52,6 +52,12 @@ def selection(
     return stems
 
 
+def enhancement(sources: Sequence[str], *, noise: bool = False) -> dict[str, list[int] | None]:
+    """As `selection`: the speech, and with `noise` what it leaves of the recording."""
+    stems: dict[str, list[int] | None] = {"speech": [list(sources).index("speech")]}
+    return {**stems, "noise": None} if noise else stems
+
+
 def _refuse_unknown(name: str, stems: Mapping[str, Sequence[int]], what: str) -> None:
     if name not in stems:
         raise ValueError(f"there is no stem {name!r}; {what} {', '.join(stems)}")
@@ -62,7 +68,7 @@ def separate_file(
     path: str | Path,
     targets: Mapping[str, Path],
     *,
-    stems: Mapping[str, Sequence[int]] | None = None,
+    stems: Mapping[str, Sequence[int] | None] | None = None,
     output: OutputOptions = OutputOptions(),
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
@@ -70,8 +76,9 @@ def separate_file(
 ) -> Report:
     """Separate the recording at `path` into the files of `targets`, one a stem.
 
-    stems: of `selection`; by default every source to its own file. All stems of a recording are
-    scaled by one gain when any would clip (clip="rescale"), so that they still sum.
+    stems: of `selection`, by default every source to its own file; or of `enhancement`, where None
+    is what the others leave of the recording. All stems of a recording are scaled by one gain when
+    any would clip (clip="rescale"), so that they still sum.
     Raises audio.AudioError for what cannot be read or written, Cancelled when `progress` says so;
     whatever is raised, nothing half-written stays.
     """
@@ -103,8 +110,8 @@ def separate_file(
             blocks, sample_rate, channels, samples=samples, progress=progress
         ):
             levels.add(mixture, parts)
-            for name, members in stems.items():
-                writers[name].write(np.sum(parts[list(members)], axis=0))
+            for name, part in _stems(mixture, parts, stems).items():
+                writers[name].write(part)
             written += len(mixture)
         gain = _shared_gain(writers, output)
         for writer in writers.values():
@@ -115,6 +122,13 @@ def separate_file(
         seconds=written / sample_rate,
         notes=levels.warnings() + _clip_notes(writers, gain),
     )
+
+
+def _stems(mixture: np.ndarray, parts: np.ndarray, stems: Mapping) -> dict[str, np.ndarray]:
+    """{name: `[samples, channels]`} of one piece."""
+    found = {name: np.sum(parts[list(m)], axis=0) for name, m in stems.items() if m is not None}
+    rest = [name for name in stems if name not in found]
+    return {**found, **{name: mixture - sum(found.values()) for name in rest}}
 
 
 def _move_all(writers: Iterable[AudioWriter]) -> None:

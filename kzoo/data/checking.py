@@ -36,7 +36,7 @@ def list_tracks(path: str, kind: str | None, options: dict[str, Any]) -> tuple[l
     kind = "sources" if kind == "speech" else kind
     if kind in FINDERS:
         found = config.call(FINDERS[kind], {"path": path, **options}, where=f"corpus {kind}")
-        return chosen(found, (), (), path), []
+        return chosen(found, (), (), path), _speakers(found) if kind == "pairs" else []
 
     def read(*, subset: str | None = None):
         return subset
@@ -59,6 +59,19 @@ def list_tracks(path: str, kind: str | None, options: dict[str, Any]) -> tuple[l
             "folders of any"
         )
     return tracks, lines
+
+
+def _speakers(tracks: Sequence[Track]) -> list[str]:
+    """A line about who speaks, where names of aligned recordings begin with it, as p226_001."""
+    speakers = Counter(track.name.partition("_")[0] for track in tracks if "_" in track.name)
+    if sum(speakers.values()) < len(tracks) or not 1 < len(speakers) < len(tracks):
+        return []
+    listed = ", ".join(f"{name} {count}" for name, count in sorted(speakers.items()))
+    first = min(speakers)
+    return [
+        f"by their names {len(speakers)} speakers: {listed}; to hold one out: "
+        f"exclude: [{first}_*] in training, include: [{first}_*] in validation"
+    ]
 
 
 def check_tracks(

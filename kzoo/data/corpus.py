@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,8 @@ class Corpus:
     aligned: whether the sources of a track belong together; otherwise each is drawn by itself.
     mixes: whether `mixed` makes new mixtures of any length, which training then takes.
     controls: names of what `read` gives beside the waveform, where it is for a synthesiser.
-    excluded: names that were held out of it, which `prepare` lets into no folder of its shards.
+    excluded: names, or patterns of them, that were held out of it, which `prepare` lets into no
+        folder of its shards.
     """
 
     sources: tuple[str, ...]
@@ -65,18 +67,26 @@ class Corpus:
         return sum(samples for _, samples in self.tracks) / self.sample_rate
 
 
+def fits(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name is one of `patterns`, or of the kind that one of them describes."""
+    return any(name == p or fnmatch.fnmatchcase(name, p) for p in patterns)
+
+
 def chosen(tracks: Sequence[Any], include: Sequence[str], exclude: Sequence[str], where: str):
-    """Tracks without those held out; ValueError for a name that is not there, or there twice."""
+    """Tracks without those held out; ValueError for a name that is not there, or there twice.
+
+    include, exclude: names, or patterns such as "p226_*", each of which must fit some track.
+    """
     names = [track if isinstance(track, str) else track.name for track in tracks]
     for name in (*include, *exclude):
-        if name not in names:
+        if not any(fits(known, [name]) for known in names):
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names[:8])}"
             raise ValueError(f"{where}: has no track {name!r}; {hint}")
     kept = [
         track
         for track, name in zip(tracks, names, strict=True)
-        if (not include or name in include) and name not in exclude
+        if (not include or fits(name, include)) and not fits(name, exclude)
     ]
     if not kept:
         raise ValueError(f"{where}: no track is left after include and exclude")

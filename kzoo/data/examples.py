@@ -16,7 +16,8 @@ class Examples:
     """Random segments of a corpus, without end: `example(index)` is the same each time.
 
     samples: length of a segment. steps: of `kzoo.data.steps`, applied in their order; after them
-    the mixture is the sum of the sources again, unless the corpus records its mixtures.
+    the mixture is the sum of the sources again. What a recorded mixture holds beside its sources,
+    such as the noise of clean speech, stays in it as it was.
     Tracks are drawn in proportion to their length.
     """
 
@@ -35,11 +36,15 @@ class Examples:
         """{"mixture": `[samples, channels]`, "sources": `[sources, samples, channels]`}."""
         rng = np.random.default_rng((self.seed, index))
         example = self.draw(rng) if self.corpus.aligned else self.draw_each(rng)
+        rest = None
+        if self.corpus.records_mixture:
+            if not self.steps:
+                return example
+            rest = example["mixture"] - example["sources"].sum(axis=0)
         for step in self.steps:
             example = step(example, rng, self)
-        if not self.corpus.records_mixture:
-            example = {**example, "mixture": example["sources"].sum(axis=0)}
-        return example
+        mixture = example["sources"].sum(axis=0)
+        return {**example, "mixture": mixture if rest is None else mixture + rest}
 
     def draw(self, rng: np.random.Generator) -> Example:
         """A segment of one track, or a mixture of the corpus's own making."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,9 @@ from kzoo.data.tracks import (
     recordings_sha256,
     stem_recordings,
 )
+
+_FOLDERS = {"speech": "clean"}  # of pairs, where the source has no folder of its name
+_REST = "noise"
 
 
 class Recorded(Corpus):
@@ -98,6 +101,39 @@ class Recorded(Corpus):
         return recordings_sha256(_named(self._parts[track]))
 
 
+class WithRest(Corpus):
+    """A corpus of recorded mixtures, and as one source more what its own leave of them."""
+
+    records_mixture = True
+
+    def __init__(self, corpus: Recorded, sources: Sequence[str]):
+        self._corpus, self.sources = corpus, tuple(sources)
+        self.sample_rate, self.channels, self.tracks = (
+            corpus.sample_rate, corpus.channels, corpus.tracks,
+        )  # fmt: skip
+
+    def read_part(self, track, part, start, samples):
+        """As `Corpus.read_part`."""
+        return self._part(part, lambda part: self._corpus.read_part(track, part, start, samples))
+
+    def whole(self, track: int, part: str) -> np.ndarray:
+        """As `Recorded.whole`."""
+        return self._part(part, lambda part: self._corpus.whole(track, part))
+
+    def tracks_of(self, source):
+        """As `Corpus.tracks_of`."""
+        return self._corpus.tracks_of(source if source in self._corpus.sources else "mixture")
+
+    def identity(self, track):
+        """Of the bytes of the files."""
+        return self._corpus.identity(track)
+
+    def _part(self, part: str, read: Callable[[str], np.ndarray]) -> np.ndarray:
+        if part in (*self._corpus.sources, "mixture"):
+            return read(part)
+        return read("mixture") - sum(read(source) for source in self._corpus.sources)
+
+
 def stems(
     path: str,
     *,
@@ -120,14 +156,26 @@ def pairs(
     *,
     mixture: str = "noisy",
     sources: Sequence[str] = ("clean",),
+    subset: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     sample_rate: int | None = None,
     channels: int | None = None,
 ) -> Corpus:
-    """Recordings of one name in the folders `mixture` and `sources`."""
-    tracks = chosen(pair_tracks(path, mixture=mixture, sources=sources), include, exclude, path)
-    return Recorded(tracks, sources=sources, sample_rate=sample_rate, channels=channels, where=path)
+    """Recordings of one name in the folders `mixture` and `sources`.
+
+    A folder may go on after the name, as clean_testset_wav does; subset: what it goes on with, such
+    as "testset". Without a folder, "speech" is clean, and "noise" what the others leave of the
+    mixture. exclude: ["p226_*", "p287_*"] holds two of VoiceBank's speakers out.
+    """
+    found = pair_tracks(path, mixture=mixture, sources=sources, subset=subset)
+    tracks = chosen(found, include, exclude, path)
+    rest = [name for name in sources if name not in tracks[0].stems]
+    corpus = Recorded(
+        tracks, sources=[name for name in sources if name not in rest], sample_rate=sample_rate,
+        channels=channels, where=path,
+    )  # fmt: skip
+    return WithRest(corpus, sources) if rest else corpus
 
 
 def librimix(
@@ -208,10 +256,19 @@ def table(
 
 
 def pair_tracks(
-    path: str, *, mixture: str = "noisy", sources: Sequence[str] = ("clean",)
+    path: str,
+    *,
+    mixture: str = "noisy",
+    sources: Sequence[str] = ("clean",),
+    subset: str | None = None,
 ) -> list[Track]:
-    """The tracks of `pairs`, read or not."""
-    return _aligned(Path(path), mixture, dict(zip(sources, sources, strict=True)))
+    """The tracks of `pairs`, read or not; those of a rest are without it."""
+    root = Path(path)
+    found = {name: _pair_folder(root, name, subset) for name in (mixture, *sources)}
+    folders = {name: found[name] or name for name in sources}
+    if len(folders) > 1 and found.get(_REST) is None:
+        folders.pop(_REST, None)
+    return _aligned(root, found[mixture] or mixture, folders)
 
 
 def librimix_tracks(
@@ -285,6 +342,24 @@ FINDERS = {
     "pairs": pair_tracks, "sources": folder_tracks, "csv": table_tracks,
     "librimix": librimix_tracks, "wsj0mix": wsj0mix_tracks,
 }  # fmt: skip
+
+
+def _pair_folder(root: Path, name: str, subset: str | None) -> str | None:
+    """The folder of `name` in `root`; ValueError where it may be one of several."""
+    for known in dict.fromkeys((name, _FOLDERS.get(name, name))):
+        if (root / known).is_dir() and subset is None:
+            return known
+        places = root.iterdir() if root.is_dir() else ()
+        longer = sorted(p.name for p in places if p.is_dir() and p.name.startswith(f"{known}_"))
+        longer = [folder for folder in longer if subset is None or subset in folder]
+        if len(longer) > 1:
+            raise ValueError(
+                f"{root}: {name!r} may be {' or '.join(longer)}; name a subset, such as "
+                f"{longer[0].removeprefix(known).strip('_')}"
+            )
+        if longer:
+            return longer[0]
+    return None
 
 
 def _numbered(sources: Sequence[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.data.corpus import Corpus, chosen
+from kzoo.data.corpus import Corpus, chosen, fits
 
 INDEX = "index.json"
 FORMAT = 1
@@ -142,7 +142,7 @@ def prepare(
                 "name another folder"
             )
     positions = {entry["name"]: k for k, entry in enumerate(index["tracks"])}
-    if leaked := [name for name in corpus.excluded if name in positions]:
+    if leaked := [name for name in positions if fits(name, corpus.excluded)]:
         raise ValueError(
             f"{folder}: holds {', '.join(leaked)}, which is excluded here; delete the folder, or "
             "name another"

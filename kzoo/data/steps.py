@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kzoo import audio, config
+from kzoo import config
+from kzoo.data.signals import at_speed, level_db
 
 if TYPE_CHECKING:
     from kzoo.data.examples import Examples
@@ -43,7 +44,7 @@ def remix(*, probability: float = 1.0, active_db: float | None = None) -> Step:
         for source in examples.corpus.sources:
             for _ in range(8 if active_db is not None else 1):
                 drawn = examples.draw_source(rng, source)
-                if active_db is None or _level_db(drawn) >= active_db:
+                if active_db is None or level_db(drawn) >= active_db:
                     break
             sources.append(drawn)
         return {**example, "sources": np.stack(sources)}
@@ -64,7 +65,7 @@ def level(
         raise ValueError(f"level: low_db must not exceed high_db; got {low_db} and {high_db}")
 
     def change(source, rng):
-        wanted, found = rng.uniform(low_db, high_db), _level_db(source)
+        wanted, found = rng.uniform(low_db, high_db), level_db(source)
         return source if found < silence_db else source * np.float32(10 ** ((wanted - found) / 20))
 
     return _each_source(change, probability)
@@ -116,7 +117,7 @@ def speed(*, probability: float = 1.0, low: float = 0.9, high: float = 1.1) -> S
 
     def change(source, rng):
         factor = round(1000 * rng.uniform(low, high))
-        changed = audio.resample(source, factor, 1000)[: len(source)]
+        changed = at_speed(source, factor)[: len(source)]
         return np.pad(changed, ((0, len(source) - len(changed)), (0, 0)))
 
     return _each_source(change, probability)
@@ -137,10 +138,6 @@ STEPS: dict[str, Callable[..., Step]] = {
     function.__name__: function
     for function in (remix, level, gain, swap_channels, flip_polarity, shift, speed, mute)
 }
-
-
-def _level_db(signal: np.ndarray) -> float:
-    return 10 * float(np.log10(np.mean(np.square(signal)) + 1e-12))
 
 
 def _each_source(change: Callable, probability: float) -> Step:

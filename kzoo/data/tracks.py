@@ -3,8 +3,10 @@
     ROOT/<track>/<source>.wav               any format that kzoo.audio reads
     ROOT/{train,test}/<track>/<source>.wav  musdb's tree
     ROOT/{train,test}/<track>.stem.mp4      MUSDB18 as it is published
+    ROOT/{noisy,clean}/<track>.wav          VoiceBank-DEMAND's pairs, also as they are published,
+                                            {noisy,clean}_{trainset_28spk,testset}_wav
 A mixture.wav in a track is used as it is; without one the mixture is the sum of the stems. ROOT may
-also be one track, a folder or a .stem.mp4.
+also be one track, a folder or a .stem.mp4. The stem of a pair is its speech.
 """
 
 from __future__ import annotations
@@ -86,19 +88,21 @@ def find_tracks(
     root = Path(corpus)
     if not root.exists():
         raise ValueError(f"{corpus}: there is no such folder")
-    folders = {name: root / name for name in SUBSETS if (root / name).is_dir()}
+    folders = {name: [root / name] for name in SUBSETS if (root / name).is_dir()}
+    folders = folders or _published_pairs(root)
     if subset not in (None, "all", *SUBSETS):
         raise ValueError(f"subset must be train, test or all; got {subset!r}")
     if folders and subset != "all":
         wanted = subset or ("test" if "test" in folders else "train")
-        folders = {name: folder for name, folder in folders.items() if name == wanted}
+        folders = {name: places for name, places in folders.items() if name == wanted}
     elif subset in SUBSETS:
         raise ValueError(f"{corpus}: has no folder {subset!r}")
     # museval looks for scores under test/, so that is the subset of what has none.
     found = [
         track
-        for name, folder in (folders or {"test": root}).items()
-        for track in _tracks_in(folder, name)
+        for name, places in (folders or {"test": [root]}).items()
+        for place in places
+        for track in _tracks_in(place, name)
     ]
     if not found:
         raise ValueError(
@@ -119,9 +123,11 @@ def read_track(
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    sample_rate: int | None = None,
 ) -> Sound:
     """The true sources and the mixture, float32, cropped; sources that the track lacks are absent.
 
+    sample_rate: resample to this rate.
     Stems shorter than others are silent at their end; single-channel ones are played on every
     channel. Raises ValueError for stems at different rates, or where fewer than two of several
     `sources` are there; audio.AudioError for what cannot be read.
@@ -139,8 +145,9 @@ def read_track(
     if track.mixture:
         wanted["mixture"] = track.mixture
     signals, sample_rate = read_recordings(
-        wanted, start_seconds=start_seconds, duration_seconds=duration_seconds
-    )
+        wanted, start_seconds=start_seconds, duration_seconds=duration_seconds,
+        sample_rate=sample_rate,
+    )  # fmt: skip
     mixture = signals["mixture"] if track.mixture else sum_of(signals[name] for name in parts)
     references = {
         source: sum_of(signals[name] for name in names) for source, names in present.items()
@@ -188,15 +195,17 @@ def read_recordings(
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    sample_rate: int | None = None,
 ) -> tuple[dict[str, np.ndarray], int]:
     """{name: `[samples, channels]`} of one length and width, and their rate.
 
+    sample_rate: resample to this rate.
     Raises ValueError where rates differ, or channels other than one and the common width.
     """
     signals, rates = {}, {}
     for name, recording in recordings.items():
         signals[name], rates[name] = audio.read(
-            recording.path, stream=recording.stream,
+            recording.path, stream=recording.stream, sample_rate=sample_rate,
             start_seconds=start_seconds, duration_seconds=duration_seconds,
         )  # fmt: skip
     if len(set(rates.values())) > 1:
@@ -254,9 +263,20 @@ def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def audio_file(folder: Path, name: str) -> Path | None:
+    """The file `name` with the suffix of a format that can be read, a lossless one first."""
+    paths = (folder / f"{name}{suffix}" for suffix in audio.READABLE)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def _tracks_in(folder: Path, subset: str) -> list[Track]:
     if folder.is_file():
         return [_stem_file_track(folder, subset)] if _is_stem_file(folder) else []
+    clean = _clean_beside(folder)
+    if clean:
+        return _pairs(folder, clean, subset)
+    if _clean_beside(folder / "noisy"):
+        return _pairs(folder / "noisy", folder / "clean", subset)
     found = []
     for path in sorted(folder.iterdir()):
         if path.name[0] == ".":
@@ -267,6 +287,32 @@ def _tracks_in(folder: Path, subset: str) -> list[Track]:
             found.append(_folder_track(path.name, stems, subset))
     if not found and (stems := stem_recordings(folder)):
         return [_folder_track(folder.resolve().name, stems, subset)]
+    return found
+
+
+def _published_pairs(root: Path) -> dict[str, list[Path]]:
+    """{subset: the noisy folders} of VoiceBank-DEMAND's archives, unpacked side by side."""
+    found: dict[str, list[Path]] = {}
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        subset = next((name for name in SUBSETS if f"_{name}set" in folder.name), None)
+        if subset and _clean_beside(folder):
+            found.setdefault(subset, []).append(folder)
+    return found
+
+
+def _clean_beside(noisy: Path) -> Path | None:
+    """The folder of the clean recordings for one of noisy ones, by their names."""
+    clean = noisy.with_name(noisy.name.replace("noisy", "clean", 1))
+    return clean if noisy.name.startswith("noisy") and noisy.is_dir() and clean.is_dir() else None
+
+
+def _pairs(noisy: Path, clean: Path, subset: str) -> list[Track]:
+    """A track for each noisy recording; one without a clean one has no stems."""
+    found = []
+    references = stem_recordings(clean)
+    for name, mixture in stem_recordings(noisy).items():
+        stems = {"speech": references[name]} if name in references else {}
+        found.append(Track(mixture.path.stem, subset, stems, mixture))
     return found
 
 

@@ -2,13 +2,15 @@
 
 `evaluate` (in `running`) takes tracks (`kzoo.data.tracks`) and systems (`systems`): a separator,
 a folder of estimates, and beside them always the untouched mixture and the oracles. `scoring` makes
-one track's scores, in museval's JSON; `report` takes the medians.
+one track's scores, in museval's JSON, and `speech` those of speech in noise; `report` takes the
+medians, or of speech the means.
 """
 
 from kzoo.data.tracks import Track, find_tracks
 from kzoo.evaluation.report import Failure, Report, Row
 from kzoo.evaluation.running import evaluate
 from kzoo.evaluation.scoring import Settings
+from kzoo.evaluation.speech import Speech
 from kzoo.evaluation.systems import BASELINES, Baseline, EstimatesFolder, Separation
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Row",
     "Separation",
     "Settings",
+    "Speech",
     "Track",
     "evaluate",
     "find_tracks",

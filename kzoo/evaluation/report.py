@@ -1,4 +1,4 @@
-"""Medians over tracks, and the table that says how they were made."""
+"""Medians over tracks, or means, and the table that says how they were made."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from typing import Any
 
 import kzoo
 from kzoo.evaluation.scoring import (
-    DEFINITION,
     IMPROVEMENT,
-    MEASURES,
     Settings,
+    mean,
     median,
     track_scores,
 )
@@ -29,7 +28,7 @@ from kzoo.evaluation.scoring import (
 
 @dataclass(frozen=True)
 class Row:
-    """The scores of a system on a source, in dB: of one track, or medians over `tracks` of them."""
+    """The scores of a system on a source: of one track, or the average over `tracks` of them."""
 
     system: str
     source: str
@@ -52,28 +51,25 @@ class Failure:
 
 @dataclass
 class Report:
-    """What `evaluate` returns: `medians`, the `tracks` behind them, `failures`, and the `header`.
+    """What `evaluate` returns: `averages`, the `tracks` behind them, `failures`, and the `header`.
 
-    The medians of a system are over the tracks that it was scored on; where tracks failed, the
-    column `tracks` says how many are left. Where the mixture is among the systems, SI-SDRi is what
-    a track's SI-SDR is above the mixture's.
+    averages are medians, or of speech means, as `average` says, over the tracks that a system was
+    scored on; where tracks failed, the column `tracks` says how many are left. Where the mixture is
+    among the systems, SI-SDRi is what a track's SI-SDR is above the mixture's. measures: the
+    columns.
     """
 
     header: dict[str, Any]
-    medians: list[Row]
+    measures: tuple[str, ...]
+    average: str
+    averages: list[Row]
     tracks: list[Row]
     failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """The columns."""
-        improved = any(IMPROVEMENT in row.scores for row in self.tracks)
-        return (*MEASURES, IMPROVEMENT) if improved else MEASURES
-
     def scores(self, system: str, source: str) -> Mapping[str, float]:
-        """{measure: median in dB}; KeyError for what was not scored."""
-        for row in self.medians:
+        """{measure: its median or mean}; KeyError for what was not scored."""
+        for row in self.averages:
             if (row.system, row.source) == (system, source):
                 return row.scores
         raise KeyError((system, source))
@@ -81,12 +77,12 @@ class Report:
     def text(self) -> str:
         """The table, under a header that says what its figures are."""
         lines = [f"{key}: {value}" for key, value in _flat(self.header)]
-        width = max([6, *(len(row.system) for row in self.medians)])
-        source_width = max([6, *(len(row.source) for row in self.medians)])
+        width = max([6, *(len(row.system) for row in self.averages)])
+        source_width = max([6, *(len(row.source) for row in self.averages)])
         titles = "".join(f"{measure:>9}" for measure in self.measures)
         lines += ["", f"{'source':{source_width}}  {'system':{width}}  tracks{titles}"]
-        for row in self.medians:
-            values = "".join(f"{_shown(row.scores[measure]):>9}" for measure in self.measures)
+        for row in self.averages:
+            values = "".join(f"{_shown(row.scores[name], name):>9}" for name in self.measures)
             lines.append(
                 f"{row.source:{source_width}}  {row.system:{width}}  {row.tracks:6}{values}"
             )
@@ -97,18 +93,19 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path) -> None:
-        """scores.txt (the table), scores.json (all), medians.csv and tracks.csv in `folder`."""
+        """scores.txt (the table), scores.json (all), tracks.csv, and medians.csv or means.csv."""
+        averages = f"{self.average}s"
         _replace(folder / "scores.txt", self.text())
         everything = {
             **self.header,
-            "medians": [_plain(row) for row in self.medians],
+            averages: [_plain(row) for row in self.averages],
             "tracks": [_plain(row) for row in self.tracks],
             "notes": self.notes,
             "failures": [str(failure) for failure in self.failures],
         }
         text = json.dumps(everything, indent=1, ensure_ascii=False, allow_nan=False)
         _replace(folder / "scores.json", text + "\n")
-        _replace(folder / "medians.csv", _csv(self.medians, "tracks", self.measures))
+        _replace(folder / f"{averages}.csv", _csv(self.averages, "tracks", self.measures))
         _replace(folder / "tracks.csv", _csv(self.tracks, "track", self.measures))
 
 
@@ -121,31 +118,32 @@ def make_report(
     systems: Sequence[str],
     command: str | None,
 ) -> Report:
-    """Medians of the tracks' documents, source by source, systems in their order."""
+    """Averages of the tracks' documents, source by source, systems in their order."""
+    average = mean if settings.speech else median
     rows = [
         Row(document["kzoo"]["system"], source, scores, track=document["kzoo"]["track"])
         for document in documents
         for source, scores in track_scores(document).items()
     ]
-    rows = _improved(rows)
+    rows = rows if settings.speech else _improved(rows)
+    improved = any(IMPROVEMENT in row.scores for row in rows)
     order = {source: k for k, source in enumerate(settings.sources)}
-    rows.sort(key=lambda row: (order[row.source], systems.index(row.system)))
-    medians = []
+    # By name, too: several processes finish in any order.
+    rows.sort(key=lambda row: (order[row.source], systems.index(row.system), row.track))
+    averages = []
     for source in settings.sources:
         for system in systems:
             mine = [row for row in rows if (row.system, row.source) == (system, source)]
             if mine:
                 names = mine[0].scores
-                scores = {name: median(row.scores[name] for row in mine) for name in names}
-                medians.append(Row(system, source, scores, tracks=len(mine)))
+                scores = {name: average(row.scores[name] for row in mine) for name in names}
+                averages.append(Row(system, source, scores, tracks=len(mine)))
     notes = sorted(
         {f"{d['kzoo']['track']}: {note}" for d in documents for note in d["kzoo"]["notes"]}
     )
-    header = _header(
-        documents, settings, corpus=corpus, command=command,
-        improved=any(row.system == "mixture" for row in rows),
-    )  # fmt: skip
-    return Report(header, medians, rows, list(failures), notes)
+    header = _header(documents, settings, corpus=corpus, command=command, improved=improved)
+    measures = (*settings.measures, IMPROVEMENT) if improved else settings.measures
+    return Report(header, measures, average.__name__, averages, rows, list(failures), notes)
 
 
 def _improved(rows: Sequence[Row]) -> list[Row]:
@@ -185,23 +183,30 @@ def _header(
         "command": command or "kzoo.evaluate(...)",
         "corpus": f"{corpus}: {len(data)} tracks, {sum(seconds.values()):.1f} s{stretch}",
         "data_sha256": digest.hexdigest(),
-        "definition": list(DEFINITION),
-        "aggregation": (
-            f"BSS Eval: median over frames of {settings.window_seconds:g} s every "
-            f"{settings.hop_seconds:g} s, then median over tracks; SI-SDR"
-            f"{' and what each track gains over its mixture (SI-SDRi)' if improved else ''}: "
-            "median over tracks; dB"
-        ),
+        "definition": list(settings.definition),
+        "aggregation": _aggregation(settings, improved),
         **order,
         "oracles": "ibm, irm, wfm: ideal binary, ratio (magnitudes), Wiener-like (powers) masks",
-        "versions": _versions(),
+        "versions": _versions(settings),
     }
 
 
-def _versions() -> dict[str, str]:
+def _aggregation(settings: Settings, improved: bool) -> str:
+    if settings.speech:
+        return "mean over the clips that have a value, whole clips"
+    return (
+        f"BSS Eval: median over frames of {settings.window_seconds:g} s every "
+        f"{settings.hop_seconds:g} s, then median over tracks; SI-SDR"
+        f"{' and what each track gains over its mixture (SI-SDRi)' if improved else ''}: "
+        "median over tracks; dB"
+    )
+
+
+def _versions(settings: Settings) -> dict[str, str]:
     found = {"kzoo": kzoo.__version__, "python": platform.python_version()}
     # The models' packages count only where a model ran.
     wanted = ["numpy", "scipy", *(n for n in ("tensorflow", "keras") if n in sys.modules)]
+    wanted += settings.speech.packages if settings.speech else ()
     return {**found, **{name: importlib.metadata.version(name) for name in wanted}}
 
 
@@ -231,8 +236,8 @@ def _csv(rows: Sequence[Row], number: str, measures: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _shown(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f}"
+def _shown(value: float, measure: str) -> str:
+    return "-" if math.isnan(value) else f"{value:.{3 if 'STOI' in measure else 2}f}"
 
 
 def _replace(path: Path, text: str) -> None:

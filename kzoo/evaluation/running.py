@@ -14,6 +14,7 @@ from typing import Any
 from kzoo.data.tracks import Track, find_tracks, read_track
 from kzoo.evaluation.report import Failure, Report, make_report
 from kzoo.evaluation.scoring import Job, Settings, identity, read_json, score
+from kzoo.evaluation.speech import Speech
 from kzoo.evaluation.systems import Baseline, Separation, StoredEstimates, System
 
 # What a track can do wrong; anything else is a mistake of ours and stops the evaluation.
@@ -31,6 +32,7 @@ def evaluate(
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
     baselines: Sequence[str] = ("mixture", "irm"),
+    speech: Speech | None = None,
     processes: int = 1,
     progress: Callable[[float, float], None] | None = None,
     command: str | None = None,
@@ -41,13 +43,17 @@ def evaluate(
         and for the tables. Scores that are there already, of the same data, settings and system,
         are not made again.
     baselines: of "mixture", "ibm", "irm", "wfm", those that are not among `systems` already.
+    speech: score by the measures of speech (`kzoo.evaluation.speech`) the one source that there is.
     processes: that score; separation stays in this one, and no more than a few tracks are held at
         a time. One that is killed costs the track that it was scoring.
     progress: called with (scores done, scores in all). A track that fails is in the report's
     failures; the others are scored. Raises ValueError where nothing can be: no such corpus, track
-    or subset, or two systems of one name.
+    or subset, two systems of one name, or several sources as speech; ImportError where the measures
+    of speech lack a package.
     """
-    settings = Settings(tuple(sources), start_seconds, duration_seconds)
+    settings = Settings(tuple(sources), start_seconds, duration_seconds, speech=speech)
+    if speech:
+        speech.check()
     named = {system.name for system in systems if isinstance(system, Baseline)}
     beside = [Baseline(name, settings.sources) for name in baselines if name not in named]
     everything = [*systems, *beside]
@@ -106,7 +112,7 @@ def _jobs(
                 if isinstance(system, Separation):
                     place = scratch / f"{number}_{system.name}"
                     place.mkdir()
-                    sound = read_track(track, settings.sources, **settings.crop)
+                    sound = read_track(track, settings.sources, **settings.crop(track))
                     ready = system.stored(sound, place, system.identity(track))
             except TRACK_ERRORS as error:
                 finish(_failure(track, system, error))

@@ -8,6 +8,8 @@ removed.
 A source that is silent in all of the stretch that is scored has no scores, and museval refuses its
 track. Here it is left out, and the others get what museval gives for them without it; one that is
 alone then has no SIR, there being nothing to interfere with it.
+
+Speech in noise has measures of its own, see `kzoo.evaluation.speech`: Settings.speech.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from scipy.optimize import linear_sum_assignment
 
 import kzoo
 from kzoo.data.tracks import Track, read_track
+from kzoo.evaluation.speech import Speech, clip_scores, heard_at
 from kzoo.evaluation.systems import System, fitted
 from kzoo.metrics import bss_eval, si_sdr
 
@@ -40,13 +43,14 @@ DEFINITION = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What is scored, of every track alike."""
+    """What is scored, of every track alike; speech: by the measures of speech, of one source."""
 
     sources: tuple[str, ...]
     start_seconds: float = 0.0
     duration_seconds: float | None = None
     window_seconds: float = 1.0
     hop_seconds: float = 1.0
+    speech: Speech | None = None
 
     def __post_init__(self):
         if not self.sources or len(set(self.sources)) < len(self.sources):
@@ -56,11 +60,35 @@ class Settings:
                 "the window and the hop of BSS Eval must be above 0 s; got "
                 f"{self.window_seconds} s and {self.hop_seconds} s"
             )
+        if self.speech and len(self.sources) > 1:
+            raise ValueError(
+                f"the measures of speech are of one source; got {', '.join(self.sources)}: name it"
+            )
 
     @property
-    def crop(self) -> dict[str, float | None]:
-        """The stretch of each track, in the words of `audio.read`."""
-        return {"start_seconds": self.start_seconds, "duration_seconds": self.duration_seconds}
+    def measures(self) -> tuple[str, ...]:
+        """The columns."""
+        return self.speech.measures if self.speech else MEASURES
+
+    @property
+    def definition(self) -> tuple[str, ...]:
+        """What they are."""
+        return self.speech.definition if self.speech else DEFINITION
+
+    def crop(self, track: Track) -> dict[str, float | None]:
+        """The stretch of a track and the rate at which it is heard, in the words of `audio.read`.
+
+        Raises as `speech.heard_at` where that asks for a rate.
+        """
+        rate = {"sample_rate": heard_at(track)} if self.speech else {}
+        stretch = {"start_seconds": self.start_seconds, "duration_seconds": self.duration_seconds}
+        return {**stretch, **rate}
+
+    def identity(self) -> dict[str, Any]:
+        """All of them, as they count for the scores."""
+        found = asdict(self)
+        del found["speech"]
+        return {**found, **(self.speech.identity() if self.speech else {})}
 
 
 @dataclass(frozen=True)
@@ -81,8 +109,8 @@ def identity(track: Track, system: System, settings: Settings) -> dict[str, Any]
     order = {"order": "the best by SI-SDR"} if _interchangeable(system) else {}
     everything = {
         **order,
-        "definition": DEFINITION,
-        "settings": asdict(settings),
+        "definition": settings.definition,
+        "settings": settings.identity(),
         "data_sha256": track.sha256(),
         "system": known_by,
     }
@@ -95,13 +123,14 @@ def score(job: Job) -> dict[str, Any]:
     Raises ValueError and audio.AudioError for a track or estimates that cannot be scored.
     """
     track, settings = job.track, job.settings
-    sound = read_track(track, settings.sources, **settings.crop)
+    crop = settings.crop(track)
+    sound = read_track(track, settings.sources, **crop)
     notes = [
         f"{source}: not in this track, not scored"
         for source in settings.sources
         if source not in sound.references
     ]
-    found = job.system.estimates(track, sound, settings.crop)
+    found = job.system.estimates(track, sound, crop)
     for source, estimate in found.items():
         if len(estimate) != len(sound.mixture):
             notes.append(f"{source}: {len(estimate)} samples against {len(sound.mixture)}")
@@ -119,8 +148,15 @@ def score(job: Job) -> dict[str, Any]:
         for source in sound.references
         if source not in audible
     ]
+    make = speech_targets if settings.speech else targets
+    scored = make(audible, estimates, sound.sample_rate, settings)
+    notes += [
+        f"{target['name']}: no {', '.join(missing)}"
+        for target in scored
+        if (missing := [k for k, v in target.get("measures", {}).items() if math.isnan(v)])
+    ]
     document = {
-        "targets": targets(audible, estimates, sound.sample_rate, settings),
+        "targets": scored,
         "museval_version": f"kzoo {kzoo.__version__}, as museval 0.4.1",
         "kzoo": {
             "track": track.name,
@@ -188,10 +224,25 @@ def targets(
     ]
 
 
+def speech_targets(
+    references: Mapping[str, np.ndarray],
+    estimates: Mapping[str, np.ndarray],
+    sample_rate: int,
+    settings: Settings,
+) -> list[dict[str, Any]]:
+    """As `targets`, by the measures of speech, which are of whole clips."""
+    found = []
+    for source, reference in references.items():
+        scores = clip_scores(reference, estimates[source], sample_rate, settings.speech)
+        measures = {name: _stored(value) for name, value in scores.items()}
+        found.append({"name": source, "measures": measures, "frames": []})
+    return found
+
+
 def track_scores(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """{source: {measure: dB}} of a document: medians over the frames that have a value."""
+    """{source: {measure: value}} of a document: medians over the frames that have a value."""
     return {
-        target["name"]: {
+        target["name"]: target["measures"] if "measures" in target else {
             **{
                 name: median(frame["metrics"][name] for frame in target["frames"])
                 for name in METRICS
@@ -199,13 +250,19 @@ def track_scores(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
             "SI-SDR": target["SI-SDR"],
         }
         for target in document["targets"]
-    }
+    }  # fmt: skip
 
 
-def median(values) -> float:
+def median(values: Iterable[float]) -> float:
     """Of those that are numbers; NaN where none is."""
     numbers = [value for value in values if not math.isnan(value)]
     return float(np.median(numbers)) if numbers else math.nan
+
+
+def mean(values: Iterable[float]) -> float:
+    """As `median`."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return float(np.mean(numbers)) if numbers else math.nan
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

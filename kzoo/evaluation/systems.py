@@ -17,8 +17,10 @@ import numpy as np
 from kzoo import audio
 from kzoo.classical import masks
 from kzoo.data.tracks import (
+    Recording,
     Sound,
     Track,
+    audio_file,
     fit,
     members,
     read_recordings,
@@ -35,7 +37,8 @@ _ORACLE_WINDOW_SECONDS = 4096 / 44100
 class Baseline:
     """The mixture itself as the estimate of every source, or an oracle mask: "ibm", "irm", "wfm".
 
-    The masks' window is the power of two nearest 93 ms, with 75 % overlap.
+    The masks' window is the power of two nearest 93 ms, with 75 % overlap. Of a single source they
+    are against what it leaves of the mixture.
     """
 
     name: str
@@ -50,15 +53,20 @@ class Baseline:
         if self.name == "mixture":
             return dict.fromkeys(sound.references, sound.mixture)
         n_fft = 2 ** round(np.log2(_ORACLE_WINDOW_SECONDS * sound.sample_rate))
-        return masks.oracle(
-            self.name, sound.references, sound.mixture, n_fft=n_fft, hop_length=n_fft // 4
+        references = dict(sound.references)
+        if len(references) == 1:
+            references["the rest"] = sound.mixture - next(iter(references.values()))
+        estimates = masks.oracle(
+            self.name, references, sound.mixture, n_fft=n_fft, hop_length=n_fft // 4
         )
+        return {source: estimates[source] for source in sound.references}
 
 
 @dataclass(frozen=True)
 class EstimatesFolder:
     """FOLDER/<track>/<source>.wav (any readable format), or FOLDER/<subset>/<track>/<source>.wav.
 
+    FOLDER/<track>.wav is the estimate of a single source: a folder of enhanced speech.
     Estimates are of whole tracks: a crop of the references crops them too. As in museval, one that
     is too long is cut, one too short is silent at its end. interchangeable: their names mean
     nothing, as those of speakers; they are scored in the best order of each track.
@@ -70,21 +78,32 @@ class EstimatesFolder:
     interchangeable: bool = False
 
     def place(self, track: Track) -> Path:
-        """The folder of a track; ValueError where there is none."""
-        places = (self.folder / track.name, self.folder / track.subset / track.name)
-        for place in places:
-            if place.is_dir():
-                return place
+        """The folder of a track, or its one file; ValueError where there is neither."""
+        parents = (self.folder, self.folder / track.subset)
+        places = [parent / track.name for parent in parents if (parent / track.name).is_dir()]
+        places = places or [path for p in parents if (path := audio_file(p, track.name))]
+        if places:
+            return places[0]
         raise ValueError(f"{self.folder}: has no estimates of the track {track.name!r}")
 
     def identity(self, track: Track) -> dict[str, Any]:
         """The bytes of the estimates."""
-        return {"estimates_sha256": recordings_sha256(stem_recordings(self.place(track)))}
+        place = self.place(track)
+        recordings = stem_recordings(place) if place.is_dir() else {"": Recording(place)}
+        return {"estimates_sha256": recordings_sha256(recordings)}
 
     def estimates(self, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
         """As `Baseline.estimates`; ValueError for another sample rate, or a source not there."""
         place = self.place(track)
-        recordings = stem_recordings(place)
+        if place.is_dir():
+            recordings = stem_recordings(place)
+        elif len(sound.references) == 1:
+            recordings = {next(iter(sound.references)): Recording(place)}
+        else:
+            raise ValueError(
+                f"{place}: a file alone can only be the estimate of a single source; got "
+                f"{', '.join(sound.references)}: make it a folder {track.name}/<source>.wav"
+            )
         if not recordings:
             raise audio.AudioError(f"{place}: holds no sound that can be read")
         signals, sample_rate = read_recordings(recordings, **crop)

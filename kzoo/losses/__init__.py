@@ -5,8 +5,9 @@
 
 The names are the public functions of this package's modules: `l1`, `l2`, `l1_mask`,
 `weighted_l1_mask` (`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`,
-`mixture_l2` (`waveform`); `multi_resolution_stft`; `pit` (`permutation`), for sources that have no
-order: the least of another loss over all orders of the estimates.
+`mixture_l2` (`waveform`); `multi_resolution_stft`; `weighted_sum` (`weighted`) of others; `pit`
+(`permutation`), for sources that have no order: the least of another loss over all orders of the
+estimates. `adversarial` has what a GAN's two networks lose.
 Estimates are `[batch, sources, samples, channels]` or, as magnitudes,
 `[batch, sources, frames, bins, channels]`. Half-precision input is computed in float32.
 """
@@ -21,20 +22,24 @@ from typing import Any
 import keras
 
 from kzoo import config
+from kzoo.losses.adversarial import get_adversarial
 from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.permutation import best_permutation, pairwise_loss, pit, reorder
 from kzoo.losses.spectral import l1, l1_mask, l2, weighted_l1_mask
 from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr, weighted_sdr
+from kzoo.losses.weighted import resolved_terms, weighted_sum
 
 _LOSSES = {
     function.__name__: function
     for function in (
         l1, l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr, mixture_l1,
-        mixture_l2, multi_resolution_stft, pit,
+        mixture_l2, multi_resolution_stft, pit, weighted_sum,
     )
 }  # fmt: skip
 
-__all__ = ["Loss", "best_permutation", "get", "list_losses", "reorder", *_LOSSES]
+__all__ = [
+    "Loss", "best_permutation", "get", "get_adversarial", "list_losses", "reorder", *_LOSSES
+]  # fmt: skip
 
 
 def list_losses() -> list[str]:
@@ -63,6 +68,8 @@ class Loss:
         config.check_types(self._function, options, where=f"loss {name}")
         if "pairwise" in options:
             _pairwise(options["pairwise"])  # its mistakes are known before the first batch
+        if "terms" in options:
+            resolved_terms(options["terms"])
         self.__name__ = self.name = name
         self.options = options
 
@@ -91,6 +98,8 @@ class Loss:
         found = {**_defaults(self._function), **self.options}
         if "pairwise" in found and not callable(found["pairwise"]):
             found["pairwise"] = _pairwise(found["pairwise"])
+        if "terms" in found:
+            found["terms"] = resolved_terms(found["terms"])
         return {"name": self.name, **found}
 
     @classmethod

@@ -1,11 +1,32 @@
-"""Scores in float64 and decibels, with NumPy and SciPy alone: independent witnesses of the losses.
+"""Scores in float64, with NumPy and SciPy alone: independent witnesses of the losses.
 
 Three figures are called SDR in the literature and must not share a column: BSS Eval's (`bss_eval`,
 median over frames of 1 s, then over tracks), the plain energy ratio of a track (`snr`), and the
 scale-invariant one (`si_sdr`).
+
+Of speech, those of Loizou's book (`ssnr`, `llr`, `wss`) are computed here; `pesq`, `composite`
+(which holds PESQ), `stoi` and `DNSMOS` need packages: pip install 'kzoo[speech]'.
 """
 
 from kzoo.metrics.bsseval import BSSEval, bss_eval, track_medians
 from kzoo.metrics.energy import si_sdr, snr
+from kzoo.metrics.intelligibility import stoi
+from kzoo.metrics.opinion import DNSMOS, Composite, Opinions, composite, pesq
+from kzoo.metrics.segmental import llr, ssnr, wss
 
-__all__ = ["BSSEval", "bss_eval", "si_sdr", "snr", "track_medians"]
+__all__ = [
+    "DNSMOS",
+    "BSSEval",
+    "Composite",
+    "Opinions",
+    "bss_eval",
+    "composite",
+    "llr",
+    "pesq",
+    "si_sdr",
+    "snr",
+    "ssnr",
+    "stoi",
+    "track_medians",
+    "wss",
+]

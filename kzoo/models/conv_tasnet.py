@@ -40,6 +40,10 @@ VARIANTS = {
         **_PAPER, "filters": 128, "bottleneck": 64, "hidden": 128, "skip": 64, "blocks": 6,
         "repeats": 2,
     },
+    "speech": {  # for enhancement: frames of 2 ms, normed one by one, so that blocks have no seams
+        **_PAPER, "filters": 128, "filter_length": 32, "bottleneck": 64, "hidden": 128, "skip": 64,
+        "blocks": 6, "repeats": 2, "norm": "cln", "sample_rate": 16000,
+    },
     "tiny": {
         **_PAPER, "filters": 12, "filter_length": 8, "bottleneck": 6, "hidden": 10, "skip": 8,
         "blocks": 2, "repeats": 2, "norm": "cln", "block_seconds": 0.5,

@@ -38,6 +38,11 @@ VARIANTS = {
         "frames": 256, "bins": 1024, "channels": 2, "n_fft": 4096, "hop_length": 1024,
         "masking": "ratio", "sample_rate": 44100, "linear_bins": 128,
     },
+    "speech": {
+        "network": "spleeter", "filters": (16, 32, 40, 56, 56, 56),
+        "frames": 128, "bins": 256, "channels": 1, "n_fft": 512, "hop_length": 128,
+        "masking": "ratio", "sample_rate": 16000, "linear_bins": None,
+    },
     "tiny": {
         "network": "spleeter", "filters": (2, 3, 4, 5, 6, 7),
         "frames": 64, "bins": 64, "channels": 2, "n_fft": 256, "hop_length": 64,

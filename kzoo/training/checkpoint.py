@@ -33,7 +33,7 @@ def save(path: Path, model: keras.Model, state: dict[str, Any]) -> None:
 
 
 def restore(path: Path, model: keras.Model) -> dict[str, Any]:
-    """Set every variable of `model` and its optimizer; the state that was saved with them.
+    """Set every variable of `model` and its optimizers; the state that was saved with them.
 
     Raises ValueError where the checkpoint is of another model or optimizer.
     """
@@ -60,4 +60,5 @@ def _variables(model: keras.Model) -> list:
     # Metrics start anew with every epoch, and checkpoints are made between epochs.
     metrics = {id(v) for metric in model.metrics for v in metric.variables}
     own = [variable for variable in model.variables if id(variable) not in metrics]
-    return [*own, *model.optimizer.variables]
+    optimizers = getattr(model, "optimizers", [model.optimizer])
+    return [*own, *(variable for optimizer in optimizers for variable in optimizer.variables)]

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kzoo import config, losses, presets
-from kzoo.training import corpora
+from kzoo import config, data, losses, presets
+from kzoo.training import adversary, corpora
 from kzoo.training.graph import DomainLoss, training_graph
 from kzoo.training.optimizers import optimizer
 from kzoo.training.settings import Fit, architecture
@@ -24,10 +24,12 @@ class Compiled:
     """`graph` is what is trained, `system`, of the same weights, what ships.
 
     sources: none where the model is a synthesiser.
+    trainer: what `fit` is called of: the graph itself, or the graph and its adversary.
     started: lines about the weights that it began with.
     """
 
     graph: keras.Model
+    trainer: keras.Model
     system: keras.Model
     loss: losses.Loss
     sources: list[str]
@@ -70,6 +72,14 @@ class Compiled:
                     )
         return found
 
+    def begin(self, examples) -> None:
+        """Before the first step: the first of the training's examples to whom they are to be."""
+        count = getattr(self.trainer, "reference_examples", 0)
+        if count:
+            found = data.batch(examples, 0, count)
+            tensors = {key: keras.ops.convert_to_tensor(array) for key, array in found.items()}
+            self.trainer.set_reference(*self.pair(tensors))
+
     def pair(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         """(inputs, targets) of the graph; a loss that takes the mixture finds it behind them."""
         if self.controls:
@@ -106,8 +116,11 @@ def compiled(
             where=f"model {values['model']['name']}",
         )  # fmt: skip
         graph, domain = training_graph(system, inference_mode=settings.inference_mode)
+        trainer, rival = graph, values.get("adversary")
+        if adversary.active(values):
+            trainer = adversary.adversarial_model(graph, domain, rival, len(options["sources"]))
         if synchronized and settings.synchronized_batch_norm:
-            for layer in graph._flatten_layers():
+            for layer in trainer._flatten_layers():
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.synchronized = True
         lines = config.call(start, values["start"], where="start", model=system)
@@ -119,9 +132,16 @@ def compiled(
             )
         loss = losses.get(**values["loss"])
         chosen = config.call(optimizer, values["optimizer"], where="optimizer")
-        graph.compile(optimizer=chosen, loss=DomainLoss(loss, domain), jit_compile=jit_compile)
-        graph.optimizer.build(graph.trainable_variables)
-    return Compiled(graph, system, loss, list(options.get("sources", ())), sample_rate, lines)
+        compiling = {
+            "optimizer": chosen, "loss": DomainLoss(loss, domain), "jit_compile": jit_compile
+        }  # fmt: skip
+        if trainer is graph:
+            graph.compile(**compiling)
+            graph.optimizer.build(graph.trainable_variables)
+        else:
+            adversary.compile_adversarial(trainer, rival, **compiling)
+    sources = list(options.get("sources", ()))
+    return Compiled(graph, trainer, system, loss, sources, sample_rate, lines)
 
 
 def _block(module, options: Mapping[str, Any], sample_rate: int, settings: Fit) -> dict[str, Any]:

@@ -22,8 +22,10 @@ def training_graph(
     condition where the core has one, to `[batch, sources, frames, bins, channels]`, and
     domain(sources' waveforms) the magnitudes to compare with. One around a core of waveforms is
     trained as that core, on the segment that the core takes; its domain is the middle of the
-    sources, as long as the core's estimates. Any other system is its own graph, and its domain the
-    waveform. The system's samples must be fixed and make one segment.
+    sources, as long as the core's estimates. One that pre-emphasises is trained between that and
+    its inverse, and z, which its core takes beside the window, is drawn by its layer "latent". Any
+    other system is its own graph, and its domain the waveform. The system's samples must be fixed
+    and make one segment.
     inference_mode: dropout and batch norms behave as after training, with scales and offsets that
         learn; so were Deezer's weights trained, and so they are best trained on.
     """
@@ -34,6 +36,8 @@ def training_graph(
         inputs = [keras.Input(x.shape[1:], name=x.name) for x in system.inputs]
         outputs = AsAfterTraining(system)(inputs if len(inputs) > 1 else inputs[0])
         return keras.Model(inputs, outputs, name=f"{system.name}_training"), lambda sources: sources
+    if any(layer.name == "pre_emphasis" for layer in system.layers):
+        return _pre_emphasised_graph(system, core, inference_mode)
     if len(core.inputs[0].shape) == 3:
         return _waveform_graph(system, core, inference_mode)
     transform = system.get_layer("stft").get_config()
@@ -75,6 +79,20 @@ def _waveform_graph(system: keras.Model, core: keras.Model, inference_mode: bool
     kept = estimates.shape[2] or samples  # [batch, sources, samples, channels]
     start = (samples - kept) // 2
     return graph, lambda sources: sources[:, :, start : start + kept]
+
+
+def _pre_emphasised_graph(system: keras.Model, core: keras.Model, inference_mode: bool):
+    if len(system.inputs) > 1:
+        raise ValueError(
+            "in training z is drawn, so it cannot be an input: leave model.z out, or say fixed "
+            "or zero"
+        )
+    emphasis, latent = system.get_layer("pre_emphasis"), system.get_layer("latent")
+    mixture = keras.Input(core.inputs[0].shape[1:], name=system.inputs[0].name)
+    emphasised = emphasis(mixture)
+    network = AsAfterTraining(core) if inference_mode else core
+    estimates = network([emphasised, latent(emphasised)])
+    return keras.Model(mixture, estimates, name=f"{system.name}_training"), emphasis
 
 
 class AsAfterTraining(keras.layers.Layer):

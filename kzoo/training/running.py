@@ -18,6 +18,8 @@ import tensorflow as tf
 
 import kzoo
 from kzoo import config, data, presets
+from kzoo.training import adversary
+from kzoo.training.adversarial import AdversaryWatch
 from kzoo.training.callbacks import AveragedValidation, Checkpoints, Meter, TensorBoardExamples
 from kzoo.training.compiling import Compiled, compiled
 from kzoo.training.folder import CONFIG, check_folder, locked
@@ -74,14 +76,17 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
     others = _schedules(settings, validation is not None)
     checkpoints = Checkpoints(
         folder, others=others, save_preset=save_preset, meter=meter, say=say,
+        latest=adversary.active(values) and values["adversary"]["choose"] == "latest",
         data={"train": training.description["sha256"],
               "validation": training.description.get("validation_sha256")},
     )  # fmt: skip
-    checkpoints.resume(made.graph, settings.epochs)
+    checkpoints.resume(made.trainer, settings.epochs)
     state = checkpoints.state
     callbacks = [*others]
     if values["optimizer"]["ema_momentum"] is not None:
         callbacks.append(AveragedValidation())
+    if adversary.active(values):
+        callbacks.append(AdversaryWatch(say))
     if settings.tensorboard:
         callbacks.append(_tensorboard(folder, settings.tensorboard, made, training))
     workers = values["data"]["workers"]
@@ -106,8 +111,9 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
         say(f"{folder}: goes on after epoch {state['epoch']}")
     else:
         presets.save_to_preset(made.system, folder, {**card, "trained": {"steps": 0}})
+        made.begin(training)
     config.dump_yaml(values, folder / CONFIG)
-    made.graph.fit(
+    made.trainer.fit(
         batches, epochs=settings.epochs, initial_epoch=state["epoch"],
         steps_per_epoch=settings.steps_per_epoch, validation_data=held_out,
         callbacks=[*callbacks, checkpoints], verbose=verbose, shuffle=False,
@@ -134,6 +140,7 @@ def _card(made: Compiled, values, training, command) -> dict[str, Any]:
             "seed": values["seed"],
             "data": training.description,
             "loss": values["loss"]["name"],
+            **({"adversary": values["adversary"]} if adversary.active(values) else {}),
             "start": values["start"].get("preset"),
             "date": datetime.date.today().isoformat(),
             "machine": f"{platform.machine()}, Python {platform.python_version()}",

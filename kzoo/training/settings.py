@@ -14,6 +14,7 @@ from typing import Any
 
 from kzoo import config, losses, models
 from kzoo.config import ConfigError
+from kzoo.training import adversary
 from kzoo.training.corpora import Data
 from kzoo.training.optimizers import optimizer
 
@@ -75,6 +76,7 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
         *, name: str, model: dict, data: dict, summary: str | None = None, task: str | None = None,
         seed: int = 0, loss: dict | None = None, optimizer: dict | None = None,
         fit: dict | None = None, start: dict | None = None, licences: dict | None = None,
+        adversary: dict | None = None,
     ):  # fmt: skip
         """Nothing: its signature is the list of sections."""
 
@@ -89,7 +91,9 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
     loss = config.call(losses.get, {"name": "l1", **found["loss"]}, where="loss")
     found["loss"] = loss.resolved()
     config.call(optimizer, found["optimizer"], where="optimizer")
-    found["optimizer"] = {**_defaults(optimizer), **found["optimizer"]}
+    found["optimizer"] = {**config.defaults(optimizer), **found["optimizer"]}
+    if found.get("adversary"):
+        found["adversary"] = adversary.resolved(found["adversary"], found["model"])
     if found["fit"]["plateau"] is not None and found["optimizer"]["decay_steps"] is not None:
         raise ConfigError(
             "fit.plateau and optimizer.decay_steps both lower the learning rate; got "
@@ -118,7 +122,7 @@ def _model(section: Mapping[str, Any]) -> dict[str, Any]:
     separates = "sources" in inspect.signature(module.build).parameters
     if separates and section.get("sources") is None:
         raise ConfigError("the section model needs its sources, such as [vocals, accompaniment]")
-    variant = section.get("variant") or _defaults(module.build)["variant"]
+    variant = section.get("variant") or config.defaults(module.build)["variant"]
     if variant not in module.VARIANTS:
         raise ConfigError(
             f"model.variant must be one of {', '.join(module.VARIANTS)}; got {variant!r}"
@@ -128,8 +132,3 @@ def _model(section: Mapping[str, Any]) -> dict[str, Any]:
     options = {key: value for key, value in found.items() if key != "name"}
     config.check(module.build, options, where=f"model {section['name']}")
     return found
-
-
-def _defaults(function) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}

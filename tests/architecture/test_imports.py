@@ -24,7 +24,8 @@ MAY = {
     "presets": "convert models config",
     "separation": "audio dsp",  # dsp: the grid on which blocks lie
     "evaluation": "audio data metrics separation classical",
-    "training": "config data losses models metrics presets dsp",  # dsp: losses on spectra
+    # dsp: losses on spectra; layers: what an adversary asks of its networks
+    "training": "config data losses models metrics presets dsp layers",
 }
 # Whatever other module lies beside them (cli, api, commands, runtime, ...) is the top: it may
 # import everything, and nothing below may import it.

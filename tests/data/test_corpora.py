@@ -249,3 +249,75 @@ def test_a_teacher_makes_the_sources(tiny_preset, tmp_path, rng):
     found = data.open_corpus("shards", path=str(data.prepare(corpus, tmp_path / "out")))
     assert found.sources == ("vocals", "accompaniment")
     assert found.read(0, 0, 6000)["mixture"].std() > 0.01
+
+
+@pytest.fixture
+def voicebank(tmp_path, rng):
+    """Pairs of three speakers for training and of one for the test, in VoiceBank-DEMAND's tree."""
+    for subset, names in {
+        "trainset_28spk": ("p226_001", "p226_002", "p227_001", "p228_001"),
+        "testset": ("p232_001", "p232_002"),
+    }.items():
+        for kind in ("clean", "noisy"):
+            folder = tmp_path / "voicebank" / f"{kind}_{subset}_wav"
+            folder.mkdir(parents=True)
+            for name in names:
+                sound = 0.1 * rng.standard_normal(4000)
+                soundfile.write(folder / f"{name}.wav", sound, RATE, subtype="FLOAT")
+    return tmp_path / "voicebank"
+
+
+def test_voicebank_is_pairs_and_its_speakers_can_be_held_out(voicebank):
+    def opened(**options):
+        return data.open_corpus("pairs", path=str(voicebank), sources=["speech"], **options)
+
+    train = opened(subset="trainset", exclude=["p226_*"])
+    assert names(train) == ["p227_001", "p228_001"]
+    assert names(opened(subset="trainset", include=["p226_*"])) == ["p226_001", "p226_002"]
+    assert names(opened(subset="testset")) == ["p232_001", "p232_002"]
+    found = train.read(1, 100, 900)
+    for part, folder in ((found["sources"][0], "clean"), (found["mixture"], "noisy")):
+        path = voicebank / f"{folder}_trainset_28spk_wav" / "p228_001.wav"
+        np.testing.assert_array_equal(
+            part[:, 0], soundfile.read(path, dtype="float32")[0][100:1000]
+        )
+    with pytest.raises(ValueError, match=r"may be .* or .*; name a subset, such as testset"):
+        opened()
+    with pytest.raises(ValueError, match=r"has no track 'p225_\*'"):
+        opened(subset="trainset", exclude=["p225_*"])
+
+
+def test_the_noise_of_pairs_is_what_the_speech_leaves(voicebank, tmp_path):
+    corpus = data.open_corpus(
+        "pairs", path=str(voicebank), sources=["speech", "noise"], subset="testset"
+    )
+    found = corpus.read(0, 0, 4000)
+    np.testing.assert_allclose(found["sources"].sum(axis=0), found["mixture"], atol=1e-6)
+    clean = soundfile.read(voicebank / "clean_testset_wav" / "p232_001.wav", dtype="float32")[0]
+    np.testing.assert_array_equal(found["sources"][0, :, 0], clean)
+    prepared = shards.shards(str(data.prepare(corpus, tmp_path / "shards", dtype="float32")))
+    np.testing.assert_allclose(prepared.read(0, 0, 4000)["sources"], found["sources"], atol=1e-7)
+
+
+def test_a_folder_of_its_own_goes_before_what_another_is_called(tmp_path):
+    for level, folder in enumerate(("clean", "speech", "noise", "noisy")):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "a.wav", np.full(100, level / 8), RATE, subtype="FLOAT")
+    corpus = data.open_corpus("pairs", path=str(tmp_path), sources=["speech", "noise"])
+    found = corpus.read(0, 0, 50)
+    assert (found["sources"][0] == 1 / 8).all()
+    assert (found["sources"][1] == 2 / 8).all()
+    assert (found["mixture"] == 3 / 8).all()
+
+
+def test_steps_leave_in_a_recorded_mixture_what_is_not_its_sources(voicebank):
+    corpus = data.open_corpus("pairs", path=str(voicebank), subset="testset")
+    plain = data.Examples(corpus, samples=2000, seed=1)
+    changed = data.Examples(
+        corpus, samples=2000, seed=1, steps=[data.step("gain", low_db=-6.0, high_db=6.0)]
+    )
+    for index in range(4):
+        one, other = plain.example(index), changed.example(index)
+        noise = one["mixture"] - one["sources"][0]
+        assert np.abs(other["sources"] - one["sources"]).max() > 1e-3
+        np.testing.assert_allclose(other["mixture"] - other["sources"][0], noise, atol=1e-6)

@@ -130,7 +130,10 @@ def test_check_reads_pairs_tables_and_folders_of_sources(write, run, tmp_path):
     for place in ("clean/a.wav", "noisy/a.wav"):
         write(f"pairs/{place}")
     path = tmp_path / "pairs"
-    assert "clean, noisy: read as tracks" in run("data", "check", path)[1]
+    assert "a: 0.5 s, 8000 Hz, speech, mixture" in run("data", "check", path)[1]
+    for place in ("mix/a.wav", "s1/a.wav"):
+        write(f"speakers/{place}")
+    assert "mix, s1: read as tracks" in run("data", "check", tmp_path / "speakers")[1]
     status, out, _ = run("data", "check", path, "--kind", "pairs")
     assert status == 0
     assert "a: 0.5 s, 8000 Hz, clean, mixture" in out
@@ -197,3 +200,25 @@ def test_mixing_goes_on_where_it_was_interrupted(configuration, tmp_path, monkey
     assert len(list((out / "a" / "synthetic_1").iterdir())) == 3
     with pytest.raises(config.ConfigError, match="is not of these settings"):
         mix(configuration, ["data.tests.a.seed=1"], out, show=False)
+
+
+def test_check_tells_who_speaks_in_aligned_recordings(write, run, tmp_path):
+    for name in ("p226_001", "p226_002", "p227_001"):
+        for folder in ("clean_trainset_28spk_wav", "noisy_trainset_28spk_wav"):
+            write(f"voicebank/{folder}/{name}.wav")
+    status, out, err = run("data", "check", tmp_path / "voicebank", "--kind", "pairs")
+    assert status == 0, err
+    assert "2 speakers: p226 2, p227 1; to hold one out: exclude: [p226_*] in training" in out
+    assert "3 tracks" in out
+    words = ("--kind", "pairs", "--exclude", "p226_*")
+    assert run("data", "prepare", tmp_path / "voicebank", "-o", tmp_path / "out", *words)[0] == 0
+    assert names(tmp_path / "out") == ["p227_001"]
+    status, _, err = run(
+        "data", "prepare", tmp_path / "voicebank", "-o", tmp_path / "out", *words[:3], "p227*"
+    )
+    assert status == 1
+    assert "holds p227_001, which is excluded here" in err
+    for name in ("one_a", "two_b"):  # of no common speaker: nothing is said
+        for folder in ("clean", "noisy"):
+            write(f"others/{folder}/{name}.wav")
+    assert "speakers" not in run("data", "check", tmp_path / "others", "--kind", "pairs")[1]

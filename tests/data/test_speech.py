@@ -158,6 +158,8 @@ def test_the_tracks_are_a_fixed_set_wherever_they_are_read(folder):
     windows = data.Windows(corpus, samples=12000)
     assert len(windows) == 5
     np.testing.assert_array_equal(windows.example(2)["mixture"], whole["mixture"])
+    whole["mixture"][:] = 0  # the caller's own
+    assert corpus.read(2, 0, 12000)["mixture"].any()
     assert corpus.identity(2) != opened(folder, mixtures=5, seed=8).identity(2)
 
 

@@ -1,0 +1,303 @@
+"""What runs in the processes of separators.py: one network, or one file, in one runtime.
+
+    python benchmarks/separators_sides.py SIDE FOLDER THREADS
+
+The first line on stdin is the case as JSON. prepare(case, folder, threads) makes a function that
+runs once and returns the estimates `[batch, sources, samples, channels]`, or the loss of a step.
+The first result goes to the folder; each further line on stdin is answered by a line of figures.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib.machinery
+import json
+import os
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+# kzoo's names and those of the peers
+CONV_TASNET = {
+    "filters": "n_filters", "filter_length": "kernel_size", "bottleneck": "bn_chan",
+    "hidden": "hid_chan", "skip": "skip_chan", "kernel_size": "conv_kernel_size",
+    "blocks": "n_blocks", "repeats": "n_repeats", "mask": "mask_act",
+}  # fmt: skip
+DEMUCS = {
+    "filters": "channels", "channels": "audio_channels",
+    **{name: name for name in ("depth", "growth", "kernel_size", "stride", "context", "glu",
+                               "rewrite", "lstm_layers", "resample", "normalize", "rescale")},
+}  # fmt: skip
+LEARNING = {"learning_rate": 1e-3, "global_clipnorm": 5.0}
+
+
+def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
+    """The peer's network with new weights, which it writes with the input for the other side."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    network = _asteroid(case) if case["model"] == "conv_tasnet" else _demucs(case)
+    samples = round(case["seconds"] * case["sizes"]["sample_rate"])
+    if case["model"] != "conv_tasnet":
+        samples = network.valid_length(samples)
+    channels = case["sizes"]["channels"]
+    targets = 0.1 * torch.randn(case["batch"], len(case["sources"]), channels, samples)
+    mixture = targets.sum(1)
+    network.eval()
+    with torch.inference_mode():
+        estimates = network(mixture[:1])
+    kept = estimates.shape[-1]
+    start = (samples - kept) // 2
+    targets = targets[..., start : start + kept].contiguous()
+    np.save(folder / "mixture.npy", mixture.transpose(1, 2).numpy())
+    np.save(folder / "targets.npy", targets.transpose(2, 3).numpy())
+    torch.save(network.state_dict(), folder / "weights.pth")
+    if case["task"] == "LiteRT":
+        torch.onnx.export(
+            network, (mixture,), str(folder / "torch.onnx"), opset_version=18, dynamo=False
+        )
+    if case["task"] != "step":
+
+        def forward():
+            with torch.inference_mode():
+                found = network(mixture).numpy()
+            return found.reshape(targets.shape).swapaxes(2, 3)  # asteroid has no axis of channels
+
+        return forward
+
+    network.train()
+    if case["model"] == "conv_tasnet":
+        from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
+
+        loss, targets = PITLossWrapper(pairwise_neg_sisdr, pit_from="pw_mtx"), targets[:, :, 0]
+    else:
+        loss = torch.nn.L1Loss()
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING["learning_rate"])
+
+    def step():
+        optimizer.zero_grad()
+        value = loss(network(mixture), targets)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), LEARNING["global_clipnorm"])
+        optimizer.step()
+        return np.float64(value.item())
+
+    return step
+
+
+def convert_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
+    """The peer's weights into a file of Keras, in a process whose memory nobody counts."""
+    from kzoo.convert import asteroid, demucs
+    from kzoo.convert.torch_files import read_torch
+
+    sizes, options = case["sizes"], {"sources": case["sources"]}
+    weights = read_torch(folder / "weights.pth")
+    if case["model"] == "conv_tasnet":
+        model = asteroid.from_weights(weights, blocks=sizes["blocks"], **options)
+    else:
+        options |= {"resample": sizes["resample"], "normalize": sizes["normalize"]}
+        model = demucs.from_weights(weights, **options)
+    model.save_weights(case["weights"])
+    return lambda: np.asarray(model.count_params())
+
+
+def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
+    """The network as `kzoo separate` runs it and as `kzoo train` takes its steps."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    from kzoo import losses, runtime
+    from kzoo.training.graph import DomainLoss
+    from kzoo.training.optimizers import optimizer
+
+    mixture, targets = np.load(folder / "mixture.npy"), np.load(folder / "targets.npy")
+    model = _core(case, mixture.shape[1])
+    if case["task"] != "step":
+        function = runtime._compiled(model, None)
+        return lambda: function(mixture)
+    pit = {"name": "pit", "pairwise": {"name": "si_sdr", "zero_mean": True}}
+    loss = losses.get(**(pit if case["model"] == "conv_tasnet" else {"name": "l1"}))
+    adam = optimizer("adam", **LEARNING)
+    adam.epsilon = 1e-8  # PyTorch's
+    model.compile(optimizer=adam, loss=DomainLoss(loss, lambda sources: sources), jit_compile=False)
+    adam.build(model.trainable_variables)
+    return lambda: np.float64(model.train_on_batch(mixture, targets))
+
+
+def export_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
+    """Write the graph for LiteRT; run() is the Keras model's own."""
+    from kzoo.deploy.tflite import write_tflite
+
+    mixture = np.load(folder / "mixture.npy")
+    model = _core(case, mixture.shape[1])
+    write_tflite(model, folder / "model.tflite", sources=case["sources"])
+    return lambda: model.predict_on_batch(mixture)
+
+
+def export_onnx_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
+    """Write the graph that LiteRT's converter gets, for ONNX Runtime."""
+    from tf2onnx import convert  # before TensorFlow, which it sets up
+
+    from kzoo.deploy.rewrite import for_tflite
+    from kzoo.deploy.saved_model import write_saved_model
+
+    mixture = np.load(folder / "mixture.npy")
+    model = _core(case, mixture.shape[1])
+    saved = folder / "saved_model"
+    write_saved_model(for_tflite(model), saved, sources=case["sources"], batched=False)
+    sys.argv = ["convert", "--saved-model", str(saved), "--output", str(folder / "keras.onnx"),
+                "--opset", "18"]  # fmt: skip
+    convert.main()
+    return lambda: model.predict_on_batch(mixture)
+
+
+def litert_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
+    """The file in LiteRT, XNNPACK and all."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(folder / "model.tflite"), num_threads=threads)
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner()
+    waveform = np.load(folder / "mixture.npy")[0]
+
+    def run():
+        found = runner(waveform=waveform)
+        return np.stack([found[name] for name in case["sources"]])[None]
+
+    return run
+
+
+def ort_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
+    """The file in ONNX Runtime, all its optimisations on."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(case["spin"])))
+    session = onnxruntime.InferenceSession(
+        str(folder / case["file"]), options, providers=["CPUExecutionProvider"]
+    )
+    (source,) = session.get_inputs()
+    mixture = np.load(folder / "mixture.npy")
+    if case["file"] == "torch.onnx":
+        waveform = np.ascontiguousarray(mixture.transpose(0, 2, 1))
+        return lambda: session.run(None, {source.name: waveform})[0][..., None]
+    names = [output.name for output in session.get_outputs()]
+    order = [names.index(name) for name in case["sources"]]
+
+    def run():
+        found = session.run(None, {source.name: mixture[0]})
+        return np.stack([found[i] for i in order])[None]
+
+    return run
+
+
+SIDES = {
+    "torch": torch_side, "convert": convert_side, "kzoo": kzoo_side, "export": export_side,
+    "export_onnx": export_onnx_side, "LiteRT": litert_side, "ORT": ort_side,
+}  # fmt: skip
+
+
+def _asteroid(case):
+    _stand_in("pytorch_lightning", "torch_optimizer", "pb_bss_eval", "torch_stoi", "torchaudio")
+    from asteroid.models import ConvTasNet
+
+    sizes = case["sizes"]
+    options = {theirs: sizes[ours] for ours, theirs in CONV_TASNET.items()}
+    return ConvTasNet(
+        len(case["sources"]), norm_type="gLN", stride=sizes["filter_length"] // 2,
+        sample_rate=sizes["sample_rate"], **options,
+    )  # fmt: skip
+
+
+def _demucs(case):
+    _stand_in("diffq", "lameenc", "museval", "musdb", "tqdm", "requests")
+    from demucs.model import Demucs
+
+    options = {theirs: case["sizes"][ours] for ours, theirs in DEMUCS.items()}
+    return Demucs(case["sources"], **options)
+
+
+def _core(case, samples: int):
+    """The network of fixed length with the peer's weights."""
+    from kzoo.models import architecture
+
+    model = architecture(case["model"]).core(
+        case["sources"], variant=case["variant"], samples=samples, filters=case.get("filters")
+    )
+    model.load_weights(case["weights"])
+    return model
+
+
+def _stand_in(*names: str) -> None:
+    """Empty modules for imports of packages that are not there; any name in them is a class."""
+
+    class Empty(types.ModuleType):
+        __path__ = ()
+
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return type(name, (), {})
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name.split(".")[0] not in names:
+                return None
+            return importlib.machinery.ModuleSpec(name, Finder, is_package=True)
+
+        @staticmethod
+        def create_module(spec):
+            return Empty(spec.name)
+
+        @staticmethod
+        def exec_module(module):
+            pass
+
+    sys.meta_path.append(Finder)  # last: what is installed is found before
+
+
+def memory(figure: str) -> float:
+    """MB of this process: "VmRSS" now, "VmHWM" at most."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{figure}:"):
+            return int(line.split()[1]) / 1e3
+    raise OSError(f"/proc/self/status has no {figure}")
+
+
+def serve(side: str, folder: Path, threads: int) -> None:
+    """Answer lines of stdin until there are no more."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever libraries print
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+    def answer(**figures):
+        print(json.dumps(figures), file=answers, flush=True)
+
+    case = json.loads(sys.stdin.readline())
+    run = SIDES[side](case, folder, threads)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
+    rest = memory("VmRSS")
+    value = run()
+    np.save(folder / f"{case['label']}.npy", value)
+    answer(rest=rest)
+    for _ in sys.stdin:
+        wall, cpu = time.perf_counter(), time.process_time()
+        value = run()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        loss = float(value) if np.ndim(value) == 0 else None
+        answer(wall=wall, cpu=cpu, peak=memory("VmHWM"), loss=loss)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,70 @@
+"""What two adversaries lose: a generator, and a discriminator that tells real from fake.
+
+Least squares: Mao et al., 2017, https://arxiv.org/abs/1611.04076, without the halves, as in
+SEGAN's program. Hinge: Lim and Ye, 2017, https://arxiv.org/abs/1705.02894.
+Logits are `[batch, ...]`, one or many (patches) an example; losses are `[batch]`, in float32.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from keras import ops
+
+from kzoo.losses.shapes import over_examples
+
+
+class Adversarial(NamedTuple):
+    """discriminator(real, fake, label_smoothing=...) and generator(fake), of logits; logits above
+    `boundary` call an example real.
+    """
+
+    discriminator: Callable
+    generator: Callable
+    boundary: float
+
+
+def least_squares_discriminator(real, fake, *, label_smoothing: float = 0.0):
+    """(real - 1)^2 + fake^2; with smoothing real logits are to be 1 - label_smoothing."""
+    real, fake = _float32(real), _float32(fake)
+    wanted = 1.0 - label_smoothing
+    return over_examples(ops.square(real - wanted)) + over_examples(ops.square(fake))
+
+
+def least_squares_generator(fake):
+    """(fake - 1)^2."""
+    return over_examples(ops.square(_float32(fake) - 1.0))
+
+
+def hinge_discriminator(real, fake, *, label_smoothing: float = 0.0):
+    """max(0, 1 - real) + max(0, 1 + fake); smoothing makes the real one's margin narrower."""
+    real, fake = _float32(real), _float32(fake)
+    wanted = 1.0 - label_smoothing
+    return over_examples(ops.relu(wanted - real)) + over_examples(ops.relu(1.0 + fake))
+
+
+def hinge_generator(fake):
+    """-fake, which has no lower bound."""
+    return over_examples(-_float32(fake))
+
+
+ADVERSARIAL = {
+    "least_squares": Adversarial(least_squares_discriminator, least_squares_generator, 0.5),
+    "hinge": Adversarial(hinge_discriminator, hinge_generator, 0.0),
+}
+
+
+def get_adversarial(name: str) -> Adversarial:
+    """The pair of losses called `name`; ValueError with the nearest name for an unknown one."""
+    if name not in ADVERSARIAL:
+        near = difflib.get_close_matches(str(name), ADVERSARIAL, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ADVERSARIAL)}"
+        raise ValueError(f"no adversarial loss is called {name!r}; {hint}")
+    return ADVERSARIAL[name]
+
+
+def _float32(logits):
+    # Squares of half-precision logits may overflow.
+    return ops.cast(logits, "float32")

@@ -1,0 +1,137 @@
+"""The `adversary` section of a configuration: a second network, and how it is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import keras
+
+from kzoo import config, losses, models
+from kzoo.config import ConfigError
+from kzoo.layers.latent import Latent
+from kzoo.training.adversarial import AdversarialModel
+from kzoo.training.optimizers import optimizer
+
+CHOICES = ("latest", "best")
+# Options of `discriminator` that the graph decides.
+_OF_THE_GRAPH = ("window", "channels")
+
+
+@dataclass
+class Adversary:
+    """The section itself. Without it, or with weight 0, there is no adversary, and no cost of one.
+
+    weight: of the adversarial loss beside that of the section `loss`, whose own weight is 1.
+    network: options of the discriminator; its name is that of the model in whose file it is, by
+        default the one that is trained.
+    loss: "least_squares" or "hinge". optimizer: as the section of that name, for the discriminator.
+    steps, label_smoothing, noise_std, noise_decay, noise_steps: as in `AdversarialModel.compile`.
+    choose: whether the preset has the "latest" weights, or the "best" by the validation's loss,
+        which is only that of the section `loss`.
+    """
+
+    weight: float = 1.0
+    network: dict | None = None
+    loss: str = "least_squares"
+    optimizer: dict | None = None
+    steps: int = 1
+    label_smoothing: float = 0.0
+    noise_std: float = 0.0
+    noise_decay: float = 0.7
+    noise_steps: int = 1000
+    choose: str = "latest"
+
+    def __post_init__(self):
+        losses.get_adversarial(self.loss)
+        if self.weight < 0:
+            raise ValueError(f"adversary.weight must not be negative; got {self.weight}")
+        if self.choose not in CHOICES:
+            raise ValueError(
+                f"adversary.choose must be one of {', '.join(CHOICES)}; got {self.choose!r}"
+            )
+
+
+def resolved(section: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """`section` with all of its defaults; `model` is the resolved section of that name.
+
+    Raises ConfigError and ValueError for whatever is wrong without a look at the networks.
+    """
+    found = dataclasses.asdict(config.call(Adversary, section, where="adversary"))
+    network = {"name": model["name"], **(found["network"] or {})}
+    if network["name"] == model["name"]:
+        network.setdefault("variant", model["variant"])
+    options = {key: value for key, value in network.items() if key != "name"}
+    where = f"adversary: discriminator of {network['name']}"
+    taken = [key for key in options if key in _OF_THE_GRAPH]
+    if taken:
+        raise ConfigError(f"{where}: {taken[0]} is that of what it is shown; leave it out")
+    config.check(_module(network["name"]).discriminator, options, where=where)
+    config.call(optimizer, found["optimizer"] or {}, where="adversary: optimizer")
+    found["optimizer"] = {**config.defaults(optimizer), **(found["optimizer"] or {})}
+    return {**found, "network": network}
+
+
+def active(values: Mapping[str, Any]) -> bool:
+    """Whether a resolved configuration has an adversary that counts."""
+    return bool(values.get("adversary")) and values["adversary"]["weight"] > 0
+
+
+def adversarial_model(
+    graph: keras.Model, domain: Callable, section: Mapping[str, Any], sources: int
+) -> AdversarialModel:
+    """`graph` as a generator, and the discriminator of a resolved section.
+
+    It is shown the sources and the mixture side by side, in the domain of the graph's estimates
+    `[batch, sources, samples, channels]`: `[batch, samples, (sources + 1) * channels]`.
+    Raises ValueError for a graph that estimates something else.
+    """
+    shape = graph.output_shape
+    if len(shape) != 4 or shape[2] is None:
+        raise ValueError(
+            "an adversary judges waveforms of a fixed length, [batch, sources, samples, channels]; "
+            f"the model trains on {shape}"
+        )
+    options = dict(section["network"])
+    discriminator = config.call(
+        _module(options.pop("name")).discriminator, options, where="adversary.network",
+        window=shape[2], channels=(shape[1] + 1) * shape[3],
+    )  # fmt: skip
+
+    def shown(signal, inputs):
+        mixture = inputs[0] if isinstance(inputs, list | tuple) else inputs
+        mixture = domain(keras.ops.expand_dims(mixture, 1))
+        both = keras.ops.concatenate([signal, mixture], axis=1)
+        both = keras.ops.transpose(both, (0, 2, 1, 3))  # [batch, samples, sources + 1, channels]
+        return keras.ops.reshape(both, (-1, shape[2], (shape[1] + 1) * shape[3]))
+
+    return AdversarialModel(
+        graph, discriminator, shown=shown,
+        # Behind the sources there may be the mixture, for losses that take it.
+        target=lambda targets: domain(targets[:, :sources]),
+        latent=any(isinstance(layer, Latent) for layer in graph._flatten_layers()),
+        name=f"{graph.name}_adversarial",
+    )  # fmt: skip
+
+
+def compile_adversarial(model: AdversarialModel, section: Mapping[str, Any], **options) -> None:
+    """Compile with the discriminator's side of a resolved section; options: of the generator's."""
+    second = config.call(optimizer, section["optimizer"], where="adversary: optimizer")
+    names = ("weight", "steps", "label_smoothing", "noise_std", "noise_decay", "noise_steps")
+    model.compile(
+        discriminator_optimizer=second, adversarial=section["loss"],
+        **{name: section[name] for name in names}, **options,
+    )  # fmt: skip
+
+
+def _module(name: str) -> ModuleType:
+    module = models.architecture(name)
+    if not hasattr(module, "discriminator"):
+        raise ConfigError(
+            f"the model {name} has no discriminator: say whose is meant, such as "
+            "adversary.network.name=segan"
+        )
+    return module

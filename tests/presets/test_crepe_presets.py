@@ -1,0 +1,115 @@
+"""CREPE's presets: out of a wheel that is opened and never installed, and no separators."""
+
+import hashlib
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "pitch"))
+import made_checkpoints
+import made_crepe as made
+
+from kzoo import commands, config, presets, runtime
+from kzoo.convert import crepe
+from kzoo.presets import PresetError, packages
+
+FILTERS = (4, 2, 2, 2, 2, 3)
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A card in the package and its wheel in tmp_path/www, with the network allowed."""
+    for folder in ("cards", "www"):
+        (tmp_path / folder).mkdir()
+    wheel = tmp_path / "www" / "made_crepe-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("made_crepe/assets/nano.pth", made.torch_file(made.weights(FILTERS)))
+        archive.writestr("made_crepe/__init__.py", "raise SystemExit('this was run')")
+    card = presets.load_card("crepe_tiny")
+    card["name"] = "made_nano"
+    card["model"]["options"] = {"filters": list(FILTERS)}
+    card["weights"] = {
+        "wheel": "made-crepe==1.0",
+        "wheel_sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "file": "nano.pth",
+    }
+    config.dump_yaml(card, tmp_path / "cards" / "made_nano.yaml")
+    monkeypatch.setattr(presets, "CARDS", tmp_path / "cards")
+    monkeypatch.setenv("KZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KZOO_OFFLINE", "0")
+    return "made_nano"
+
+
+def test_a_wheel_becomes_a_preset_that_equals_its_file(published, tmp_path, monkeypatch, rng):
+    with made_checkpoints.served(tmp_path / "www") as (url, log):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        model = presets.from_preset(published)
+        presets.from_preset(published)
+    assert [path for path, _ in log] == ["/made_crepe-1.0-py3-none-any.whl"]  # and then the cache
+    frames = rng.standard_normal((2, 1024)).astype(np.float32)
+    expected = crepe.from_weights(made.weights(FILTERS))(frames)
+    np.testing.assert_allclose(model.get_layer("crepe_core")(frames), expected, atol=1e-6)
+    assert list((tmp_path / "cache" / "downloads").iterdir()) == []
+
+
+def test_pip_is_asked_for_the_wheel_alone(published, tmp_path, monkeypatch):
+    asked = []
+
+    def pip(requirement, folder, progress):
+        asked.append(requirement)
+        name = "made_crepe-1.0-py3-none-any.whl"
+        (folder / name).write_bytes((tmp_path / "www" / name).read_bytes())
+        return folder / name
+
+    monkeypatch.setattr(packages, "_pip_download", pip)
+    assert presets.download(published).is_file()
+    assert asked == ["made-crepe==1.0"]
+
+
+def test_another_wheel_is_refused_and_not_kept(published, tmp_path, monkeypatch):
+    with open(tmp_path / "www" / "made_crepe-1.0-py3-none-any.whl", "ab") as wheel:
+        wheel.write(b"something else")
+    with made_checkpoints.served(tmp_path / "www") as (url, _):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        with pytest.raises(PresetError, match="sha256"):
+            presets.from_preset(published)
+    assert presets.weights_path(published) is None
+    assert list((tmp_path / "cache" / "downloads").iterdir()) == []
+
+
+def test_offline_mode_fetches_nothing(published, monkeypatch):
+    monkeypatch.setenv("KZOO_OFFLINE", "1")
+    with pytest.raises(PresetError, match="KZOO_OFFLINE is set"):
+        presets.from_preset(published)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda name: runtime.system(name),
+        lambda name: commands.export_preset(
+            name, "tflite", Path("out"), precision="fp32", block_seconds=None, sound=None,
+            allow_flex=False, overwrite=False, show=False,
+        ),
+    ],
+    ids=["separate", "export"],
+)  # fmt: skip
+def test_what_is_no_separator_is_refused_as_one(use):
+    with pytest.raises(PresetError, match="crepe_tiny is for pitch and separates nothing"):
+        use("crepe_tiny")
+
+
+def test_a_pitch_preset_of_ones_own_needs_no_sources(tmp_path):
+    model = crepe.from_weights(made.weights(FILTERS))
+    card = {
+        "task": "pitch", "sample_rate": 16000, "trained": "not at all",
+        "model": {"name": "crepe", "options": {"filters": list(FILTERS)}},
+    }  # fmt: skip
+    folder = presets.save_to_preset(model, tmp_path / "mine", card)
+    assert presets.from_preset(folder).output_shape[-1] == 360
+    with pytest.raises(PresetError, match="'sources' must be"):
+        presets.save_to_preset(model, tmp_path / "other", {**card, "task": "separation"})

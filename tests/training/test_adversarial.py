@@ -1,0 +1,451 @@
+"""A generator and its adversary: on numbers, on speech-like sound, killed, halved and doubled."""
+
+import copy
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kzoo import config, presets
+from kzoo.layers.latent import Latent
+from kzoo.layers.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm
+from kzoo.training import AdversarialModel, AdversaryWatch, compiled, resolved, train
+from kzoo.training.adversarial import complaints
+from kzoo.training.optimizers import averaged
+
+RATE = {"name": "rmsprop", "learning_rate": 1e-3}
+SETTINGS = {
+    "name": "tiny_gan",
+    "seed": 3,
+    "model": {"name": "segan", "sources": ["vocals"], "variant": "tiny"},
+    "data": {
+        "train": {"kind": "synthetic", "tracks": 2, "seconds": 3.0},
+        "validation": {"kind": "synthetic", "tracks": 1, "seconds": 1.0, "seed": 9},
+    },
+    "loss": {"name": "l1"},
+    "optimizer": {**RATE, "ema_momentum": 0.5},
+    "adversary": {
+        "weight": 0.1, "optimizer": {**RATE, "global_clipnorm": 1.0}, "label_smoothing": 0.1,
+        "noise_std": 0.05, "network": {"reference_examples": 3},
+    },
+    "fit": {"batch_size": 4, "epochs": 3, "steps_per_epoch": 2},
+}  # fmt: skip
+LOGS = {
+    "loss", "adversarial_loss", "discriminator_loss", "generator_gradient",
+    "discriminator_gradient", "real_accuracy", "fake_accuracy", "adversarial_share", "z_effect",
+    "val_loss",
+}  # fmt: skip
+
+
+def settings(**changes):
+    """SETTINGS with "section__key" replaced."""
+    values = copy.deepcopy(SETTINGS)
+    for name, value in changes.items():
+        section, _, key = name.partition("__")
+        if key:
+            values[section][key] = value
+        else:
+            values[section] = value
+    return values
+
+
+def run(folder, **changes):
+    """(folder, lines) of a run."""
+    lines = []
+    return train(settings(**changes), folder, say=lines.append), lines
+
+
+def checkpoint(folder):
+    with np.load(folder / "checkpoint.npz") as arrays:
+        return {name: arrays[name] for name in arrays.files if name != "state"}
+
+
+def history(folder):
+    with np.load(folder / "checkpoint.npz") as arrays:
+        rows = json.loads(str(arrays["state"]))["history"]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "waiting")} for row in rows]
+
+
+def numbers_gan(learning_rate=2e-3, latent=True, **options):
+    """Something else than SEGAN: single numbers, without inputs that matter, targets or losses."""
+    keras.utils.set_random_seed(1)
+    ignored = keras.Input((1,))
+    z = Latent((4,), "zero", name="latent")(ignored)
+    x = keras.layers.Dense(32, "relu", name="hidden")(z if latent else ignored)
+    generator = keras.Model(ignored, keras.layers.Dense(1, name="number")(x))
+    seen = keras.Input((1,))
+    x = keras.layers.Dense(32, "relu", name="d_hidden1")(seen)
+    x = keras.layers.Dense(32, "relu", name="d_hidden2")(x)
+    discriminator = keras.Model(seen, keras.layers.Dense(1, name="d_logit")(x))
+    model = AdversarialModel(generator, discriminator, latent=latent)
+    model.compile(
+        keras.optimizers.Adam(learning_rate, beta_1=0.5),
+        discriminator_optimizer=keras.optimizers.Adam(learning_rate, beta_1=0.5), **options,
+    )  # fmt: skip
+    return model
+
+
+def numbers(rng, count=4096):
+    """Normal numbers around 3 with a deviation of a half."""
+    real = (3 + 0.5 * rng.standard_normal((count, 1))).astype(np.float32)
+    return np.zeros_like(real), real
+
+
+@pytest.mark.parametrize("adversarial", ["least_squares", "hinge"])
+def test_a_distribution_is_learned_from_the_adversary_alone(rng, adversarial):
+    model = numbers_gan(adversarial=adversarial, steps=2, noise_std=0.5, noise_steps=100)
+    model.fit(*numbers(rng, 6400), batch_size=64, epochs=4, verbose=0)
+    made = np.asarray(model.generator(np.zeros((4000, 1)), training=True))
+    assert abs(made.mean() - 3) < 0.3
+    assert 0.2 < made.std() < 0.8
+    assert model.get_metrics_result()["z_effect"] > 0.05
+
+
+def test_gradients_are_those_of_the_two_losses_summed(rng):
+    inputs, real = numbers(rng, 8)
+    model = numbers_gan(latent=False, loss="mae", weight=0.3)
+    weights = model.generator.trainable_weights
+    inputs = inputs + 0.5
+    seen = []
+    model.optimizer.apply_gradients = lambda pairs: seen.extend(g for g, _ in pairs)
+    model._generator_step(tf.constant(inputs), tf.constant(real), model.generator(inputs))
+    with tf.GradientTape() as tape:
+        estimate = model.generator(inputs)
+        fooling = tf.reduce_mean((model.discriminator(estimate) - 1.0) ** 2)
+        loss = tf.reduce_mean(tf.abs(estimate - real)) + 0.3 * fooling
+    for found, expected in zip(seen, tape.gradient(loss, weights), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_discriminator_takes_its_steps_and_each_network_only_its_own(rng):
+    inputs, real = numbers(rng, 8)
+    model = numbers_gan(steps=3)
+    model.train_on_batch(inputs, real)
+    assert int(model.discriminator_optimizer.iterations) == 3
+    assert int(model.optimizer.iterations) == 1
+    one, other = (
+        {id(weight) for weight in network.trainable_weights}
+        for network in (model.generator, model.discriminator)
+    )
+    assert {id(w) for w in model.optimizer._trainable_variables} == one
+    assert {id(w) for w in model.discriminator_optimizer._trainable_variables} == other
+
+
+def test_noise_is_white_and_decays_with_the_discriminators_steps():
+    class Seen(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    model = numbers_gan(noise_std=2.0, noise_decay=0.5, noise_steps=1)
+    model.discriminator = keras.Sequential([keras.Input((1,)), Seen()])
+    zeros = tf.zeros((20000, 1))
+    for step, expected in enumerate([2.0, 1.0, 0.5]):
+        model.discriminator_optimizer.iterations.assign(step)
+        assert abs(float(tf.math.reduce_std(model._judged(zeros, zeros))) - expected) < 0.05
+
+
+def test_a_latent_that_is_ignored_is_seen_and_said(rng):
+    model = numbers_gan(learning_rate=0.0)
+    hidden = model.generator.get_layer("hidden")
+    hidden.kernel.assign(tf.zeros_like(hidden.kernel))
+    model.generator.get_layer("number").bias.assign([1.0])
+    lines = []
+    model.fit(*numbers(rng, 64), epochs=2, verbose=0, callbacks=[AdversaryWatch(lines.append)])
+    assert sum("ignores z" in line for line in lines) == 1  # when it begins, not every epoch
+
+
+@pytest.mark.parametrize(
+    ("logs", "kinds"),
+    [
+        ({"real_accuracy": 0.7, "fake_accuracy": 0.8, "adversarial_share": 0.3}, set()),
+        ({"real_accuracy": 0.99, "fake_accuracy": 1.0}, {"saturated"}),
+        ({"real_accuracy": 1.0, "fake_accuracy": 0.01}, {"chance"}),
+        ({"real_accuracy": 0.7, "fake_accuracy": 0.7, "adversarial_share": 1e-4}, {"weight"}),
+        ({"real_accuracy": 0.7, "fake_accuracy": 0.7, "z_effect": 1e-5}, {"z"}),
+    ],
+)
+def test_each_fault_of_the_adversaries_has_its_complaint(logs, kinds):
+    assert set(complaints(logs)) == kinds
+
+
+def test_mistakes_of_compile_are_refused():
+    for options in ({"steps": 0}, {"noise_std": -1.0}, {"label_smoothing": 1.0}, {"weight": -1.0}):
+        with pytest.raises(ValueError, match="must"):
+            numbers_gan(**options)
+    with pytest.raises(ValueError, match="no adversarial loss is called"):
+        numbers_gan(adversarial="wasserstein")
+    seen = keras.Input((1,))
+    regular = keras.Model(seen, keras.layers.Dense(1, kernel_regularizer="l2")(seen))
+    with pytest.raises(ValueError, match="weight_decay"):
+        AdversarialModel(regular, regular).compile("sgd", discriminator_optimizer="sgd")
+
+
+def test_virtual_norms_mix_a_reference_with_the_live_batch(rng):
+    reference, live = rng.standard_normal((2, 6, 5, 2)) * 2 + 1
+    live = live[:4]
+    layer = VirtualBatchNorm(6)
+    found, own = (
+        np.asarray(y) for y in layer(live.astype("f"), reference.astype("f"), training=True)
+    )
+    gamma = np.asarray(layer.gamma)
+    mean = live.mean((0, 1)) / 7 + reference.mean((0, 1)) * 6 / 7
+    square = (live**2).mean((0, 1)) / 7 + (reference**2).mean((0, 1)) * 6 / 7
+    expected = (live - mean) / np.sqrt(square - mean**2 + 1e-5) * gamma
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    scale = np.sqrt(reference.var((0, 1)) + 1e-5)
+    np.testing.assert_allclose(own, (reference - reference.mean((0, 1))) / scale * gamma, atol=1e-5)
+    np.testing.assert_allclose(layer(live.astype("f")), expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run of three epochs without a stop."""
+    return run(tmp_path_factory.mktemp("runs") / "straight")[0]
+
+
+def test_a_run_logs_what_both_networks_do(straight):
+    rows = history(straight)
+    assert all(set(row) == {*LOGS, "epoch"} for row in rows)
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+    assert all(0 < row["adversarial_share"] < 1 and row["z_effect"] > 0 for row in rows)
+
+
+def test_a_killed_run_goes_on_bit_by_bit(straight, tmp_path):
+    folder, path = tmp_path / "killed", tmp_path / "run.yaml"
+    config.dump_yaml(settings(), path)
+    program = (
+        "import sys; from kzoo import config; from kzoo.training import train; "
+        "train(config.load_yaml(sys.argv[1]), sys.argv[2])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, path, folder], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not (folder / "checkpoint.npz").is_file() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert history(folder)
+    run(folder)
+    expected, found = checkpoint(straight), checkpoint(folder)
+    for (name, values), again in zip(expected.items(), found.values(), strict=True):
+        np.testing.assert_array_equal(again, values, err_msg=name)
+    assert history(folder) == history(straight)
+
+
+def test_the_checkpoint_holds_both_networks_both_optimizers_and_the_random_state(straight):
+    names = " ".join(checkpoint(straight))
+    for part in ("enc1_conv", "disc1_conv", "reference/reference", "reference_mean_square",
+                 "average", "seed_generator_state"):  # fmt: skip
+        assert part in names, part
+    values = list(checkpoint(straight).items())
+    steps = [int(value) for name, value in values if name.endswith("iteration")]
+    assert steps == [6, 6]
+    seeds = [name for name, _ in values if "seed_generator_state" in name]
+    assert len(seeds) == 2  # z and the noise
+    reference = next(value for name, value in values if name.endswith("reference/reference"))
+    assert reference.shape == (3, 1024, 2)
+    assert reference.std(axis=1).min() > 0
+
+
+def test_the_run_folder_is_a_preset_of_the_averaged_generator(straight):
+    card = presets.load_card(straight)
+    assert card["trained"]["adversary"]["loss"] == "least_squares"
+    assert card["trained"]["best_epoch"] == 3  # the latest
+    model = presets.from_preset(straight)
+    assert model.name == "segan"
+    assert not any("disc" in weight.path for weight in model.weights)
+    made = compiled(resolved(settings()))
+    for variable, value in zip(
+        [*made.trainer.variables, *made.trainer.optimizer.variables,
+         *made.trainer.discriminator_optimizer.variables],
+        checkpoint(straight).values(), strict=True,
+    ):  # fmt: skip
+        variable.assign(value)
+    own = made.system.get_weights()
+    with averaged(made.trainer):
+        averages = made.system.get_weights()
+    for kept, average in zip(model.get_weights(), averages, strict=True):
+        np.testing.assert_array_equal(kept, average)
+    assert any(not np.array_equal(a, b) for a, b in zip(own, averages, strict=True))
+
+
+def test_without_weight_there_is_no_adversary(tmp_path):
+    folders = [run(tmp_path / "zero", adversary__weight=0.0)[0], run(tmp_path / "no",
+               adversary=None)[0]]  # fmt: skip
+    one, other = (checkpoint(folder) for folder in folders)
+    assert "disc" not in " ".join(one)
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, other[name])
+    assert "adversary" not in presets.load_card(folders[0])["trained"]
+    assert set(history(folders[0])[0]) == {"epoch", "loss", "val_loss"}
+
+
+def test_the_latest_weights_ship_unless_the_best_are_asked_for(tmp_path, monkeypatch):
+    from kzoo.training import running
+
+    class Worse(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val_loss"] = 1.0 + epoch
+
+    monkeypatch.setattr(running, "_schedules", lambda *_: [Worse()])
+    for choose, epoch in (("latest", 2), ("best", 1)):
+        folder, _ = run(
+            tmp_path / choose, adversary__choose=choose, fit__epochs=2, fit__steps_per_epoch=1
+        )
+        assert presets.load_card(folder)["trained"]["best_epoch"] == epoch
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_stays_finite_and_ships_float32(tmp_path, precision):
+    folder, _ = run(tmp_path / "run", fit__precision=precision, fit__epochs=1)
+    assert np.isfinite(list(history(folder)[0].values())).all()
+    with np.load(folder / "weights.npz") as arrays:
+        for name in arrays.files:
+            assert arrays[name].dtype == np.float32
+            assert np.isfinite(arrays[name]).all()
+    if precision == "mixed_float16":
+        scales = [v for k, v in checkpoint(folder).items() if k.endswith("dynamic_scale")]
+        assert len(scales) == 2  # one for each network
+
+
+def test_two_devices_take_the_steps_of_one(tmp_path):
+    program = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from kzoo import config
+from kzoo.layers.latent import Latent
+from kzoo.training import train
+draw = keras.random.normal
+# Devices draw for their own half of a batch: here every example gets the same.
+keras.random.normal = lambda shape, dtype=None, seed=None: draw(
+    (1, *shape[1:]), dtype=dtype, seed=seed) + 0 * draw(shape, dtype=dtype, seed=1)
+values = config.load_yaml(sys.argv[1])
+train(values, sys.argv[2] + "/one", devices=["/device:CPU:0"])
+train(values, sys.argv[2] + "/two", devices=["/device:CPU:0", "/device:CPU:1"])
+"""
+    values = settings(fit__epochs=1, adversary__noise_std=0.0)
+    values["optimizer"] = {"name": "sgd", "learning_rate": 0.01, "ema_momentum": 0.5}
+    values["adversary"]["optimizer"] = {"name": "sgd", "learning_rate": 0.01}
+    values["adversary"]["network"] = {"norm": "none"}  # live statistics are of half of a batch
+    config.dump_yaml(values, tmp_path / "run.yaml")
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "run.yaml", tmp_path], check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
+    for (name, first), second in zip(one.items(), two.values(), strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6, err_msg=name)
+    for (name, first), second in zip(
+        history(tmp_path / "one")[0].items(), history(tmp_path / "two")[0].values(), strict=True
+    ):
+        if "gradient" not in name:  # norms of each device's own
+            assert abs(first - second) < 1e-3 * max(abs(first), 1), name
+
+
+def test_two_devices_train_with_virtual_norms(tmp_path):
+    program = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from kzoo import config
+from kzoo.training import train
+train(config.load_yaml(sys.argv[1]), sys.argv[2], devices=["/device:CPU:0", "/device:CPU:1"])
+"""
+    config.dump_yaml(settings(fit__epochs=1), tmp_path / "run.yaml")
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "run.yaml", tmp_path / "two"], check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = checkpoint(tmp_path / "two")
+    assert all(np.isfinite(values).all() for values in found.values())
+    assert any(name.endswith("reference_mean") and values.any() for name, values in found.items())
+
+
+def test_another_network_of_waveforms_has_segans_adversary(tmp_path):
+    model = {"name": "conv_tasnet", "sources": ["vocals", "drums"], "variant": "tiny"}
+    adversary = {
+        "network": {"name": "segan", "variant": "tiny", "norm": "batch", "phase_shift": 2},
+        "loss": "hinge", "steps": 2,
+    }  # fmt: skip
+    folder, _ = run(
+        tmp_path / "run", model=model, adversary=adversary, loss={"name": "weighted_sdr"},
+        fit__epochs=1, fit__segment_seconds=0.128, data__validation=None,
+    )  # fmt: skip
+    rows = history(folder)
+    assert set(rows[0]) == {*LOGS, "epoch"} - {"val_loss", "z_effect"}  # there is no z
+    kernel = next(v for k, v in checkpoint(folder).items() if k.endswith("disc1_conv/kernel"))
+    assert kernel.shape == (11, 3, 3)  # two sources and the mixture
+
+
+def test_the_network_is_trained_between_pre_emphasis_and_its_inverse(rng):
+    made = compiled(resolved(settings(adversary=None)))
+    noisy = 0.1 * rng.standard_normal((2, 1024, 1)).astype(np.float32)
+    lifted = np.concatenate([noisy[:, :1], noisy[:, 1:] - 0.95 * noisy[:, :-1]], axis=1)
+    z = made.system.get_layer("latent")(noisy)
+    expected = made.system.get_layer("segan_core")([lifted, z])
+    np.testing.assert_allclose(made.graph(noisy), expected, atol=1e-6)
+    estimate = made.graph(noisy)
+    loss = made.graph.compute_loss(noisy, noisy[:, None], estimate)
+    np.testing.assert_allclose(loss, np.abs(lifted[:, None] - estimate).mean(), rtol=1e-5)
+
+
+def test_the_discriminator_is_shown_the_signal_beside_the_noisy_one(rng):
+    made = compiled(resolved(settings()))
+    noisy, clean = rng.standard_normal((2, 3, 1024, 1)).astype(np.float32)
+    real = made.trainer.target(clean[:, None])
+    seen = np.asarray(made.trainer.shown(real, noisy))
+    assert seen.shape == (3, 1024, 2)
+    lifted = [x[:, 1:, 0] - 0.95 * x[:, :-1, 0] for x in (clean, noisy)]
+    np.testing.assert_allclose(seen[:, 1:, 0], lifted[0], atol=1e-6)
+    np.testing.assert_allclose(seen[:, 1:, 1], lifted[1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adversary__wieght": 1.0}, "did you mean 'weight'"),
+        ({"adversary__loss": "hingee"}, "did you mean 'hinge'"),
+        ({"adversary__choose": "first"}, "choose must be one of latest, best; got 'first'"),
+        ({"adversary__weight": -1.0}, "weight must not be negative; got -1"),
+        ({"adversary__optimizer": {"name": "adma"}}, "optimizer must be one of"),
+        ({"adversary__network": {"norms": "none"}}, "did you mean 'norm'"),
+        ({"adversary__network": {"window": 64}}, "window is that of what it is shown"),
+        ({"adversary__network": {"name": "unet"}}, "unet has no discriminator.*name=segan"),
+        ({"model__z": "input"}, "leave model.z out"),
+        ({"fit__segment_seconds": 0.5}, "one window of 1024 samples; got 4000"),
+    ],
+)
+def test_a_mistake_is_one_line_before_the_first_step(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        run(tmp_path / "run", **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_magnitudes_have_no_adversary(tmp_path):
+    model = {"name": "unet", "sources": ["vocals"], "variant": "tiny"}
+    network = {"name": "segan", "variant": "tiny"}
+    with pytest.raises(ValueError, match="an adversary judges waveforms"):
+        run(tmp_path / "run", model=model, adversary={"network": network})
+
+
+def test_a_reference_batch_is_given_once_and_kept(straight):
+    made = compiled(resolved(settings()))
+    [layer] = [x for x in made.trainer.discriminator.layers if isinstance(x, ReferenceBatch)]
+    assert not np.any(layer.reference)
+    examples, _ = made.open_data(resolved(settings()))
+    made.begin(examples)
+    kept = next(v for k, v in checkpoint(straight).items() if k.endswith("reference/reference"))
+    np.testing.assert_array_equal(layer.reference, kept)
