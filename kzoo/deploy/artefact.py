@@ -26,7 +26,7 @@ import tensorflow as tf
 import kzoo
 from kzoo.deploy import parity, request
 from kzoo.deploy.saved_model import describe_saved_model, load_saved_model, write_saved_model
-from kzoo.deploy.signature import INPUT, SIGNATURE
+from kzoo.deploy.signature import INPUT, SIGNATURE, further_inputs
 from kzoo.deploy.tflite import FlexUnavailable, describe_tflite, load_tflite, write_tflite
 
 _DEFAULT_SECONDS, _LONGEST_SECONDS = 4, 30  # of sound to compare on, where any length is taken
@@ -103,7 +103,9 @@ def export(
         limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
         differences = {}
         if run is not None:
-            differences = parity.compare(_keras(model, sources, sound), run(sound), sound)
+            others = further_inputs(model)
+            expected = _keras(model, sources, sound, others)
+            differences = parity.compare(expected, run(sound, **others), sound)
             try:
                 parity.check(differences, limit_db)
             except parity.ParityError as error:
@@ -153,8 +155,10 @@ def export(
     return {**card, "path": str(places["artefact"])}
 
 
-def _keras(model, sources: Sequence[str], sound: np.ndarray) -> dict[str, np.ndarray]:
-    estimates = np.asarray(model(sound[None], training=False))[0]
+def _keras(model, sources: Sequence[str], sound, others) -> dict[str, np.ndarray]:
+    arguments = [array[None] for array in (sound, *others.values())]
+    arguments = arguments if others else arguments[0]
+    estimates = np.asarray(model(arguments, training=False))[0]
     return dict(zip(sources, estimates if estimates.ndim == 3 else [estimates], strict=True))
 
 

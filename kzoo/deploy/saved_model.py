@@ -47,20 +47,24 @@ def write_saved_model(
 def load_saved_model(folder: str | Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """The artefact as a function of float32 `[batch, samples, channels]`, by TensorFlow's loader.
 
-    A waveform `[samples, channels]` comes back without a batch axis as well. Raises ValueError for
-    a folder without a signature of ours.
+    A waveform `[samples, channels]` comes back without a batch axis as well; further inputs are
+    keyword arguments, with a batch axis where the waveform has one. Raises ValueError for a folder
+    without a signature of ours.
     """
     loaded = tf.saved_model.load(str(folder))
     signature = loaded.signatures.get(SIGNATURE)
     inputs = signature.structured_input_signature[1] if signature is not None else {}
-    if set(inputs) != {INPUT}:
+    if INPUT not in inputs:
         raise ValueError(f"{folder}: has no signature {SIGNATURE!r} with an input {INPUT!r}")
     rank = inputs[INPUT].shape.rank
 
-    def run(waveform: np.ndarray) -> dict[str, np.ndarray]:
+    def run(waveform: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
         lift = rank == 3 and np.ndim(waveform) == 2
-        tensor = tf.constant(waveform[None] if lift else waveform, tf.float32)
-        stems = {name: stem.numpy() for name, stem in signature(**{INPUT: tensor}).items()}
+        tensors = {
+            name: tf.constant(array[None] if lift else array, inputs[name].dtype)
+            for name, array in {INPUT: waveform, **others}.items()
+        }
+        stems = {name: stem.numpy() for name, stem in signature(**tensors).items()}
         return {name: stem[0] for name, stem in stems.items()} if lift else stems
 
     run.loaded = loaded  # a signature lives no longer than the object that owns its variables

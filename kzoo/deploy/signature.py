@@ -1,4 +1,7 @@
-"""The function inside every artefact: a tensor called `waveform` in, one tensor per source out."""
+"""The function inside every artefact: a tensor called `waveform` in, one tensor per source out.
+
+What else a model takes, such as the random numbers of a generative one, are inputs of their names.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 INPUT = "waveform"
@@ -24,6 +28,7 @@ def serving_function(
 
     batched: `[batch, samples, channels]`, any batch; otherwise `[samples, channels]`, one signal as
         an app has it in its buffer.
+    A model's further inputs follow under their own names, of fixed shapes but for the batch.
     samples: None for any length, where the model takes any; a model made for one length keeps it.
     channels: by default the model's; to be given where the model leaves them open.
     Raises ValueError for a model of another shape, and for sources that do not fit its output.
@@ -36,8 +41,9 @@ def serving_function(
     samples, channels = _input_shape(model, samples, channels)
     stacked = _check_sources(model, sources)
 
-    def serve(waveform):
-        estimates = model(waveform if batched else waveform[None], training=False)
+    def serve(*inputs):
+        inputs = [tensor if batched else tensor[None] for tensor in inputs]
+        estimates = model(inputs if len(inputs) > 1 else inputs[0], training=False)
         stems = tf.unstack(estimates, axis=1) if stacked else [estimates]
         stems = stems if batched else [stem[0] for stem in stems]
         return {
@@ -46,19 +52,30 @@ def serving_function(
         }
 
     shape = (None, samples, channels) if batched else (samples, channels)
-    function = tf.function(
-        serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)], autograph=False
-    )
+    lead = (None,) if batched else ()
+    specs = [tf.TensorSpec(shape, tf.float32, name=INPUT)] + [
+        tf.TensorSpec((*lead, *x.shape[1:]), x.dtype, name=x.name) for x in model.inputs[1:]
+    ]
+    function = tf.function(serve, input_signature=specs, autograph=False)
     function.get_concrete_function()  # ExportArchive wants it traced
     return function
 
 
+def further_inputs(model: keras.Model, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Standard normal numbers for one example of what `model` takes beside the waveform."""
+    rng = np.random.default_rng(seed)
+    return {
+        x.name: rng.standard_normal(x.shape[1:]).astype(x.dtype) for x in model.inputs[1:]
+    }  # fmt: skip
+
+
 def _input_shape(model, samples: int | None, channels: int | None) -> tuple[int | None, int]:
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.inputs[0].shape) != 3:
+    fixed = all(None not in x.shape[1:] for x in model.inputs[1:])
+    if not fixed or len(model.outputs) != 1 or len(model.inputs[0].shape) != 3:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
         raise ValueError(
-            "an artefact has one input [batch, samples, channels] and one output; "
-            f"{model.name!r} has inputs {shapes} and {len(model.outputs)} outputs"
+            "an artefact has an input [batch, samples, channels], further ones of fixed shapes, and"
+            f" one output; {model.name!r} has inputs {shapes} and {len(model.outputs)} outputs"
         )
     _, own_samples, own_channels = model.inputs[0].shape
     for what, given, own in (

@@ -74,7 +74,7 @@ def write_tflite(
     foreign = [name for name in found["operators"] if name.startswith("Flex")]
     if foreign and not allow_flex:
         raise FlexError(model.name, [name.removeprefix("Flex") for name in foreign])
-    _check(found, sources, model.name)
+    _check(found, sources, model)
     path = Path(path)
     path.write_bytes(content)
     return path
@@ -107,6 +107,7 @@ def load_tflite(
     A file with Flex operators is run by TensorFlow's own interpreter, the one that may link them.
     Raises ImportError where LiteRT is not installed, FlexUnavailable where that interpreter does
     not (in TensorFlow 2.21's Python it does not), ValueError for a waveform of another shape.
+    Further inputs are keyword arguments.
     """
     flex = any(name.startswith("Flex") for name in operators(path))
     interpreter = open_interpreter(path, threads, flex)
@@ -121,10 +122,10 @@ def load_tflite(
     runner = interpreter.get_signature_runner(SIGNATURE)
     shape = tuple(int(n) for n in runner.get_input_details()[INPUT]["shape"])
 
-    def run(waveform: np.ndarray) -> dict[str, np.ndarray]:
+    def run(waveform: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
         if np.shape(waveform) != shape:
             raise ValueError(f"{path} takes a waveform of {shape}; got {np.shape(waveform)}")
-        return runner(**{INPUT: np.ascontiguousarray(waveform, np.float32)})
+        return runner(**{INPUT: np.ascontiguousarray(waveform, np.float32)}, **others)
 
     return run
 
@@ -192,14 +193,16 @@ def _shape(tensor) -> list[int]:
     return [int(n) for n in tensor.ShapeAsNumpy()] if tensor.ShapeLength() else []
 
 
-def _check(found: dict, sources: Sequence[str], name: str) -> None:
-    if set(found["inputs"]) != {INPUT} or set(found["outputs"]) != set(sources):
+def _check(found: dict, sources: Sequence[str], model: keras.Model) -> None:
+    name, others = model.name, [x.name for x in model.inputs[1:]]
+    if set(found["inputs"]) != {INPUT, *others} or set(found["outputs"]) != set(sources):
         raise ValueError(
-            f"the TFLite file of {name!r} should map {INPUT} to {', '.join(sources)}; it maps "
+            f"the TFLite file of {name!r} should map {', '.join([INPUT, *others])} to "
+            f"{', '.join(sources)}; it maps "
             f"{', '.join(found['inputs'])} to {', '.join(found['outputs'])}"
         )
     for tensor, shape in {**found["inputs"], **found["outputs"]}.items():
-        if len(shape) != 2 or min(shape) < 1:
+        if (len(shape) != 2 and tensor not in others) or min(shape) < 1:
             raise ValueError(
                 f"the TFLite file of {name!r} has no static shape for {tensor!r}: {shape}; give "
                 "`samples` when the model is built"

@@ -3,8 +3,8 @@
     loss = losses.get("si_sdr", zero_mean=True)   # loss(target, estimate) -> [batch]
     model.compile(optimizer, loss=loss)           # Keras takes the mean over the batch
 
-The names are the public functions of this package's modules: `l1`, `l2`, `l1_mask`,
-`weighted_l1_mask` (`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`,
+The names are the public functions of this package's modules: `l1`, `l2`, `compressed_l2`,
+`l1_mask`, `weighted_l1_mask` (`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`,
 `mixture_l2` (`waveform`); `multi_resolution_stft`; `weighted_sum` (`weighted`) of others; `pit`
 (`permutation`), for sources that have no order: the least of another loss over all orders of the
 estimates. `adversarial` has what a GAN's two networks lose.
@@ -25,15 +25,15 @@ from kzoo import config
 from kzoo.losses.adversarial import get_adversarial
 from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.permutation import best_permutation, pairwise_loss, pit, reorder
-from kzoo.losses.spectral import l1, l1_mask, l2, weighted_l1_mask
+from kzoo.losses.spectral import compressed_l2, l1, l1_mask, l2, weighted_l1_mask
 from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr, weighted_sdr
 from kzoo.losses.weighted import resolved_terms, weighted_sum
 
 _LOSSES = {
     function.__name__: function
     for function in (
-        l1, l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr, mixture_l1,
-        mixture_l2, multi_resolution_stft, pit, weighted_sum,
+        l1, l2, compressed_l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr,
+        mixture_l1, mixture_l2, multi_resolution_stft, pit, weighted_sum,
     )
 }  # fmt: skip
 

@@ -23,6 +23,18 @@ def l2(target, estimate):
     return over_examples(ops.square(estimate - target))
 
 
+def compressed_l2(target, estimate, *, power: float = 0.3, floor: float = 1e-3):
+    """Mean squared difference of magnitudes raised to `power`, `[batch]`; as loud as it is heard.
+
+    By plain differences a network loses nothing when it silences what is weak; by these it does,
+    and weak consonants stay. Braun and Tashev, 2021, https://arxiv.org/abs/2009.12286.
+    floor: added before, so that the slope ends where sound does.
+    """
+    target, estimate = same_shape(target, estimate)
+    loudness = [ops.power(values + floor, power) for values in (target, estimate)]
+    return over_examples(ops.square(loudness[1] - loudness[0]))
+
+
 def l1_mask(target, estimate):
     """Spleeter's L1_mask: the mean absolute difference of each source, summed over sources.
 

@@ -19,6 +19,7 @@ from kzoo.layers.virtual_batch_norm import reference_layers, set_reference
 
 SATURATED = 0.98  # accuracy on both real and fake
 CHANCE = 0.05  # of the sum of both accuracies around 1
+DOMINANT = 0.95  # of the gradient at the estimates, where there is another loss
 IGNORED = 1e-3  # change of the estimates with z, and the adversary's share of their gradient
 
 
@@ -246,7 +247,7 @@ class AdversaryWatch(keras.callbacks.Callback):
 def complaints(logs) -> dict[str, str]:
     """What is wrong with an epoch of an AdversarialModel, by its logs: {kind: line}."""
     real, fake, found = logs.get("real_accuracy", 0.5), logs.get("fake_accuracy", 0.5), {}
-    share, effect = logs.get("adversarial_share", 1.0), logs.get("z_effect", 1.0)
+    share, effect = logs.get("adversarial_share", 0.5), logs.get("z_effect", 1.0)
     if min(real, fake) > SATURATED:
         found["saturated"] = (
             f"the discriminator is saturated: it knows {100 * real:.1f} % of the real and "
@@ -261,6 +262,11 @@ def complaints(logs) -> dict[str, str]:
         found["weight"] = (
             f"the adversary makes {100 * share:.2g} % of the gradient at the estimates, so it does "
             "nothing: raise adversary.weight"
+        )
+    if DOMINANT < share < 1:
+        found["dominant"] = (
+            f"the adversary makes {100 * share:.0f} % of the gradient at the estimates, so the"
+            " other loss hardly counts: lower adversary.weight, or the discriminator's rate"
         )
     if effect < IGNORED:
         found["z"] = (

@@ -26,6 +26,10 @@ def numpy_l2(t, e):
     return np.array([((a - b) ** 2).sum() / a.size for a, b in zip(t, e, strict=True)])
 
 
+def numpy_compressed_l2(t, e):
+    return numpy_l2(np.exp(0.3 * np.log(t + 1e-3)), np.exp(0.3 * np.log(e + 1e-3)))
+
+
 def numpy_l1_mask(t, e):
     return sum(numpy_l1(t[:, i], e[:, i]) for i in range(t.shape[1]))
 
@@ -85,6 +89,7 @@ TWINS = [
     ("l1", "waveform", numpy_l1),
     ("l2", "magnitude", numpy_l2),
     ("l2", "waveform", numpy_l2),
+    ("compressed_l2", "magnitude", numpy_compressed_l2),
     ("l1_mask", "magnitude", numpy_l1_mask),
     ("weighted_l1_mask", "magnitude", numpy_weighted_l1_mask),
     ("si_sdr", "waveform", numpy_si_sdr),
@@ -107,6 +112,9 @@ def test_the_mean_differences_are_those_found_by_hand():
     np.testing.assert_allclose(losses.l1(target, estimate), [0.75, 0.25])
     np.testing.assert_allclose(losses.l2(target, estimate), [1.25, 0.25])
     np.testing.assert_allclose(losses.l1_mask(target, estimate), [1.5, 0.5])
+    # Differences of the roots: 0, 2 - sqrt(2), sqrt(2) - sqrt(3), 0; and of one of them 1.
+    roots = losses.compressed_l2(target, estimate, power=0.5, floor=0.0)
+    np.testing.assert_allclose(roots, [((2 - 2**0.5) ** 2 + (3**0.5 - 2**0.5) ** 2) / 4, 0.25])
     # Weights 1.5 and 3.5, then 0 (a silent source) and 1.
     np.testing.assert_allclose(losses.weighted_l1_mask(target, estimate), [1.5 + 1.75, 0.0])
 
