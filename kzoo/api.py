@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kzoo import evaluation
 
 DEFAULT_PRESET = "spleeter_2stems"
+STREAM_FRAMES = 4  # of a step of a synthesiser that streams: 16 ms
 
 __all__ = [
     "Separator",
@@ -196,10 +197,15 @@ def export(
     from kzoo.deploy import request
 
     card = presets.load_card(preset)
-    sources = presets.sources(preset, card)
+    sources = [] if card.get("task") == "synthesis" else presets.sources(preset, card)
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     request.places(to, folder, name=card["name"], precision=precision, overwrite=overwrite)
     options = {**card["model"].get("options", {}), **options}
+    if card.get("task") == "synthesis":
+        if sound is not None:
+            raise ValueError("a synthesiser is compared on controls, not on a sound: leave it out")
+        return _export_synthesiser(preset, card, to, folder, options, precision=precision,
+                                   block_seconds=block_seconds, overwrite=overwrite)  # fmt: skip
     if to == "tflite" or block_seconds is not None:
         samples = block_seconds and max(1, round(block_seconds * card["sample_rate"]))
         block = architecture(card["model"]["name"]).static_block
@@ -215,4 +221,30 @@ def export(
         sources=sources, sample_rate=card["sample_rate"], samples=options.get("samples"),
         sound=heard, sound_description=description, precision=precision, base_card=card,
         allow_flex=allow_flex, overwrite=overwrite,
+    )  # fmt: skip
+
+
+def _export_synthesiser(
+    preset, card, to: str, folder, options: dict, *, precision: str, block_seconds: float | None,
+    overwrite: bool,
+) -> dict[str, Any]:  # fmt: skip
+    from kzoo.deploy import controls
+
+    module = architecture(card["model"]["name"])
+    if to == "tflite" or block_seconds is not None:
+        samples = block_seconds and round(block_seconds * card["sample_rate"])
+        options.update(presets.known(module.static_block, {**options, "samples": samples}))
+    model = presets.from_preset(preset, **options)
+    step = state = None
+    if to == "tflite":
+        try:
+            step = presets.known(module.build_step, {**options, "frames": STREAM_FRAMES})
+        except ValueError:  # it has a room or an encoder, and does not stream
+            step = None
+        else:
+            presets.load_weights(step, presets.verified_weights(preset), where=str(preset))
+            state = presets.known(module.initial_state, options)
+    return controls.export(
+        model, to, folder, name=card["name"], sample_rate=card["sample_rate"], step=step,
+        state=state, precision=precision, base_card=card, overwrite=overwrite,
     )  # fmt: skip

@@ -33,7 +33,9 @@ DeviceOption = Annotated[
 ]
 KindOption = Annotated[
     str | None,
-    typer.Option(help="stems by default; musdb, pairs, sources, speech, csv, librimix, wsj0mix."),
+    typer.Option(
+        help="stems by default; musdb, pairs, sources, speech, csv, librimix, wsj0mix; solo."
+    ),
 ]
 SourcesOption = Annotated[
     str | None, typer.Option(help="vocals,accompaniment; by default those of the kind.")
@@ -303,6 +305,31 @@ def train(
 
 
 @app.command()
+def synthesize(
+    controls: Annotated[Path, typer.Argument(help="CSV or JSON: time, f0_hz, loudness_db, h1...")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The sound: wav, flac, ogg or mp3.")],
+    preset: Annotated[
+        str | None, typer.Option("-p", "--preset", help="A trained synthesiser; none by default.")
+    ] = None,
+    sample_rate: Annotated[int, typer.Option(help="Hz; a preset has its own.", min=4000)] = 16000,
+    harmonics: Annotated[int, typer.Option(help="Where the file gives none.", min=1)] = 30,
+    slope: Annotated[float, typer.Option(help="dB an octave from harmonic to harmonic.")] = 9.0,
+    noise: Annotated[float, typer.Option(help="dB of the noise beside the tone.")] = -40.0,
+    bit_depth: Annotated[str, typer.Option(help="16, 24 or float32, where it applies.")] = "16",
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Play controls: sinusoids plus noise, or a trained synthesiser; any length."""
+    from kzoo.synthesize_command import synthesize_file
+
+    synthesize_file(
+        controls, out, preset=preset, sample_rate=sample_rate, harmonics=harmonics, slope_db=slope,
+        noise_db=noise, bit_depth=int(bit_depth) if bit_depth.isdigit() else bit_depth,
+        overwrite=overwrite, show=not quiet,
+    )  # fmt: skip
+
+
+@app.command()
 def pitch(
     files: Annotated[list[str], typer.Argument(help="Recordings of one voice or instrument.")],
     out: Annotated[
@@ -400,12 +427,23 @@ def data_prepare(
     ] = None,
     dtype: Annotated[str, typer.Option(help="int16 or float32.")] = "int16",
     licence: Annotated[str, typer.Option(help="Of the recordings, for the index.")] = "not stated",
+    pitch: Annotated[
+        str, typer.Option(help="Of kind solo: what follows it, as of kzoo pitch.")
+    ] = "crepe_full",
     teacher: Annotated[
         str | None, typer.Option(help="A preset that separates recordings without stems.")
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Decode a corpus once, so that training needs no decoder. Interrupted, it goes on."""
+    if kind == "solo":
+        from kzoo.solo_command import prepare_solo
+
+        prepare_solo(
+            path, out, pitch=pitch, exclude=exclude or [], sample_rate=sample_rate or 16000,
+            licence=licence, show=not quiet,
+        )  # fmt: skip
+        return
     from kzoo.data_commands import prepare
 
     prepare(

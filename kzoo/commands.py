@@ -114,7 +114,8 @@ def export_preset(
 ) -> None:
     """Export a preset and print its card's main lines; what can be refused is so at once."""
     card = presets.load_card(preset)
-    presets.sources(preset, card)
+    if card.get("task") != "synthesis":
+        presets.sources(preset, card)
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     request.places(to, out, name=card["name"], precision=precision, overwrite=overwrite)
     presets.refuse_untrained(preset, card)

@@ -10,6 +10,7 @@ noisy_speech  the same, one speaker in noise each time, see `kzoo.data.noisy_spe
 librimix   LibriMix: PATH/wav8k/min/train-100/{mix_clean,s1,s2}/<name>.wav
 wsj0mix    wsj0-mix: PATH/2speakers/wav8k/min/tr/{mix,s1,s2}/<name>.wav
 csv        a table with a column a source (and mixture, track), each cell a path
+solo       what `kzoo data prepare --kind solo` wrote: pitch, loudness and sound of an instrument
 synthetic  made on the fly, see `kzoo.data.synthetic`; needs no path
 shards     what `kzoo data prepare` wrote, see `kzoo.data.shards`
 """
@@ -24,13 +25,14 @@ from kzoo.data.corpus import Corpus
 from kzoo.data.noisy_speech import noisy_speech
 from kzoo.data.recorded import folders, librimix, pairs, stems, table, wsj0mix
 from kzoo.data.shards import shards
+from kzoo.data.solo import solo
 from kzoo.data.speech import speech
 from kzoo.data.synthetic import synthetic
 
 KINDS = {
     "stems": stems, "musdb": stems, "pairs": pairs, "sources": folders, "csv": table,
     "speech": speech, "noisy_speech": noisy_speech, "librimix": librimix, "wsj0mix": wsj0mix,
-    "synthetic": synthetic, "shards": shards,
+    "synthetic": synthetic, "solo": solo, "shards": shards,
 }  # fmt: skip
 
 

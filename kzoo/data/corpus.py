@@ -17,6 +17,7 @@ class Corpus:
     sources: their names, in the order of the arrays. tracks: [(name, samples)].
     aligned: whether the sources of a track belong together; otherwise each is drawn by itself.
     mixes: whether `mixed` makes new mixtures of any length, which training then takes.
+    controls: names of what `read` gives beside the waveform, where it is for a synthesiser.
     excluded: names, or patterns of them, that were held out of it, which `prepare` lets into no
         folder of its shards.
     """
@@ -28,6 +29,7 @@ class Corpus:
     aligned: bool = True
     mixes: bool = False
     records_mixture: bool = False
+    controls: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
 
     def read(self, track: int, start: int, samples: int) -> dict[str, np.ndarray]:

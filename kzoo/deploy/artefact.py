@@ -77,7 +77,7 @@ def export(
         sound = parity.fit(np.asarray(sound), channels, length)
 
     not_compared = None
-    with _beside(places["artefact"]) as temporary:
+    with beside(places["artefact"]) as temporary:
         written = temporary / places["artefact"].name
         if to == "saved_model":
             write_saved_model(model, written, sources=sources, samples=samples)
@@ -93,7 +93,7 @@ def export(
             if flex:
                 runtime = {"name": "tf.lite.Interpreter", "version": tf.__version__}
             else:
-                runtime = {"name": "LiteRT", "version": _litert_version()}
+                runtime = {"name": "LiteRT", "version": litert_version()}
             try:
                 run = load_tflite(written)
             except (
@@ -135,9 +135,9 @@ def export(
                     for source, d in differences.items()
                 },
             },
-            "files": _files(written),
+            "files": files(written),
             "runtime": runtime,
-            "versions": _versions(),
+            "versions": versions(),
             "date": datetime.date.today().isoformat(),
         }
         card["bytes"] = sum(file["bytes"] for file in card["files"].values())
@@ -151,7 +151,7 @@ def export(
             kept = temporary / places["card"].name
         kept.write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         for place in places.values():
-            _move(temporary / place.name, place, temporary)
+            move(temporary / place.name, place, temporary)
     return {**card, "path": str(places["artefact"])}
 
 
@@ -163,7 +163,7 @@ def _keras(model, sources: Sequence[str], sound, others) -> dict[str, np.ndarray
 
 
 @contextlib.contextmanager
-def _beside(place: Path) -> Iterator[Path]:
+def beside(place: Path) -> Iterator[Path]:
     """A temporary folder on the same disk as `place`; on failure no new folder stays behind."""
     new = [p for p in (place.parent, *place.parent.parents) if not p.exists()]
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,8 @@ def _beside(place: Path) -> Iterator[Path]:
                 made.rmdir()
 
 
-def _move(written: Path, place: Path, temporary: Path) -> None:
+def move(written: Path, place: Path, temporary: Path) -> None:
+    """Put what was written in its place, over what is there."""
     # A folder cannot be replaced in one step where it holds something: the old one steps aside.
     if place.is_dir():
         os.replace(place, temporary / f"{place.name}.old")
@@ -185,7 +186,8 @@ def _move(written: Path, place: Path, temporary: Path) -> None:
     place.chmod(0o755 if place.is_dir() else 0o644)
 
 
-def _files(written: Path) -> dict[str, dict[str, Any]]:
+def files(written: Path) -> dict[str, dict[str, Any]]:
+    """Bytes and sha256 of every file of an artefact."""
     if written.is_file():
         found, base = [written], written.parent
     else:
@@ -199,12 +201,14 @@ def _stamp(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what made an artefact."""
     modules = {"tensorflow": tf, "keras": keras, "numpy": np}
     return {"kzoo": kzoo.__version__, **{n: m.__version__ for n, m in modules.items()}}
 
 
-def _litert_version() -> str | None:
+def litert_version() -> str | None:
+    """Of the runtime, None where another distribution has it."""
     try:
         return importlib.metadata.version("ai-edge-litert")
     except importlib.metadata.PackageNotFoundError:

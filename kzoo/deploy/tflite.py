@@ -68,7 +68,7 @@ def write_tflite(
             for_tflite(model), folder, sources=sources, samples=samples, channels=channels,
             batched=False,
         )  # fmt: skip
-        content = _convert(folder, model.name, allow_flex)
+        content = convert(folder, model.name, allow_flex)
     content = halve(content) if precision == "fp16" else content
     found = _describe(content)
     foreign = [name for name in found["operators"] if name.startswith("Flex")]
@@ -110,7 +110,7 @@ def load_tflite(
     Further inputs are keyword arguments.
     """
     flex = any(name.startswith("Flex") for name in operators(path))
-    interpreter = _open(path, threads, flex)
+    interpreter = open_interpreter(path, threads, flex)
     try:
         interpreter.allocate_tensors()
     except RuntimeError as error:
@@ -137,7 +137,7 @@ def run_tflite(
     return load_tflite(path, threads=threads)(waveform)
 
 
-def _convert(folder: str, name: str, allow_flex: bool) -> bytes:
+def convert(folder: str, name: str, allow_flex: bool) -> bytes:
     # The converter's exception has no public name.
     from tensorflow.lite.python.convert_phase import ConverterError
 
@@ -209,7 +209,7 @@ def _check(found: dict, sources: Sequence[str], model: keras.Model) -> None:
             )
 
 
-def _open(path: str | Path, threads: int, flex: bool):
+def open_interpreter(path: str | Path, threads: int, flex: bool):
     if flex:
         with warnings.catch_warnings():
             # It announces LiteRT as its successor, which cannot run these files from Python.

@@ -23,6 +23,7 @@ from kzoo.training.start import start
 class Compiled:
     """`graph` is what is trained, `system`, of the same weights, what ships.
 
+    sources: none where the model is a synthesiser.
     trainer: what `fit` is called of: the graph itself, or the graph and its adversary.
     started: lines about the weights that it began with.
     """
@@ -38,15 +39,38 @@ class Compiled:
     @property
     def conditioned(self) -> bool:
         """Whether the graph is told what to extract."""
-        return len(self.graph.inputs) > 1
+        return bool(self.sources) and len(self.graph.inputs) > 1
+
+    @property
+    def controls(self) -> list[str]:
+        """What a synthesiser plays, by name; nothing where the model separates."""
+        return [] if self.sources else [x.name for x in self.graph.inputs]
+
+    @property
+    def channels(self) -> int:
+        """Of the waveforms."""
+        return self.system.outputs[0].shape[-1]
 
     def open_data(self, values: Mapping[str, Any], *, say: Callable[[str], None] | None = None):
-        """`corpora.open_data` for this model."""
-        return corpora.open_data(
-            values["data"], sources=self.sources, samples=self.graph.inputs[0].shape[1],
-            channels=self.system.input_shape[-1], sample_rate=self.sample_rate,
-            seed=values["seed"], conditioned=self.conditioned, say=say,
+        """`corpora.open_data` for this model.
+
+        Raises ValueError where a synthesiser's corpus has another hop.
+        """
+        waveform = self.graph.outputs[0] if self.controls else self.graph.inputs[0]
+        found = corpora.open_data(
+            values["data"], sources=self.sources, samples=waveform.shape[1],
+            channels=self.channels, sample_rate=self.sample_rate,
+            seed=values["seed"], conditioned=self.conditioned, controls=self.controls, say=say,
         )  # fmt: skip
+        if self.controls:
+            example = found[0].example(0)
+            for x in self.graph.inputs:
+                if len(example[x.name]) != x.shape[1]:
+                    raise ValueError(
+                        f"data.train: gives {len(example[x.name])} frames of {x.name} an example, "
+                        f"the model takes {x.shape[1]}: prepare it with the model's hop"
+                    )
+        return found
 
     def begin(self, examples) -> None:
         """Before the first step: the first of the training's examples to whom they are to be."""
@@ -58,6 +82,8 @@ class Compiled:
 
     def pair(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         """(inputs, targets) of the graph; a loss that takes the mixture finds it behind them."""
+        if self.controls:
+            return {name: batch[name] for name in self.controls}, batch["waveform"]
         targets = batch["target" if self.conditioned else "sources"]
         mixture = batch["mixture"]
         if self.loss.takes_mixture:
@@ -114,7 +140,8 @@ def compiled(
             graph.optimizer.build(graph.trainable_variables)
         else:
             adversary.compile_adversarial(trainer, rival, **compiling)
-    return Compiled(graph, trainer, system, loss, list(options["sources"]), sample_rate, lines)
+    sources = list(options.get("sources", ()))
+    return Compiled(graph, trainer, system, loss, sources, sample_rate, lines)
 
 
 def _block(module, options: Mapping[str, Any], sample_rate: int, settings: Fit) -> dict[str, Any]:

@@ -48,13 +48,14 @@ class Described:
 
 def open_data(
     section: Mapping[str, Any], *, sources: Sequence[str], samples: int, channels: int,
-    sample_rate: int, seed: int, conditioned: bool = False,
+    sample_rate: int, seed: int, conditioned: bool = False, controls: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> tuple[Described, data.Windows | data.ConditionedWindows | None]:  # fmt: skip
     """(training examples, validation windows or None) of `samples`, for a model of `sources`.
 
     conditioned: the model is told what to extract; `conditions` then holds options of
-    `data.Conditioned`. say: called with a line where reading the corpus takes over a second.
+    `data.Conditioned`. controls: what a synthesiser plays; it has no sources.
+    say: called with a line where reading the corpus takes over a second.
     Raises ConfigError and ValueError for what is not there, or at another rate or width.
     """
     said = config.call(Data, section, where="data")
@@ -62,20 +63,31 @@ def open_data(
     def corpus(what: str, options: Mapping[str, Any]):
         if "kind" not in options:
             raise config.ConfigError(f"data.{what} needs a kind: {', '.join(data.KINDS)}")
-        given = {"sources": list(sources), "sample_rate": sample_rate, "channels": channels}
+        given = {"sample_rate": sample_rate, "channels": channels}
+        if not controls:
+            given["sources"] = list(sources)
         found = config.call(data.open_corpus, {**given, **options}, where=f"data.{what}")
         if (found.sample_rate, found.channels) != (sample_rate, channels):
             raise ValueError(
                 f"data.{what}: has {found.channels} channels at {found.sample_rate} Hz, the model "
                 f"{channels} at {sample_rate} Hz: prepare it so (kzoo data prepare)"
             )
-        if tuple(found.sources) != tuple(sources):
+        if missing := set(controls) - {*found.controls, "waveform"}:
+            raise ValueError(
+                f"data.{what}: is of the kind {options['kind']} and has no "
+                f"{', '.join(sorted(missing))}, which the model plays: kind solo has"
+            )
+        if found.controls and not controls:
+            raise ValueError(f"data.{what}: is for synthesisers, and the model separates")
+        if not controls and tuple(found.sources) != tuple(sources):
             raise ValueError(
                 f"data.{what}: has the sources {', '.join(found.sources)}, the model "
                 f"{', '.join(sources)}"
             )
         return found
 
+    if controls and said.varied:
+        raise config.ConfigError("data.steps vary sources; a synthesiser's examples have none")
     learned = corpus("train", said.train)
     examples = data.Examples(learned, samples=samples, seed=seed, steps=said.varied)
     if conditioned:

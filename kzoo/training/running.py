@@ -127,12 +127,12 @@ def _card(made: Compiled, values, training, command) -> dict[str, Any]:
     licences = {"code": "Apache-2.0 (kzoo)", "weights": "as you choose", "data": "not stated"}
     card = {
         "name": values["name"],
-        "task": values.get("task") or "music separation",
+        "task": "synthesis" if made.controls else values.get("task") or "music separation",
         "summary": values.get("summary") or f"{values['model']['name']}, trained here",
         "model": {"name": values["model"]["name"], "options": options},
-        "sources": made.sources,
+        **({} if made.controls else {"sources": made.sources}),
         "sample_rate": made.sample_rate,
-        "channels": made.system.input_shape[-1],
+        "channels": made.channels,
         "bandwidth_hz": _bandwidth(made.system, made.sample_rate),
         "licences": {**licences, **values["licences"]},
         "trained": {
@@ -210,6 +210,8 @@ def _tensorboard(folder: Path, every: int, made: Compiled, training) -> TensorBo
         raise ValueError(
             "fit.tensorboard needs a package: pip install 'kzoo[train]', or set it to 0"
         ) from None
+    if made.controls:
+        raise ValueError("fit.tensorboard shows what is separated; leave it at 0 for a synthesiser")
     example = training.example(0)
     batch = tuple(made.middle(example[part])[None] for part in ("mixture", "sources"))
     return TensorBoardExamples(

@@ -6,6 +6,7 @@ A run keeps the answer, so that a default that changes later changes no run that
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -109,21 +110,25 @@ def architecture(values: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any],
 
 
 def _model(section: Mapping[str, Any]) -> dict[str, Any]:
-    def model(*, name: str, sources: Sequence[str], variant: str | None = None, **options):
+    def model(
+        *, name: str, sources: Sequence[str] | None = None, variant: str | None = None, **options
+    ):
         """What every model has."""
 
     if "name" not in section:
         raise ConfigError("the section model needs a name: see kzoo models")
-    if "sources" not in section:
-        raise ConfigError("the section model needs its sources, such as [vocals, accompaniment]")
     config.check(model, section, where="model")
     module = models.architecture(section["name"])
+    separates = "sources" in inspect.signature(module.build).parameters
+    if separates and section.get("sources") is None:
+        raise ConfigError("the section model needs its sources, such as [vocals, accompaniment]")
     variant = section.get("variant") or config.defaults(module.build)["variant"]
     if variant not in module.VARIANTS:
         raise ConfigError(
             f"model.variant must be one of {', '.join(module.VARIANTS)}; got {variant!r}"
         )
-    found = {**section, "sources": list(section["sources"]), "variant": variant}
+    sources = {"sources": list(section["sources"])} if separates else {}
+    found = {**section, **sources, "variant": variant}
     options = {key: value for key, value in found.items() if key != "name"}
     config.check(module.build, options, where=f"model {section['name']}")
     return found

@@ -1,0 +1,159 @@
+"""What `kzoo synthesize` does: controls in a file to sound in another, in constant memory.
+
+Without a preset it is the sinusoidal-plus-noise model itself (Serra and Smith, 1990); with one, the
+controls are played by a trained network, block by block.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from kzoo import audio, presets
+from kzoo.control_files import SILENCE_DB, frames, read_points
+from kzoo.terminal import bar, quiet_tensorflow
+
+BLOCK_FRAMES = 256
+_NOISE_BANDS = 65
+_FRAMES_A_SECOND = 250  # at least, or little less: a hop is a power of two
+
+# Controls of a block, `[frames, 3 + harmonics]`, to its sound `[samples]`, one hop late.
+Player = Callable[[np.ndarray], np.ndarray]
+
+
+def synthesize_file(
+    controls: Path,
+    out: Path,
+    *,
+    preset: str | None,
+    sample_rate: int,
+    harmonics: int,
+    slope_db: float,
+    noise_db: float,
+    bit_depth: int | str,
+    overwrite: bool,
+    show: bool,
+) -> None:
+    """Write the sound of `controls` to `out`; as long as they are, at any length.
+
+    preset: a trained synthesiser, whose own rate counts. harmonics, slope_db (an octave): of the
+    tone where the file gives no amplitudes; noise_db: of the noise beside it.
+    Raises ValueError for controls or a preset that cannot be played.
+    """
+    first = next(read_points(controls))  # what is wrong with the file is said before any work
+    if preset is None:
+        hop_length = 1 << round(math.log2(sample_rate / _FRAMES_A_SECOND))
+        audio.check_writable(out, sample_rate, 1, bit_depth=bit_depth)
+        quiet_tensorflow()
+        play = sinusoids(
+            sample_rate, hop_length, harmonics=len(first) - 3 or harmonics,
+            given=len(first) > 3, slope_db=slope_db, noise_db=noise_db,
+        )  # fmt: skip
+    else:
+        card = presets.load_card(preset)
+        presets.refuse_untrained(preset, card)
+        if card.get("task") != "synthesis":
+            raise ValueError(f"preset {preset} is no synthesiser; its task is {card.get('task')}")
+        sample_rate = card["sample_rate"]
+        audio.check_writable(out, sample_rate, 1, bit_depth=bit_depth)
+        quiet_tensorflow()
+        play, hop_length = network(preset, card)
+    points = read_points(controls)
+    with (
+        bar(controls.name, unit="seconds", show=show) as progress,
+        audio.AudioWriter(out, sample_rate, 1, bit_depth=bit_depth, overwrite=overwrite) as writer,
+    ):
+        for block in played(play, frames(points, sample_rate / hop_length), hop_length):
+            writer.write(block[:, None])
+            progress(writer.samples / sample_rate, None)
+
+
+def played(play: Player, controls: Iterator[np.ndarray], hop_length: int) -> Iterator[np.ndarray]:
+    """Sound of all frames, block after block; `play` is one hop late, the result is not."""
+    late, rows = hop_length, _last_held(controls)
+    while block := list(itertools.islice(rows, BLOCK_FRAMES)):
+        yield _whole(play, np.stack(block))[late:]
+        late = 0
+
+
+def _last_held(controls: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    row = None
+    for row in controls:
+        yield row
+    if row is not None:
+        yield row
+
+
+def sinusoids(
+    sample_rate: int, hop_length: int, *, harmonics: int, given: bool, slope_db: float,
+    noise_db: float,
+) -> Player:  # fmt: skip
+    """Harmonics of fixed shares, or of `given` amplitudes, and white noise under them."""
+    from kzoo.dsp import synthesis
+    from kzoo.dsp.oscillators import audible_distribution
+
+    state = synthesis.initial_state(
+        harmonics=harmonics, noise_bands=_NOISE_BANDS, hop_length=hop_length
+    )
+    shares = np.arange(1, harmonics + 1) ** (-slope_db / (20 * math.log10(2)))
+    pitch = 0.0
+
+    def play(block: np.ndarray) -> np.ndarray:
+        nonlocal state, pitch
+        f0_hz = np.empty(len(block), np.float32)
+        for k, own in enumerate(block[:, 1]):  # where there is none, the last one is held
+            pitch = f0_hz[k] = own or pitch
+        level = np.where(block[:, 2] > SILENCE_DB, 10 ** (block[:, 2] / 20), 0.0)[:, None]
+        if given:
+            amplitudes = block[:, 3:]
+        else:
+            tiled = np.tile(shares.astype(np.float32), (1, len(block), 1))
+            amplitudes = np.asarray(
+                audible_distribution(tiled, f0_hz[None, :, None], sample_rate)
+            )[0]  # fmt: skip
+        amplitudes = level * amplitudes * (block[:, 1:2] > 0)
+        noise = np.tile(level * 10 ** (noise_db / 20), (1, _NOISE_BANDS))
+        signal, state = synthesis.continue_harmonics_plus_noise(
+            f0_hz[None, :, None], *(x[None].astype(np.float32) for x in (amplitudes, noise)),
+            state, hop_length=hop_length, sample_rate=sample_rate,
+        )  # fmt: skip
+        return np.asarray(signal)[0, :, 0]
+
+    return play
+
+
+def network(preset: str, card) -> tuple[Player, int]:
+    """A trained synthesiser as a player of whole blocks, and its hop in samples."""
+    import tensorflow as tf
+
+    from kzoo.models import architecture
+
+    module = architecture(card["model"]["name"])
+    options = card["model"].get("options", {})
+    step = presets.known(module.build_step, {**options, "frames": BLOCK_FRAMES})
+    presets.load_weights(step, presets.verified_weights(preset), where=preset)
+    run = tf.function(lambda given: step(given, training=False), autograph=False)
+    state = {f"state_{k}": v for k, v in presets.known(module.initial_state, options).items()}
+    hop_length = module.VARIANTS[options["variant"]]["hop_length"]
+
+    def play(block: np.ndarray) -> np.ndarray:
+        nonlocal state
+        given = {"f0_hz": block[None, :, 1:2], "loudness_db": block[None, :, 2:3]}
+        tensors = {k: tf.constant(v, tf.float32) for k, v in given.items()}
+        after = dict(run({**tensors, **{k: tf.convert_to_tensor(v) for k, v in state.items()}}))
+        sound, state = after.pop("audio"), after
+        return np.asarray(sound)[0, :, 0]
+
+    play.whole_blocks = True
+    return play, hop_length
+
+
+def _whole(play: Player, block: np.ndarray) -> np.ndarray:
+    """A block that may be shorter than a player of whole ones takes."""
+    missing = BLOCK_FRAMES - len(block) if getattr(play, "whole_blocks", False) else 0
+    sound = play(np.concatenate([block, np.repeat(block[-1:], missing, axis=0)]))
+    return sound[: len(block) * len(sound) // (len(block) + missing)]

@@ -1,0 +1,201 @@
+"""Every architecture that plays controls (it has `synthesise`) through the same gauntlet."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kzoo import api, presets
+from kzoo.deploy import controls
+from kzoo.models import architecture, list_models
+
+MODELS = [name for name in list_models() if hasattr(architecture(name), "synthesise")]
+every_model = pytest.mark.parametrize("name", MODELS)
+FRAMES = 40
+
+
+def made(name, seed=1, **options):
+    """The tiny model, from a seed, with biases that are not 0."""
+    keras.utils.set_random_seed(seed)
+    model = architecture(name).build(variant="tiny", **options)
+    rng = np.random.default_rng(5)
+    for weight in model.trainable_weights:
+        if weight.path.endswith(("bias", "beta", "gamma")):
+            weight.assign(weight + rng.uniform(0.01, 0.2, weight.shape))
+    return model
+
+
+def notes(frames=FRAMES, batch=1, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "f0_hz": rng.uniform(100, 500, (batch, frames, 1)).astype(np.float32),
+        "loudness_db": rng.uniform(-60, -10, (batch, frames, 1)).astype(np.float32),
+    }
+
+
+def hop_length(name):
+    return architecture(name).VARIANTS["tiny"]["hop_length"]
+
+
+@every_model
+def test_there_is_a_tiny_variant_with_named_controls(name):
+    model = made(name)
+    assert model.count_params() < 200_000
+    assert sorted(x.name for x in model.inputs) == ["f0_hz", "loudness_db"]
+    for function in ("build", "block_options", "static_block", "build_step", "initial_state"):
+        assert "variant" in inspect.signature(getattr(architecture(name), function)).parameters
+    with pytest.raises(ValueError, match="'huge'"):
+        architecture(name).build(variant="huge")
+
+
+@every_model
+@pytest.mark.parametrize("frames", [1, 2, 513])
+def test_the_sound_is_as_long_as_its_controls(name, frames):
+    sound = np.asarray(made(name)(notes(frames)))
+    assert sound.shape == (1, frames * hop_length(name), 1)
+    assert sound.dtype == np.float32
+    assert np.isfinite(sound).all()
+    assert np.abs(sound).max() > 1e-4
+
+
+@every_model
+def test_a_model_of_fixed_length_is_the_one_of_any(name):
+    whole, fixed = made(name), made(name, samples=FRAMES * hop_length(name))
+    np.testing.assert_allclose(fixed(notes()), whole(notes()), atol=1e-6)
+
+
+@every_model
+def test_examples_of_a_batch_do_not_meet(name):
+    model, both = made(name), notes(batch=2)
+    alone = [np.asarray(model({k: v[i : i + 1] for k, v in both.items()})) for i in (0, 1)]
+    np.testing.assert_allclose(model(both), np.concatenate(alone), atol=1e-6)
+
+
+@every_model
+@pytest.mark.parametrize("f0_hz", [0.0, 1e-3, 5e3])
+@pytest.mark.parametrize("loudness_db", [-80.0, -300.0, 20.0])
+def test_sound_and_gradients_of_odd_controls_are_finite(name, f0_hz, loudness_db):
+    model = made(name)
+    odd = {"f0_hz": np.full((1, 9, 1), f0_hz, np.float32),
+           "loudness_db": np.full((1, 9, 1), loudness_db, np.float32)}  # fmt: skip
+    weights = [weight.value for weight in model.trainable_weights]
+    with tf.GradientTape() as tape:
+        sound = model(odd, training=True)
+        loss = tf.reduce_mean(tf.abs(sound - 0.1))
+    assert np.isfinite(sound).all()
+    for gradient in tape.gradient(loss, weights):
+        assert gradient is None or np.isfinite(gradient).all()
+
+
+@every_model
+@pytest.mark.parametrize("options", [{}, {"reverb_seconds": 0.01, "z_dims": 2}])
+def test_a_loss_reaches_every_trainable_weight(name, options):
+    model, rng = made(name, **options), np.random.default_rng(3)
+    target = rng.normal(0, 0.1, (1, FRAMES * hop_length(name), 1)).astype(np.float32)
+    given = notes() if "z_dims" not in options else {**notes(), "waveform": target}
+    weights = [weight.value for weight in model.trainable_weights]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(given, training=True) - target))
+    for weight, gradient in zip(model.trainable_weights, tape.gradient(loss, weights), strict=True):
+        assert np.any(gradient), weight.path
+
+
+@every_model
+def test_half_precision_stays_finite_and_in_tune(name):
+    expected = np.asarray(made(name)(notes()))
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = made(name)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    found = np.asarray(model(notes()))
+    assert found.dtype == np.float32
+    # The network's rounding changes levels by a percent; a pitch in half precision would be noise.
+    assert np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
+
+
+@every_model
+def test_weights_have_paths_of_their_own_that_do_not_depend_on_what_was_built_before(name):
+    first, second = made(name), made(name)
+    paths = [weight.path for weight in first.weights]
+    assert len(set(paths)) == len(paths)
+    assert paths == [weight.path for weight in second.weights]
+
+
+@every_model
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras's Variable and NumPy 2
+@pytest.mark.parametrize("options", [{}, {"reverb_seconds": 0.01}])
+def test_a_keras_file_gives_the_same_model_back(name, options, tmp_path):
+    model = made(name, **options)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(notes()), model(notes()))
+
+
+@every_model
+def test_a_preset_gives_the_same_model_back(name, tmp_path):
+    model = made(name)
+    card = {
+        "name": "x", "task": "synthesis", "sample_rate": 8000, "trained": "not at all",
+        "model": {"name": name, "options": {"variant": "tiny"}},
+    }  # fmt: skip
+    presets.save_to_preset(model, tmp_path / "preset", card)
+    found = presets.from_preset(tmp_path / "preset")
+    np.testing.assert_array_equal(found(notes()), model(notes()))
+    with pytest.raises(presets.PresetError, match="is for synthesis"):
+        presets.sources("x", presets.load_card(tmp_path / "preset"))
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """A maker of preset folders: `preset(name)`."""
+
+    def make(name, **options):
+        card = {
+            "name": "x", "task": "synthesis", "sample_rate": 8000, "trained": "not at all",
+            "model": {"name": name, "options": {"variant": "tiny", **options}},
+        }  # fmt: skip
+        return presets.save_to_preset(made(name, **options), tmp_path / "preset", card)
+
+    return make
+
+
+@every_model
+@pytest.mark.parametrize("options", [{}, {"reverb_seconds": 0.01, "z_dims": 2}])
+def test_a_saved_model_says_what_keras_says(name, options, preset, tmp_path):
+    card = api.export(preset(name, **options), "saved_model", tmp_path / "out")
+    assert card["parity"]["sources"]["audio"]["snr_db"] > 90
+    run = controls.load_saved_model(card["path"])
+    model = made(name, **options)
+    given = controls.example(model, frames=99)
+    np.testing.assert_allclose(run(given), model(given)[0], atol=1e-4)  # of another length
+
+
+@every_model
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_tflite_file_and_a_stream_say_what_keras_says(name, precision, preset, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    card = api.export(
+        preset(name), "tflite", tmp_path / "out", precision=precision, block_seconds=0.4
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        [f"x_{precision}.json", f"x_{precision}.tflite", "x_stream.tflite"]
+    )
+    assert [op for op in card["operators"] if not op.isupper()] == []
+    assert card["inputs"] == {"f0_hz": [100, 1], "loudness_db": [100, 1]}
+    levels = {key: found["snr_db"] for key, found in card["parity"]["sources"].items()}
+    assert levels["audio"] > (90 if precision == "fp32" else 50)
+    assert levels["stream"] > 90
+    with pytest.raises(FileExistsError):
+        api.export(tmp_path / "preset", "tflite", tmp_path / "out", precision=precision)
+
+
+@every_model
+def test_a_tflite_file_of_a_room_has_built_in_operators(name, preset, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    card = api.export(preset(name, reverb_seconds=0.01), "tflite", tmp_path / "out",
+                      block_seconds=0.4)  # fmt: skip
+    assert [op for op in card["operators"] if not op.isupper()] == []
+    assert "stream" not in card

@@ -1,0 +1,158 @@
+"""DDSP: the reference's decoder by its own weights, its sizes, and streams that are the file."""
+
+import keras
+import numpy as np
+import pytest
+
+from kzoo.models import ddsp
+
+RATE, HOP = 8000, 32
+
+
+def parameters(model):
+    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    ("variant", "part", "count"),
+    [
+        ("autoencoder", None, 7_251_186),
+        ("autoencoder", "ddsp_encoder", 843_852),
+        ("autoencoder", "ddsp_decoder", 6_407_334),
+        ("solo", None, 4_801_150 + 48_000),
+        ("solo", "ddsp_decoder", 4_801_150),
+        ("vst", None, 1_873_278),
+    ],
+)
+def test_there_are_as_many_parameters_as_in_the_reference(variant, part, count):
+    model = ddsp.build(variant=variant)
+    assert parameters(model if part is None else model.get_layer(part)) == count
+
+
+def test_a_small_decoder_equals_the_reference(vectors):
+    recorded = vectors("ddsp_decoder_small")
+    decoder = ddsp.decoder(
+        rnn_units=6, units=7, layers_per_stack=2, harmonics=6, noise_bands=5,
+        inputs=[("loudness", 1), ("f0", 1), ("z", 3)],
+    )  # fmt: skip
+    arrays = [recorded[key] for key in sorted(recorded) if key.startswith("param/")]
+    names = []
+    for stack in ("loudness", "f0", "z"):
+        names += _stack_names(f"{stack}_stack", 2)
+    names += ["rnn/gru_cell/kernel", "rnn/gru_cell/recurrent_kernel", "rnn/gru_cell/bias"]
+    names += [*_stack_names("out_stack", 2), "controls/kernel", "controls/bias"]
+    weights = {weight.path: weight for weight in decoder.weights}
+    assert set(names) == set(weights)
+    for name, array in zip(names, arrays, strict=True):
+        weights[name].assign(array)
+    found = decoder([recorded[f"input/{name}"] for name in ("ld_scaled", "f0_scaled", "z")])
+    for ours, theirs in (
+        ("amplitude", "amps"), ("harmonic_distribution", "harmonic_distribution"),
+        ("noise_magnitudes", "noise_magnitudes"),
+    ):  # fmt: skip
+        np.testing.assert_allclose(found[ours], recorded[f"output/{theirs}"], atol=1e-5)
+
+
+def _stack_names(stack, depth):
+    return [
+        f"{stack}_{part}"
+        for level in range(1, depth + 1)
+        for part in (f"dense{level}/kernel", f"dense{level}/bias",
+                     f"norm{level}/gamma", f"norm{level}/beta")
+    ]  # fmt: skip
+
+
+def made(function=ddsp.build, **options):
+    keras.utils.set_random_seed(1)
+    model = function(**{"variant": "tiny", **options})
+    rng = np.random.default_rng(2)
+    for weight in model.weights:  # loud enough to be heard in every part
+        if weight.path.endswith(("bias", "beta")) and "seed" not in weight.path:
+            weight.assign(weight + rng.normal(0, 0.5, weight.shape))
+    return model
+
+
+def played(frames, batch=1, seed=0):
+    """Controls of a melody."""
+    rng = np.random.default_rng(seed)
+    steps = np.cumsum(rng.normal(0, 0.02, (batch, frames, 1)), axis=1)
+    loudness = -30 + 10 * np.sin(np.arange(frames) / 9)[None, :, None] + 0 * steps
+    return {"f0_hz": (300 * np.exp(steps)).astype(np.float32),
+            "loudness_db": loudness.astype(np.float32)}  # fmt: skip
+
+
+@pytest.mark.parametrize("block", [1, 5, 30])
+def test_a_stream_is_the_file_one_hop_late(block):
+    frames = 30
+    model, step = made(), made(ddsp.build_step, frames=block)
+    assert [w.path for w in step.weights] == [w.path for w in model.weights if "seed" not in w.path]
+    step.set_weights([w.value for w in model.weights if "seed" not in w.path])
+    notes = played(frames, batch=2)
+    state = {
+        f"state_{name}": value
+        for name, value in ddsp.initial_state(variant="tiny", batch=2).items()
+    }
+    sound = []
+    for start in range(0, frames, block):
+        part = {name: value[:, start : start + block] for name, value in notes.items()}
+        result = {name: np.asarray(x) for name, x in step({**part, **state}).items()}
+        sound.append(result.pop("audio"))
+        assert set(result) == set(state)
+        state = result
+    whole = np.asarray(model(notes))
+    found = np.concatenate(sound, axis=1)
+    assert found.shape == whole.shape
+    np.testing.assert_allclose(found[:, HOP:], whole[:, :-HOP], atol=2e-5 * np.abs(whole).max())
+
+
+def test_a_stream_with_a_room_is_refused():
+    with pytest.raises(ValueError, match=r"reverb_seconds=3\.0"):
+        ddsp.build_step(variant="solo")
+
+
+def test_the_room_echoes_and_its_first_tap_is_silent():
+    model = made(reverb_seconds=0.01)
+    dry = np.asarray(model(played(20)))
+    response = model.get_layer("reverb").response
+    response.assign(np.eye(1, 80, 40)[0])
+    wet = np.asarray(model(played(20)))
+    expected = dry + np.pad(dry, ((0, 0), (40, 0), (0, 0)))[:, :-40]
+    np.testing.assert_allclose(wet, expected, atol=2e-5)
+    response.assign(np.eye(1, 80, 0)[0])
+    np.testing.assert_allclose(model(played(20)), dry, atol=1e-5)
+
+
+def test_the_autoencoder_hears_more_than_pitch_and_loudness():
+    model = made(z_dims=3)
+    notes = played(64)
+    rng = np.random.default_rng(0)
+    one, other = (rng.normal(0, 0.1, (1, 64 * HOP, 1)).astype(np.float32) for _ in range(2))
+    first, second = (np.asarray(model({**notes, "waveform": sound})) for sound in (one, other))
+    assert first.shape == (1, 64 * HOP, 1)
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_no_energy_is_at_harmonics_above_the_nyquist_frequency():
+    found = ddsp.controls(
+        {"amplitude": np.zeros((1, 1, 1), np.float32),
+         "harmonic_distribution": np.zeros((1, 1, 4), np.float32),
+         "noise_magnitudes": np.zeros((1, 1, 5), np.float32)},
+        np.float32([[[1500.0]]]), RATE,
+    )  # fmt: skip
+    np.testing.assert_allclose(found["harmonic_distribution"], [[[0.5, 0.5, 0, 0]]], atol=1e-6)
+    np.testing.assert_allclose(found["amplitude"], 0.4054, atol=1e-4)
+    assert np.max(found["noise_magnitudes"]) < 0.01
+
+
+def test_training_hears_another_noise_each_time_and_use_the_same():
+    model, notes = made(), played(20)
+    same = [np.asarray(model(notes)) for _ in range(2)]
+    np.testing.assert_array_equal(*same)
+    first, second = (np.asarray(model(notes, training=True)) for _ in range(2))
+    assert np.abs(first - second).max() > 1e-4
+
+
+@pytest.mark.parametrize("samples", [0, 33])
+def test_samples_that_are_no_whole_frames_are_refused(samples):
+    with pytest.raises(ValueError, match=f"got {samples}"):
+        ddsp.build(variant="tiny", samples=samples)
