@@ -150,8 +150,10 @@ def _block(module, options: Mapping[str, Any], sample_rate: int, settings: Fit) 
         return presets.known(module.block_options, options)
     block: dict[str, Any] = {"samples": round(settings.segment_seconds * sample_rate)}
     # A segment has sound on both sides, not the silence around a whole recording.
+    # A network that hears the whole signal knows no blocks in between.
     if "padding" in inspect.signature(module.build).parameters:
-        block["padding"] = "valid"
+        finite = presets.known(module.context_samples, options) is not None
+        block["padding"] = "valid" if finite else "full"
     return block
 
 

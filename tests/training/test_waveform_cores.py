@@ -46,6 +46,7 @@ def block_options():
 TOY = types.SimpleNamespace(
     VARIANTS={"tiny": {"sample_rate": 8000, "channels": 1}}, build=build, core=core,
     block_options=block_options, block_grid=lambda: BlockGrid(1000, 1000),
+    context_samples=lambda: WIDTH // 2,
 )  # fmt: skip
 SPEAKERS = ["speaker1", "speaker2"]
 
@@ -127,6 +128,13 @@ def test_segments_are_a_block_or_as_long_as_is_said(toy, speech, tmp_path, monke
     train(settings(speech, **options), tmp_path / "run", say=lines.append)
     assert seen == [samples]
     assert any("val_loss" in line for line in lines)
+
+
+def test_a_network_that_hears_the_whole_signal_is_trained_on_segments_of_any_length(speech):
+    values = settings(speech, segment_seconds=0.25)
+    values["model"] = {"name": "demucs", "sources": list(SPEAKERS), "variant": "tiny", "channels": 1}
+    made = compiled(resolved(values))
+    assert made.system.input_shape == (None, 2000, 1)
 
 
 def test_a_run_without_an_order_says_so_in_its_card(toy, speech, tmp_path):
