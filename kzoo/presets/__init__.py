@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CARDS = Path(__file__).parent / "cards"
 CARD, WEIGHTS = "card.yaml", "weights.npz"
-ENHANCER = "segan_speech"  # the best one that ships
+ENHANCER = "unet_speech"  # the best one that ships
 NO_SEPARATION = ("pitch", "synthesis")  # tasks of models that know no sources
 Progress = Callable[[int, int | None], None]
 _TRAINED = "a line that says how, or a mapping with the number of steps"
