@@ -19,7 +19,7 @@ from kzoo.data import solo
 from kzoo.pitch_tracking import SAMPLE_RATE, Pitch, PitchTracker
 
 STRETCH = 4096  # frames
-_CLOSED, _OPENED, _FADE = 8, 4, 5  # frames of the gate: see `Controls.gate`
+_CLOSED, _OPENED, _FADE = 12, 10, 5  # frames of the gate: see `Controls.gate`
 _MARGIN = 2 * (_CLOSED + _OPENED) + _FADE
 _N_FFT = 512
 
@@ -192,8 +192,8 @@ class Controls:
     def gate(self, start: int, end: int) -> np.ndarray:
         """How open the gate is, 0 to 1, at frames from `start`; closed beyond the end.
 
-        Open where there is a pitch, over gaps of up to 8 frames, but not for less than 4, which
-        are no note; it opens and closes within 5.
+        Open where there is a pitch, over gaps of up to 12 frames, but not for less than 10, which
+        are no note; it opens and closes along 10, half of them outside.
         """
         whole = np.zeros(end - start + 2 * _MARGIN, bool)
         first, last = max(start - _MARGIN, 0), min(end + _MARGIN, self.frames)

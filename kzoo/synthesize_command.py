@@ -166,16 +166,7 @@ def network(preset: str | Path, card) -> tuple[Callable[..., Player], int]:
         play.whole_blocks = True
         return play
 
-    return begin, hop_length(card)
-
-
-def hop_length(card) -> int:
-    """Samples from frame to frame of a synthesiser's controls, by its card."""
-    from kzoo.models import architecture
-
-    return architecture(card["model"]["name"]).VARIANTS[card["model"]["options"]["variant"]][
-        "hop_length"
-    ]
+    return begin, module.VARIANTS[options["variant"]]["hop_length"]
 
 
 def _whole(play: Player, block: np.ndarray) -> np.ndarray:

@@ -89,13 +89,14 @@ class TimbreTransfer:
         method: str | Path = pitch_tracking.DEFAULT_METHOD,
         progress: presets.Progress | None = None,
     ):
-        preset, card, hop_ms = check_request(
+        preset, card = check_request(
             preset, octaves=octaves, match=match, loudness_db=loudness_db, gate=gate, method=method
         )
         self.octaves, self.match, self.loudness_db = octaves, match, loudness_db
         self.gate, self.sample_rate = gate, card["sample_rate"]
         self._target = None if octaves is not None and not match else target(preset, card)
         self._begin, self.hop_length = synthesize_command.network(str(preset), card)
+        hop_ms = 1000 * self.hop_length / self.sample_rate
         self._tracker = PitchTracker(method, hop_ms=hop_ms, progress=progress)
 
     def __call__(
@@ -238,8 +239,8 @@ def check_request(
     loudness_db: float = 0.0,
     gate: float = GATE,
     method: str | Path = pitch_tracking.DEFAULT_METHOD,
-) -> tuple[str | Path, dict[str, Any], float]:
-    """(preset, its card, hop in ms); refuses, without a backend, what `TimbreTransfer` would."""
+) -> tuple[str | Path, dict[str, Any]]:
+    """(preset, its card); refuses, without a backend, what `TimbreTransfer` would."""
     preset, card = presets.synthesiser(preset)
     presets.refuse_untrained(preset, card)
     if octaves is None or match:
@@ -250,9 +251,8 @@ def check_request(
         raise ValueError(f"loudness_db must be between -80 and 80; got {loudness_db:g}")
     if not 0 <= gate <= 1:
         raise ValueError(f"the gate is a confidence between 0 and 1; got {gate:g}")
-    hop_ms = 1000 * synthesize_command.hop_length(card) / card["sample_rate"]
-    pitch_tracking.check_request(method, hop_ms=hop_ms)
-    return preset, card, hop_ms
+    pitch_tracking.check_request(method, hop_ms=4.0)  # of the hop only the network knows more
+    return preset, card
 
 
 def target(preset: str | Path, card: Mapping[str, Any]) -> Target:

@@ -34,7 +34,7 @@ def transfer_file(
     The rest is as of `timbre.TimbreTransfer`. Whatever is raised, nothing half-written stays.
     """
     options = {"octaves": octaves, "match": match, "loudness_db": loudness_db, "gate": gate}
-    preset, card, _ = timbre.check_request(preset, method=method, **options)
+    preset, card = timbre.check_request(preset, method=method, **options)
     info = audio.info(recording)
     rate = info.sample_rate if input_rate else card["sample_rate"]
     _refuse_early(recording, [out] if picture is None else [out, picture], overwrite)

@@ -74,7 +74,8 @@ class TransferPicture(Watcher):
         for each, label in ((pitch, "f0"), (loudness, "loudness, dB")):
             each.set_ylabel(label)
             each.grid(color="0.9", lw=0.6)
-            each.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
+            each.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=3, fontsize=8,
+                        frameon=False)  # fmt: skip
         for each, columns, label, top in (
             (harmonics, self._harmonics, "harmonic", self._harmonics.rows + 0.5),
             (noise, self._noise, "noise, Hz", self._sample_rate / 2),

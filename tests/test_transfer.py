@@ -147,7 +147,8 @@ def test_stretches_draw_the_line_that_the_corpus_has(rng, monkeypatch, stretch):
     np.testing.assert_allclose(drawn, solo.drawn_through(f0_hz, voiced), rtol=1e-6)
     np.testing.assert_allclose(gates, whole, atol=1e-9)
     deep = np.convolve(voiced, np.ones(13), "same")
-    assert (whole[deep == 13] == pytest.approx(1)) and (whole[deep == 0] == pytest.approx(0))
+    assert whole[deep == 13] == pytest.approx(1)
+    assert whole[deep == 0] == pytest.approx(0)
 
 
 def test_the_gate_bridges_a_consonant_and_ignores_a_click():
