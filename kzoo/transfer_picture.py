@@ -88,6 +88,9 @@ class TransferPicture(Watcher):
                                     vmin=high - _CONTROL_RANGE_DB, vmax=high)  # fmt: skip
             made.colorbar(image, ax=each, label="dB", pad=0.01)
             each.set_ylabel(label)
+            if each is harmonics:
+                shown = np.flatnonzero(level_db.max(axis=1) > high - _CONTROL_RANGE_DB)
+                each.set_ylim(0.5, shown[-1] + 1.5)
         made.colorbar(self._sound.draw(sound), ax=sound, label="dB", pad=0.01)
         sound.set_title("played", loc="left", fontsize=10)
         sound.set_xlabel("seconds")
