@@ -159,7 +159,7 @@ class TimbreTransfer:
                 yield sound
                 counted.played(len(sound) / outward.to_rate)
 
-    def _heard(self, blocks: Iterable[np.ndarray], watcher: Watcher):
+    def _heard(self, blocks: _Counted, watcher: Watcher):
         """Mono pairs: for the tracker, and for loudness."""
         rates = (pitch_tracking.SAMPLE_RATE, self.sample_rate)
         resamplers = [StreamResampler(blocks.sample_rate, rate, 1) for rate in rates]
