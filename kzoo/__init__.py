@@ -6,6 +6,7 @@
     model = kzoo.from_preset("spleeter_2stems")         # a keras.Model with verified weights
     model = kzoo.build("unet", sources=["vocals"])      # the same architecture, untrained
     times, f0_hz, confidence = kzoo.pitch(waveform, sample_rate)
+    sound, rate = kzoo.transfer(voice, sample_rate, "runs/violin")  # played by what is trained
     kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven
 
 Packages, from the ground up: `audio` (files), `dsp` (signal processing), `layers`, `models`,
@@ -31,6 +32,7 @@ __all__ = [
     "pitch",
     "save_to_preset",
     "separate",
+    "transfer",
 ]
 
 

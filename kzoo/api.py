@@ -32,6 +32,7 @@ __all__ = [
     "pitch",
     "save_to_preset",
     "separate",
+    "transfer",
 ]
 
 
@@ -137,6 +138,27 @@ def pitch(
     found = PitchTracker(method, **options)(waveform, sample_rate)
     f0_hz = np.where(found.confidence < threshold, np.nan, found.f0_hz)
     return found.times_seconds, f0_hz, found.confidence
+
+
+def transfer(
+    waveform: np.ndarray,
+    sample_rate: int,
+    preset: str | Path | None = None,
+    *,
+    input_rate: bool = False,
+    **options: Any,
+) -> tuple[np.ndarray, int]:
+    """(Sound `[samples]`, its rate): what a recording sings or plays, by a trained synthesiser.
+
+    waveform: `[samples]` or `[samples, channels]`, full scale 1.0, at any rate. The sound is as
+    long, at the preset's rate, or with input_rate at the recording's. options: of
+    `timbre.TimbreTransfer` (octaves, match, loudness_db, gate, method), which is what to keep when
+    there is more than one signal. Raises presets.PresetError for a preset that is no synthesiser,
+    ValueError where nothing has a pitch.
+    """
+    from kzoo.timbre import TimbreTransfer
+
+    return TimbreTransfer(preset, **options)(waveform, sample_rate, input_rate=input_rate)
 
 
 def evaluate(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kzoo import __version__
+from kzoo.cli_synthesis import synthesize, transfer
 from kzoo.terminal import INTERRUPTED, errors_to_exit_codes, one_line, say
 
 ClickException = typer.BadParameter.__mro__[2]  # typer has its own copy of click's exceptions
@@ -304,29 +305,8 @@ def train(
     train_configuration(configuration, settings or [], out=out, devices=devices, show=not quiet)
 
 
-@app.command()
-def synthesize(
-    controls: Annotated[Path, typer.Argument(help="CSV or JSON: time, f0_hz, loudness_db, h1...")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The sound: wav, flac, ogg or mp3.")],
-    preset: Annotated[
-        str | None, typer.Option("-p", "--preset", help="A trained synthesiser; none by default.")
-    ] = None,
-    sample_rate: Annotated[int, typer.Option(help="Hz; a preset has its own.", min=4000)] = 16000,
-    harmonics: Annotated[int, typer.Option(help="Where the file gives none.", min=1)] = 30,
-    slope: Annotated[float, typer.Option(help="dB an octave from harmonic to harmonic.")] = 9.0,
-    noise: Annotated[float, typer.Option(help="dB of the noise beside the tone.")] = -40.0,
-    bit_depth: Annotated[str, typer.Option(help="16, 24 or float32, where it applies.")] = "16",
-    overwrite: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Play controls: sinusoids plus noise, or a trained synthesiser; any length."""
-    from kzoo.synthesize_command import synthesize_file
-
-    synthesize_file(
-        controls, out, preset=preset, sample_rate=sample_rate, harmonics=harmonics, slope_db=slope,
-        noise_db=noise, bit_depth=int(bit_depth) if bit_depth.isdigit() else bit_depth,
-        overwrite=overwrite, show=not quiet,
-    )  # fmt: skip
+app.command()(synthesize)
+app.command()(transfer)
 
 
 @app.command()

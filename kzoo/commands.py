@@ -17,7 +17,7 @@ from kzoo.terminal import OUR_ERRORS, bar, one_line, quiet_tensorflow, say
 
 EXTRAS = {
     "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
-    "matplotlib": ("plot", "draw the pictures of demo and pitch"),
+    "matplotlib": ("plot", "draw the pictures of demo, pitch and transfer"),
     "museval": ("eval", "compare scores with museval's"),
     "musdb": ("eval", "read MUSDB18"),
     "pesq": ("speech", "score speech by PESQ, CSIG, CBAK and COVL"),

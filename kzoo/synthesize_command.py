@@ -54,14 +54,13 @@ def synthesize_file(
             given=len(first) > 3, slope_db=slope_db, noise_db=noise_db,
         )  # fmt: skip
     else:
-        card = presets.load_card(preset)
+        preset, card = presets.synthesiser(preset)
         presets.refuse_untrained(preset, card)
-        if card.get("task") != "synthesis":
-            raise ValueError(f"preset {preset} is no synthesiser; its task is {card.get('task')}")
         sample_rate = card["sample_rate"]
         audio.check_writable(out, sample_rate, 1, bit_depth=bit_depth)
         quiet_tensorflow()
-        play, hop_length = network(preset, card)
+        begin, hop_length = network(preset, card)
+        play = begin()
     points = read_points(controls)
     with (
         bar(controls.name, unit="seconds", show=show) as progress,
@@ -126,8 +125,14 @@ def sinusoids(
     return play
 
 
-def network(preset: str, card) -> tuple[Player, int]:
-    """A trained synthesiser as a player of whole blocks, and its hop in samples."""
+def network(preset: str | Path, card) -> tuple[Callable[..., Player], int]:
+    """(begin, hop in samples) of a trained synthesiser; `begin()` is a player of whole blocks.
+
+    Every player begins in silence. begin(watch=...): called with the amplitudes of the harmonics
+    `[frames, harmonics]` and the noise's magnitudes `[frames, bands]` of each block played.
+    Raises ValueError for a model that needs more than a block.
+    """
+    import keras
     import tensorflow as tf
 
     from kzoo.models import architecture
@@ -135,21 +140,33 @@ def network(preset: str, card) -> tuple[Player, int]:
     module = architecture(card["model"]["name"])
     options = card["model"].get("options", {})
     step = presets.known(module.build_step, {**options, "frames": BLOCK_FRAMES})
-    presets.load_weights(step, presets.verified_weights(preset), where=preset)
-    run = tf.function(lambda given: step(given, training=False), autograph=False)
-    state = {f"state_{k}": v for k, v in presets.known(module.initial_state, options).items()}
-    hop_length = module.VARIANTS[options["variant"]]["hop_length"]
+    presets.load_weights(step, presets.verified_weights(preset), where=str(preset))
+    _, amplitudes, noise, *_ = step.get_layer("synthesiser").input
+    watched = keras.Model(
+        step.input, {**step.output, "amplitudes": amplitudes, "noise_magnitudes": noise}
+    )
+    run = tf.function(lambda given: watched(given, training=False), autograph=False)
 
-    def play(block: np.ndarray) -> np.ndarray:
-        nonlocal state
-        given = {"f0_hz": block[None, :, 1:2], "loudness_db": block[None, :, 2:3]}
-        tensors = {k: tf.constant(v, tf.float32) for k, v in given.items()}
-        after = dict(run({**tensors, **{k: tf.convert_to_tensor(v) for k, v in state.items()}}))
-        sound, state = after.pop("audio"), after
-        return np.asarray(sound)[0, :, 0]
+    def begin(watch: Callable[[np.ndarray, np.ndarray], object] | None = None) -> Player:
+        silence = presets.known(module.initial_state, options)
+        state = {f"state_{name}": tf.convert_to_tensor(x) for name, x in silence.items()}
 
-    play.whole_blocks = True
-    return play, hop_length
+        def play(block: np.ndarray) -> np.ndarray:
+            nonlocal state
+            given = {"f0_hz": block[None, :, 1:2], "loudness_db": block[None, :, 2:3]}
+            state = dict(
+                run({**{k: tf.constant(v, tf.float32) for k, v in given.items()}, **state})
+            )
+            sound = state.pop("audio")
+            made = [np.asarray(state.pop(name))[0] for name in ("amplitudes", "noise_magnitudes")]
+            if watch:
+                watch(*made)
+            return np.asarray(sound)[0, :, 0]
+
+        play.whole_blocks = True
+        return play
+
+    return begin, module.VARIANTS[options["variant"]]["hop_length"]
 
 
 def _whole(play: Player, block: np.ndarray) -> np.ndarray:

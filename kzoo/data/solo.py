@@ -29,7 +29,7 @@ INDEX, FORMAT = "solo.json", 1
 CONTROLS = ("f0_hz", "confidence", "loudness_db")
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 SILENCE_DB = -80.0  # of loudness after a track's end
-_SILENT_BELOW_DB = 50.0  # under a recording's loudest hundredth
+SILENT_BELOW_DB = 50.0  # under a recording's loudest hundredth
 _LONGEST_SILENCE_SECONDS = 1.0
 
 # (waveform `[samples]`, sample rate) to f0_hz and confidence, `[1 + samples // hop_length]` each.
@@ -249,7 +249,7 @@ def _followed(path: Path, estimate: Estimate, head) -> tuple[np.ndarray, np.ndar
         )
     loudness = np.asarray(loudness_db(waveform[None], sample_rate=rate, hop_length=hop_length))[0]
     f0_hz, confidence, loudness = f0_hz[:frames], confidence[:frames], loudness[:frames]
-    silent = loudness < max(np.quantile(loudness, 0.99) - _SILENT_BELOW_DB, SILENCE_DB + 1)
+    silent = loudness < max(np.quantile(loudness, 0.99) - SILENT_BELOW_DB, SILENCE_DB + 1)
     confidence = np.where(silent | ~(f0_hz > 0), 0.0, confidence)
     voiced = confidence >= head["confidence_threshold"]
     if not voiced.any():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CARDS = Path(__file__).parent / "cards"
 CARD, WEIGHTS = "card.yaml", "weights.npz"
 ENHANCER = "unet_speech"  # the best one that ships
+SYNTHESISER = "ddsp_violin"
 NO_SEPARATION = ("pitch", "synthesis")  # tasks of models that know no sources
 Progress = Callable[[int, int | None], None]
 _TRAINED = "a line that says how, or a mapping with the number of steps"
@@ -86,6 +87,23 @@ def enhancer(preset: str | Path | None = None) -> tuple[str | Path, dict[str, An
             f"preset {preset!s} is no enhancer: it gives {', '.join(given)} and no speech; "
             f"kzoo separate -p {preset!s} writes these"
         )
+    return preset, card
+
+
+def synthesiser(preset: str | Path | None = None) -> tuple[str | Path, dict[str, Any]]:
+    """(preset, its card) of one that is played by controls; by default the one that ships.
+
+    Raises PresetError for one that is not, and where none ships.
+    """
+    if preset is None and SYNTHESISER not in list_presets():
+        raise PresetError(
+            "no preset for synthesis ships with this version; train one of configs/synthesis, and "
+            "name its folder with -p"
+        )
+    preset = SYNTHESISER if preset is None else preset
+    card = load_card(preset)
+    if card.get("task") != "synthesis":
+        raise PresetError(f"preset {preset!s} is no synthesiser; its task is {card.get('task')}")
     return preset, card
 
 

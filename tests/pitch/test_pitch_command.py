@@ -135,7 +135,7 @@ def test_the_picture_of_a_long_recording_stays_small(rng, tmp_path):
         overview.hear(np.tile(second, 60))
         times = 60 * minute + np.arange(15000) / 250
         overview.follow(Pitch(times, np.full(15000, 440.0), np.ones(15000), np.zeros(15000)))
-    assert len(overview._columns) < 2 * 1500
+    assert len(overview._spectrogram._columns) < 2 * 1500
     assert len(overview._points) <= 4 * 1500
     assert overview.seconds == 120
     overview.draw(tmp_path / "long.png", "two minutes")
