@@ -132,7 +132,12 @@ def test_segments_are_a_block_or_as_long_as_is_said(toy, speech, tmp_path, monke
 
 def test_a_network_that_hears_the_whole_signal_is_trained_on_segments_of_any_length(speech):
     values = settings(speech, segment_seconds=0.25)
-    values["model"] = {"name": "demucs", "sources": list(SPEAKERS), "variant": "tiny", "channels": 1}
+    values["model"] = {
+        "name": "demucs",
+        "sources": list(SPEAKERS),
+        "variant": "tiny",
+        "channels": 1,
+    }
     made = compiled(resolved(values))
     assert made.system.input_shape == (None, 2000, 1)
 
