@@ -25,6 +25,8 @@ $(READY): setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,demo]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pesq \
+		|| echo 'PESQ needs a C compiler: its tests will be skipped'
 	touch $(READY)
 
 clean:

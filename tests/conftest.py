@@ -74,3 +74,9 @@ def tiny_preset():
         return presets.save_to_preset(model, folder, card)
 
     return make
+
+
+@pytest.fixture
+def pesq_package():
+    """Skips where PESQ, which comes as C alone, could not be built."""
+    pytest.importorskip("pesq", reason="pip install pesq needs a C compiler", exc_type=ImportError)

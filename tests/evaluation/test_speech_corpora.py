@@ -15,6 +15,8 @@ from kzoo.evaluation import EstimatesFolder, Separation, Speech, evaluate
 
 RATE = 16000
 
+pytestmark = pytest.mark.usefixtures("pesq_package")
+
 
 def spoken(rng, seconds=1.2):
     """Voiced syllables over a faint noise."""

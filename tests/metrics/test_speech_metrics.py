@@ -101,6 +101,7 @@ def test_stoi_and_estoi_are_the_reference_vectors(vectors):
     np.testing.assert_allclose(found, [v["stoi"], v["estoi"]], atol=1e-9)
 
 
+@pytest.mark.usefixtures("pesq_package")
 def test_adapters_give_what_the_packages_give(speech, noise):
     from pesq import pesq
 
@@ -135,6 +136,7 @@ def test_frames_taken_a_few_at_a_time_give_the_same(speech, noise, monkeypatch):
     np.testing.assert_allclose(parts, whole, rtol=1e-9)
 
 
+@pytest.mark.usefixtures("pesq_package")
 def test_composite_is_the_regression_on_its_parts(speech, noise):
     noisy = at_snr(speech, noise, 10)
     found = metrics.composite(speech, noisy, RATE)
@@ -150,6 +152,7 @@ def test_composite_is_the_regression_on_its_parts(speech, noise):
     assert found == metrics.composite(speech, noisy, RATE, pesq_wb=parts[0])
 
 
+@pytest.mark.usefixtures("pesq_package")
 def test_an_exact_estimate_has_the_best_of_everything(speech):
     assert metrics.composite(speech, speech, RATE) == (5, 5, 5)
     assert metrics.ssnr(speech, speech, RATE) == pytest.approx(35)
@@ -159,6 +162,7 @@ def test_an_exact_estimate_has_the_best_of_everything(speech):
     assert metrics.stoi(speech, speech, RATE) == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("pesq_package")
 def test_less_noise_is_better_by_every_measure(speech, noise):
     levels = [at_snr(speech, noise, snr_db) for snr_db in (20, 30, 40)]
     for measure, sign in [
@@ -169,6 +173,7 @@ def test_less_noise_is_better_by_every_measure(speech, noise):
         assert (sign * steps > 0).all(), measure
 
 
+@pytest.mark.usefixtures("pesq_package")
 def test_silence_is_undefined_or_worst_but_never_an_error(speech, noise):
     silence = np.zeros_like(speech)
     assert math.isnan(metrics.pesq(speech, silence, RATE))
@@ -188,6 +193,7 @@ def test_silence_is_undefined_or_worst_but_never_an_error(speech, noise):
         assert math.isnan(measure(speech[:500], speech[:500], RATE))
 
 
+@pytest.mark.usefixtures("pesq_package")
 def test_pesq_of_a_long_clip_is_the_mean_of_its_pieces(speech, noise, monkeypatch):
     noisy = at_snr(speech, noise, 10)
     half = len(speech) // 2
@@ -207,6 +213,7 @@ def test_a_missing_package_is_one_line_that_says_how_to_get_it(speech, monkeypat
             call()
 
 
+@pytest.mark.usefixtures("pesq_package")
 @pytest.mark.parametrize(
     ("call", "message"),
     [
