@@ -120,7 +120,7 @@ def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray
     mixture, targets = np.load(folder / "mixture.npy"), np.load(folder / "targets.npy")
     model = _core(case, mixture.shape[1])
     if case["task"] != "step":
-        function = runtime._compiled(model, None)
+        function = runtime.compiled(model, None)
         return lambda: function(mixture)
     pit = {"name": "pit", "pairwise": {"name": "si_sdr", "zero_mean": True}}
     loss = losses.get(**(pit if case["model"] == "conv_tasnet" else {"name": "l1"}))
