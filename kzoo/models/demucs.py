@@ -7,6 +7,9 @@ Strided convolutions double the channels as they quarter the rate; on the way up
 the skip of the same length, looks `context` frames around, and is stretched again. Nothing is
 padded inside: the estimate is shorter than its input, and centred on it. v2 is the same network
 at twice the sample rate, on a normalised mixture.
+
+What 64 channels need: a training step of Adam on one segment of 2 s took 9.5 s and 12.6 GB (v1, 648
+million parameters), 5.5 s and 6.6 GB (v2, 266 million) on two CPU cores, 2026-11-25.
 """
 
 from __future__ import annotations
