@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from kzoo.data import index as index_file
 from kzoo.data.corpus import Corpus, chosen, fits
 
 INDEX = "index.json"
@@ -165,7 +166,7 @@ def prepare(
                 unwritten = True
                 # With many short tracks the index takes longer than they do: a tenth is enough.
                 if (began := time.monotonic()) >= index_due:
-                    _write_index(folder, index)
+                    index_file.write(folder / INDEX, index)
                     ended, unwritten = time.monotonic(), False
                     index_due = ended + 10 * (ended - began)
             done += samples / corpus.sample_rate
@@ -173,26 +174,13 @@ def prepare(
                 progress(done, total)
     finally:
         if unwritten:
-            _write_index(folder, index)
+            index_file.write(folder / INDEX, index)
     return folder
 
 
 def read_index(folder: Path) -> dict[str, Any] | None:
-    """The index of a folder of shards; None where there is none.
-
-    Raises ValueError where it is damaged or of another format.
-    """
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (UnicodeDecodeError, json.JSONDecodeError):
-        raise ValueError(
-            f"{folder / INDEX}: is damaged; delete the folder and prepare it again"
-        ) from None
-    if index.get("format") != FORMAT:
-        raise ValueError(f"{folder / INDEX}: is no index of shards of format {FORMAT}")
-    return index
+    """The index of a prepared folder, as `index.read` gives it."""
+    return index_file.read(folder / INDEX, FORMAT, "shards")
 
 
 def verify(folder: str | Path) -> list[str]:
@@ -204,7 +192,7 @@ def verify(folder: str | Path) -> list[str]:
             path = folder / part["file"]
             if not path.is_file():
                 problems.append(f"{path}: is missing")
-            elif _sha256(path) != part["sha256"]:
+            elif index_file.sha256(path) != part["sha256"]:
                 problems.append(f"{path}: is damaged: its sha256 is not the index's")
     return problems
 
@@ -233,7 +221,7 @@ def _write_track(corpus, number, parts, folder: Path, position: int, dtype: str)
         os.replace(folder / f".{path.name}", path)
         peak, rms = levels[part]
         entry["parts"][part] = {
-            "file": path.name, "sha256": _sha256(path), "peak": peak, "rms": rms,
+            "file": path.name, "sha256": index_file.sha256(path), "peak": peak, "rms": rms,
         }  # fmt: skip
     return entry
 
@@ -244,14 +232,3 @@ def _quantise(source: Path, target: Path, scale: float) -> None:
         for start in range(0, len(sound), _CHUNK):
             values = np.rint(sound[start : start + _CHUNK] * np.float32(32767 / scale))
             values.astype("<i2").tofile(file)
-
-
-def _write_index(folder: Path, index: dict) -> None:
-    temporary = folder / f".{INDEX}.{os.getpid()}"
-    temporary.write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, folder / INDEX)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,7 +14,6 @@ nothing has a pitch it is drawn as a line from the note before to the note after
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from kzoo import audio
+from kzoo.data import index as index_file
 from kzoo.data.corpus import Corpus, chosen
 
 INDEX, FORMAT = "solo.json", 1
@@ -177,7 +177,7 @@ def prepare(
     seconds = {name: audio.info(names[name]).duration_seconds or 0.0 for name in kept}
     done, total = 0.0, sum(seconds.values())
     for name in kept:
-        source = _sha256(names[name])
+        source = index_file.sha256(names[name])
         if name not in known or known[name]["from_sha256"] != source:
             position = known[name]["position"] if name in known else len(known)
             made = _followed(names[name], estimate, head)
@@ -187,7 +187,7 @@ def prepare(
                 entry = _write(folder, position, *made)
                 known[name] = {"name": name, "position": position, "from_sha256": source, **entry,
                                "licence": licence}  # fmt: skip
-                _write_index(folder, {**index, "tracks": list(known.values())})
+                index_file.write(folder / INDEX, {**index, "tracks": list(known.values())})
         done += seconds[name]
         if progress:
             progress(done, total)
@@ -197,18 +197,8 @@ def prepare(
 
 
 def read_index(folder: Path) -> dict[str, Any] | None:
-    """The index of a prepared folder, None where there is none; ValueError for a damaged one."""
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (UnicodeDecodeError, json.JSONDecodeError):
-        raise ValueError(
-            f"{folder / INDEX}: is damaged; delete the folder, prepare again"
-        ) from None
-    if index.get("format") != FORMAT:
-        raise ValueError(f"{folder / INDEX}: is no index of format {FORMAT}")
-    return index
+    """The index of a prepared folder, as `index.read` gives it."""
+    return index_file.read(folder / INDEX, FORMAT, "solo recordings")
 
 
 def drawn_through(f0_hz: np.ndarray, voiced: np.ndarray) -> np.ndarray:
@@ -266,19 +256,8 @@ def _write(folder: Path, position: int, waveform: np.ndarray, controls: np.ndarr
         place = folder / f"{position:05d}_{part}.raw"
         array.tofile(folder / f".{place.name}")
         os.replace(folder / f".{place.name}", place)
-        files[part], sha256[part] = place.name, _sha256(place)
+        files[part], sha256[part] = place.name, index_file.sha256(place)
     return {"samples": len(waveform), "files": files, "sha256": sha256}
-
-
-def _write_index(folder: Path, index: dict) -> None:
-    temporary = folder / f".{INDEX}.{os.getpid()}"
-    temporary.write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, folder / INDEX)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rounded(value: float) -> float:

@@ -1,0 +1,38 @@
+"""The index of a folder of prepared sound: a JSON file that is written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def read(path: Path, format: int, what: str) -> dict[str, Any] | None:
+    """What `write` wrote; None where there is no such file.
+
+    Raises ValueError, naming `what` it is an index of, where it is damaged or of another format.
+    """
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise ValueError(f"{path}: is damaged; delete the folder and prepare it again") from None
+    if index.get("format") != format:
+        raise ValueError(f"{path}: is no index of {what} of format {format}")
+    return index
+
+
+def write(path: Path, index: dict[str, Any]) -> None:
+    """Write beside `path` and move into place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
