@@ -74,12 +74,7 @@ def enhancer(preset: str | Path | None = None) -> tuple[str | Path, dict[str, An
 
     Raises PresetError for one that does not, and where none ships.
     """
-    if preset is None and ENHANCER not in list_presets():
-        raise PresetError(
-            "no preset for enhancement ships with this version; train one of configs/enhancement, "
-            "and name its folder with -p"
-        )
-    preset = ENHANCER if preset is None else preset
+    preset = _shipped(ENHANCER, "enhancement") if preset is None else preset
     card = load_card(preset)
     given = sources(preset, card)
     if "speech" not in given:
@@ -95,16 +90,20 @@ def synthesiser(preset: str | Path | None = None) -> tuple[str | Path, dict[str,
 
     Raises PresetError for one that is not, and where none ships.
     """
-    if preset is None and SYNTHESISER not in list_presets():
-        raise PresetError(
-            "no preset for synthesis ships with this version; train one of configs/synthesis, and "
-            "name its folder with -p"
-        )
-    preset = SYNTHESISER if preset is None else preset
+    preset = _shipped(SYNTHESISER, "synthesis") if preset is None else preset
     card = load_card(preset)
     if card.get("task") != "synthesis":
         raise PresetError(f"preset {preset!s} is no synthesiser; its task is {card.get('task')}")
     return preset, card
+
+
+def _shipped(default: str, task: str) -> str:
+    if default not in list_presets():
+        raise PresetError(
+            f"no preset for {task} ships with this version; train one of configs/{task}, and name "
+            "its folder with -p"
+        )
+    return default
 
 
 def weights_path(preset: str | Path) -> Path | None:
