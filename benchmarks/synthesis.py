@@ -219,7 +219,7 @@ def main() -> None:
     from kzoo import synthesize_command
     from kzoo.models import architecture
 
-    begin, hop_length = synthesize_command.network(preset, card)
+    begin, hop_length, room = synthesize_command.network(preset, card)
     rate, own = card["sample_rate"], card["model"]["options"]
     variant = architecture(card["model"]["name"]).VARIANTS[own["variant"]]
     size = {"rate": rate, "hop_length": hop_length}
@@ -237,7 +237,8 @@ def main() -> None:
     print(f"pitch by {options.method}; kzoo on {platform.machine()}, {os.cpu_count()} cores\n")
     list(synthesize_command.played(begin(), iter(list(rows_of(controls))[:300]), hop_length))
     load, began = os.getloadavg()[0], time.perf_counter()
-    played = list(synthesize_command.played(begin(), rows_of(controls), hop_length))
+    dry = synthesize_command.played(begin(), rows_of(controls), hop_length)
+    played = list(synthesize_command.in_room(dry, room))
     factor = (time.perf_counter() - began) / seconds
     sounds = {
         card["name"]: np.concatenate(played),

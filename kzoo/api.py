@@ -261,11 +261,11 @@ def _export_synthesiser(
     if to == "tflite":
         try:
             step = presets.known(module.build_step, {**options, "frames": STREAM_FRAMES})
-        except ValueError:  # it has a room or an encoder, and does not stream
+        except ValueError:  # it has an encoder, and does not stream
             step = None
         else:
             presets.load_weights(step, presets.verified_weights(preset), where=str(preset))
-            state = presets.known(module.initial_state, options)
+            state = presets.known(module.initial_state, {**options, "frames": STREAM_FRAMES})
     return controls.export(
         model, to, folder, name=card["name"], sample_rate=card["sample_rate"], step=step,
         state=state, precision=precision, base_card=card, overwrite=overwrite,

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from scipy.signal import oaconvolve
 
 from kzoo import audio, presets
 from kzoo.control_files import SILENCE_DB, frames, read_points
@@ -45,6 +47,7 @@ def synthesize_file(
     Raises ValueError for controls or a preset that cannot be played.
     """
     first = next(read_points(controls))  # what is wrong with the file is said before any work
+    room = None
     if preset is None:
         hop_length = 1 << round(math.log2(sample_rate / _FRAMES_A_SECOND))
         audio.check_writable(out, sample_rate, 1, bit_depth=bit_depth)
@@ -59,14 +62,15 @@ def synthesize_file(
         sample_rate = card["sample_rate"]
         audio.check_writable(out, sample_rate, 1, bit_depth=bit_depth)
         quiet_tensorflow()
-        begin, hop_length = network(preset, card)
+        begin, hop_length, room = network(preset, card)
         play = begin()
     points = read_points(controls)
     with (
         bar(controls.name, unit="seconds", show=show) as progress,
         audio.AudioWriter(out, sample_rate, 1, bit_depth=bit_depth, overwrite=overwrite) as writer,
     ):
-        for block in played(play, frames(points, sample_rate / hop_length), hop_length):
+        dry = played(play, frames(points, sample_rate / hop_length), hop_length)
+        for block in in_room(dry, room):
             writer.write(block[:, None])
             progress(writer.samples / sample_rate, None)
 
@@ -77,6 +81,22 @@ def played(play: Player, controls: Iterator[np.ndarray], hop_length: int) -> Ite
     while block := list(itertools.islice(rows, BLOCK_FRAMES)):
         yield _whole(play, np.stack(block))[late:]
         late = 0
+
+
+def in_room(blocks: Iterable[np.ndarray], room: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Each block `[samples]` with what `room` `[taps]` makes of it and of those before it added.
+
+    As long as the blocks: the room falls silent with the last of them. None is no room.
+    """
+    if room is None:
+        yield from blocks
+        return
+    tail = np.zeros(len(room) - 1, np.float32)
+    for block in blocks:
+        heard = oaconvolve(block, room)
+        heard[: len(tail)] += tail
+        heard, tail = np.split(heard, [len(block)])
+        yield heard
 
 
 def _last_held(controls: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -125,12 +145,24 @@ def sinusoids(
     return play
 
 
-def network(preset: str | Path, card) -> tuple[Callable[..., Player], int]:
-    """(begin, hop in samples) of a trained synthesiser; `begin()` is a player of whole blocks.
+class Instrument(NamedTuple):
+    """A trained synthesiser: `begin()` is a player of whole blocks that begins in silence.
 
-    Every player begins in silence. begin(watch=...): called with the amplitudes of the harmonics
+    room: the response `[taps]` of its learned room, the direct sound at the first tap, for
+    `in_room`; None for none. hop_length: in samples.
+    """
+
+    begin: Callable[..., Player]
+    hop_length: int
+    room: np.ndarray | None
+
+
+def network(preset: str | Path, card) -> Instrument:
+    """What a preset's card and weights make; its players are dry, its room is beside them.
+
+    begin(watch=...): called with the amplitudes of the harmonics
     `[frames, harmonics]` and the noise's magnitudes `[frames, bands]` of each block played.
-    Raises ValueError for a model that needs more than a block.
+    Raises ValueError for a model that hears the whole recording.
     """
     import keras
     import tensorflow as tf
@@ -139,8 +171,13 @@ def network(preset: str | Path, card) -> tuple[Callable[..., Player], int]:
 
     module = architecture(card["model"]["name"])
     options = card["model"].get("options", {})
-    step = presets.known(module.build_step, {**options, "frames": BLOCK_FRAMES})
-    presets.load_weights(step, presets.verified_weights(preset), where=str(preset))
+    dry = {**options, "frames": BLOCK_FRAMES, "reverb_seconds": 0.0}
+    step = presets.known(module.build_step, dry)
+    weights = presets.verified_weights(preset)
+    room = weights.pop(module.ROOM, None)
+    if room is not None:
+        room = np.concatenate([[1.0], room[1:]]).astype(np.float32)
+    presets.load_weights(step, weights, where=str(preset))
     _, amplitudes, noise, *_ = step.get_layer("synthesiser").input
     watched = keras.Model(
         step.input, {**step.output, "amplitudes": amplitudes, "noise_magnitudes": noise}
@@ -148,7 +185,7 @@ def network(preset: str | Path, card) -> tuple[Callable[..., Player], int]:
     run = tf.function(lambda given: watched(given, training=False), autograph=False)
 
     def begin(watch: Callable[[np.ndarray, np.ndarray], object] | None = None) -> Player:
-        silence = presets.known(module.initial_state, options)
+        silence = presets.known(module.initial_state, dry)
         state = {f"state_{name}": tf.convert_to_tensor(x) for name, x in silence.items()}
 
         def play(block: np.ndarray) -> np.ndarray:
@@ -166,7 +203,7 @@ def network(preset: str | Path, card) -> tuple[Callable[..., Player], int]:
         play.whole_blocks = True
         return play
 
-    return begin, module.VARIANTS[options["variant"]]["hop_length"]
+    return Instrument(begin, module.VARIANTS[options["variant"]]["hop_length"], room)
 
 
 def _whole(play: Player, block: np.ndarray) -> np.ndarray:

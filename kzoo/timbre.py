@@ -95,7 +95,8 @@ class TimbreTransfer:
         self.octaves, self.match, self.loudness_db = octaves, match, loudness_db
         self.gate, self.sample_rate = gate, card["sample_rate"]
         self._target = None if octaves is not None and not match else target(preset, card)
-        self._begin, self.hop_length = synthesize_command.network(str(preset), card)
+        self._instrument = synthesize_command.network(str(preset), card)
+        self.hop_length = self._instrument.hop_length
         hop_ms = 1000 * self.hop_length / self.sample_rate
         self._tracker = PitchTracker(method, hop_ms=hop_ms, progress=progress)
 
@@ -148,7 +149,7 @@ class TimbreTransfer:
             if say:
                 median = float(np.interp(0.5, solo.QUANTILES, summary.loudness_db))
                 say(Moved(octaves, (median, float(levels(np.array(median)))), summary.voiced))
-            played = self._played(controls, octaves, levels, watcher)
+            played = self._in_room(self._played(controls, octaves, levels, watcher), watcher)
             outward = StreamResampler(
                 self.sample_rate, sample_rate if input_rate else self.sample_rate, 1
             )
@@ -182,8 +183,14 @@ class TimbreTransfer:
         curve = matched(found, found if wanted is None else wanted)
         return octaves, lambda level: np.maximum(curve(level) + self.loudness_db, solo.SILENCE_DB)
 
+    def _in_room(self, blocks: Iterator[np.ndarray], watcher: Watcher):
+        """Blocks `[samples, 1]`: a note that has ended goes on sounding in the room."""
+        for sound in synthesize_command.in_room(blocks, self._instrument.room):
+            watcher.sound(sound)
+            yield sound[:, None]
+
     def _played(self, controls: Controls, octaves: int, levels, watcher: Watcher):
-        """Blocks `[samples, 1]`, gated, of whole hops."""
+        """Blocks `[samples]` of whole hops, gated; what has no room yet."""
         frame_rate = self.sample_rate / self.hop_length
 
         def rows():
@@ -196,15 +203,13 @@ class TimbreTransfer:
                 watcher.play(found, recorded)
                 yield from found
 
-        play, done = self._begin(watch=watcher.control), 0
+        play, done = self._instrument.begin(watch=watcher.control), 0
         for sound in synthesize_command.played(play, rows(), self.hop_length):
             hops = len(sound) // self.hop_length
             gate = controls.gate(done, done + hops + 1)
             position = np.arange(len(sound)) / self.hop_length
             done += hops
-            sound = (sound * np.interp(position, np.arange(hops + 1), gate)).astype(np.float32)
-            watcher.sound(sound)
-            yield sound[:, None]
+            yield (sound * np.interp(position, np.arange(hops + 1), gate)).astype(np.float32)
 
 
 class _Counted:

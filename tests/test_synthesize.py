@@ -88,12 +88,22 @@ def test_points_in_any_distance_become_frames_and_pitch_moves_in_notes(tmp_path)
     np.testing.assert_allclose(found[51, 2], -30, atol=0.2)
 
 
-def test_a_trained_synthesiser_plays_the_file_as_its_model_does(run, tmp_path):
+@pytest.mark.parametrize("cuts", [[], [1], [30, 31, 60], [250]])
+def test_a_room_is_a_convolution_whatever_the_blocks(rng, cuts):
+    dry, room = rng.normal(size=300).astype(np.float32), rng.normal(size=50).astype(np.float32)
+    found = np.concatenate(list(synthesize_command.in_room(np.split(dry, cuts), room)))
+    np.testing.assert_allclose(found, np.convolve(dry, room)[:300], atol=1e-5)
+
+
+@pytest.mark.parametrize("room", [{}, {"reverb_seconds": 0.3}])
+def test_a_trained_synthesiser_plays_the_file_as_its_model_does(run, tmp_path, rng, room):
     keras.utils.set_random_seed(0)
-    model = ddsp.build(variant="tiny")
+    model = ddsp.build(variant="tiny", **room)
+    if room:
+        model.get_layer("reverb").response.assign(rng.normal(0, 0.1, 2400))
     card = {
         "name": "x", "task": "synthesis", "sample_rate": 8000, "trained": "not at all",
-        "model": {"name": "ddsp", "options": {"variant": "tiny"}},
+        "model": {"name": "ddsp", "options": {"variant": "tiny", **room}},
     }  # fmt: skip
     presets.save_to_preset(model, tmp_path / "preset", card)
     rows = [(k / 250, 200 + k / 2, -20 - k / 100) for k in range(600)]

@@ -39,6 +39,20 @@ def instrument(tmp_path_factory):
     return presets.save_to_preset(ddsp.build(variant="tiny"), folder, card)
 
 
+@pytest.fixture(scope="module")
+def in_a_room(instrument, tmp_path_factory):
+    """The same in a room that answers 0.1 s later."""
+    dry, card = presets.from_preset(instrument), presets.load_card(instrument)
+    options = {"variant": "tiny", "reverb_seconds": 0.2}
+    wet = ddsp.build(**options)
+    weights = {weight.path: weight for weight in dry.weights}
+    for weight in wet.weights:
+        weight.assign(weights[weight.path] if weight.path in weights else np.eye(1, 1600, 800)[0])
+    folder = tmp_path_factory.mktemp("presets") / "room"
+    return presets.save_to_preset(wet, folder, {**card, "model": {"name": "ddsp",
+                                                                  "options": options}})  # fmt: skip
+
+
 class Ear:
     """A pitch tracker that knows: 220 Hz in the first half of each second, else nothing."""
 
@@ -195,6 +209,15 @@ def test_the_sound_is_what_the_model_plays_where_the_gate_is_open(instrument, ea
     assert np.abs(sound[RATE // 2 + 400 : RATE - 400]).max() == 0
     again, _ = player(voice(3.0), RATE)
     np.testing.assert_array_equal(sound, again)
+
+
+def test_a_note_that_has_ended_goes_on_sounding_in_the_room(instrument, in_a_room, ear):
+    dry, _ = TimbreTransfer(instrument)(voice(), RATE)
+    record = Record()
+    wet, _ = TimbreTransfer(in_a_room)(voice(), RATE, watcher=record)
+    echo = np.pad(dry, (800, 0))[: len(dry)]
+    np.testing.assert_allclose(wet, dry + echo, atol=1e-4 * np.abs(dry).max())
+    np.testing.assert_array_equal(np.concatenate(record.sounds)[: len(wet)], wet)
 
 
 def test_blocks_rates_and_channels_make_no_difference(instrument, ear):

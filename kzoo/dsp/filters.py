@@ -106,6 +106,34 @@ def reverberate(signal, response):
     return ops.expand_dims(dry + wet[:, :samples], -1)
 
 
+def continue_reverberate(signal, response, state):
+    """`reverberate` from where `state` was left: (a block with the room added, state after it).
+
+    signal: `[batch, block, 1]`, every call the same block. state: as `silent_room` or the call
+    before gives it. Partitioned convolution: of the room, parts as long as a block are multiplied
+    with the spectra of as many blocks before, so that nothing is late and little is computed.
+    """
+    block, count = signal.shape[1], response.shape[-1]
+    bins = block + 1
+    room = ops.concatenate([ops.zeros_like(response[:1]), response[1:]])
+    room = frame(pad_last(room, 0, -count % block), block, block)  # [parts, block]
+    heard = ops.concatenate([state["room_block"], signal[..., 0]], axis=-1)
+    newest = ops.concatenate(_rfft(heard, 2 * block), axis=-1)[:, None]
+    spectra = ops.concatenate([newest, state["room_spectra"][:, :-1]], axis=1)
+    (a, b), (c, d) = (spectra[..., :bins], spectra[..., bins:]), _rfft(room, 2 * block)
+    re, im = ops.sum(a * c - b * d, axis=1), ops.sum(a * d + b * c, axis=1)
+    wet = irfft(re, im, 2 * block)[:, block:]
+    return signal + wet[..., None], {"room_block": signal[..., 0], "room_spectra": spectra}
+
+
+def silent_room(taps: int, block: int, batch: int = 1) -> dict[str, np.ndarray]:
+    """What `continue_reverberate` starts from, for a room of `taps` and blocks of `block`."""
+    return {
+        "room_block": np.zeros((batch, block), np.float32),
+        "room_spectra": np.zeros((batch, -(-taps // block), 2 * (block + 1)), np.float32),
+    }
+
+
 def _rfft(x, size: int):
     return ops.rfft(pad_last(x, 0, size - x.shape[-1]))
 

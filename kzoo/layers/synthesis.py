@@ -86,6 +86,21 @@ class Reverb(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("kzoo")
+class ContinueReverb(Reverb):
+    """(signal, *state) to (signal, *state), states by sorted names: `Reverb`, block after block."""
+
+    def build(self, input_shape, *states):
+        super().build(input_shape)
+
+    def call(self, signal, *state):
+        names = ("room_block", "room_spectra")
+        signal, after = filters.continue_reverberate(
+            signal, ops.convert_to_tensor(self.response), dict(zip(names, state, strict=True))
+        )
+        return signal, *(after[name] for name in names)
+
+
+@keras.saving.register_keras_serializable("kzoo")
 class UpsampleTo(keras.layers.Layer):
     """`[batch, frames, channels]` along lines to `factor` times the frames, as many as `like` has.
 

@@ -15,12 +15,13 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kzoo.dsp import synthesis
+from kzoo.dsp import filters, synthesis
 from kzoo.dsp import units as scales
 from kzoo.dsp.mel import MFCC
 from kzoo.dsp.oscillators import audible_distribution
 from kzoo.layers.synthesis import (
     ContinueHarmonicsPlusNoise,
+    ContinueReverb,
     HarmonicsPlusNoise,
     Reverb,
     TimeNorm,
@@ -55,6 +56,7 @@ for _sizes in VARIANTS.values():
 DEFAULT_SECONDS = 4.0  # of a training example, and of a static block
 MFCC_COEFFICIENTS = 30
 Z_FACTOR = 8  # frames of controls in one of the encoding
+ROOM = "reverb/response"  # the path of the weight that is the room
 
 
 def build(
@@ -176,8 +178,7 @@ def synthesise(f0_hz, found: Mapping[str, Any], size: Mapping[str, Any]):
     amplitudes = found["amplitude"] * found["harmonic_distribution"]
     audio = make(f0_hz, amplitudes, found["noise_magnitudes"])
     if size["reverb_seconds"]:
-        taps = round(size["reverb_seconds"] * size["sample_rate"])
-        audio = Reverb(taps, dtype="float32", name="reverb")(audio)
+        audio = Reverb(_room_taps(size), dtype="float32", name="reverb")(audio)
     return audio
 
 
@@ -198,21 +199,19 @@ def build_step(
     Inputs: those of `build`, and a "state_<name>" for each entry of `initial_state`; outputs:
     "audio" `[batch, frames * hop_length, 1]` and the same states. Weights are those of `build` by
     their paths. The sound of block after block is that of `build` for all frames, one hop late.
-    Raises ValueError for a model with a room or an encoder, which need more than a block.
+    Raises ValueError for a model with an encoder, which hears the whole recording.
     """
     size = _sizes_of(variant, rnn_units=rnn_units, units=units, harmonics=harmonics,
                      layers_per_stack=layers_per_stack, noise_bands=noise_bands, z_dims=z_dims,
                      reverb_seconds=reverb_seconds)  # fmt: skip
-    if size["z_dims"] or size["reverb_seconds"]:
+    if size["z_dims"]:
         raise ValueError(
-            "a stream has neither encoder nor room; got "
-            f"z_dims={size['z_dims']}, reverb_seconds={size['reverb_seconds']}: build it with both "
-            "at 0 (the room's weights are a response for any convolver)"
+            f"a stream has no encoder, which hears the whole recording; got z_dims={size['z_dims']}"
         )
     inputs = {name: keras.Input((frames, 1), name=name) for name in ("f0_hz", "loudness_db")}
     states = {
         name: keras.Input(value.shape[1:], dtype=value.dtype.name, name=f"state_{name}")
-        for name, value in _initial_state(size).items()
+        for name, value in _initial_state(size, frames).items()
     }
     made = decoder(
         rnn_units=size["rnn_units"], units=size["units"], harmonics=size["harmonics"],
@@ -222,12 +221,18 @@ def build_step(
     outputs = made([*_scaled(**inputs), states["rnn"]])
     found = controls(outputs, inputs["f0_hz"], size["sample_rate"])
     amplitudes = found["amplitude"] * found["harmonic_distribution"]
-    signal = sorted(name for name in states if name != "rnn")
+    room = sorted(name for name in states if name.startswith("room_"))
+    signal = sorted(name for name in states if name != "rnn" and name not in room)
     audio, *after = ContinueHarmonicsPlusNoise(
         size["hop_length"], size["sample_rate"], dtype="float32", name="synthesiser"
     )(inputs["f0_hz"], amplitudes, found["noise_magnitudes"], *(states[name] for name in signal))
     results = {f"state_{name}": x for name, x in zip(signal, after, strict=True)}
     results["state_rnn"] = outputs["rnn"]
+    if room:
+        audio, *after = ContinueReverb(_room_taps(size), dtype="float32", name="reverb")(
+            audio, *(states[name] for name in room)
+        )
+        results |= {f"state_{name}": x for name, x in zip(room, after, strict=True)}
     return keras.Model(
         {**inputs, **{f"state_{name}": x for name, x in states.items()}},
         {"audio": audio, **results}, name="ddsp_step",
@@ -237,14 +242,20 @@ def build_step(
 def initial_state(
     *,
     variant: str = "phone",
+    frames: int = 1,
     rnn_units: int | None = None,
     harmonics: int | None = None,
     noise_bands: int | None = None,
+    reverb_seconds: float | None = None,
     batch: int = 1,
 ) -> dict[str, np.ndarray]:
-    """The state of silence, {name: array}: where a stream begins, and what a reset brings back."""
-    size = _sizes_of(variant, rnn_units=rnn_units, harmonics=harmonics, noise_bands=noise_bands)
-    return _initial_state(size, batch)
+    """The state of silence, {name: array}: where a stream begins, and what a reset brings back.
+
+    Options as of `build_step`.
+    """
+    size = _sizes_of(variant, rnn_units=rnn_units, harmonics=harmonics, noise_bands=noise_bands,
+                     reverb_seconds=reverb_seconds)  # fmt: skip
+    return _initial_state(size, frames, batch)
 
 
 def block_options(*, variant: str = "solo") -> dict:
@@ -285,12 +296,22 @@ def _frames(samples: int | None, size: Mapping[str, Any]) -> int | None:
     return frames
 
 
-def _initial_state(size: Mapping[str, Any], batch: int = 1) -> dict[str, np.ndarray]:
+def _room_taps(size: Mapping[str, Any]) -> int:
+    return round(size["reverb_seconds"] * size["sample_rate"])
+
+
+def _initial_state(
+    size: Mapping[str, Any], frames: int, batch: int = 1
+) -> dict[str, np.ndarray]:  # fmt: skip
+    room = filters.silent_room(_room_taps(size), frames * size["hop_length"], batch)
     signal = synthesis.initial_state(
         harmonics=size["harmonics"], noise_bands=size["noise_bands"],
         hop_length=size["hop_length"], batch=batch,
     )  # fmt: skip
-    return {**signal, "rnn": np.zeros((batch, size["rnn_units"]), np.float32)}
+    return {
+        **signal, **(room if size["reverb_seconds"] else {}),
+        "rnn": np.zeros((batch, size["rnn_units"]), np.float32),
+    }  # fmt: skip
 
 
 def _scaled(*, f0_hz, loudness_db) -> list:

@@ -24,6 +24,8 @@ def made(name, seed=1, **options):
     for weight in model.trainable_weights:
         if weight.path.endswith(("bias", "beta", "gamma")):
             weight.assign(weight + rng.uniform(0.01, 0.2, weight.shape))
+        elif weight.path.endswith("reverb/response"):
+            weight.assign(rng.normal(0, 0.05, weight.shape))
     return model
 
 
@@ -195,7 +197,7 @@ def test_a_tflite_file_and_a_stream_say_what_keras_says(name, precision, preset,
 @every_model
 def test_a_tflite_file_of_a_room_has_built_in_operators(name, preset, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
-    card = api.export(preset(name, reverb_seconds=0.01), "tflite", tmp_path / "out",
+    card = api.export(preset(name, reverb_seconds=0.05), "tflite", tmp_path / "out",
                       block_seconds=0.4)  # fmt: skip
     assert [op for op in card["operators"] if not op.isupper()] == []
-    assert "stream" not in card
+    assert card["parity"]["sources"]["stream"]["snr_db"] > 90
