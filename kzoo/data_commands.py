@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from kzoo import audio, config, data, presets
-from kzoo.data import checking, shards
+from kzoo import audio, config, data, presets, solo_command
+from kzoo.data import checking, shards, solo
 from kzoo.data.corpus import Corpus, chosen
 from kzoo.data.tracks import Recording, Track, fit
 from kzoo.terminal import bar, quiet_tensorflow, say
@@ -30,18 +30,20 @@ def check(
 ) -> None:
     """Decode every track of a corpus, or every shard, and say what is there and what is wrong.
 
-    kind: one that is recorded; by default shards where there is an index, else stems.
+    kind: one that is recorded; by default what was prepared where there is an index, else stems.
     SystemExit(1) where anything is wrong.
     """
     given = _given(subset=subset, sources=list(sources), mixture=mixture)
     if kind == "shards" or (kind is None and (Path(path) / shards.INDEX).is_file()):
         corpus = data.open_corpus("shards", path=path, **given)
         lines, problems = _describe(corpus), shards.verify(path)
+    elif kind in (None, "solo") and (Path(path) / solo.INDEX).is_file():
+        lines, problems = solo_command.describe(solo.solo(path)), solo.verify(path)
     else:
         tracks, lines = checking.list_tracks(path, kind, given)
         with bar("reading", unit="seconds", show=show) as progress:
             found, problems = checking.check_tracks(
-                tracks, progress=progress, aligned=kind not in ("sources", "speech")
+                tracks, progress=progress, aligned=kind not in ("sources", "speech", "solo")
             )
         lines += found
     for line in lines:

@@ -35,15 +35,21 @@ def prepare_solo(
             path, out, estimate=tracker.estimate, method=pitch, sample_rate=sample_rate,
             hop_length=hop_length, exclude=exclude, licence=licence, progress=progress, say=say,
         )  # fmt: skip
-    corpus = solo.solo(str(out))
+    for line in describe(solo.solo(str(out))):
+        print(line)
+
+
+def describe(corpus: solo.Solo) -> list[str]:
+    """Lines about a prepared folder: how much, and where its pitch and loudness are."""
     found = corpus.statistics()
-    print(
+    lines = [
         f"{len(corpus.tracks)} recordings, {corpus.seconds / 60:.1f} minutes, "
         f"{corpus.sample_rate} Hz; {100 * found['voiced']:.0f} % of the frames have a pitch"
-    )
+    ]
     for name, unit in (("midi", "notes"), ("loudness_db", "dB")):
         quantiles = found[name]["quantiles"]
-        print(
+        lines.append(
             f"{name}: mean {found[name]['mean']:.1f}, deviation {found[name]['std']:.1f} {unit}; "
             f"{quantiles[0.05]:.1f} to {quantiles[0.95]:.1f} in nine of ten frames"
         )
+    return lines

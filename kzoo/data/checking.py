@@ -10,11 +10,20 @@ from typing import Any
 import numpy as np
 
 from kzoo import audio, config
+from kzoo.data import solo
 from kzoo.data.corpus import chosen
 from kzoo.data.recorded import FINDERS
-from kzoo.data.tracks import SUBSETS, Track, components, find_tracks, fit, stem_recordings
+from kzoo.data.tracks import (
+    SUBSETS,
+    Recording,
+    Track,
+    components,
+    find_tracks,
+    fit,
+    stem_recordings,
+)
 
-KINDS = ("stems", "musdb", "speech", *FINDERS)
+KINDS = ("stems", "musdb", "speech", "solo", *FINDERS)
 # Folders of these names hold one source, or the mixtures, of all tracks, and are no tracks.
 _PARTS = {
     "clean", "noisy", "noise", "speech", "mix", "mix_clean", "mix_both", "mixture", "s1", "s2",
@@ -34,6 +43,9 @@ def list_tracks(path: str, kind: str | None, options: dict[str, Any]) -> tuple[l
         raise config.ConfigError(f"a kind that can be checked is one of {', '.join(KINDS)}; "
                                  f"got {kind!r}")  # fmt: skip
     kind = "sources" if kind == "speech" else kind
+    if kind == "solo":
+        found = config.call(solo.find_recordings, {"path": path, **options}, where="corpus solo")
+        return [Track(name, "", {"audio": Recording(place)}) for name, place in found.items()], []
     if kind in FINDERS:
         found = config.call(FINDERS[kind], {"path": path, **options}, where=f"corpus {kind}")
         return chosen(found, (), (), path), _speakers(found) if kind == "pairs" else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,18 @@ def write(path: Path, index: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(temporary, path)
+
+
+def verify(folder: str | Path, sha256_of: Mapping[str, str]) -> list[str]:
+    """Lines about files, by name, that are missing or whose sha256 is another one."""
+    problems = []
+    for name, expected in sha256_of.items():
+        path = Path(folder) / name
+        if not path.is_file():
+            problems.append(f"{path}: is missing")
+        elif sha256(path) != expected:
+            problems.append(f"{path}: is damaged: its sha256 is not the index's")
+    return problems
 
 
 def sha256(path: Path) -> str:

@@ -185,16 +185,9 @@ def read_index(folder: Path) -> dict[str, Any] | None:
 
 def verify(folder: str | Path) -> list[str]:
     """Lines about files whose sha256 is not that of the index."""
-    folder = Path(folder)
-    problems = []
-    for entry in (read_index(folder) or {"tracks": []})["tracks"]:
-        for part in entry["parts"].values():
-            path = folder / part["file"]
-            if not path.is_file():
-                problems.append(f"{path}: is missing")
-            elif index_file.sha256(path) != part["sha256"]:
-                problems.append(f"{path}: is damaged: its sha256 is not the index's")
-    return problems
+    entries = (read_index(Path(folder)) or {"tracks": []})["tracks"]
+    parts = [part for entry in entries for part in entry["parts"].values()]
+    return index_file.verify(folder, {part["file"]: part["sha256"] for part in parts})
 
 
 def _write_track(corpus, number, parts, folder: Path, position: int, dtype: str) -> dict:

@@ -130,6 +130,27 @@ def solo(
     return Solo(Path(path), index, tracks)
 
 
+def verify(folder: str | Path) -> list[str]:
+    """Lines about files whose sha256 is not that of the index."""
+    entries = (read_index(Path(folder)) or {"tracks": []})["tracks"]
+    files = {e["files"][part]: e["sha256"][part] for e in entries for part in e["files"]}
+    return index_file.verify(folder, files)
+
+
+def find_recordings(path: str | Path) -> dict[str, Path]:
+    """Every recording under `path` by its name: its path there without the ending.
+
+    Raises ValueError where there are none, and where two have the same name.
+    """
+    found = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in audio.READABLE)
+    if not found:
+        raise ValueError(f"{path}: holds no recordings")
+    names = {p.relative_to(path).with_suffix("").as_posix(): p for p in found}
+    if len(names) != len(found):
+        raise ValueError(f"{path}: two recordings differ by their endings only; rename one")
+    return names
+
+
 def prepare(
     path: str | Path,
     folder: str | Path,
@@ -154,12 +175,7 @@ def prepare(
     Raises ValueError where there are no recordings or none has a pitch, where the folder holds
     other settings, and for an estimate of another number of frames.
     """
-    found = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in audio.READABLE)
-    if not found:
-        raise ValueError(f"{path}: holds no recordings")
-    names = {p.relative_to(path).with_suffix("").as_posix(): p for p in found}
-    if len(names) != len(found):
-        raise ValueError(f"{path}: two recordings differ by their endings only; rename one")
+    names = find_recordings(path)
     kept = chosen(list(names), (), exclude, str(path))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

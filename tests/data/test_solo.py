@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import cli, data
+from kzoo import cli, data, data_commands
 from kzoo.data import solo
 from kzoo.solo_command import prepare_solo
 
@@ -159,3 +159,17 @@ def test_a_rate_without_whole_hops_is_refused(tmp_path):
     with pytest.raises(ValueError, match="got 44117"):
         prepare_solo("x", tmp_path, pitch="pyin", exclude=[], sample_rate=44117, licence="",
                      show=False)  # fmt: skip
+
+
+def test_recordings_and_what_was_made_of_them_can_be_checked(prepared, recordings, capfd):
+    data_commands.check(str(recordings), kind="solo", subset=None, show=False)
+    out = capfd.readouterr().out
+    assert "suite/one: 6.0 s, 8000 Hz" in out
+    assert "silent: audio is silent" in out
+    data_commands.check(str(prepared), kind=None, subset=None, show=False)
+    assert "2 recordings, 0.1 minutes, 8000 Hz" in capfd.readouterr().out
+    file = prepared / "00001_waveform.raw"
+    file.write_bytes(bytes(file.stat().st_size))
+    with pytest.raises(SystemExit):
+        data_commands.check(str(prepared), kind="solo", subset=None, show=False)
+    assert f"{file}: is damaged" in capfd.readouterr().err
