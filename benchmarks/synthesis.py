@@ -237,11 +237,12 @@ def main() -> None:
     print(f"pitch by {options.method}; kzoo on {platform.machine()}, {os.cpu_count()} cores\n")
     list(synthesize_command.played(begin(), iter(list(rows_of(controls))[:300]), hop_length))
     load, began = os.getloadavg()[0], time.perf_counter()
-    dry = synthesize_command.played(begin(), rows_of(controls), hop_length)
+    dry = list(synthesize_command.played(begin(), rows_of(controls), hop_length))
     played = list(synthesize_command.in_room(dry, room))
     factor = (time.perf_counter() - began) / seconds
     sounds = {
         card["name"]: np.concatenate(played),
+        **({} if room is None else {"the same, dry": np.concatenate(dry)}),
         "copy synthesis": copy_synthesis(
             controls, **size, harmonics=own.get("harmonics") or variant["harmonics"],
             bands=own.get("noise_bands") or variant["noise_bands"],

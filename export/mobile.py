@@ -1,6 +1,6 @@
-"""Everything an app needs to separate on the phone, run and compared before it is handed over.
+"""Everything an app needs to separate or play on the phone, run and compared before it goes out.
 
-    python -m export.mobile -p spleeter_2stems -o out
+    python -m export.mobile -p spleeter_2stems -o out        # of a synthesiser: ddsp_violin
 
     out/spleeter_2stems/
         spleeter_2stems_fp32.tflite  .json    the model and its card, in each precision asked for
@@ -8,7 +8,8 @@
         separate_tflite.py                    a program around it, LiteRT and NumPy only
 
 Each file is reloaded in LiteRT and compared with Keras by `kzoo.deploy`; then the program separates
-a recording a block and a half long with it, and is compared with Keras on the same blocks.
+a recording a block and a half long with it, and is compared with Keras on the same blocks. Of a
+synthesiser there is a NAME_stream.tflite as well, and play_tflite.py plays a melody with it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 import wave
+from collections.abc import Iterable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -68,12 +70,17 @@ def bundle(options: argparse.Namespace):
     from kzoo.models import architecture
 
     card = presets.load_card(options.preset)
-    name, sources, rate = card["name"], card["sources"], card["sample_rate"]
-    seconds = options.block_seconds
+    name, rate, seconds = card["name"], card["sample_rate"], options.block_seconds
     request.check("tflite", block_seconds=seconds, allow_flex=options.allow_flex)
     target = options.out / name
     if target.exists() and not options.overwrite:
         raise FileExistsError(f"{target}: is there already; --overwrite it or name another folder")
+    if card.get("task") == "synthesis":
+        from export import mobile_synthesiser
+
+        yield from mobile_synthesiser.bundle(options, card, target)
+        return
+    sources = presets.sources(options.preset, card)
 
     from kzoo.deploy import artefact, parity
     from kzoo.deploy.tflite import load_tflite
@@ -107,9 +114,9 @@ def bundle(options: argparse.Namespace):
             runs = [load_tflite(made["path"], threads=threads) for threads in (1, 2)]
             one, two = (_speed(run, sound[:block], rate) for run in runs)
             yield f"  {one:.0f} ms per second of sound on 1 thread, {two:.0f} on 2"
-        operators = sorted({operator for made in cards for operator in made["operators"]})
-        (folder / "operators.txt").write_text("\n".join(operators) + "\n", encoding="utf-8")
-        yield f"operators.txt: {', '.join(operators)}"
+        yield write_operators(
+            folder, (operator for made in cards for operator in made["operators"])
+        )
         shutil.copyfile(CONSUMER, folder / CONSUMER.name)
 
         song, overlap = Path(scratch) / "song.wav", min(rate, block // 4)
@@ -126,10 +133,22 @@ def bundle(options: argparse.Namespace):
             parity.check(found, parity.LIMITS_DB[made["precision"]])
             yield f"{CONSUMER.name} with {Path(made['path']).name}, against Keras in blocks:"
             yield f"  {_figures({source: vars(d) for source, d in found.items()})}"
-        if target.exists():
-            os.replace(target, Path(scratch) / "old")
-        os.replace(folder, target)
-    yield f"{target}: complete"
+        yield put(folder, target)
+
+
+def write_operators(folder: Path, operators: Iterable[str]) -> str:
+    """Write operators.txt; what is to be said of it."""
+    listed = sorted(set(operators))
+    (folder / "operators.txt").write_text("\n".join(listed) + "\n", encoding="utf-8")
+    return f"operators.txt: {', '.join(listed)}"
+
+
+def put(folder: Path, target: Path) -> str:
+    """Move a finished bundle into place, and what was there beside it; what is to be said of it."""
+    if target.exists():
+        os.replace(target, folder.parent / "old")
+    os.replace(folder, target)
+    return f"{target}: complete"
 
 
 def _keras_in_blocks(model, waveform: np.ndarray, block: int, overlap: int) -> np.ndarray:

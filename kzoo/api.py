@@ -152,9 +152,9 @@ def transfer(
 
     waveform: `[samples]` or `[samples, channels]`, full scale 1.0, at any rate. The sound is as
     long, at the preset's rate, or with input_rate at the recording's. options: of
-    `timbre.TimbreTransfer` (octaves, match, loudness_db, gate, method), which is what to keep when
-    there is more than one signal. Raises presets.PresetError for a preset that is no synthesiser,
-    ValueError where nothing has a pitch.
+    `timbre.TimbreTransfer` (octaves, match, loudness_db, gate, dry, method), which is what to keep
+    when there is more than one signal. Raises presets.PresetError for a preset that is no
+    synthesiser, ValueError where nothing has a pitch.
     """
     from kzoo.timbre import TimbreTransfer
 

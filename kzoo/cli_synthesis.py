@@ -11,6 +11,7 @@ BitDepthOption = Annotated[str, typer.Option(help="16, 24 or float32, where it a
 OverwriteOption = Annotated[bool, typer.Option(help="Replace a file that exists.")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar, no report.")]
 OutOption = Annotated[Path, typer.Option("-o", "--out", help="The sound: wav, flac, ogg or mp3.")]
+DryOption = Annotated[bool, typer.Option("--dry", help="Without the room the preset has learned.")]
 
 
 def synthesize(
@@ -19,6 +20,7 @@ def synthesize(
     preset: Annotated[
         str | None, typer.Option("-p", "--preset", help="A trained synthesiser; none by default.")
     ] = None,
+    dry: DryOption = False,
     sample_rate: Annotated[int, typer.Option(help="Hz; a preset has its own.", min=4000)] = 16000,
     harmonics: Annotated[int, typer.Option(help="Where the file gives none.", min=1)] = 30,
     slope: Annotated[float, typer.Option(help="dB an octave from harmonic to harmonic.")] = 9.0,
@@ -31,8 +33,9 @@ def synthesize(
     from kzoo.synthesize_command import synthesize_file
 
     synthesize_file(
-        controls, out, preset=preset, sample_rate=sample_rate, harmonics=harmonics, slope_db=slope,
-        noise_db=noise, bit_depth=_depth(bit_depth), overwrite=overwrite, show=not quiet,
+        controls, out, preset=preset, dry=dry, sample_rate=sample_rate, harmonics=harmonics,
+        slope_db=slope, noise_db=noise, bit_depth=_depth(bit_depth), overwrite=overwrite,
+        show=not quiet,
     )  # fmt: skip
 
 
@@ -53,6 +56,7 @@ def transfer(
     gate: Annotated[
         float, typer.Option(help="Confidence of the pitch under which there is silence.")
     ] = 0.3,
+    dry: DryOption = False,
     method: Annotated[
         str, typer.Option(help="crepe_tiny, crepe_full, a folder with a CREPE, or pyin.")
     ] = "crepe_tiny",
@@ -74,7 +78,7 @@ def transfer(
 
     transfer_file(
         recording, out, preset=preset, octaves=octaves, match=match, loudness_db=loudness_db,
-        gate=gate, method=method, input_rate=input_rate, picture=picture,
+        gate=gate, dry=dry, method=method, input_rate=input_rate, picture=picture,
         bit_depth=_depth(bit_depth), overwrite=overwrite, show=not quiet,
     )  # fmt: skip
 

@@ -5,7 +5,8 @@ CSV: a header, then a row a point in time, in any distances. JSON: {"time": [...
 
 time          seconds, rising; also time_s, as kzoo pitch writes it
 f0_hz         pitch; 0 where there is none
-loudness_db   level in dB of full scale, 0 at most; 0 by default where there are amplitudes
+loudness_db   level in dB of full scale, 0 at most; 0 by default where there are amplitudes. For a
+              trained synthesiser loudness as it was measured for its training, `dsp.loudness`
 h1, h2, ...   amplitudes of the harmonics; in JSON "harmonics": [[h1, h2, ...], ...]
 """
 
@@ -25,17 +26,17 @@ TIMES = ("time", "time_s")
 SILENCE_DB = -80.0
 
 
-def read_points(path: str | Path) -> Iterator[np.ndarray]:
+def read_points(path: str | Path, *, loudest_db: float = 0.0) -> Iterator[np.ndarray]:
     """Points `[3 + harmonics]` of a file: seconds, f0_hz, loudness_db, amplitudes.
 
-    Raises ValueError for a file without the columns, a value that is no finite number, and times
-    that do not rise.
+    loudest_db: what loudness_db may be at most. Raises ValueError for a file without the columns, a
+    value that is no finite number, and times that do not rise.
     """
     path = Path(path)
     before = -math.inf
     width = None
     for place, row in _rows(path):
-        point = _point(row, f"{path}: {place}")
+        point = _point(row, f"{path}: {place}", loudest_db)
         width = len(point) if width is None else width
         if len(point) != width:
             raise ValueError(f"{path}: {place} has {len(point) - 3} harmonics, not {width - 3}")
@@ -65,6 +66,16 @@ def frames(points: Iterator[np.ndarray], frame_rate: float) -> Iterator[np.ndarr
         before = after
     if start + number / frame_rate <= before[0] + 1e-9:
         yield before
+
+
+def rests_as_silence(rows: Iterator[np.ndarray], f0_hz: float) -> Iterator[np.ndarray]:
+    """Rows `[3 + ...]`; what has no pitch is silence at the last one before, at first at f0_hz."""
+    for row in rows:
+        if row[1] > 0:
+            f0_hz = row[1]
+        else:
+            row = np.array([row[0], f0_hz, SILENCE_DB, *row[3:]])
+        yield row
 
 
 def _between(one: float, other: float, part: float) -> float:
@@ -104,17 +115,17 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield f"point {number}", {**row, **named}
 
 
-def _point(row: Mapping[str, Any], where: str) -> np.ndarray:
+def _point(row: Mapping[str, Any], where: str, loudest_db: float) -> np.ndarray:
     time = next((name for name in TIMES if name in row), TIMES[0])
     names = itertools.takewhile(row.__contains__, (f"h{k}" for k in itertools.count(1)))
     amplitudes = [_number(row, name, where) for name in names]
     default = {"loudness_db": 0.0} if amplitudes else {}
     level = _number({**default, **row}, "loudness_db", where)
     point = [_number(row, time, where), _number(row, "f0_hz", where), level, *amplitudes]
-    if point[1] < 0 or level > 0 or min(amplitudes, default=0.0) < 0:
+    if point[1] < 0 or level > loudest_db or min(amplitudes, default=0.0) < 0:
         raise ValueError(
-            f"{where}: f0_hz and amplitudes must be at least 0 and loudness_db at most 0; got "
-            f"{point[1]:g} Hz, {level:g} dB"
+            f"{where}: f0_hz and amplitudes must be at least 0 and loudness_db at most "
+            f"{loudest_db:g}; got {point[1]:g} Hz, {level:g} dB"
         )
     return np.maximum(point, [-math.inf, 0.0, SILENCE_DB, *[0.0] * len(amplitudes)])
 

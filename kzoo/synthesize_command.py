@@ -16,11 +16,13 @@ import numpy as np
 from scipy.signal import oaconvolve
 
 from kzoo import audio, presets
-from kzoo.control_files import SILENCE_DB, frames, read_points
+from kzoo.control_files import SILENCE_DB, frames, read_points, rests_as_silence
 from kzoo.terminal import bar, quiet_tensorflow
 
 BLOCK_FRAMES = 256
 _NOISE_BANDS = 65
+_LOUDEST_DB = 40.0  # of a trained synthesiser, whose loudness is a sum and may exceed 0
+_NO_NOTE_HZ = 440.0  # of a file of rests only
 _FRAMES_A_SECOND = 250  # at least, or little less: a hop is a power of two
 
 # Controls of a block, `[frames, 3 + harmonics]`, to its sound `[samples]`, one hop late.
@@ -32,6 +34,7 @@ def synthesize_file(
     out: Path,
     *,
     preset: str | None,
+    dry: bool,
     sample_rate: int,
     harmonics: int,
     slope_db: float,
@@ -42,11 +45,13 @@ def synthesize_file(
 ) -> None:
     """Write the sound of `controls` to `out`; as long as they are, at any length.
 
-    preset: a trained synthesiser, whose own rate counts. harmonics, slope_db (an octave): of the
+    preset: a trained synthesiser, whose own rate counts; dry: without the room it has learned.
+    harmonics, slope_db (an octave): of the
     tone where the file gives no amplitudes; noise_db: of the noise beside it.
     Raises ValueError for controls or a preset that cannot be played.
     """
-    first = next(read_points(controls))  # what is wrong with the file is said before any work
+    loudest_db = 0.0 if preset is None else _LOUDEST_DB
+    first = next(read_points(controls, loudest_db=loudest_db))  # what is wrong is said at once
     room = None
     if preset is None:
         hop_length = 1 << round(math.log2(sample_rate / _FRAMES_A_SECOND))
@@ -62,15 +67,17 @@ def synthesize_file(
         sample_rate = card["sample_rate"]
         audio.check_writable(out, sample_rate, 1, bit_depth=bit_depth)
         quiet_tensorflow()
-        begin, hop_length, room = network(preset, card)
+        begin, hop_length, room = network(preset, card, dry=dry)
         play = begin()
-    points = read_points(controls)
+    rows = frames(read_points(controls, loudest_db=loudest_db), sample_rate / hop_length)
+    if preset is not None:
+        notes = (point[1] for point in read_points(controls, loudest_db=loudest_db))
+        rows = rests_as_silence(rows, next((f0_hz for f0_hz in notes if f0_hz > 0), _NO_NOTE_HZ))
     with (
         bar(controls.name, unit="seconds", show=show) as progress,
         audio.AudioWriter(out, sample_rate, 1, bit_depth=bit_depth, overwrite=overwrite) as writer,
     ):
-        dry = played(play, frames(points, sample_rate / hop_length), hop_length)
-        for block in in_room(dry, room):
+        for block in in_room(played(play, rows, hop_length), room):
             writer.write(block[:, None])
             progress(writer.samples / sample_rate, None)
 
@@ -157,9 +164,10 @@ class Instrument(NamedTuple):
     room: np.ndarray | None
 
 
-def network(preset: str | Path, card) -> Instrument:
+def network(preset: str | Path, card, *, dry: bool = False) -> Instrument:
     """What a preset's card and weights make; its players are dry, its room is beside them.
 
+    dry: without a room, whether it has learned one or not.
     begin(watch=...): called with the amplitudes of the harmonics
     `[frames, harmonics]` and the noise's magnitudes `[frames, bands]` of each block played.
     Raises ValueError for a model that hears the whole recording.
@@ -171,11 +179,13 @@ def network(preset: str | Path, card) -> Instrument:
 
     module = architecture(card["model"]["name"])
     options = card["model"].get("options", {})
-    dry = {**options, "frames": BLOCK_FRAMES, "reverb_seconds": 0.0}
-    step = presets.known(module.build_step, dry)
+    options = {**options, "frames": BLOCK_FRAMES, "reverb_seconds": 0.0}
+    step = presets.known(module.build_step, options)
     weights = presets.verified_weights(preset)
     room = weights.pop(module.ROOM, None)
-    if room is not None:
+    if dry:
+        room = None
+    elif room is not None:
         room = np.concatenate([[1.0], room[1:]]).astype(np.float32)
     presets.load_weights(step, weights, where=str(preset))
     _, amplitudes, noise, *_ = step.get_layer("synthesiser").input
@@ -185,7 +195,7 @@ def network(preset: str | Path, card) -> Instrument:
     run = tf.function(lambda given: watched(given, training=False), autograph=False)
 
     def begin(watch: Callable[[np.ndarray, np.ndarray], object] | None = None) -> Player:
-        silence = presets.known(module.initial_state, dry)
+        silence = presets.known(module.initial_state, options)
         state = {f"state_{name}": tf.convert_to_tensor(x) for name, x in silence.items()}
 
         def play(block: np.ndarray) -> np.ndarray:

@@ -72,8 +72,8 @@ class TimbreTransfer:
         that of the training.
     match: move loudness along the quantiles of both, not steeper than 2 dB for one; without, it
         stays. loudness_db: louder by this, match or none.
-    gate: confidence under which there is silence. method: of `kzoo pitch`.
-    progress: bytes fetched, in all, where a pitch tracker must come.
+    gate: confidence under which there is silence. dry: without the room the preset has learned.
+    method: of `kzoo pitch`. progress: bytes fetched, in all, where a pitch tracker must come.
     Raises presets.PresetError for a preset that is no trained synthesiser, ValueError for one
     whose card has no statistics where those are asked for, or that cannot play block by block.
     """
@@ -86,6 +86,7 @@ class TimbreTransfer:
         match: bool = True,
         loudness_db: float = 0.0,
         gate: float = GATE,
+        dry: bool = False,
         method: str | Path = pitch_tracking.DEFAULT_METHOD,
         progress: presets.Progress | None = None,
     ):
@@ -95,7 +96,7 @@ class TimbreTransfer:
         self.octaves, self.match, self.loudness_db = octaves, match, loudness_db
         self.gate, self.sample_rate = gate, card["sample_rate"]
         self._target = None if octaves is not None and not match else target(preset, card)
-        self._instrument = synthesize_command.network(str(preset), card)
+        self._instrument = synthesize_command.network(str(preset), card, dry=dry)
         self.hop_length = self._instrument.hop_length
         hop_ms = 1000 * self.hop_length / self.sample_rate
         self._tracker = PitchTracker(method, hop_ms=hop_ms, progress=progress)

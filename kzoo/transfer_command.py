@@ -22,6 +22,7 @@ def transfer_file(
     match: bool,
     loudness_db: float,
     gate: float,
+    dry: bool,
     method: str,
     input_rate: bool,
     picture: Path | None,
@@ -44,7 +45,7 @@ def transfer_file(
     if method != pitch_tracking.PYIN:
         fetch(method, show=show)
     quiet_tensorflow()
-    player = timbre.TimbreTransfer(preset, method=method, **options)
+    player = timbre.TimbreTransfer(preset, method=method, dry=dry, **options)
     watcher = None
     if picture is not None:
         from kzoo.transfer_picture import TransferPicture

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from kzoo import cli, presets, synthesize_command
-from kzoo.control_files import frames, read_points
+from kzoo.control_files import frames, read_points, rests_as_silence
 from kzoo.models import ddsp
 
 RATE = 16000
@@ -118,6 +118,14 @@ def test_a_trained_synthesiser_plays_the_file_as_its_model_does(run, tmp_path, r
     assert len(found) == len(whole)
     # In the last hop the one fades into what the network would play next, the other holds.
     np.testing.assert_allclose(found[:-32], whole[:-32], atol=1e-4 * np.abs(whole).max())
+
+
+def test_a_trained_synthesiser_is_silent_where_there_is_no_pitch(tmp_path):
+    path = table(tmp_path / "a.csv", [(0, 0, -20), (0.1, 300, 6), (0.2, 0, -20), (0.3, 0, -20)])
+    with pytest.raises(ValueError, match="loudness_db at most 0; got 300 Hz, 6 dB"):
+        list(read_points(path))
+    rows = list(rests_as_silence(frames(read_points(path, loudest_db=40.0), 10), 220.0))
+    assert [list(row[1:]) for row in rows] == [[220, -80], [300, 6], [300, -80], [300, -80]]
 
 
 @pytest.mark.parametrize(

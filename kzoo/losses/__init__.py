@@ -5,9 +5,9 @@
 
 The names are the public functions of this package's modules: `l1`, `l2`, `compressed_l2`,
 `l1_mask`, `weighted_l1_mask` (`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`,
-`mixture_l2` (`waveform`); `multi_resolution_stft`; `weighted_sum` (`weighted`) of others; `pit`
-(`permutation`), for sources that have no order: the least of another loss over all orders of the
-estimates. `adversarial` has what a GAN's two networks lose.
+`mixture_l2` (`waveform`); `multi_resolution_stft`; `loudness_l1` (`loudness`); `weighted_sum`
+(`weighted`) of others; `pit` (`permutation`), for sources that have no order: the least of another
+loss over all orders of the estimates. `adversarial` has what a GAN's two networks lose.
 Estimates are `[batch, sources, samples, channels]` or, as magnitudes,
 `[batch, sources, frames, bins, channels]`. Half-precision input is computed in float32.
 """
@@ -23,6 +23,7 @@ import keras
 
 from kzoo import config
 from kzoo.losses.adversarial import get_adversarial
+from kzoo.losses.loudness import loudness_l1
 from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.permutation import best_permutation, pairwise_loss, pit, reorder
 from kzoo.losses.spectral import compressed_l2, l1, l1_mask, l2, weighted_l1_mask
@@ -33,7 +34,7 @@ _LOSSES = {
     function.__name__: function
     for function in (
         l1, l2, compressed_l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr,
-        mixture_l1, mixture_l2, multi_resolution_stft, pit, weighted_sum,
+        mixture_l1, mixture_l2, multi_resolution_stft, loudness_l1, pit, weighted_sum,
     )
 }  # fmt: skip
 

@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kzoo import config
+from kzoo.losses.loudness import loudness_l1
 from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.spectral import l1, l2
 from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr
 
 TERMS = {
     f.__name__: f
-    for f in (l1, l2, si_sdr, sd_sdr, snr, mixture_l1, mixture_l2, multi_resolution_stft)
-}
+    for f in (
+        l1, l2, si_sdr, sd_sdr, snr, mixture_l1, mixture_l2, multi_resolution_stft, loudness_l1
+    )
+}  # fmt: skip
 
 
 def weighted_sum(target, estimate, *, terms: Sequence[Mapping[str, Any]] = ({"name": "l1"},)):

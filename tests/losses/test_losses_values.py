@@ -1,6 +1,7 @@
 """Every loss against a value from a formula by hand and against its NumPy float64 twin."""
 
 import keras
+import librosa
 import numpy as np
 import pytest
 from keras import ops
@@ -84,6 +85,25 @@ def numpy_multi_resolution_stft(t, e, log=True):
     return out
 
 
+def numpy_loudness_l1(t, e):
+    """Weights of curve A by librosa."""
+    with np.errstate(divide="ignore"):
+        gain = 10 ** (librosa.A_weighting(np.arange(257) * 16000 / 512, min_db=-80.0) / 10)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(512) / 512)
+
+    def level(x):
+        padded = np.pad(x, 256)
+        frames = np.lib.stride_tricks.sliding_window_view(padded, 512)[::64]
+        power = (np.abs(np.fft.rfft(frames * window)) ** 2 * gain).mean(axis=-1)
+        return np.maximum(10 * np.log10(power), -80.0)
+
+    channels = list(np.ndindex(t.shape[1], t.shape[3]))
+    return [
+        np.mean([np.abs(level(a[i, :, c]) - level(b[i, :, c])).mean() for i, c in channels])
+        for a, b in zip(t, e, strict=True)
+    ]
+
+
 TWINS = [
     ("l1", "magnitude", numpy_l1),
     ("l1", "waveform", numpy_l1),
@@ -95,6 +115,7 @@ TWINS = [
     ("si_sdr", "waveform", numpy_si_sdr),
     ("snr", "waveform", numpy_snr),
     ("multi_resolution_stft", "waveform", numpy_multi_resolution_stft),
+    ("loudness_l1", "waveform", numpy_loudness_l1),
 ]
 
 

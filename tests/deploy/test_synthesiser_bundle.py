@@ -1,0 +1,88 @@
+"""What an app gets of a synthesiser: a stream, and a program that plays it as kzoo does."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kzoo import presets
+from kzoo.models import ddsp
+
+ROOT = Path(__file__).parents[2]
+pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """(folder, what was said) of a tiny synthesiser in a room."""
+    keras.utils.set_random_seed(0)
+    options = {"variant": "tiny", "reverb_seconds": 0.1}
+    model = ddsp.build(**options)
+    weights = {weight.path: weight for weight in model.weights}
+    weights["controls/bias"].assign(np.full(22, -1.5))  # below full scale
+    weights[ddsp.ROOM].assign(np.random.default_rng(0).normal(0, 0.05, 800))
+    card = {"name": "organ", "task": "synthesis", "sample_rate": 8000, "trained": {"steps": 1},
+            "model": {"name": "ddsp", "options": options}}  # fmt: skip
+    folder = tmp_path_factory.mktemp("bundle")
+    presets.save_to_preset(model, folder / "preset", card)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
+        mobile = importlib.import_module("export.mobile")
+        options = mobile.parser().parse_args(
+            ["-p", str(folder / "preset"), "-o", str(folder / "out"), "--block-seconds", "0.4"]
+        )
+        said = list(mobile.bundle(options))
+        assert mobile.main(["-p", str(folder / "preset"), "-o", str(folder / "out")]) == 1
+        words = ["-p", str(folder / "preset"), "-o", str(folder / "other"), "--sound", "a.wav"]
+        assert mobile.main(words) == 1
+        assert not (folder / "other").exists()
+    return folder / "out" / "organ", said
+
+
+def play(bundle, controls, *words):
+    command = [sys.executable, bundle / "play_tflite.py", bundle / "organ_stream.tflite", controls]
+    return subprocess.run([*map(str, command), *map(str, words)], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+
+
+def test_the_bundle_is_whole_and_its_program_plays_what_kzoo_plays(bundle):
+    folder, said = bundle
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "operators.txt", "organ_fp16.json", "organ_fp16.tflite", "organ_fp32.json",
+        "organ_fp32.tflite", "organ_stream.tflite", "play_tflite.py",
+    ]  # fmt: skip
+    operators = (folder / "operators.txt").read_text().split()
+    assert {"ASSIGN_VARIABLE", "SIN", "RFFT2D"} <= set(operators)
+    assert all(operator.isupper() for operator in operators)
+    line = next(line for line in said if line.startswith("play_tflite.py with"))
+    assert float(line.split(": ")[1].split()[0]) > 60  # dB, of 16 bits
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("time,f0_hz\n0,440\n", "needs columns time, f0_hz, loudness_db"),
+        ("time,f0_hz,loudness_db\n0,440,-20\n0,440,-20\n", "times that rise"),
+        ("time,f0_hz,loudness_db\n", "needs rows"),
+        ("time,f0_hz,loudness_db\n0,nan,-20\n", "finite numbers"),
+    ],
+)
+def test_controls_that_cannot_be_played_are_one_line(bundle, tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    run = play(bundle[0], tmp_path / "a.csv", "-o", tmp_path / "a.wav")
+    assert run.returncode == 1
+    assert message in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "a.wav").exists()
+
+
+def test_a_card_of_another_file_is_refused(bundle, tmp_path):
+    (tmp_path / "a.csv").write_text("time,f0_hz,loudness_db\n0,440,-20\n1,0,0\n")
+    (tmp_path / "a.json").write_text('{"files": {}}')
+    run = play(bundle[0], tmp_path / "a.csv", "--card", tmp_path / "a.json")
+    assert run.returncode == 1
+    assert "card of another file" in run.stderr
