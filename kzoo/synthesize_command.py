@@ -46,8 +46,8 @@ def synthesize_file(
     """Write the sound of `controls` to `out`; as long as they are, at any length.
 
     preset: a trained synthesiser, whose own rate counts; dry: without the room it has learned.
-    harmonics, slope_db (an octave): of the
-    tone where the file gives no amplitudes; noise_db: of the noise beside it.
+    harmonics, slope_db (an octave): of the tone where the file gives no amplitudes; noise_db: of
+    the noise beside it.
     Raises ValueError for controls or a preset that cannot be played.
     """
     loudest_db = 0.0 if preset is None else _LOUDEST_DB
@@ -167,9 +167,9 @@ class Instrument(NamedTuple):
 def network(preset: str | Path, card, *, dry: bool = False) -> Instrument:
     """What a preset's card and weights make; its players are dry, its room is beside them.
 
-    dry: without a room, whether it has learned one or not.
-    begin(watch=...): called with the amplitudes of the harmonics
-    `[frames, harmonics]` and the noise's magnitudes `[frames, bands]` of each block played.
+    dry: without a room, whether it has learned one or not. begin(watch=...): called with the
+    amplitudes of the harmonics `[frames, harmonics]` and the noise's magnitudes `[frames, bands]`
+    of each block played.
     Raises ValueError for a model that hears the whole recording.
     """
     import keras
