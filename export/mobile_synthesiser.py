@@ -47,7 +47,7 @@ def bundle(options, card: dict[str, Any], target: Path) -> Iterator[str]:
         folder = Path(scratch) / name
         for precision in options.precision:
             made = kzoo.export(options.preset, "tflite", folder, precision=precision,
-                               block_seconds=options.block_seconds, overwrite=True)  # fmt: skip
+                               block_seconds=options.block_seconds)  # fmt: skip
             figures = ", ".join(
                 f"{part} {found['snr_db']:.1f} dB"
                 for part, found in made["parity"]["sources"].items()

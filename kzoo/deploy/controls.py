@@ -53,9 +53,7 @@ def export(
     request.check(to, precision=precision)
     places = request.places(to, folder, name=name, precision=precision, overwrite=overwrite)
     if to == "tflite" and step is not None:
-        places["stream"] = Path(folder) / f"{name}_stream.tflite"
-        if places["stream"].exists() and not overwrite:
-            raise FileExistsError(f"{places['stream']}: is there already; overwrite it")
+        places["stream"] = Path(folder) / f"{name}_stream.tflite"  # of every precision the same
     melody = example(model)
     expected = {OUTPUT: np.asarray(model(melody, training=False))[0]}
     with artefact.beside(places["artefact"]) as temporary:
@@ -83,6 +81,7 @@ def export(
         }  # fmt: skip
         if "stream" in places:
             stream = write_stream(step, temporary / places["stream"].name, state=state)
+            _refuse_another(places["stream"], stream, overwrite=overwrite)
             card["files"] |= artefact.files(stream)
             card["stream"] = _streamed(stream, model, places)
             card["parity"]["sources"]["stream"] = card["stream"].pop("parity")
@@ -172,6 +171,11 @@ def _function(model: keras.Model, *, batched: bool):
 
     serve.get_concrete_function()  # ExportArchive wants it traced
     return serve
+
+
+def _refuse_another(there: Path, made: Path, *, overwrite: bool) -> None:
+    if there.exists() and not overwrite and there.read_bytes() != made.read_bytes():
+        raise FileExistsError(f"{there}: is there already, and is another; overwrite it")
 
 
 def _streamed(path: Path, model: keras.Model, places) -> dict[str, Any]:

@@ -192,6 +192,15 @@ def test_a_tflite_file_and_a_stream_say_what_keras_says(name, precision, preset,
     assert levels["stream"] > 90
     with pytest.raises(FileExistsError):
         api.export(tmp_path / "preset", "tflite", tmp_path / "out", precision=precision)
+    other = {"fp32": "fp16", "fp16": "fp32"}[precision]  # its stream is the same
+    api.export(tmp_path / "preset", "tflite", tmp_path / "out", precision=other, block_seconds=0.4)
+    assert len(list((tmp_path / "out").iterdir())) == 5
+    (tmp_path / "out" / "x_stream.tflite").write_bytes(b"another")
+    (tmp_path / "out" / f"x_{other}.tflite").unlink()
+    (tmp_path / "out" / f"x_{other}.json").unlink()
+    with pytest.raises(FileExistsError, match="is another"):
+        api.export(tmp_path / "preset", "tflite", tmp_path / "out", precision=other)
+    assert not (tmp_path / "out" / f"x_{other}.tflite").exists()
 
 
 @every_model
