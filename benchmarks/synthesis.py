@@ -26,8 +26,8 @@ Keras in blocks of `kzoo synthesize`, in LiteRT by the streaming file of `kzoo e
 step, as a phone would run it. The load of the machine is printed beside it: of a busy one the
 factors say little.
 
-Where a room was learned, the row "the same, dry" is without it. The deviation of the recording's
-own loudness is printed for scale.
+Where a room was learned, the row "the same, dry" is without it. The mean
+distance of the recording's loudness from its median is printed for scale.
 
 Engel et al., 2020, https://arxiv.org/abs/2001.04643, table 1, give for single notes of NSynth,
 loudness in their scaling and pitch in notes: DDSP autoencoder loudness L1 0.07, f0 L1 0.02; WaveRNN
@@ -48,7 +48,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kzoo import audio, presets
+from kzoo import presets
 from kzoo.data import solo
 from kzoo.terminal import quiet_tensorflow
 
@@ -63,14 +63,12 @@ def held_out(recordings: Path, name: str, method: str, rate: int, hop_length: in
     """{"waveform" `[samples]`, "f0_hz", "loudness_db", "confidence" `[frames]`} of a recording."""
     with tempfile.TemporaryDirectory() as folder:
         if solo.read_index(recordings) is None:
-            found = [p for p in sorted(recordings.rglob("*"))
-                     if p.suffix.lower() in audio.READABLE
-                     and p.relative_to(recordings).with_suffix("").as_posix() == name]  # fmt: skip
-            if len(found) != 1:
-                raise SystemExit(f"{recordings}: holds {len(found)} recordings called {name}")
+            found = solo.find_recordings(recordings).get(name)
+            if found is None:
+                raise SystemExit(f"{recordings}: holds no recording called {name}")
             alone = Path(folder) / "recordings"
             alone.mkdir()
-            (alone / f"held_out{found[0].suffix}").symlink_to(found[0].resolve())
+            (alone / f"held_out{found.suffix}").symlink_to(found.resolve())
             estimate = tracker(method, rate, hop_length).estimate
             recordings = solo.prepare(
                 alone, Path(folder) / "prepared", estimate=estimate, method=method,
@@ -223,7 +221,7 @@ def main() -> None:
     from kzoo import synthesize_command
     from kzoo.models import architecture
 
-    begin, hop_length, room = synthesize_command.network(preset, card)
+    begin, hop_length, room = synthesize_command.instrument(preset, card)
     rate, own = card["sample_rate"], card["model"]["options"]
     variant = architecture(card["model"]["name"]).VARIANTS[own["variant"]]
     size = {"rate": rate, "hop_length": hop_length}
@@ -238,8 +236,9 @@ def main() -> None:
     seconds = len(controls["waveform"]) / rate
     print(f"{card['name']} on {options.held_out}, {seconds:.1f} s at {rate} Hz, "
           f"{date.today().isoformat()}")  # fmt: skip
-    sure = controls["loudness_db"][confidence[: len(controls["f0_hz"])] >= SURE]
-    print(f"where it has a pitch its loudness deviates by {np.std(sure):.2f} dB from its mean")
+    level = controls["loudness_db"]
+    away = np.mean(np.abs(level - np.median(level)))
+    print(f"its loudness is {away:.2f} dB away from its median, in the mean over all frames")
     print(f"pitch by {options.method}; kzoo on {platform.machine()}, {os.cpu_count()} cores\n")
     list(synthesize_command.played(begin(), iter(list(rows_of(controls))[:300]), hop_length))
     load, began = os.getloadavg()[0], time.perf_counter()

@@ -261,7 +261,7 @@ def _export_synthesiser(
     if to == "tflite":
         try:
             step = presets.known(module.build_step, {**options, "frames": STREAM_FRAMES})
-        except ValueError:  # it has an encoder, and does not stream
+        except ValueError:  # it does not stream: it has an encoder, say
             step = None
         else:
             presets.load_weights(step, presets.verified_weights(preset), where=str(preset))

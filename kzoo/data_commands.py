@@ -38,7 +38,9 @@ def check(
         corpus = data.open_corpus("shards", path=path, **given)
         lines, problems = _describe(corpus), shards.verify(path)
     elif kind in (None, "solo") and (Path(path) / solo.INDEX).is_file():
-        lines, problems = solo_command.describe(solo.solo(path)), solo.verify(path)
+        problems = solo.verify(path)
+        corpus = None if problems else data.open_corpus("solo", path=path, **given)
+        lines = solo_command.describe(corpus) if corpus else []
     else:
         tracks, lines = checking.list_tracks(path, kind, given)
         with bar("reading", unit="seconds", show=show) as progress:

@@ -50,6 +50,8 @@ def synthesize_file(
     the noise beside it.
     Raises ValueError for controls or a preset that cannot be played.
     """
+    if dry and preset is None:
+        raise ValueError("dry is without the room of a preset: name one (-p), or leave dry out")
     loudest_db = 0.0 if preset is None else _LOUDEST_DB
     first = next(read_points(controls, loudest_db=loudest_db))  # what is wrong is said at once
     room = None
@@ -67,7 +69,7 @@ def synthesize_file(
         sample_rate = card["sample_rate"]
         audio.check_writable(out, sample_rate, 1, bit_depth=bit_depth)
         quiet_tensorflow()
-        begin, hop_length, room = network(preset, card, dry=dry)
+        begin, hop_length, room = instrument(preset, card, dry=dry)
         play = begin()
     rows = frames(read_points(controls, loudest_db=loudest_db), sample_rate / hop_length)
     if preset is not None:
@@ -164,7 +166,7 @@ class Instrument(NamedTuple):
     room: np.ndarray | None
 
 
-def network(preset: str | Path, card, *, dry: bool = False) -> Instrument:
+def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
     """What a preset's card and weights make; its players are dry, its room is beside them.
 
     dry: without a room, whether it has learned one or not. begin(watch=...): called with the

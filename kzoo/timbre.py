@@ -96,7 +96,7 @@ class TimbreTransfer:
         self.octaves, self.match, self.loudness_db = octaves, match, loudness_db
         self.gate, self.sample_rate = gate, card["sample_rate"]
         self._target = None if octaves is not None and not match else target(preset, card)
-        self._instrument = synthesize_command.network(str(preset), card, dry=dry)
+        self._instrument = synthesize_command.instrument(str(preset), card, dry=dry)
         self.hop_length = self._instrument.hop_length
         hop_ms = 1000 * self.hop_length / self.sample_rate
         self._tracker = PitchTracker(method, hop_ms=hop_ms, progress=progress)

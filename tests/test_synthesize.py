@@ -108,8 +108,9 @@ def test_a_trained_synthesiser_plays_the_file_as_its_model_does(run, tmp_path, r
     presets.save_to_preset(model, tmp_path / "preset", card)
     rows = [(k / 250, 200 + k / 2, -20 - k / 100) for k in range(600)]
     controls = table(tmp_path / "a.csv", rows)
-    status, err = run(controls, "-o", tmp_path / "a.wav", "-p", tmp_path / "preset", "--bit-depth",
-                      "float32")  # fmt: skip
+    words = ("-o", tmp_path / "a.wav", "--bit-depth", "float32")
+    assert "name one (-p)" in run(controls, *words, "--dry")[1]
+    status, err = run(controls, *words, "-p", tmp_path / "preset")
     assert status == 0, err
     found, rate = soundfile.read(tmp_path / "a.wav")
     assert rate == 8000

@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="default 1")
     options = parser.parse_args()
     try:
-        card = read_card(options.model, options.card or card_of(options.model))
+        card = read_card(options.model, options.card)
         times, f0_hz, loudness_db = read_controls(options.controls)
         begun = time.perf_counter()
         seconds = play(options, card, times, f0_hz, loudness_db)
@@ -48,37 +48,39 @@ def main():
     return 0
 
 
-def card_of(model):
-    """Any precision's card tells of the stream."""
-    name = model.stem.removesuffix("_stream")
-    return next(iter(sorted(model.parent.glob(f"{name}_fp*.json"))), model.with_suffix(".json"))
-
-
 def read_card(model, path):
-    for file in (model, path):
-        if not file.is_file():
-            raise Problem(f"{file}: is not there; the .tflite and its .json belong together")
-    card = json.loads(path.read_text(encoding="utf-8"))
-    expected = [file["sha256"] for file in card["files"].values()]
-    if hashlib.sha256(model.read_bytes()).hexdigest() not in expected:
-        raise Problem(f"{path}: is the card of another file than {model}")
-    if "stream" not in card:
-        raise Problem(f"{path}: is the card of a model that does not stream")
-    return card
+    """The card that knows the file; of NAME_stream.tflite each NAME_fp*.json tells."""
+    name = model.stem.removesuffix("_stream")
+    paths = sorted(model.parent.glob(f"{name}_fp*.json")) if path is None else [path]
+    if not model.is_file() or not paths:
+        raise Problem(f"{model}: the .tflite and its .json belong together, and one is not there")
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    for place in paths:
+        try:
+            card = json.loads(place.read_text(encoding="utf-8"))
+            if sha256 == card["files"][card["stream"]["file"]]["sha256"]:
+                return card
+        except (ValueError, KeyError, TypeError):
+            pass  # no card, or none of a stream
+    names = ", ".join(map(str, paths))
+    raise Problem(f"{names}: no card of {model} as a stream; NAME_stream.tflite is what plays")
 
 
 def read_controls(path):
     """Three arrays `[points]` from the columns of these names."""
     columns = "time", "f0_hz", "loudness_db"
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
         found = np.array([[float(row[name]) for name in columns] for row in rows]).reshape(-1, 3).T
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, csv.Error):
         raise Problem(f"{path}: needs columns {', '.join(columns)} of numbers") from None
-    if not found.size or not np.isfinite(found).all() or np.any(np.diff(found[0]) <= 0):
+    times, f0_hz, loudness_db = found
+    if not found.size or not np.isfinite(found).all() or np.any(np.diff(times) <= 0):
         raise Problem(f"{path}: needs rows of finite numbers, and times that rise")
-    return found
+    if np.any(f0_hz < 0):
+        raise Problem(f"{path}: f0_hz must be at least 0; got {f0_hz.min():g}")
+    return times, f0_hz, np.maximum(loudness_db, SILENCE_DB)
 
 
 def play(options, card, times, f0_hz, loudness_db):
@@ -86,7 +88,7 @@ def play(options, card, times, f0_hz, loudness_db):
     rate, hop, block = card["sample_rate"], card["stream"]["hop_length"], card["stream"]["frames"]
     step, reset = load(options.model, options.threads)
     reset()
-    frames = 1 + round((times[-1] - times[0]) * rate / hop)
+    frames = 1 + int((times[-1] - times[0]) * rate / hop + 1e-6)
     late, due, last = hop, frames * hop, next((f0 for f0 in f0_hz if f0 > 0), 440.0)
     with wave.open(str(options.out), "wb") as writer:
         writer.setparams((1, 2, rate, 0, "NONE", None))

@@ -59,8 +59,8 @@ def continue_harmonics_plus_noise(
     taps = filters.impulse_responses(noise_magnitudes)
     rest, tail = filters.continue_filtered(frames, taps, state["noise_tail"])
     # What the filter rings before the first frame is no part of the whole signal.
-    hops = [ops.where(sounding, rest[:, :hop_length], 0.0), rest[:, hop_length:]]
-    rest = ops.concatenate([hop for hop in hops if hop.shape[1]], axis=1)
+    later = ops.arange(ops.shape(rest)[1])[None, :, None] >= hop_length
+    rest = ops.where(ops.logical_or(sounding, later), rest, 0.0)
     after = {
         "f0_hz": f0_hz[:, -1:], "amplitudes": amplitudes[:, -1:], "phase": phase,
         "noise_seed": seed, "noise_tail": tail,

@@ -89,9 +89,6 @@ class Reverb(keras.layers.Layer):
 class ContinueReverb(Reverb):
     """(signal, *state) to (signal, *state), states by sorted names: `Reverb`, block after block."""
 
-    def build(self, input_shape, *states):
-        super().build(input_shape)
-
     def call(self, signal, *state):
         names = ("room_block", "room_spectra")
         signal, after = filters.continue_reverberate(

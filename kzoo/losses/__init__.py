@@ -66,7 +66,8 @@ class Loss:
         defaults = _defaults(self._function)
         for option in options:
             _known(option, dict.fromkeys(defaults), f"option of the loss {name}", "it takes")
-        config.check_types(self._function, options, where=f"loss {name}")
+        given = ("target", "estimate", "mixture")
+        config.check(self._function, options, where=f"loss {name}", given=given)
         if "pairwise" in options:
             _pairwise(options["pairwise"])  # its mistakes are known before the first batch
         if "terms" in options:

@@ -9,7 +9,7 @@ from kzoo.losses.shapes import over_examples, waveforms
 
 
 def loudness_l1(
-    target, estimate, *, sample_rate: int = 16000, hop_length: int = 64, n_fft: int = 512,
+    target, estimate, *, sample_rate: int, hop_length: int = 64, n_fft: int = 512,
     range_db: float = 80.0,
 ):  # fmt: skip
     """Per example, the mean absolute difference of A-weighted loudness, in dB, frame by frame.

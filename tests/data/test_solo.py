@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import cli, data, data_commands
+from kzoo import cli, config, data, data_commands
 from kzoo.data import solo
 from kzoo.solo_command import prepare_solo
 
@@ -168,8 +168,15 @@ def test_recordings_and_what_was_made_of_them_can_be_checked(prepared, recording
     assert "silent: audio is silent" in out
     data_commands.check(str(prepared), kind=None, subset=None, show=False)
     assert "2 recordings, 0.1 minutes, 8000 Hz" in capfd.readouterr().out
-    file = prepared / "00001_waveform.raw"
-    file.write_bytes(bytes(file.stat().st_size))
+    with pytest.raises(config.ConfigError, match="subset"):
+        data_commands.check(str(prepared), kind="solo", subset="test", show=False)
+    for part in ("waveform", "controls"):
+        file = prepared / f"00001_{part}.raw"
+        file.write_bytes(bytes(file.stat().st_size))
+    (prepared / "00000_controls.raw").unlink()
     with pytest.raises(SystemExit):
         data_commands.check(str(prepared), kind="solo", subset=None, show=False)
-    assert f"{file}: is damaged" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "00001_waveform.raw: is damaged" in err
+    assert "00001_controls.raw: is damaged" in err
+    assert "00000_controls.raw: is missing" in err

@@ -8,9 +8,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import soundfile
 
 from kzoo import presets
 from kzoo.models import ddsp
+from kzoo.synthesize_command import synthesize_file
 
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
@@ -33,7 +35,17 @@ def bundle(tmp_path_factory):
         patch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
         mobile = importlib.import_module("export.mobile")
         options = mobile.parser().parse_args(
-            ["-p", str(folder / "preset"), "-o", str(folder / "out"), "--block-seconds", "0.4"]
+            [
+                "-p",
+                str(folder / "preset"),
+                "-o",
+                str(folder / "out"),
+                "--block-seconds",
+                "0.4",
+                "--precision",
+                "fp16",
+                "fp32",
+            ]
         )
         said = list(mobile.bundle(options))
         assert mobile.main(["-p", str(folder / "preset"), "-o", str(folder / "out")]) == 1
@@ -56,7 +68,7 @@ def test_the_bundle_is_whole_and_its_program_plays_what_kzoo_plays(bundle):
         "organ_fp32.tflite", "organ_stream.tflite", "play_tflite.py",
     ]  # fmt: skip
     operators = (folder / "operators.txt").read_text().split()
-    assert {"ASSIGN_VARIABLE", "SIN", "RFFT2D"} <= set(operators)
+    assert {"ASSIGN_VARIABLE", "DEQUANTIZE", "SIN", "RFFT2D"} <= set(operators)
     assert all(operator.isupper() for operator in operators)
     line = next(line for line in said if line.startswith("play_tflite.py with"))
     assert float(line.split(": ")[1].split()[0]) > 60  # dB, of 16 bits
@@ -68,11 +80,13 @@ def test_the_bundle_is_whole_and_its_program_plays_what_kzoo_plays(bundle):
         ("time,f0_hz\n0,440\n", "needs columns time, f0_hz, loudness_db"),
         ("time,f0_hz,loudness_db\n0,440,-20\n0,440,-20\n", "times that rise"),
         ("time,f0_hz,loudness_db\n", "needs rows"),
+        ("time,f0_hz,loudness_db\n0,-5,-20\n", "f0_hz must be at least 0; got -5"),
+        ("time,f0_hz,loudness_db\n0,\udce9,-20\n", "needs columns"),
         ("time,f0_hz,loudness_db\n0,nan,-20\n", "finite numbers"),
     ],
 )
 def test_controls_that_cannot_be_played_are_one_line(bundle, tmp_path, text, message):
-    (tmp_path / "a.csv").write_text(text)
+    (tmp_path / "a.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
     run = play(bundle[0], tmp_path / "a.csv", "-o", tmp_path / "a.wav")
     assert run.returncode == 1
     assert message in run.stderr
@@ -85,4 +99,29 @@ def test_a_card_of_another_file_is_refused(bundle, tmp_path):
     (tmp_path / "a.json").write_text('{"files": {}}')
     run = play(bundle[0], tmp_path / "a.csv", "--card", tmp_path / "a.json")
     assert run.returncode == 1
-    assert "card of another file" in run.stderr
+    assert "no card of" in run.stderr
+    command = [sys.executable, bundle[0] / "play_tflite.py", bundle[0] / "organ_fp32.tflite"]
+    run = subprocess.run([*map(str, command), str(tmp_path / "a.csv")], capture_output=True,
+                         text=True, check=False)  # fmt: skip
+    assert run.returncode == 1
+    assert "belong together" in run.stderr
+    words = ("--card", bundle[0] / "organ_fp16.json", "-o", tmp_path / "a.wav")
+    run = play(bundle[0], tmp_path / "a.csv", *words)
+    assert run.returncode == 0
+
+
+def test_odd_controls_are_read_as_kzoo_reads_them(bundle, tmp_path):
+    """A byte order mark, spaces, a level under silence, and an end between two frames."""
+    (tmp_path / "a.csv").write_text(
+        "\ufefftime, f0_hz, loudness_db\n0, 0, -120\n0.01, 300, -120\n0.5, 300, -10\n0.706, 0, 0\n"
+    )
+    run = play(bundle[0], tmp_path / "a.csv", "-o", tmp_path / "app.wav")
+    assert run.returncode == 0, run.stderr
+    synthesize_file(
+        tmp_path / "a.csv", tmp_path / "kzoo.wav", preset=str(bundle[0].parents[1] / "preset"),
+        dry=False, sample_rate=0, harmonics=1, slope_db=0.0, noise_db=0.0, bit_depth=16,
+        overwrite=False, show=False,
+    )  # fmt: skip
+    app, kzoo = (soundfile.read(tmp_path / f"{who}.wav")[0] for who in ("app", "kzoo"))
+    assert app.shape == kzoo.shape
+    np.testing.assert_allclose(app, kzoo, atol=7e-5)  # two steps of 16 bits

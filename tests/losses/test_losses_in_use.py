@@ -7,7 +7,10 @@ import tensorflow as tf
 
 from kzoo import losses
 
-OPTIONS = {"multi_resolution_stft": {"fft_sizes": [64, 16], "convergence_weight": 1.0}}
+OPTIONS = {
+    "multi_resolution_stft": {"fft_sizes": [64, 16], "convergence_weight": 1.0},
+    "loudness_l1": {"sample_rate": 16000},
+}
 SILENCES = ["target", "estimate", "both", "one source", "nothing to learn"]
 
 
@@ -121,3 +124,10 @@ def test_shapes_that_would_broadcast_are_refused():
         losses.si_sdr(np.zeros((2, 50)), np.zeros((2, 50)))
     with pytest.raises(ValueError, match="multiples of 4"):
         losses.multi_resolution_stft(*example("both"), fft_sizes=[63])
+
+
+def test_a_loss_that_must_know_the_rate_asks_for_it():
+    with pytest.raises(ValueError, match="loudness_l1 needs sample_rate"):
+        losses.get("loudness_l1")
+    with pytest.raises(ValueError, match="loudness_l1 needs sample_rate"):
+        losses.get("weighted_sum", terms=[{"name": "loudness_l1"}])
