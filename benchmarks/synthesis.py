@@ -26,7 +26,7 @@ Keras in blocks of `kzoo synthesize`, in LiteRT by the streaming file of `kzoo e
 step, as a phone would run it. The load of the machine is printed beside it: of a busy one the
 factors say little.
 
-Where a room was learned, the row "the same, dry" is without it. The mean
+Where a room was learned, the row "the same, dry" is without its echo. The mean
 distance of the recording's loudness from its median is printed for scale.
 
 Engel et al., 2020, https://arxiv.org/abs/2001.04643, table 1, give for single notes of NSynth,
@@ -242,12 +242,14 @@ def main() -> None:
     print(f"pitch by {options.method}; kzoo on {platform.machine()}, {os.cpu_count()} cores\n")
     list(synthesize_command.played(begin(), iter(list(rows_of(controls))[:300]), hop_length))
     load, began = os.getloadavg()[0], time.perf_counter()
-    dry = list(synthesize_command.played(begin(), rows_of(controls), hop_length))
-    played = list(synthesize_command.in_room(dry, room))
+    plain = list(synthesize_command.played(begin(), rows_of(controls), hop_length))
+    played = list(synthesize_command.in_room(plain, room))
     factor = (time.perf_counter() - began) / seconds
-    sounds = {
-        card["name"]: np.concatenate(played),
-        **({} if room is None else {"the same, dry": np.concatenate(dry)}),
+    sounds = {card["name"]: np.concatenate(played)}
+    if room is not None:
+        dry = synthesize_command.in_room(plain, synthesize_command.early(room, rate))
+        sounds["the same, dry"] = np.concatenate(list(dry))
+    sounds |= {
         "copy synthesis": copy_synthesis(
             controls, **size, harmonics=own.get("harmonics") or variant["harmonics"],
             bands=own.get("noise_bands") or variant["noise_bands"],

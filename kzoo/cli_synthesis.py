@@ -11,7 +11,7 @@ BitDepthOption = Annotated[str, typer.Option(help="16, 24 or float32, where it a
 OverwriteOption = Annotated[bool, typer.Option(help="Replace a file that exists.")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar, no report.")]
 OutOption = Annotated[Path, typer.Option("-o", "--out", help="The sound: wav, flac, ogg or mp3.")]
-DryOption = Annotated[bool, typer.Option("--dry", help="Without the room the preset has learned.")]
+DryOption = Annotated[bool, typer.Option("--dry", help="Without the echo the preset has learned.")]
 
 
 def synthesize(

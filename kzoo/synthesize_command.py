@@ -22,6 +22,7 @@ from kzoo.terminal import bar, quiet_tensorflow
 BLOCK_FRAMES = 256
 _NOISE_BANDS = 65
 _LOUDEST_DB = 40.0  # of a trained synthesiser, whose loudness is a sum and may exceed 0
+_EARLY_SECONDS = 0.02  # the ear takes what comes later for an echo
 _NO_NOTE_HZ = 440.0  # of a file of rests only
 _FRAMES_A_SECOND = 250  # at least, or little less: a hop is a power of two
 
@@ -45,13 +46,13 @@ def synthesize_file(
 ) -> None:
     """Write the sound of `controls` to `out`; as long as they are, at any length.
 
-    preset: a trained synthesiser, whose own rate counts; dry: without the room it has learned.
+    preset: a trained synthesiser, whose own rate counts; dry: of its room only what is `early`.
     harmonics, slope_db (an octave): of the tone where the file gives no amplitudes; noise_db: of
     the noise beside it.
     Raises ValueError for controls or a preset that cannot be played.
     """
     if dry and preset is None:
-        raise ValueError("dry is without the room of a preset: name one (-p), or leave dry out")
+        raise ValueError("dry is without the echo of a preset: name one (-p), or leave dry out")
     loudest_db = 0.0 if preset is None else _LOUDEST_DB
     first = next(read_points(controls, loudest_db=loudest_db))  # what is wrong is said at once
     room = None
@@ -106,6 +107,15 @@ def in_room(blocks: Iterable[np.ndarray], room: np.ndarray | None) -> Iterator[n
         heard[: len(tail)] += tail
         heard, tail = np.split(heard, [len(block)])
         yield heard
+
+
+def early(room: np.ndarray, sample_rate: int) -> np.ndarray:
+    """What a response `[taps]` answers within 20 ms, faded out: timbre and level, and no echo.
+
+    A network and its room are learned together, and the beginning of the room is part of the sound.
+    """
+    taps = min(len(room), round(_EARLY_SECONDS * sample_rate))
+    return room[:taps] * np.sin(0.5 * np.pi * np.minimum(2 - 2 * np.arange(taps) / taps, 1)) ** 2
 
 
 def _last_held(controls: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -169,7 +179,7 @@ class Instrument(NamedTuple):
 def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
     """What a preset's card and weights make; its players are dry, its room is beside them.
 
-    dry: without a room, whether it has learned one or not. begin(watch=...): called with the
+    dry: of its room only what is `early`. begin(watch=...): called with the
     amplitudes of the harmonics `[frames, harmonics]` and the noise's magnitudes `[frames, bands]`
     of each block played.
     Raises ValueError for a model that hears the whole recording.
@@ -185,10 +195,9 @@ def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
     step = presets.known(module.build_step, options)
     weights = presets.verified_weights(preset)
     room = weights.pop(module.ROOM, None)
-    if dry:
-        room = None
-    elif room is not None:
+    if room is not None:
         room = np.concatenate([[1.0], room[1:]]).astype(np.float32)
+        room = early(room, card["sample_rate"]) if dry else room
     presets.load_weights(step, weights, where=str(preset))
     _, amplitudes, noise, *_ = step.get_layer("synthesiser").input
     watched = keras.Model(

@@ -72,7 +72,8 @@ class TimbreTransfer:
         that of the training.
     match: move loudness along the quantiles of both, not steeper than 2 dB for one; without, it
         stays. loudness_db: louder by this, match or none.
-    gate: confidence under which there is silence. dry: without the room the preset has learned.
+    gate: confidence under which there is silence. dry: without the echo of the room that the
+    preset has learned.
     method: of `kzoo pitch`. progress: bytes fetched, in all, where a pitch tracker must come.
     Raises presets.PresetError for a preset that is no trained synthesiser, ValueError for one
     whose card has no statistics where those are asked for, or that cannot play block by block.

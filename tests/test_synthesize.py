@@ -95,6 +95,15 @@ def test_a_room_is_a_convolution_whatever_the_blocks(rng, cuts):
     np.testing.assert_allclose(found, np.convolve(dry, room)[:300], atol=1e-5)
 
 
+def test_what_is_early_keeps_its_level_and_ends_softly():
+    found = synthesize_command.early(np.ones(8000), 8000)
+    assert found.shape == (160,)
+    assert found[:80] == pytest.approx(1)
+    assert 0 < found[-1] < 1e-3
+    assert np.all(np.diff(found) <= 0)
+    assert synthesize_command.early(np.ones(3), 8000).shape == (3,)
+
+
 @pytest.mark.parametrize("room", [{}, {"reverb_seconds": 0.3}])
 def test_a_trained_synthesiser_plays_the_file_as_its_model_does(run, tmp_path, rng, room):
     keras.utils.set_random_seed(0)
