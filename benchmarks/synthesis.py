@@ -31,7 +31,8 @@ distance of the recording's loudness from its median is printed for scale.
 
 Engel et al., 2020, https://arxiv.org/abs/2001.04643, table 1, give for single notes of NSynth,
 loudness in their scaling and pitch in notes: DDSP autoencoder loudness L1 0.07, f0 L1 0.02; WaveRNN
-0.10 and 1.00. Other sound and other units: they stand here for orientation, not for comparison.
+0.10 and 1.00. They are quoted second-hand and not checked against the paper; other sound and other
+units: for orientation, not for comparison.
 magenta's ddsp no longer installs beside a current TensorFlow, so it is not run.
 """
 
