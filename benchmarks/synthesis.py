@@ -26,8 +26,8 @@ Keras in blocks of `kzoo synthesize`, in LiteRT by the streaming file of `kzoo e
 step, as a phone would run it. The load of the machine is printed beside it: of a busy one the
 factors say little.
 
-Where a room was learned, the row "the same, dry" is without its echo. The mean
-distance of the recording's loudness from its median is printed for scale.
+Where a room was learned, the row "the same, dry" is without its echo. The mean distance of the
+recording's loudness from its median is printed for scale.
 
 Engel et al., 2020, https://arxiv.org/abs/2001.04643, table 1, give for single notes of NSynth,
 loudness in their scaling and pitch in notes: DDSP autoencoder loudness L1 0.07, f0 L1 0.02; WaveRNN

@@ -64,7 +64,7 @@ def bundle(options, card: dict[str, Any], target: Path) -> Iterator[str]:
         stream = folder / made["stream"]["file"]
         yield write_operators(folder, [*needed, *operators(stream)])
         shutil.copyfile(CONSUMER, folder / CONSUMER.name)
-        controls, sounds = melody(Path(scratch) / "melody.csv"), {}
+        controls = melody(Path(scratch) / "melody.csv")
         command = [sys.executable, str(folder / CONSUMER.name), str(stream), str(controls)]
         command += ["-o", str(Path(scratch) / "app.wav")]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -75,10 +75,9 @@ def bundle(options, card: dict[str, Any], target: Path) -> Iterator[str]:
             harmonics=1, slope_db=0.0, noise_db=0.0, bit_depth="float32", overwrite=False,
             show=False,
         )  # fmt: skip
-        for who in ("app", "kzoo"):
-            sounds[who], _ = audio.read(Path(scratch) / f"{who}.wav")
-        expected = np.clip(sounds["kzoo"], -1, 1)  # as the program's 16 bits hold it
-        found = parity.compare({"audio": expected}, {"audio": sounds["app"]}, expected)["audio"]
+        app, plain = (audio.read(Path(scratch) / f"{who}.wav")[0] for who in ("app", "kzoo"))
+        expected = np.clip(plain, -1, 1)  # as the program's 16 bits hold it
+        found = parity.compare({"audio": expected}, {"audio": app}, expected)["audio"]
         if not found.snr_db >= _LIMIT_DB:
             raise ValueError(f"{CONSUMER.name} plays something else than kzoo synthesize: "
                              f"{found.snr_db:.1f} dB")  # fmt: skip

@@ -6,6 +6,7 @@ controls are played by a trained network, block by block.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -54,7 +55,8 @@ def synthesize_file(
     if dry and preset is None:
         raise ValueError("dry is without the echo of a preset: name one (-p), or leave dry out")
     loudest_db = 0.0 if preset is None else _LOUDEST_DB
-    first = next(read_points(controls, loudest_db=loudest_db))  # what is wrong is said at once
+    points = functools.partial(read_points, controls, loudest_db=loudest_db)
+    first = next(points())  # what is wrong with the file is said before any work
     room = None
     if preset is None:
         hop_length = 1 << round(math.log2(sample_rate / _FRAMES_A_SECOND))
@@ -72,10 +74,10 @@ def synthesize_file(
         quiet_tensorflow()
         begin, hop_length, room = instrument(preset, card, dry=dry)
         play = begin()
-    rows = frames(read_points(controls, loudest_db=loudest_db), sample_rate / hop_length)
+    rows = frames(points(), sample_rate / hop_length)
     if preset is not None:
-        notes = (point[1] for point in read_points(controls, loudest_db=loudest_db))
-        rows = rests_as_silence(rows, next((f0_hz for f0_hz in notes if f0_hz > 0), _NO_NOTE_HZ))
+        notes = (point[1] for point in points() if point[1] > 0)
+        rows = rests_as_silence(rows, next(notes, _NO_NOTE_HZ))
     with (
         bar(controls.name, unit="seconds", show=show) as progress,
         audio.AudioWriter(out, sample_rate, 1, bit_depth=bit_depth, overwrite=overwrite) as writer,

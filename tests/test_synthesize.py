@@ -85,7 +85,7 @@ def test_points_in_any_distance_become_frames_and_pitch_moves_in_notes(tmp_path)
     found = np.stack(list(frames(read_points(path), 100)))
     assert len(found) == 101
     np.testing.assert_allclose(found[:3, 1], [100, 200, 400])
-    np.testing.assert_allclose(found[51, 2], -30, atol=0.2)
+    np.testing.assert_allclose(found[51, 2], -30, atol=1e-9)
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [30, 31, 60], [250]])
