@@ -1,16 +1,14 @@
 """A generator and its adversary: on numbers, on speech-like sound, killed, halved and doubled."""
 
 import copy
-import json
-import signal
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from made_runs import assert_same_runs, checkpoint, history, train_until_killed
 
 from kzoo import config, data, presets
 from kzoo.layers.latent import Latent
@@ -59,17 +57,6 @@ def run(folder, **changes):
     """(folder, lines) of a run."""
     lines = []
     return train(settings(**changes), folder, say=lines.append), lines
-
-
-def checkpoint(folder):
-    with np.load(folder / "checkpoint.npz") as arrays:
-        return {name: arrays[name] for name in arrays.files if name != "state"}
-
-
-def history(folder):
-    with np.load(folder / "checkpoint.npz") as arrays:
-        rows = json.loads(str(arrays["state"]))["history"]
-    return [{k: v for k, v in row.items() if k not in ("seconds", "waiting")} for row in rows]
 
 
 def numbers_gan(learning_rate=2e-3, latent=True, **options):
@@ -219,26 +206,11 @@ def test_a_run_logs_what_both_networks_do(straight):
 
 
 def test_a_killed_run_goes_on_bit_by_bit(straight, tmp_path):
-    folder, path = tmp_path / "killed", tmp_path / "run.yaml"
-    config.dump_yaml(settings(), path)
-    program = (
-        "import sys; from kzoo import config; from kzoo.training import train; "
-        "train(config.load_yaml(sys.argv[1]), sys.argv[2])"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, path, folder], stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
-        deadline = time.monotonic() + 120
-        while not (folder / "checkpoint.npz").is_file() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    folder = tmp_path / "killed"
+    train_until_killed(settings(), folder)
     assert history(folder)
     run(folder)
-    expected, found = checkpoint(straight), checkpoint(folder)
-    for (name, values), again in zip(expected.items(), found.values(), strict=True):
-        np.testing.assert_array_equal(again, values, err_msg=name)
-    assert history(folder) == history(straight)
+    assert_same_runs(folder, straight)
 
 
 def test_the_checkpoint_holds_both_networks_both_optimizers_and_the_random_state(straight):

@@ -6,7 +6,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-from test_training import history, settings
+from made_runs import history
+from test_training import settings
 
 from kzoo import config, presets
 from kzoo.training import callbacks, resolved, running, train

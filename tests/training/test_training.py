@@ -1,8 +1,6 @@
 """Training on made-up sound: it learns, resumes bit by bit, and leaves a preset behind."""
 
 import copy
-import json
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from made_runs import assert_same_runs, checkpoint, history, train_until_killed
 
 from kzoo import config, presets
 from kzoo.training import resolved, train
@@ -45,17 +44,6 @@ def settings(**changes):
     return values
 
 
-def checkpoint(folder):
-    with np.load(folder / "checkpoint.npz") as arrays:
-        return {name: arrays[name] for name in arrays.files if name != "state"}
-
-
-def history(folder):
-    with np.load(folder / "checkpoint.npz") as arrays:
-        rows = json.loads(str(arrays["state"]))["history"]
-    return [{k: v for k, v in row.items() if k not in ("seconds", "waiting")} for row in rows]
-
-
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """A run of four epochs without a stop."""
@@ -63,27 +51,12 @@ def straight(tmp_path_factory):
 
 
 def test_a_killed_run_goes_on_bit_by_bit(straight, tmp_path):
-    folder, path = tmp_path / "killed", tmp_path / "run.yaml"
-    config.dump_yaml(settings(), path)
-    program = (
-        "import sys; from kzoo import config; from kzoo.training import train; "
-        "train(config.load_yaml(sys.argv[1]), sys.argv[2])"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, path, folder], stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
-        deadline = time.monotonic() + 120
-        while not (folder / "checkpoint.npz").is_file() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    folder = tmp_path / "killed"
+    train_until_killed(settings(), folder)
     before = len(history(folder))
     assert before >= 1
     train(settings(), folder, say=lambda line: None)
-    expected, found = checkpoint(straight), checkpoint(folder)
-    for (name, values), again in zip(expected.items(), found.values(), strict=True):
-        np.testing.assert_array_equal(again, values, err_msg=name)
-    assert history(folder) == history(straight)
+    assert_same_runs(folder, straight)
 
 
 def test_the_checkpoint_holds_weights_optimizer_slots_and_the_seeds_of_dropout(straight):

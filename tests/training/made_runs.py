@@ -1,0 +1,51 @@
+"""What tests of training ask of a run's folder, and a run that is killed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from kzoo import config
+
+_PROGRAM = (
+    "import sys; from kzoo import config; from kzoo.training import train; "
+    "train(config.load_yaml(sys.argv[1]), sys.argv[2])"
+)
+
+
+def checkpoint(folder):
+    """Every array by its name."""
+    with np.load(folder / "checkpoint.npz") as arrays:
+        return {name: arrays[name] for name in arrays.files if name != "state"}
+
+
+def history(folder):
+    """A row an epoch, without what no two runs share."""
+    with np.load(folder / "checkpoint.npz") as arrays:
+        rows = json.loads(str(arrays["state"]))["history"]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "waiting")} for row in rows]
+
+
+def train_until_killed(values, folder):
+    """A process of its own trains by `values` and is killed at its first checkpoint."""
+    path = folder.with_suffix(".yaml")
+    config.dump_yaml(values, path)
+    with subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, path, folder], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not (folder / "checkpoint.npz").is_file() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+
+
+def assert_same_runs(found, expected):
+    """Of two folders, bit by bit; by position, as Keras counts up names within a process."""
+    arrays, again = checkpoint(expected), checkpoint(found)
+    for (name, values), others in zip(arrays.items(), again.values(), strict=True):
+        np.testing.assert_array_equal(others, values, err_msg=name)
+    assert history(found) == history(expected)
