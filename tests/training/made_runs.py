@@ -1,5 +1,6 @@
 """What tests of training ask of a run's folder, and a run that is killed."""
 
+import copy
 import json
 import signal
 import subprocess
@@ -14,6 +15,18 @@ _PROGRAM = (
     "import sys; from kzoo import config; from kzoo.training import train; "
     "train(config.load_yaml(sys.argv[1]), sys.argv[2])"
 )
+
+
+def replaced(settings, **changes):
+    """A copy of `settings` with "section__key" replaced."""
+    values = copy.deepcopy(settings)
+    for name, value in changes.items():
+        section, _, key = name.partition("__")
+        if key:
+            values.setdefault(section, {})[key] = value
+        else:
+            values[section] = value
+    return values
 
 
 def checkpoint(folder):

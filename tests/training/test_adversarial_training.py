@@ -1,6 +1,5 @@
 """A generator and its adversary: on numbers, on speech-like sound, killed, halved and doubled."""
 
-import copy
 import subprocess
 import sys
 
@@ -8,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_runs import assert_same_runs, checkpoint, history, train_until_killed
+from made_runs import assert_same_runs, checkpoint, history, replaced, train_until_killed
 
 from kzoo import config, data, presets
 from kzoo.layers.latent import Latent
@@ -43,14 +42,7 @@ LOGS = {
 
 def settings(**changes):
     """SETTINGS with "section__key" replaced."""
-    values = copy.deepcopy(SETTINGS)
-    for name, value in changes.items():
-        section, _, key = name.partition("__")
-        if key:
-            values[section][key] = value
-        else:
-            values[section] = value
-    return values
+    return replaced(SETTINGS, **changes)
 
 
 def run(folder, **changes):

@@ -1,6 +1,5 @@
 """Training on made-up sound: it learns, resumes bit by bit, and leaves a preset behind."""
 
-import copy
 import subprocess
 import sys
 import time
@@ -9,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_runs import assert_same_runs, checkpoint, history, train_until_killed
+from made_runs import assert_same_runs, checkpoint, history, replaced, train_until_killed
 
 from kzoo import config, presets
 from kzoo.training import resolved, train
@@ -34,14 +33,7 @@ SETTINGS = {
 
 def settings(**changes):
     """SETTINGS with "section__key" replaced."""
-    values = copy.deepcopy(SETTINGS)
-    for name, value in changes.items():
-        section, _, key = name.partition("__")
-        if key:
-            values.setdefault(section, {})[key] = value
-        else:
-            values[section] = value
-    return values
+    return replaced(SETTINGS, **changes)
 
 
 @pytest.fixture(scope="module")
