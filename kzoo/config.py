@@ -72,6 +72,26 @@ def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     return changed
 
 
+def named(
+    known: Iterable[str],
+    name: str,
+    what: str,
+    *,
+    listing: str = "there are",
+    error: type[ValueError] = ConfigError,
+) -> Any:
+    """The entry `name` of `known`: of a mapping its value, of other names the name itself.
+
+    what: the singular noun of the error for a name that is not there, which names the nearest one,
+    or all of them behind `listing`.
+    """
+    if name in known:
+        return known[name] if isinstance(known, Mapping) else name
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"{listing}: {', '.join(known)}"
+    raise error(f"no {what} is called {name!r}; {hint}")
+
+
 def call(function: Callable, options: Mapping[str, Any], *, where: str = "", **others: Any) -> Any:
     """`function(**options, **others)`; options are checked by name and by type, others are not.
 
