@@ -1,28 +1,81 @@
 """Model architectures, one a file; the file's name is the model's name.
 
-Each file offers `build(sources, ...) -> keras.Model` (waveform in, waveforms out), `core(...)` (the
-reference's network on the reference's own domain), VARIANTS (sizes), and, where long signals can
-be cut, `block_grid(...)`.
+Each file offers a frozen dataclass of sizes, VARIANTS of it (the first is the default, `tiny` is
+for tests), `core(...)`, the reference's network on the reference's own domain, and `build(...)`,
+the system from waveform to waveforms. What architectures share lies in `models.base`.
 """
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 import importlib
+import inspect
 import pkgutil
+from collections.abc import Mapping
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from kzoo import config
+
+if TYPE_CHECKING:
+    import keras
+
+    from kzoo.models.base.sizes import Signal
 
 
 def list_models() -> list[str]:
     """Names of all architectures, for `architecture`."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)
 
 
 def architecture(name: str) -> ModuleType:
     """The module of one architecture; ValueError with the nearest name for an unknown one."""
     known = list_models()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
-        raise ValueError(f"no model is called {name!r}; {hint}")
+    config.named(known, name, "model")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def sizes(name: str, *, variant: str | None = None, **changes: Any) -> Signal:
+    """The sizes of a variant, the first of the file by default, with some of them changed.
+
+    Lists, as YAML has them, count as tuples, and None is a value like any other. Raises
+    ConfigError for an unknown variant or option, with the nearest known one, for a value of
+    another type, and for sizes that do not fit each other.
+    """
+    module = architecture(name)
+    variant = next(iter(module.VARIANTS)) if variant is None else variant
+    base = config.named(module.VARIANTS, variant, f"variant of {name}")
+    changes = {key: _tuples(value) for key, value in changes.items()}
+    given = [field.name for field in dataclasses.fields(base)]
+    config.check(type(base), changes, where=f"model {name}", given=given)
+    return dataclasses.replace(base, **changes)
+
+
+def split(name: str, options: Mapping[str, Any]) -> tuple[Signal, dict[str, Any]]:
+    """(sizes, other arguments of `build`) of one flat mapping, as in a card or a YAML section."""
+    own = _arguments(name)
+    changes = {key: value for key, value in options.items() if key not in own}
+    return sizes(name, **changes), {key: options[key] for key in options if key in own}
+
+
+def build(name: str, size: Signal | None = None, **options: Any) -> keras.Model:
+    """The untrained model `name` of `size`, or of a variant and changes among the options.
+
+    options: `sources`, `samples` and whatever else the architecture's `build` takes beside its
+    sizes; without `size` also `variant` and every field of its sizes. Raises ConfigError as
+    `sizes` does.
+    """
+    if size is None:
+        size, options = split(name, options)
+    module = architecture(name)
+    where = f"model {name}"
+    config.check(module.build, options, where=where, given=["size"])
+    return module.build(size=size, **options)
+
+
+def _arguments(name: str) -> set[str]:
+    return set(inspect.signature(architecture(name).build).parameters) - {"size"}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value

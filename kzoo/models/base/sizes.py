@@ -1,0 +1,124 @@
+"""What the sizes of every architecture share: every option once, and what follows from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
+
+import keras
+
+from kzoo.dsp.blocks import BlockGrid
+from kzoo.models.base import domains
+
+SMALLEST_SECONDS = 0.25  # blocks that do not fit in memory are halved down to here
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Signal(ABC):
+    """The sound that a model takes, and what whoever runs, trains or exports it asks of its sizes.
+
+    sample_rate: in Hz. channels: of the waveform.
+    A subclass without one of the abstract methods raises TypeError where its file makes VARIANTS.
+    """
+
+    sample_rate: int
+    channels: int
+
+    task: ClassVar[str] = "separation"  # what the model is for: a name in `kzoo.tasks`
+
+    def context_samples(self) -> int | None:
+        """How far an estimate looks to either side; None where it depends on the whole signal."""
+        return None
+
+    @abstractmethod
+    def grid(self) -> BlockGrid:
+        """The grid on which long signals are cut into blocks for `build(..., **self.block())`."""
+
+    def block(self) -> dict[str, Any]:
+        """The arguments that make `build` give the model of one block of `grid`."""
+        return {"samples": self.grid().samples}
+
+    @abstractmethod
+    def segment(self, samples: int) -> tuple[Self, dict[str, Any]]:
+        """(sizes, arguments of `build`) of a model that trains on about `samples` samples.
+
+        Its weights are those of these sizes. A segment has sound on both sides, not the silence
+        around a whole recording, and is as long as the network can be: the next length possible.
+        """
+
+    @abstractmethod
+    def static(self, samples: int | None = None) -> tuple[Self, int]:
+        """(sizes, samples) for a file of static shape, about `samples` long, no frame wasted."""
+
+    @abstractmethod
+    def smaller(self) -> Self | None:
+        """The same network on shorter blocks; None where they cannot be shorter."""
+
+    def bandwidth_hz(self) -> int:
+        """The frequency above which the network changes nothing."""
+        return self.sample_rate // 2
+
+    def training(
+        self, system: keras.Model, *, inference_mode: bool = False
+    ) -> tuple[keras.Model, Callable]:
+        """(graph, domain): what is trained of `system`, and what it is compared with.
+
+        By default the system itself, on waveforms; see `models.base.domains` for the others.
+        """
+        return domains.waveforms(system, inference_mode=inference_mode)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sizes(Signal):
+    """Sizes of a model that says nothing more: blocks of some seconds that fade into each other.
+
+    block_seconds: the length of a block of a long signal; the network does not depend on it.
+    """
+
+    block_seconds: float = 4.0
+
+    def __post_init__(self):
+        check_positive(self, "sample_rate", "channels", "block_seconds")
+
+    def grid(self) -> BlockGrid:
+        """Blocks of `block_seconds`, each by itself, that fade into each other over a quarter."""
+        samples = self.whole(None)
+        return BlockGrid(samples=samples, hop=samples - samples // 4)
+
+    def whole(self, samples: int | None) -> int:
+        """The length nearest to `samples`, or to `block_seconds`, that leaves no frame over."""
+        return max(1, round(self.block_seconds * self.sample_rate)) if samples is None else samples
+
+    def segment(self, samples: int) -> tuple[Self, dict[str, Any]]:
+        """As long as `whole` has it, padded as a block is."""
+        return self, {**self.block(), "samples": self.whole(samples)}
+
+    def static(self, samples: int | None = None) -> tuple[Self, int]:
+        return self, self.whole(samples)
+
+    def smaller(self) -> Self | None:
+        half = self.block_seconds / 2
+        less = dataclasses.replace(self, block_seconds=half)
+        shorter = less.grid().samples < self.grid().samples
+        return less if half >= SMALLEST_SECONDS and shorter else None
+
+
+def check_sources(sources: Sequence[str]) -> None:
+    """Raise ValueError for sources that are no sequence of different names."""
+    if isinstance(sources, str) or not sources or len(set(sources)) != len(sources):
+        raise ValueError(f"sources must be a sequence of different names; got {sources!r}")
+
+
+def check_positive(size: Signal, *names: str) -> None:
+    """Raise ValueError where one of the fields `names` is not above 0."""
+    for name in names:
+        if not getattr(size, name) > 0:
+            raise ValueError(f"{name} must be above 0; got {getattr(size, name)}")
+
+
+def check_padding(padding: str) -> None:
+    """Raise ValueError for a `padding` of `build` that is neither "full" nor "valid"."""
+    if padding not in ("full", "valid"):
+        raise ValueError(f"padding must be one of full, valid; got {padding!r}")
