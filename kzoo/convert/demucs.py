@@ -41,10 +41,9 @@ def from_weights(
         options = _options(weights)
     except KeyError as error:
         raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
-    model = demucs.core(
-        sources, variant="v1", stride=stride, resample=resample, normalize=normalize, **options
-    )
-    assign(_variables(model, options), _arrays(weights))
+    size = demucs.Demucs(stride=stride, resample=resample, normalize=normalize, **options)
+    model = demucs.core(sources, size)
+    assign(_variables(model, size), _arrays(weights))
     return model
 
 
@@ -86,24 +85,24 @@ def _options(weights) -> dict:
     }
 
 
-def _variables(model, options) -> dict[str, object]:
+def _variables(model, size: demucs.Demucs) -> dict[str, object]:
     names = {}  # reference's name -> layer
-    for level in range(options["depth"]):
-        convolution = 2 if options["rewrite"] else 0
+    for level in range(size.depth):
+        convolution = 2 if size.rewrite else 0
         names[f"encoder.{level}.0"] = f"encoder{level + 1}_conv"
         names[f"decoder.{level}.{convolution}"] = f"decoder{level + 1}_conv"
-        if options["rewrite"]:
+        if size.rewrite:
             names[f"encoder.{level}.2"] = f"encoder{level + 1}_rewrite"
             names[f"decoder.{level}.0"] = f"decoder{level + 1}_rewrite"
-    if options["upsample"]:
+    if size.upsample:
         names["final"] = "final_conv"
-    if options["lstm_layers"]:
+    if size.lstm_layers:
         names["lstm.linear"] = "lstm_linear"
     found = {}
     for theirs, ours in names.items():
         layer = model.get_layer(ours)
         found |= {f"{theirs}.weight": layer.kernel, f"{theirs}.bias": layer.bias}
-    for number in range(options["lstm_layers"]):
+    for number in range(size.lstm_layers):
         both = model.get_layer(f"lstm{number + 1}")
         for layer, way in ((both.forward_layer, ""), (both.backward_layer, "_reverse")):
             at = f"l{number}{way}"

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from kzoo import models
 from kzoo.convert import assign
 from kzoo.convert._checkpoints import is_training_state, read_checkpoint
 from kzoo.models import wave_u_net
@@ -40,15 +41,14 @@ def from_weights(
     """
     weights = {name: value for name, value in weights.items() if not is_training_state(name)}
     options = options_of(weights, sources=sources)
-    model = wave_u_net.core(
-        sources, context=context, activation=activation, samples=samples, **options
-    )
-    assign(_variables(model, sources, options), weights)
+    size = models.sizes("wave_u_net", context=context, activation=activation, **options)
+    model = wave_u_net.core(sources, size, samples=samples)
+    assign(_variables(model, sources, size), weights)
     return model
 
 
 def options_of(weights: Mapping[str, np.ndarray], *, sources: Sequence[str]) -> dict:
-    """Options of `wave_u_net.core` and `build` that can be read off the reference's weights.
+    """The fields of `wave_u_net.WaveUNet` that can be read off the reference's weights.
 
     Raises ValueError for weights that are no Wave-U-Net's.
     """
@@ -87,17 +87,19 @@ def options_of(weights: Mapping[str, np.ndarray], *, sources: Sequence[str]) -> 
     }
 
 
-def _variables(model: keras.Model, sources: Sequence[str], options: Mapping) -> dict[str, object]:
-    levels = options["levels"]
+def _variables(
+    model: keras.Model, sources: Sequence[str], size: wave_u_net.WaveUNet
+) -> dict[str, object]:
+    levels = size.levels
     order = [f"down{level}" for level in range(1, levels + 1)]
     order += ["bottleneck", *(f"up{level}" for level in range(levels, 0, -1))]
-    order += sources[:-1] if options["output"] == "difference" else sources
+    order += sources[:-1] if size.output == "difference" else sources
     found = {}
     for index, name in enumerate(order):
         layer = model.get_layer(f"{name}_conv")
         found[f"{_numbered(index)}/kernel"] = layer.kernel
         found[f"{_numbered(index)}/bias"] = layer.bias
-    if options["upsampling"] == "learned":
+    if size.upsampling == "learned":
         for index in range(levels):
             layer = model.get_layer(f"up{levels - index}_upsampling")
             found[f"separator/interp_{index}"] = layer.interpolation

@@ -55,12 +55,10 @@ def test_sizes_are_read_off_the_arrays(learned, estimated, output):
 def test_the_system_takes_the_weights_of_the_core(rng):
     given = weights()
     core = load(given)
-    options = convert.options_of(given, sources=NAMES)
-    system = wave_u_net.build(NAMES, **options, context=True)
+    size = wave_u_net.WaveUNet(**convert.options_of(given, sources=NAMES), context=True)
+    system = wave_u_net.build(NAMES, size)
     system.set_weights(core.get_weights())
-    samples, out = wave_u_net.lengths(
-        20, levels=2, kernel_size=5, merge_kernel_size=3, context=True
-    )
+    samples, out = size.lengths(20)
     mixture = rng.standard_normal((1, samples, 2)).astype(np.float32)
     before = (samples - out) // 2
     # The grid of the coarsest level is every fourth sample: shift the signal to lie on it.
@@ -113,6 +111,11 @@ def test_wrong_shapes_are_named_with_both():
     given["separator/conv1d/kernel"] = np.zeros((5, 2), np.float32)
     with pytest.raises(ValueError, match=r"separator/conv1d/kernel is \(5, 2\), not"):
         load(given)
+
+
+def test_an_activation_that_no_network_has_is_refused():
+    with pytest.raises(ValueError, match="activation must be one of tanh, linear; got 'relu'"):
+        load(weights(), activation="relu")
 
 
 def test_weights_that_never_widen_are_refused():

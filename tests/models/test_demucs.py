@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import made_demucs as made
 import numpy_demucs
 
+from kzoo import models
 from kzoo.convert import demucs as convert
 from kzoo.dsp.resampling import resample
 from kzoo.models import demucs
@@ -51,6 +53,14 @@ def reference_weights(recorded):
     }
 
 
+def sizes(**options):
+    return models.sizes("demucs", **options)
+
+
+def built(**options):
+    return models.build("demucs", sources=TWO, **options)
+
+
 def noise(rng, samples, channels=2):
     return (0.3 * rng.standard_normal((1, samples, channels))).astype(np.float32)
 
@@ -85,17 +95,14 @@ def test_the_authors_networks_are_reproduced(vectors, version, options):
 
 @every_shape
 def test_the_network_equals_numpy(rng, options):
-    sizes = {**SMALL, **options}
-    normal = {key: sizes[key] for key in sizes if key not in ("normalize", "resample")}
+    options = {**SMALL, **options}
+    normal = {key: options[key] for key in options if key not in ("normalize", "resample")}
     weights = made.weights(sources=2, **normal)
     model = convert.from_weights(weights, sources=TWO)
     assert model.count_params() == made.counts(sources=2, **normal)[1]
-    mixture = noise(rng, demucs.valid_length(150, **{
-        key: value for key, value in sizes.items()
-        if key in ("depth", "context", "kernel_size", "upsample")
-    }))  # fmt: skip
+    mixture = noise(rng, sizes(**options).valid_length(150))
     expected = numpy_demucs.demucs(
-        weights, mixture[0].T, lstm_layers=sizes["lstm_layers"], upsample=sizes.get("upsample")
+        weights, mixture[0].T, lstm_layers=options["lstm_layers"], upsample=options.get("upsample")
     )
     found = np.asarray(model(mixture))[0]  # [sources, samples, channels]
     expected = np.moveaxis(expected.reshape(2, 2, -1), 1, 2)
@@ -105,7 +112,7 @@ def test_the_network_equals_numpy(rng, options):
 
 def test_v2_is_the_network_at_twice_the_rate_on_a_normalised_mixture(rng):
     weights = made.weights(sources=2, filters=3, depth=2, lstm_layers=1)
-    mixture = noise(rng, demucs.valid_length(100, variant="v2", depth=2)) + 0.1
+    mixture = noise(rng, sizes(variant="v2", depth=2).valid_length(100)) + 0.1
     found = convert.from_weights(weights, sources=TWO, resample=True, normalize=True)(mixture)
     mono = mixture.mean(axis=2)
     mean, std = mono.mean(), mono.std(ddof=1)
@@ -128,7 +135,7 @@ def test_v2_is_the_network_at_twice_the_rate_on_a_normalised_mixture(rng):
     ],
 )
 def test_valid_lengths_are_the_authors(length, options, valid):
-    assert demucs.valid_length(length, **options) == valid
+    assert sizes(**options).valid_length(length) == valid
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,7 @@ def test_valid_lengths_are_the_authors(length, options, valid):
 )
 def test_a_valid_length_leaves_nothing_over_and_is_enough(options):
     for length in [*range(1, 200), 1999]:
-        over, found = lengths_inside(demucs.valid_length(length, **options), **options)
+        over, found = lengths_inside(sizes(**options).valid_length(length), **options)
         assert over == 0
         assert found >= length
 
@@ -169,23 +176,23 @@ def test_weights_are_as_many_as_the_authors(options, torch_count):
 
 
 def test_variants_have_the_sizes_of_the_papers():
-    assert [demucs.VARIANTS[name]["filters"] for name in ("v1", "v1_light", "v2")] == [100, 64, 64]
+    assert [demucs.VARIANTS[name].filters for name in ("v1", "v1_light", "v2")] == [100, 64, 64]
     for name in ("v1", "v1_light", "v2"):
         size = demucs.VARIANTS[name]
-        assert [size[key] for key in ("depth", "lstm_layers", "context")] == [6, 2, 3]
-        assert size["resample"] == size["normalize"] == (name == "v2")
-    assert demucs.build(TWO, variant="small").count_params() == 1_452_412
+        assert [size.depth, size.lstm_layers, size.context] == [6, 2, 3]
+        assert size.resample == size.normalize == (name == "v2")
+    assert built(variant="small").count_params() == 1_452_412
 
 
 @pytest.mark.parametrize(
     ("samples", "options"), [(1, {}), (333, {}), (334, {"resample": False})], ids=named
 )
 def test_the_system_centres_the_mixture_in_a_valid_length(rng, samples, options):
-    system = demucs.build(TWO, variant="tiny", **options)
-    network = demucs.core(TWO, variant="tiny", **options)
+    size = sizes(variant="tiny", **options)
+    system, network = demucs.build(TWO, size), demucs.core(TWO, size)
     network.set_weights(system.get_weights())
     mixture = noise(rng, samples)
-    valid = demucs.valid_length(samples, variant="tiny", **options)
+    valid = size.valid_length(samples)
     before = (valid - samples) // 2
     padded = np.pad(mixture, ((0, 0), (before, valid - samples - before), (0, 0)))
     longer = np.asarray(network(padded))
@@ -197,7 +204,7 @@ def test_the_system_centres_the_mixture_in_a_valid_length(rng, samples, options)
 @pytest.mark.parametrize("options", [{}, FINITE, {"upsample": True}], ids=named)
 def test_a_fixed_length_gives_what_an_open_one_gives(rng, options):
     options = {"variant": "tiny", **options}
-    opened, fixed = demucs.build(TWO, **options), demucs.build(TWO, samples=277, **options)
+    opened, fixed = built(**options), built(samples=277, **options)
     fixed.set_weights(opened.get_weights())
     mixture = noise(rng, 277)
     np.testing.assert_allclose(fixed(mixture), opened(mixture), atol=1e-6)
@@ -220,9 +227,9 @@ FINITES = [
 @pytest.mark.parametrize("options", FINITES, ids=named)
 def test_nothing_is_heard_beyond_the_context(rng, options):
     options = {**FINITE, **options}
-    reach = demucs.context_samples(**options)
+    reach = sizes(**options).context_samples()
     step = options.get("stride", 4) ** options.get("depth", 3)
-    model = demucs.build(TWO, **options, glu=False)
+    model = built(**options, glu=False)
     model.set_weights([np.abs(weight) + 0.01 for weight in model.get_weights()])  # no dead unit
     mixture = np.abs(noise(rng, 4 * reach + step))
     plain = np.asarray(model(mixture))
@@ -239,7 +246,7 @@ def test_nothing_is_heard_beyond_the_context(rng, options):
 @pytest.mark.parametrize("options", FINITES[::3], ids=named)
 def test_the_mixture_has_silence_around_it_where_the_context_is_finite(rng, options):
     options = {**FINITE, **options}
-    model = demucs.build(TWO, **options)
+    model = built(**options)
     # Frames of all levels must lie the same: silence comes in multiples of the whole stride.
     step = options.get("stride", 4) ** options.get("depth", 3)
     mixture = noise(rng, 501)
@@ -249,14 +256,16 @@ def test_the_mixture_has_silence_around_it_where_the_context_is_finite(rng, opti
 
 @pytest.mark.parametrize("options", FINITES, ids=named)
 def test_blocks_that_carry_their_context_join_into_the_whole(rng, options):
-    options = {**FINITE, "block_seconds": 0.1, **options}
-    whole = demucs.build(TWO, **options)
-    block = demucs.build(TWO, **options, **demucs.block_options(**options))
+    size = sizes(**{**FINITE, "block_seconds": 0.1, **options})
+    whole, block = demucs.build(TWO, size), demucs.build(TWO, size, **size.block())
     block.set_weights(whole.get_weights())
     system = System(
-        function=lambda mixture: np.asarray(block(mixture)), sources=TWO, sample_rate=8000,
-        channels=2, grid=demucs.block_grid(**options),
-    )  # fmt: skip
+        function=lambda mixture: np.asarray(block(mixture)),
+        sources=TWO,
+        sample_rate=8000,
+        channels=2,
+        grid=size.grid(),
+    )
     mixture = noise(rng, 3_003)
     expected = np.asarray(whole(mixture))[0]
     found = Separator(system).separate(mixture[0], 8000)
@@ -266,31 +275,32 @@ def test_blocks_that_carry_their_context_join_into_the_whole(rng, options):
 
 @pytest.mark.parametrize("options", [{"lstm_layers": 1}, {"normalize": True}], ids=named)
 def test_what_hears_everything_says_so(options):
-    options = {**FINITE, **options}
-    assert demucs.context_samples(**options) is None
+    size = sizes(**{**FINITE, **options})
+    assert size.context_samples() is None
     with pytest.raises(ValueError, match=r"padding must be 'full'.*got 'valid'"):
-        demucs.build(TWO, **options, padding="valid")
-    assert demucs.block_options(**options)["padding"] == "full"
+        demucs.build(TWO, size, padding="valid")
+    assert size.block()["padding"] == "full"
 
 
 def test_blocks_share_a_quarter_and_halve_until_the_network_fills_them():
-    grid = demucs.block_grid(variant="small")
+    small = demucs.VARIANTS["small"]
+    grid = small.grid()
     assert grid.samples == 6 * 44_100
     assert grid.overlap == grid.samples // 4
-    assert demucs.smaller_blocks(variant="small") == {"block_seconds": 3.0}
+    assert small.smaller() == replace(small, block_seconds=3.0)
     for options in ({"variant": "small"}, FINITE):
-        seconds, lengths = 8.0, []
-        while less := demucs.smaller_blocks(**options, block_seconds=seconds):
-            seconds = less["block_seconds"]
-            lengths.append(demucs.block_grid(**options, block_seconds=seconds).samples)
+        size, lengths = sizes(**options, block_seconds=8.0), []
+        while size := size.smaller():
+            lengths.append(size.grid().samples)
         assert lengths == sorted(lengths, reverse=True)
         assert 3 < len(lengths) < 15
         assert lengths[-1] < 20_000
 
 
 def test_a_normalised_network_follows_the_level_and_ignores_an_offset(rng):
-    model = demucs.build(TWO, variant="tiny")
-    samples = demucs.valid_length(1, variant="tiny")
+    size = demucs.VARIANTS["tiny"]
+    model = demucs.build(TWO, size)
+    samples = size.valid_length(1)
     core = model.get_layer("demucs_core")
     mixture = noise(rng, samples + 64)
     found, offset = np.asarray(core(mixture)), 0.5
@@ -300,8 +310,8 @@ def test_a_normalised_network_follows_the_level_and_ignores_an_offset(rng):
 
 def test_convolutions_start_rescaled_and_the_lstm_does_not():
     keras.utils.set_random_seed(0)
-    model = demucs.core(TWO, variant="tiny", filters=24, depth=3)
-    plain = demucs.core(TWO, variant="tiny", filters=24, depth=3, rescale=0)
+    model = demucs.core(TWO, sizes(variant="tiny", filters=24, depth=3))
+    plain = demucs.core(TWO, sizes(variant="tiny", filters=24, depth=3, rescale=0))
     for ours, theirs in zip(model.layers, plain.layers, strict=True):
         if not isinstance(ours, keras.layers.Conv1D | keras.layers.Conv1DTranspose):
             continue
@@ -323,10 +333,10 @@ def test_convolutions_start_rescaled_and_the_lstm_does_not():
 def test_half_precision_stays_finite_and_comes_out_in_float32(rng, options):
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = demucs.build(TWO, **{"variant": "tiny", **options})
+        model = built(**{"variant": "tiny", **options})
     finally:
         keras.config.set_dtype_policy("float32")
-    exact = demucs.build(TWO, **{"variant": "tiny", **options})
+    exact = built(**{"variant": "tiny", **options})
     exact.set_weights(model.get_weights())
     for level in (0, 30):
         mixture = level * noise(rng, 300)
@@ -339,34 +349,63 @@ def test_half_precision_stays_finite_and_comes_out_in_float32(rng, options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depth": 0}, "depth must be positive; got 0"),
-        ({"context": -1}, "context must be positive; got -1"),
-        ({"block_seconds": 0}, "block_seconds must be positive; got 0"),
+        ({"depth": 0}, "depth must be above 0; got 0"),
+        ({"context": -1}, "context must be above 0; got -1"),
+        ({"block_seconds": 0}, "block_seconds must be above 0; got 0"),
         ({"kernel_size": 3}, "at least the stride, .*got kernel_size=3, stride=4"),
         ({"padding": "same"}, "padding must be one of full, valid; got 'same'"),
-        ({"sources": "vocals"}, "sources must be a sequence of different names; got 'vocals'"),
+        ({"sources": "vocals"}, "sources: .* not allowed as a Sequence value; got 'vocals'"),
         ({"sources": ["a", "a"]}, "sources must be a sequence of different names"),
     ],
     ids=["depth", "context", "seconds", "kernel", "padding", "string", "twice"],
 )
 def test_mistakes_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        demucs.build(**{"sources": TWO, "variant": "tiny", **options})
+        models.build("demucs", **{"sources": TWO, "variant": "tiny", **options})
 
 
 def test_a_core_of_a_length_that_leaves_frames_over_is_refused():
-    valid = demucs.valid_length(500, depth=3)
-    assert demucs.core(TWO, **{**SMALL, "depth": 3}, samples=valid).input_shape == (None, valid, 2)
+    size = sizes(**{**SMALL, "depth": 3})
+    valid = size.valid_length(500)
+    assert demucs.core(TWO, size, samples=valid).input_shape == (None, valid, 2)
     for wrong in (valid + 1, 7):
         with pytest.raises(ValueError, match=f"got {wrong}$"):
-            demucs.core(TWO, **{**SMALL, "depth": 3}, samples=wrong)
+            demucs.core(TWO, size, samples=wrong)
+
+
+@pytest.mark.parametrize("options", [{}, *FINITES[2:6:3]], ids=named)
+@pytest.mark.parametrize("wanted", [1, 1000])
+def test_a_segment_of_any_length_is_trained(rng, options, wanted):
+    size = sizes(**{**(FINITE if options else {"variant": "tiny"}), **options})
+    same, arguments = size.segment(wanted)
+    assert same == size
+    graph, domain = size.training(demucs.build(TWO, size, **arguments))
+    samples = graph.input_shape[1]
+    assert samples >= wanted
+    assert (
+        lengths_inside(
+            samples * (2 if size.resample else 1), depth=size.depth, upsample=size.upsample
+        )[0]
+        == 0
+    )
+    if size.whole_signal:
+        assert samples == size.valid_length(wanted)
+    else:
+        assert samples < max(wanted, size.valid_length(1)) + size.step
+    sources = 0.3 * rng.standard_normal((2, 2, samples, 2)).astype(np.float32)
+    graph.compile("adam", "mae", jit_compile=False)
+    mixture, middle = sources.sum(axis=1), np.asarray(domain(sources))
+    assert middle.shape == (2, *graph.output_shape[1:])
+    losses = [graph.train_on_batch(mixture, middle) for _ in range(3)]
+    assert losses[-1] < losses[0]
 
 
 @pytest.mark.slow
 def test_the_light_network_takes_a_step_of_training(rng):
     """265,646,728 weights: 3.5 GB with their gradients, under SGD, and half a minute."""
     started = time.perf_counter()
-    network = demucs.core(variant="v1_light", samples=demucs.valid_length(1, variant="v1_light"))
+    size = demucs.VARIANTS["v1_light"]
+    network = demucs.core(size=size, samples=size.valid_length(1))
     assert network.count_params() == made.counts(filters=64)[1] == 265_646_728
     network.compile(optimizer=keras.optimizers.SGD(1e-3), loss="mae", jit_compile=False)
     mixture = noise(rng, network.input_shape[1])

@@ -1,10 +1,11 @@
 """Lengths that leave no frame over in Demucs, and the layers that bring waveforms to them and back.
 
-The arithmetic is for integers, and for scalar tensors where a length is not known. `size` holds
-depth, kernel_size, stride, context, upsample and resample, as in `demucs.core`.
+The arithmetic is for integers, and for scalar tensors where a length is not known.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import keras
 from keras import ops
@@ -12,63 +13,84 @@ from keras import ops
 from kzoo.dsp import resampling
 from kzoo.dsp.framing import pad_last
 
-OPTIONS = ("depth", "kernel_size", "stride", "context", "upsample", "resample")
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """The sizes of Demucs from which its lengths follow.
 
-def valid_length(length, size):
-    """What the reference's `valid_length` says: enough for an estimate of `length` samples."""
-    kernel, stride = size["kernel_size"], size["stride"]
-    length = length * _oversampling(size)
-    for _ in range(size["depth"]):
-        if size["upsample"]:
-            length = -(-length // stride) + kernel - 1
-        else:
-            length = -(-(length - kernel) // stride) + 1
-        at_least_one = max(length, 1) if isinstance(length, int) else ops.maximum(length, 1)
-        length = at_least_one + size["context"] - 1
-    for _ in range(size["depth"]):
-        length = length * stride + kernel - (1 if size["upsample"] else stride)
-    return -(-length // _oversampling(size))
+    depth: the number of levels. kernel_size, stride: of the convolutions that change the rate.
+    context: frames of the convolutions on the way up.
+    upsample: linear interpolation and plain convolutions instead of transposed ones, and the
+        mixture beside the last features.
+    resample: the network works at twice the sample rate.
+    """
 
+    depth: int = 6
+    kernel_size: int = 8
+    stride: int = 4
+    context: int = 3
+    upsample: bool = False
+    resample: bool = False
 
-def rounded(length, size, *, up: bool):
-    """The nearest length that leaves no frame over in any level: one in stride ** depth does."""
-    step, levels = size["stride"] ** size["depth"], _levels(size)
-    rest = levels * (size["kernel_size"] - (1 if size["upsample"] else size["stride"]))
-    length = length * _oversampling(size) - rest
-    steps = -(-length // step) if up else length // step
-    return -(-(steps * step + rest) // _oversampling(size))
+    def valid_length(self, length):
+        """The samples that the core needs for an estimate of `length` samples, no frame left over.
 
+        The reference's `valid_length`.
+        """
+        kernel, stride = self.kernel_size, self.stride
+        length = length * self._oversampling
+        for _ in range(self.depth):
+            if self.upsample:
+                length = -(-length // stride) + kernel - 1
+            else:
+                length = -(-(length - kernel) // stride) + 1
+            at_least_one = max(length, 1) if isinstance(length, int) else ops.maximum(length, 1)
+            length = at_least_one + self.context - 1
+        for _ in range(self.depth):
+            length = length * stride + kernel - (1 if self.upsample else stride)
+        return -(-length // self._oversampling)
 
-def is_valid(length: int, size) -> bool:
-    """Whether no frame is left over, and there is enough for one sample of an estimate."""
-    return length == max(rounded(length, size, up=False), valid_length(1, size))
+    def rounded(self, length, *, up: bool):
+        """The nearest length that leaves no frame over in any level: one in `step` does."""
+        rest = self._frames_of_all_levels
+        rest *= self.kernel_size - (1 if self.upsample else self.stride)
+        length = length * self._oversampling - rest
+        steps = -(-length // self.step) if up else length // self.step
+        return -(-(steps * self.step + rest) // self._oversampling)
 
+    def is_valid(self, length: int) -> bool:
+        """Whether no frame is left over, and there is enough for one sample of an estimate."""
+        return length == max(self.rounded(length, up=False), self.valid_length(1))
 
-def _oversampling(size) -> int:
-    return 2 if size["resample"] else 1
+    @property
+    def step(self) -> int:
+        """Samples of the network for one frame of the deepest level."""
+        return self.stride**self.depth
 
+    @property
+    def reach(self) -> int:
+        """Samples that an estimate hears to each side, at most, without LSTM and normalisation."""
+        stride, around = self.stride, self.context // 2
+        # Interpolation: one frame on each side, and centres that lie up to a frame apart.
+        a_level = 2 * stride + around - 1 if self.upsample else stride * around
+        frames = self._frames_of_all_levels * (self.kernel_size - 1 + a_level)
+        if not self.resample:
+            return frames
+        return -(-frames // 2) + resampling.reach(1, 2) + -(-resampling.reach(2, 1) // 2)
 
-def _levels(size) -> int:
-    """1 + stride + stride ** 2 + ...: what one frame more at every level adds up to."""
-    return sum(size["stride"] ** level for level in range(size["depth"]))
+    @property
+    def margin(self) -> int:
+        """The context, rounded up so that every block lies on the same frames."""
+        return -(-self.reach // self.step) * self.step
 
+    @property
+    def _oversampling(self) -> int:
+        return 2 if self.resample else 1
 
-def reach(size) -> int:
-    """Samples that an estimate hears to each side, at most, without LSTM and normalisation."""
-    stride, around = size["stride"], size["context"] // 2
-    # Interpolation: one frame on each side, and centres that lie up to a frame apart.
-    a_level = 2 * stride + around - 1 if size["upsample"] else stride * around
-    frames = _levels(size) * (size["kernel_size"] - 1 + a_level)
-    if not size["resample"]:
-        return frames
-    return -(-frames // 2) + resampling.reach(1, 2) + -(-resampling.reach(2, 1) // 2)
-
-
-def margin(size) -> int:
-    """The context, rounded up so that every block lies on the same frames."""
-    step = size["stride"] ** size["depth"]
-    return -(-reach(size) // step) * step
+    @property
+    def _frames_of_all_levels(self) -> int:
+        """1 + stride + stride ** 2 + ...: what one frame more at every level adds up to."""
+        return sum(self.stride**level for level in range(self.depth))
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -76,22 +98,19 @@ class PadToValid(keras.layers.Layer):
     """Zeros around a waveform `[batch, samples, channels]`, up to a length that the core takes.
 
     before: None, for `valid_length` with the waveform in its middle, or the number of zeros before
-    it, and at least as many after it.
+    it, and at least as many after it. sizes: the fields of `Lengths`.
     """
 
-    def __init__(
-        self, before, *, depth, kernel_size, stride, context, upsample, resample, **kwargs
-    ):
+    def __init__(self, before: int | None, *, sizes: dict, **kwargs):
         super().__init__(**kwargs)
         self.before = before
-        self.size = {"depth": depth, "kernel_size": kernel_size, "stride": stride,
-                     "context": context, "upsample": upsample, "resample": resample}  # fmt: skip
+        self.lengths = Lengths(**sizes)
 
     def length(self, samples):
-        """Of the result."""
+        """The length of the result for a waveform of `samples` samples."""
         if self.before is None:
-            return valid_length(samples, self.size)
-        return rounded(samples + 2 * self.before, self.size, up=True)
+            return self.lengths.valid_length(samples)
+        return self.lengths.rounded(samples + 2 * self.before, up=True)
 
     def call(self, waveform):
         samples = ops.shape(waveform)[1]
@@ -100,22 +119,23 @@ class PadToValid(keras.layers.Layer):
         return _pad(waveform, 1, before, missing - before)
 
     def get_config(self):
-        return {**super().get_config(), "before": self.before, **self.size}
+        sizes = dataclasses.asdict(self.lengths)
+        return {**super().get_config(), "before": self.before, "sizes": sizes}
 
 
 @keras.saving.register_keras_serializable("kzoo")
 class TrimToInput(keras.layers.Layer):
     """Estimates of the padded waveform to those of the waveform; `before` as in `PadToValid`."""
 
-    def __init__(self, before, **kwargs):
+    def __init__(self, before: int | None, **kwargs):
         super().__init__(**kwargs)
         self.before = before
 
     def call(self, estimates, padded, waveform):
-        samples, found = ops.shape(waveform)[1], ops.shape(estimates)[2]
-        lost = ops.shape(padded)[1] - found
+        samples, estimated = ops.shape(waveform)[1], ops.shape(estimates)[2]
+        lost = ops.shape(padded)[1] - estimated
         if self.before is None:
-            start = (found - samples) // 2
+            start = (estimated - samples) // 2
         elif self.before == 0:
             estimates, start = _pad(estimates, 2, lost // 2, lost - lost // 2), 0
         else:
