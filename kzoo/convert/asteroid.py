@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from kzoo import models
 from kzoo.convert import assign
 from kzoo.models import conv_tasnet, tasnet
 
@@ -76,13 +77,23 @@ def conv_tasnet_from_weights(
     count = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.TCN."))
     if count % blocks:
         raise ValueError(f"blocks must divide the {count} blocks of these weights; got {blocks}")
-    model = conv_tasnet.core(
-        sources, filters=filters, filter_length=length, stride=stride, bottleneck=bottleneck,
-        hidden=hidden, skip=skip, kernel_size=kernel_size,
-        blocks=blocks, repeats=count // blocks, causal=causal, mask=mask,
+    size = models.sizes(
+        "conv_tasnet",
+        filters=filters,
+        filter_length=length,
+        stride=stride,
+        bottleneck=bottleneck,
+        hidden=hidden,
+        skip=skip,
+        kernel_size=kernel_size,
+        blocks=blocks,
+        repeats=count // blocks,
         norm="batch" if "masker.bottleneck.0.running_mean" in weights else norm,
+        causal=causal,
+        mask=mask,
         encoder_activation=encoder_activation,
-    )  # fmt: skip
+    )
+    model = conv_tasnet.core(sources, size)
     layers = {
         "masker.bottleneck.0": "input_norm", "masker.bottleneck.1": "bottleneck",
         "masker.mask_net.0": "mask_prelu", "masker.mask_net.1": "mask_conv",
@@ -131,11 +142,19 @@ def tasnet_from_weights(
     n_layers = 0
     while f"{_LSTM}.weight_hh_l{n_layers}" in weights:
         n_layers += 1
-    model = tasnet.core(
-        sources, filters=filters, filter_length=length, stride=stride or length // 2,
-        hidden=hidden, n_layers=n_layers, bidirectional=bidirectional, mask=mask, dropout=dropout,
+    size = models.sizes(
+        "tasnet",
+        filters=filters,
+        filter_length=length,
+        stride=stride,
+        hidden=hidden,
+        n_layers=n_layers,
+        bidirectional=bidirectional,
         norm=norm or ("gln" if bidirectional else "cumulative"),
-    )  # fmt: skip
+        mask=mask,
+        dropout=dropout,
+    )
+    model = tasnet.core(sources, size)
     encoders = {"encoder": "encoder", "encoder.encoder_sig": "encoder_gate"}
     targets = _filterbanks(model, encoders)
     targets |= _variables(model.get_layer("input_norm"), "masker.bn_layer")

@@ -45,15 +45,22 @@ def from_weights(
         numbers = np.shape(weights[f"{_numbered('dense', head)}/bias"])[0]
     except KeyError as error:
         raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
-    model = cunet.core(
-        sources, film="simple" if numbers == len(shapes) else "complex", control=control,
-        control_widths=widths, filters=[shape[-1] for shape in shapes], channels=shapes[0][2],
-        frames=frames, bins=bins, dropout=dropout,
-    )  # fmt: skip
-    assign(_variables(model, kind, head, len(shapes)), {
+    size = cunet.CUNet(
+        film="simple" if numbers == len(shapes) else "complex",
+        control=control,
+        control_widths=tuple(widths),
+        filters=tuple(shape[-1] for shape in shapes),
+        channels=shapes[0][2],
+        frames=frames,
+        bins=bins,
+        dropout=dropout,
+    )
+    model = cunet.core(sources, size)
+    transposed = {
         name: np.swapaxes(value, 0, 1) if np.ndim(value) == 4 else value
         for name, value in weights.items()
-    })  # fmt: skip
+    }
+    assign(_variables(model, kind, head, len(shapes)), transposed)
     return model
 
 

@@ -4,12 +4,18 @@ import keras
 import numpy as np
 import pytest
 
+from kzoo import models
 from kzoo.convert import asteroid
 from kzoo.models import conv_tasnet
-from kzoo.presets import known
 from kzoo.separation import Separator, System
 
-TINY = {"variant": "tiny"}
+
+def sizes(**options):
+    return models.sizes("conv_tasnet", **options)
+
+
+def tiny(**changes):
+    return sizes(variant="tiny", **changes)
 
 
 def trainable(model):
@@ -84,10 +90,16 @@ def unfilled(monkeypatch):
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: "-".join(map(str, row[:-1])))
 def test_parameters_are_those_of_the_papers_table(unfilled, row):
     filters, filter_length, bottleneck, hidden, skip, blocks, repeats, published = row
-    model = conv_tasnet.core(
-        filters=filters, filter_length=filter_length, bottleneck=bottleneck, hidden=hidden,
-        skip=skip, blocks=blocks, repeats=repeats,
-    )  # fmt: skip
+    size = sizes(
+        filters=filters,
+        filter_length=filter_length,
+        bottleneck=bottleneck,
+        hidden=hidden,
+        skip=skip,
+        blocks=blocks,
+        repeats=repeats,
+    )
+    model = conv_tasnet.core(size=size)
     unused = bottleneck * hidden + bottleneck  # asteroid's last residual convolution
     assert trainable(model) + unused == published
 
@@ -108,15 +120,16 @@ def test_parameters_are_those_of_the_papers_table(unfilled, row):
     ],
 )  # fmt: skip
 def test_parameters_of_the_other_versions_are_as_published(unfilled, count, options):
-    assert trainable(conv_tasnet.core(**options)) == count
+    size, arguments = models.split("conv_tasnet", options)
+    assert trainable(conv_tasnet.core(**arguments, size=size)) == count
 
 
 def test_the_small_variant_is_small():
-    assert trainable(conv_tasnet.core(variant="small")) < 800_000
+    assert trainable(conv_tasnet.core(size=conv_tasnet.VARIANTS["small"])) < 800_000
 
 
 def test_softmax_masks_share_what_the_filterbank_holds(rng):
-    model = roughened(conv_tasnet.core(["a", "b", "c"], mask="softmax", **TINY), rng)
+    model = roughened(conv_tasnet.core(["a", "b", "c"], tiny(mask="softmax")), rng)
     mixture = noise(rng, 408)
     inside = keras.Model(model.input, [model.get_layer(n).output for n in ("encoder", "masks")])
     encoded, masks = map(np.asarray, inside(mixture))
@@ -130,7 +143,7 @@ def test_softmax_masks_share_what_the_filterbank_holds(rng):
 
 @pytest.mark.parametrize("norm", ["gln", "cln", "cumulative", "batch"])
 def test_a_causal_network_ignores_the_future_as_far_as_its_norms_do(rng, norm):
-    model = roughened(conv_tasnet.core(norm=norm, causal=True, **TINY), rng)
+    model = roughened(conv_tasnet.core(size=tiny(norm=norm, causal=True)), rng)
     mixture = noise(rng, 808)
     later = mixture.copy()
     later[:, 400:] = noise(rng, 408)
@@ -141,9 +154,9 @@ def test_a_causal_network_ignores_the_future_as_far_as_its_norms_do(rng, norm):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("options", [{}, {"skip": 0, "filter_length": 6, "stride": 2}])
 def test_no_sample_hears_beyond_the_context_and_some_hear_as_far(rng, causal, options):
-    options = {**TINY, "norm": "batch", "causal": causal, **options}
-    context = known(conv_tasnet.context_samples, options)
-    model = roughened(conv_tasnet.build(samples=8 * context, **options), rng)
+    size = tiny(norm="batch", causal=causal, **options)
+    context = size.context_samples()
+    model = roughened(conv_tasnet.build(size=size, samples=8 * context), rng)
     mixture = noise(rng, 8 * context)
     base, at, stride = np.asarray(model(mixture)), 4 * context, 4
     reached = set()
@@ -158,17 +171,17 @@ def test_no_sample_hears_beyond_the_context_and_some_hear_as_far(rng, causal, op
 
 
 def test_a_finite_context_hears_silence_around_the_signal(rng):
-    options = {**TINY, "norm": "cln"}
-    model = roughened(conv_tasnet.build(**options), rng)
+    size = tiny(norm="cln")
+    model = roughened(conv_tasnet.build(size=size), rng)
     core, mixture = model.get_layer("conv_tasnet_core"), noise(rng, 333)
-    context = conv_tasnet.context_samples(**options)
+    context = size.context_samples()
     silence = ((0, 0), (20 * context, 20 * context + 3), (0, 0))
     expected = np.asarray(core(np.pad(mixture, silence)))[:, :, 20 * context :][:, :, :333]
     np.testing.assert_allclose(model(mixture), expected, atol=1e-6)
 
 
 def test_the_last_frame_is_filled_up_where_the_reference_leaves_silence(rng):
-    model = roughened(conv_tasnet.build(norm="gln", **TINY), rng)
+    model = roughened(conv_tasnet.build(size=tiny(norm="gln")), rng)
     core, mixture = model.get_layer("conv_tasnet_core"), noise(rng, 401)
     assert not np.any(np.asarray(core(mixture))[:, :, 400:])
     found = np.asarray(model(mixture))
@@ -180,12 +193,12 @@ def test_the_last_frame_is_filled_up_where_the_reference_leaves_silence(rng):
 @pytest.mark.parametrize("norm", ["gln", "cumulative"])
 def test_half_precision_survives_minutes_of_loud_sound(rng, norm):
     loud = np.sign(noise(rng, 480_001, 2))  # a minute, full scale
-    options = {"norm": norm, "channels": 2, **TINY}
-    exact = roughened(conv_tasnet.build(**options), rng)
+    size = tiny(norm=norm, channels=2)
+    exact = roughened(conv_tasnet.build(size=size), rng)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        half = conv_tasnet.build(**options)
+        half = conv_tasnet.build(size=size)
     finally:
         keras.config.set_dtype_policy(policy)
     half.set_weights(exact.get_weights())
@@ -196,32 +209,57 @@ def test_half_precision_survives_minutes_of_loud_sound(rng, norm):
 
 @pytest.mark.parametrize(("norm", "hop"), [("gln", 1500), ("cln", 2000)])
 def test_blocks_are_of_the_length_that_was_asked_for(rng, norm, hop):
-    options = {"norm": norm, "block_seconds": 0.25, **TINY}
-    grid = known(conv_tasnet.block_grid, options)
+    size = tiny(norm=norm, block_seconds=0.25)
+    grid = size.grid()
     assert grid.hop == hop
-    block = known(conv_tasnet.build, {**options, **known(conv_tasnet.block_options, options)})
+    block = conv_tasnet.build(size=size, **size.block())
     assert block.input_shape[1] == grid.samples
     system = System(lambda x: np.asarray(block(x)), conv_tasnet.SPEAKERS, 8000, 1, grid)
     stems = Separator(system).separate(noise(rng, 9001)[0], 8000)
     assert all(len(stem) == 9001 and np.isfinite(stem).all() for stem in stems.values())
-    half = conv_tasnet.smaller_blocks(block_seconds=4.0)
-    assert half == {"block_seconds": 2.0}
-    assert conv_tasnet.smaller_blocks(block_seconds=1.0) is None
-    assert conv_tasnet.static_block(1000, **TINY) == {"samples": 1000}
+    assert sizes(block_seconds=4.0).smaller() == sizes(block_seconds=2.0)
+    assert sizes(block_seconds=1.0).smaller() is None
+    assert tiny().static(1000) == (tiny(), 1000)
+
+
+def test_blocks_that_are_all_context_are_not_halved():
+    assert tiny(norm="cln", blocks=12, block_seconds=4.0).smaller() is None
+    assert tiny(norm="cln", block_seconds=4.0).smaller() == tiny(norm="cln", block_seconds=2.0)
+
+
+def test_a_segment_is_the_next_one_of_whole_frames():
+    for samples, expected in ((1, 8), (8, 8), (9, 12), (997, 1000), (1000, 1000)):
+        assert tiny().segment(samples) == (tiny(), {"samples": expected, "padding": "valid"})
+
+
+def test_an_option_of_none_is_not_the_variants():
+    assert sizes(variant="music").input_norm == "cln"
+    assert sizes(variant="music", input_norm=None).input_norm is None
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"norm": "layer"}, "norm must be one of gln, cln, cumulative, batch; got 'layer'"),
-        ({"mask": "tanh"}, "mask must be one of"),
-        ({"encoder_activation": "elu"}, "encoder_activation must be one of"),
+        (
+            {"norm": "layer"},
+            "norm must be one of gln, cln, cumulative, batch; got 'layer'",
+        ),
+        ({"mask": "tanh"}, "mask must be one of sigmoid, relu, softmax; got 'tanh'"),
+        (
+            {"encoder_activation": "elu"},
+            "encoder_activation must be one of linear, relu; got 'elu'",
+        ),
         ({"kernel_size": 4}, "kernel_size must be odd"),
         ({"stride": 9}, "stride must be from 1 to filter_length"),
-        ({"sources": "vocals"}, "sources must be a sequence of different names"),
-        ({"padding": "same"}, "padding must be one of full, valid"),
+        ({"sources": ["vocals", "vocals"]}, "sources must be a sequence of different names"),
+        ({"padding": "same"}, "padding must be one of full, valid; got 'same'"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
-        conv_tasnet.build(**{**TINY, **options})
+        models.build("conv_tasnet", variant="tiny", **options)
+
+
+def test_a_single_name_is_no_sequence_of_sources():
+    with pytest.raises(ValueError, match="sources must be a sequence of different names"):
+        conv_tasnet.build("vocals", tiny())

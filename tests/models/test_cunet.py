@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kzoo import data
+from kzoo import data, models
 from kzoo.convert import cunet as convert
 from kzoo.layers.film import FiLM, FixedConditions
 from kzoo.models import cunet
@@ -43,7 +43,8 @@ def test_the_authors_network_is_reproduced(vectors, film):
     ],
 )
 def test_parameters_are_as_many_as_the_papers(control, film, count):
-    assert trainable(cunet.core(control=control, film=film)) == count
+    size = models.sizes("cunet", control=control, film=film)
+    assert trainable(cunet.core(size=size)) == count
 
 
 def given_weights(model, rng):
@@ -56,7 +57,7 @@ def given_weights(model, rng):
 
 @pytest.mark.parametrize("control", ["dense", "cnn"])
 def test_a_missing_or_unused_weight_is_named(vectors, control):
-    model = cunet.core(variant="tiny", control=control)
+    model = cunet.core(size=models.sizes("cunet", variant="tiny", control=control))
     kind = "conv1d" if control == "cnn" else "dense"
     names = convert._variables(model, kind, 3 if control == "dense" else 0, 6)
     weights = given_weights(names, np.random.default_rng(0))
@@ -88,7 +89,7 @@ def test_fixed_conditions_go_example_by_example():
 
 def built(rng, **options):
     keras.utils.set_random_seed(1)
-    model = cunet.build(FOUR, variant="tiny", film="complex", **options)
+    model = models.build("cunet", sources=FOUR, variant="tiny", film="complex", **options)
     for weight in model.weights:
         weight.assign(weight + rng.uniform(0, 0.3, weight.shape))
     return model
@@ -110,7 +111,7 @@ def test_the_condition_as_an_input_asks_for_what_the_fixed_model_gives(rng):
 def test_one_of_the_sources_can_be_extracted_alone(rng):
     all_four = built(rng)
     keras.utils.set_random_seed(1)
-    one = cunet.build(["bass"], conditions=FOUR, variant="tiny", film="complex")
+    one = models.build("cunet", sources=["bass"], conditions=FOUR, variant="tiny", film="complex")
     one.set_weights(all_four.get_weights())
     mixture = rng.standard_normal((1, 5_000, 2)).astype(np.float32)
     np.testing.assert_allclose(one(mixture)[:, 0], all_four(mixture)[:, 2], atol=1e-6)
@@ -128,7 +129,7 @@ def test_one_of_the_sources_can_be_extracted_alone(rng):
 )
 def test_mistakes_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        cunet.build(FOUR, variant="tiny", **options)
+        models.build("cunet", sources=FOUR, variant="tiny", **options)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,22 @@
 """TasNet against asteroid's numbers, the published sizes, and the paper's own options."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
+from kzoo import models
 from kzoo.convert import asteroid
 from kzoo.models import tasnet
+
+SHORT_PAPER = models.sizes(
+    "tasnet", variant="paper", filters=6, filter_length=8, stride=8, hidden=5
+)
+
+
+def tiny(**changes):
+    return models.sizes("tasnet", variant="tiny", **changes)
 
 
 def noise(rng, samples):
@@ -38,7 +49,7 @@ def test_parameters_are_as_published_less_pytorchs_second_biases(
     zeros = keras.initializers.Zeros()  # drawing 31 million random numbers takes its time
     for drawn in (keras.initializers.GlorotUniform, keras.initializers.Orthogonal):
         monkeypatch.setattr(drawn, "__call__", lambda self, shape, dtype=None: zeros(shape, dtype))
-    assert tasnet.core(variant=variant).count_params() + second_biases == published
+    assert tasnet.core(size=tasnet.VARIANTS[variant]).count_params() + second_biases == published
 
 
 def sigmoid(x):
@@ -47,10 +58,7 @@ def sigmoid(x):
 
 def test_the_papers_options_are_its_equations(rng):
     """Segments over their norms, gated basis, identity connection, segments back on their norms."""
-    model = tasnet.core(
-        ["a", "b"], variant="paper", filters=6, filter_length=8, stride=8, hidden=5,
-        bidirectional=False,
-    )  # fmt: skip
+    model = tasnet.core(["a", "b"], dataclasses.replace(SHORT_PAPER, bidirectional=False))
     for weight in model.weights:
         weight.assign(weight + rng.uniform(-0.2, 0.2, weight.shape))
     names = ["encoder", "encoder_gate", "lstm2", "lstm4", "skip4", "mask_dense", "estimates"]
@@ -69,7 +77,7 @@ def test_the_papers_options_are_its_equations(rng):
 
 
 def test_segments_over_their_norms_forget_how_loud_each_was(rng):
-    model = tasnet.core(variant="paper", filters=6, filter_length=8, stride=8, hidden=5)
+    model = tasnet.core(size=SHORT_PAPER)
     mixture = noise(rng, 80)
     gains = np.repeat(rng.uniform(0.1, 10, 10), 8)[:, None].astype(np.float32)
     np.testing.assert_allclose(model(mixture * gains), model(mixture) * gains, rtol=1e-3, atol=1e-5)
@@ -77,7 +85,7 @@ def test_segments_over_their_norms_forget_how_loud_each_was(rng):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_one_direction_ignores_the_future(rng, bidirectional):
-    model = tasnet.core(variant="tiny", bidirectional=bidirectional, norm="cumulative")
+    model = tasnet.core(size=tiny(bidirectional=bidirectional, norm="cumulative"))
     mixture = noise(rng, 400)
     later = mixture.copy()
     later[:, 200:] = 0
@@ -86,8 +94,8 @@ def test_one_direction_ignores_the_future(rng, bidirectional):
 
 
 def test_dropout_lies_between_the_lstms(rng):
-    quiet = tasnet.core(variant="tiny", dropout=0.0)
-    noisy = tasnet.core(variant="tiny", dropout=0.5)
+    quiet = tasnet.core(size=tiny(dropout=0.0))
+    noisy = tasnet.core(size=tiny(dropout=0.5))
     noisy.set_weights(quiet.get_weights())
     mixture = noise(rng, 200)
     np.testing.assert_array_equal(quiet(mixture, training=True), quiet(mixture))
@@ -96,16 +104,22 @@ def test_dropout_lies_between_the_lstms(rng):
 
 
 def test_blocks_fade_over_a_quarter():
-    assert tasnet.context_samples() is None
-    grid = tasnet.block_grid(variant="paper", block_seconds=2.0)
+    paper = models.sizes("tasnet", variant="paper", block_seconds=2.0)
+    assert paper.context_samples() is None
+    grid = paper.grid()
     assert (grid.samples, grid.overlap, grid.start) == (16_000, 4_000, 0)
-    assert tasnet.block_options(variant="paper", block_seconds=2.0) == {"samples": 16_000}
-    assert tasnet.static_block(1_999, variant="tiny") == {"samples": 2_000}
-    assert tasnet.smaller_blocks() == {"block_seconds": 2.0}
+    assert paper.block() == {"samples": 16_000}
+    assert tiny().static(1_999) == (tiny(), 2_000)
+    assert tasnet.VARIANTS["asteroid"].smaller() == models.sizes("tasnet", block_seconds=2.0)
+
+
+def test_a_segment_is_the_next_one_of_whole_frames():
+    for samples, expected in ((1, 16), (16, 16), (17, 24), (1_993, 2_000), (2_000, 2_000)):
+        assert tiny().segment(samples) == (tiny(), {"samples": expected})
 
 
 def test_options_that_mean_nothing_are_refused():
-    with pytest.raises(ValueError, match="mask must be one of"):
-        tasnet.core(variant="tiny", mask="tanh")
-    with pytest.raises(ValueError, match="norm must be one of"):
-        tasnet.core(variant="tiny", norm="layer")
+    with pytest.raises(ValueError, match="mask must be one of sigmoid, relu, softmax; got"):
+        tiny(mask="tanh")
+    with pytest.raises(ValueError, match="norm must be one of gln, cln, cumulative, batch; got"):
+        tiny(norm="layer")
