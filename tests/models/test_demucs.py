@@ -373,8 +373,9 @@ def test_a_core_of_a_length_that_leaves_frames_over_is_refused():
             demucs.core(TWO, size, samples=wrong)
 
 
-@pytest.mark.parametrize("options", [{}, *FINITES[2:6:3]], ids=named)
-@pytest.mark.parametrize("wanted", [1, 1000])
+@pytest.mark.parametrize(
+    ("options", "wanted"), [({}, 100), (FINITES[2], 1), (FINITES[5], 1000)], ids=named
+)
 def test_a_segment_of_any_length_is_trained(rng, options, wanted):
     size = sizes(**{**(FINITE if options else {"variant": "tiny"}), **options})
     same, arguments = size.segment(wanted)
