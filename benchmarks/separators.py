@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -248,8 +249,8 @@ def completed(case: dict) -> dict:
         module, sources = conv_tasnet, conv_tasnet.SPEAKERS
     else:
         module, sources = demucs, demucs.SOURCES
-    sizes = module.VARIANTS[case["variant"]]
-    sizes = {**sizes, "filters": case.get("filters", sizes["filters"])}
+    sizes = dataclasses.asdict(module.VARIANTS[case["variant"]])
+    sizes["filters"] = case.get("filters", sizes["filters"])
     return {**case, "sizes": sizes, "sources": list(sources)}
 
 

@@ -114,7 +114,7 @@ def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     from kzoo import losses, runtime
-    from kzoo.training.graph import DomainLoss
+    from kzoo.training.compiling import DomainLoss
     from kzoo.training.optimizers import optimizer
 
     mixture, targets = np.load(folder / "mixture.npy"), np.load(folder / "targets.npy")
@@ -227,11 +227,10 @@ def _demucs(case):
 
 def _core(case, samples: int):
     """The network of fixed length with the peer's weights."""
-    from kzoo.models import architecture
+    from kzoo import models
 
-    model = architecture(case["model"]).core(
-        case["sources"], variant=case["variant"], samples=samples, filters=case.get("filters")
-    )
+    size = models.sizes(case["model"], **case["sizes"])
+    model = models.architecture(case["model"]).core(case["sources"], size, samples=samples)
     model.load_weights(case["weights"])
     return model
 

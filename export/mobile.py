@@ -64,12 +64,11 @@ def parser() -> argparse.ArgumentParser:
 
 def bundle(options: argparse.Namespace):
     """Write the bundle; yields what is to be said on the way."""
-    import kzoo
     from kzoo import audio, presets
     from kzoo.deploy import request
-    from kzoo.models import architecture
 
-    card = presets.load_card(options.preset)
+    preset = presets.open_preset(options.preset)
+    card = preset.card
     name, rate, seconds = card["name"], card["sample_rate"], options.block_seconds
     request.check("tflite", block_seconds=seconds, allow_flex=options.allow_flex)
     target = options.out / name
@@ -80,16 +79,14 @@ def bundle(options: argparse.Namespace):
 
         yield from mobile_synthesiser.bundle(options, card, target)
         return
-    sources = presets.sources(options.preset, card)
+    sources = preset.sources
 
     from kzoo.deploy import artefact, parity
     from kzoo.deploy.tflite import load_tflite
 
     wanted = seconds and max(1, round(seconds * rate))
-    chosen = card["model"].get("options", {})
-    static = architecture(card["model"]["name"]).static_block
-    chosen = {**chosen, **presets.known(static, {**chosen, "samples": wanted})}
-    model = kzoo.from_preset(options.preset, **chosen)
+    size, block = preset.sizes()[0].static(wanted)
+    model = preset.model(size, samples=block)
     _, block, channels = model.input_shape
     if options.sound is None:
         sound, what = parity.parity_sound(rate, channels, 3 * block // 2)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kzoo import presets, separation
-from kzoo.models import architecture, list_models
+from kzoo.models import list_models
 from kzoo.presets import list_presets
 
 if TYPE_CHECKING:
@@ -37,13 +37,15 @@ __all__ = [
 
 
 def build(name: str, **options: Any) -> keras.Model:
-    """An untrained model by the name of its architecture; options are those of its `build`.
+    """An untrained model by the name of its architecture.
 
+    options: `sources`, `samples` and what else the architecture's `build` takes; `variant`, the
+    first of its VARIANTS by default, and any field of its sizes, in place of the variant's.
     Raises ValueError for an unknown name or option, with the nearest known one.
     """
-    from kzoo import config
+    from kzoo import models
 
-    return config.call(architecture(name).build, options, where=f"model {name}")
+    return models.build(name, **options)
 
 
 def from_preset(preset: str | Path, **options: Any) -> keras.Model:
@@ -116,8 +118,8 @@ def enhance(
     one where the model has one. The rest is as of `separate`; for many signals keep a Separator,
     whose "speech" this is. Raises presets.PresetError for a preset that gives no speech.
     """
-    preset, _ = presets.enhancer(preset)
-    return separate(waveform, sample_rate, preset, progress=progress, **options)["speech"]
+    enhancer = presets.enhancer(preset)
+    return separate(waveform, sample_rate, enhancer, progress=progress, **options)["speech"]
 
 
 def pitch(
@@ -218,20 +220,21 @@ def export(
     from kzoo import audio
     from kzoo.deploy import request
 
-    card = presets.load_card(preset)
-    sources = [] if card.get("task") == "synthesis" else presets.sources(preset, card)
+    preset = presets.open_preset(preset)
+    card = preset.card
+    plays = card.get("task") == "synthesis"
+    sources = [] if plays else preset.sources
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     request.places(to, folder, name=card["name"], precision=precision, overwrite=overwrite)
-    options = {**card["model"].get("options", {}), **options}
-    if card.get("task") == "synthesis":
-        if sound is not None:
-            raise ValueError("a synthesiser is compared on controls, not on a sound: leave it out")
-        return _export_synthesiser(preset, card, to, folder, options, precision=precision,
-                                   block_seconds=block_seconds, overwrite=overwrite)  # fmt: skip
+    if plays and sound is not None:
+        raise ValueError("a synthesiser is compared on controls, not on a sound: leave it out")
+    size, arguments = preset.sizes(**options)
     if to == "tflite" or block_seconds is not None:
         samples = block_seconds and max(1, round(block_seconds * card["sample_rate"]))
-        block = architecture(card["model"]["name"]).static_block
-        options.update(presets.known(block, {**options, "samples": samples}))
+        size, arguments["samples"] = size.static(samples)
+    if plays:
+        return _export_synthesiser(preset, size, arguments, to, folder, precision=precision,
+                                   overwrite=overwrite)  # fmt: skip
     heard, description = None, None
     if sound is not None:
         heard, _ = audio.read(sound, sample_rate=card["sample_rate"])
@@ -239,34 +242,30 @@ def export(
     from kzoo.deploy import artefact
 
     return artefact.export(
-        presets.from_preset(preset, **options), to, folder, name=card["name"],
-        sources=sources, sample_rate=card["sample_rate"], samples=options.get("samples"),
+        preset.model(size, **arguments), to, folder, name=card["name"],
+        sources=sources, sample_rate=card["sample_rate"], samples=arguments.get("samples"),
         sound=heard, sound_description=description, precision=precision, base_card=card,
         allow_flex=allow_flex, overwrite=overwrite,
     )  # fmt: skip
 
 
 def _export_synthesiser(
-    preset, card, to: str, folder, options: dict, *, precision: str, block_seconds: float | None,
+    preset: presets.Preset, size, arguments: dict, to: str, folder, *, precision: str,
     overwrite: bool,
 ) -> dict[str, Any]:  # fmt: skip
     from kzoo.deploy import controls
 
-    module = architecture(card["model"]["name"])
-    if to == "tflite" or block_seconds is not None:
-        samples = block_seconds and round(block_seconds * card["sample_rate"])
-        options.update(presets.known(module.static_block, {**options, "samples": samples}))
-    model = presets.from_preset(preset, **options)
     step = state = None
     if to == "tflite":
         try:
-            step = presets.known(module.build_step, {**options, "frames": STREAM_FRAMES})
+            step = preset.module.build_step(size, frames=STREAM_FRAMES)
         except ValueError:  # it does not stream: it has an encoder, say
             step = None
         else:
-            presets.load_weights(step, presets.verified_weights(preset), where=str(preset))
-            state = presets.known(module.initial_state, {**options, "frames": STREAM_FRAMES})
+            presets.load_weights(step, preset.weights(), where=str(preset))
+            state = preset.module.initial_state(size, frames=STREAM_FRAMES)
     return controls.export(
-        model, to, folder, name=card["name"], sample_rate=card["sample_rate"], step=step,
-        state=state, precision=precision, base_card=card, overwrite=overwrite,
+        preset.model(size, **arguments), to, folder, name=preset.card["name"],
+        sample_rate=preset.card["sample_rate"], step=step, state=state, precision=precision,
+        base_card=preset.card, overwrite=overwrite,
     )  # fmt: skip

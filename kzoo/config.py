@@ -42,6 +42,13 @@ def dump_yaml(values: Mapping[str, Any], path: str | Path) -> None:
     os.replace(temporary, path)
 
 
+def plain(value: Any) -> Any:
+    """`value` as it comes back from a YAML file: tuples as lists, mappings as dicts."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """`values` with each "section.key=value" put in, the value read as YAML; values is unchanged.
 
@@ -175,8 +182,11 @@ def _check_type(value: Any, annotation: Any, what: str) -> None:
     try:
         adapter.validate_python(value, strict=True)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise ConfigError(f"{what}: {reason}; got {value!r}{value_hint}") from None
+        found = error.errors()[0]
+        if found["type"] == "literal_error" and not found["loc"]:
+            known = ", ".join(str(choice) for choice in typing.get_args(annotation))
+            raise ConfigError(f"{what} must be one of {known}; got {value!r}") from None
+        raise ConfigError(f"{what}: {found['msg']}; got {value!r}{value_hint}") from None
 
 
 def _is_number(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -11,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import presets
-from kzoo.models import architecture
-from kzoo.presets import PresetError
+from kzoo.models.base.sizes import Signal
+from kzoo.presets import Preset, PresetError
 from kzoo.separation import System
 
 
@@ -39,7 +40,7 @@ def prepare_devices(device: str | None = None) -> str | None:
 
 
 def system(
-    preset: str | Path,
+    preset: str | Path | Preset,
     *,
     mwf: bool = False,
     device: str | None = None,
@@ -49,53 +50,50 @@ def system(
     """The preset's model as blocks on its own grid, compiled for this machine.
 
     mwf: with the multichannel Wiener filter after it (two passes over the signal).
-    options: of the architecture's `build`, over the card's own.
+    options: of the architecture's sizes and `build`, over the card's own.
     Raises PresetError for a model that wants more than a waveform.
     """
-    card = presets.load_card(preset)
-    presets.sources(preset, card)
-    module = architecture(card["model"]["name"])
-    if mwf and not hasattr(module, "build_wiener"):
-        raise PresetError(f"preset {preset!s} has no multichannel Wiener filter (--mwf)")
-    if presets.weights_path(preset) is None:
-        presets.download(str(preset), progress=progress)
+    preset = presets.open_preset(preset)
+    sources = tuple(preset.sources)
+    if mwf and not hasattr(preset.module, "build_wiener"):
+        raise PresetError(f"preset {preset} has no multichannel Wiener filter (--mwf)")
+    preset.download(progress=progress)
     place = prepare_devices(device)
-    model_options = {**card["model"].get("options", {}), **options}
-    return _system(preset, card, module, model_options, mwf, place)
+    size, _ = preset.sizes(**options)
+    return _system(preset, size, options, sources, mwf, place)
 
 
-def _system(preset, card: Mapping, module, options: dict, mwf: bool, place: str | None) -> System:
-    grid = presets.known(module.block_grid, options)
-    blocks = presets.known(module.block_options, options)
+def _system(
+    preset: Preset, size: Signal, options: dict, sources: tuple, mwf: bool, place: str | None
+) -> System:
+    block = size.block()
     with tf.device(place):
-        model = presets.from_preset(preset, **options, **blocks)
+        model = preset.model(size, **{**options, **block})
         if len(model.inputs) != 1:
             more = ", ".join(tensor.name for tensor in model.inputs[1:])
             raise PresetError(
-                f"preset {preset!s} is no separator: beside the waveform its model takes {more}; "
+                f"preset {preset} is no separator: beside the waveform its model takes {more}; "
                 f"fix it to named sources in {presets.CARD} (of cunet, condition: fixed)"
             )
         if mwf:
-            function, survey = _two_passes(module, model, options, blocks)
+            function, survey = _two_passes(preset.module, model, size, block)
         else:
             function, survey = compiled(model, place), None
 
     def smaller() -> System | None:
-        less = presets.known(module.smaller_blocks, options)
-        if less is None:
-            return None
-        return _system(preset, card, module, {**options, **less}, mwf, place)
+        less = size.smaller()
+        return less and _system(preset, less, options, sources, mwf, place)
 
     return System(
         function=function,
         survey=survey,
-        sources=tuple(card["sources"]),
-        sample_rate=card["sample_rate"],
+        sources=sources,
+        sample_rate=size.sample_rate,
         channels=model.input_shape[-1],
-        grid=grid,
-        smaller=smaller if hasattr(module, "smaller_blocks") else None,
+        grid=size.grid(),
+        smaller=smaller,
         memory_errors=(MemoryError, tf.errors.ResourceExhaustedError),
-        interchangeable=bool(card.get("interchangeable", False)),
+        interchangeable=bool(preset.card.get("interchangeable", False)),
     )
 
 
@@ -119,10 +117,8 @@ def compiled(model: keras.Model, place: str | None):
     return function
 
 
-def _two_passes(module, model: keras.Model, options: Mapping, blocks: Mapping):
-    survey_model, filter_model = presets.known(
-        module.build_wiener, {**options, **blocks, "separate": model.get_layer("unet_core")}
-    )
+def _two_passes(module: ModuleType, model: keras.Model, size: Signal, block: Mapping):
+    survey_model, filter_model = module.build_wiener(model, size, **block)
     survey_block, filter_block = compiled(survey_model, None), compiled(filter_model, None)
 
     def survey(state, block: np.ndarray):

@@ -53,13 +53,12 @@ def tiny_preset():
     """A maker of preset folders of the tiny U-Net: `tiny_preset(folder, seed=0)`."""
     import keras
 
-    from kzoo import presets
-    from kzoo.models import unet
+    from kzoo import models, presets
 
     def make(folder: Path, *, seed: int = 0, **card) -> Path:
         keras.utils.set_random_seed(seed)
         sources = ["vocals", "accompaniment"]
-        model = unet.build(sources, variant="tiny")
+        model = models.build("unet", sources=sources, variant="tiny")
         card = {
             "name": "tiny",
             "summary": "untrained, for tests",

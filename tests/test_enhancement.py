@@ -46,7 +46,7 @@ def enhancer(tmp_path_factory):
         "model": {"name": "conv_tasnet", "options": {"sources": sources, "variant": "tiny"}},
         "sample_rate": RATE, "channels": 1, "trained": "not at all: random weights from a seed",
     }  # fmt: skip
-    model = conv_tasnet.build(sources, variant="tiny")
+    model = models.build("conv_tasnet", sources=sources, variant="tiny")
     return presets.save_to_preset(model, tmp_path_factory.mktemp("preset") / "tiny", card)
 
 

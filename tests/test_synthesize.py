@@ -107,7 +107,7 @@ def test_what_is_early_keeps_its_level_and_ends_softly():
 @pytest.mark.parametrize("room", [{}, {"reverb_seconds": 0.3}])
 def test_a_trained_synthesiser_plays_the_file_as_its_model_does(run, tmp_path, rng, room):
     keras.utils.set_random_seed(0)
-    model = ddsp.build(variant="tiny", **room)
+    model = models.build("ddsp", variant="tiny", **room)
     if room:
         model.get_layer("reverb").response.assign(rng.normal(0, 0.1, 2400))
     card = {

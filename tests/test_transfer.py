@@ -36,7 +36,7 @@ def instrument(tmp_path_factory):
         "trained": {"steps": 1, "data": {"statistics": statistics}},
     }  # fmt: skip
     folder = tmp_path_factory.mktemp("presets") / "organ"
-    return presets.save_to_preset(ddsp.build(variant="tiny"), folder, card)
+    return presets.save_to_preset(models.build("ddsp", variant="tiny"), folder, card)
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +292,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
 
 def test_without_statistics_there_is_a_way_and_it_is_said(instrument, ear, tmp_path):
     card = {**presets.load_card(instrument), "trained": "by hand", "weights": {}}
-    folder = presets.save_to_preset(ddsp.build(variant="tiny"), tmp_path / "bare", card)
+    folder = presets.save_to_preset(models.build("ddsp", variant="tiny"), tmp_path / "bare", card)
     with pytest.raises(ValueError, match="--octaves 0 --no-match"):
         TimbreTransfer(folder)
     sound, _ = TimbreTransfer(folder, octaves=0, match=False)(voice(1.0), RATE)
@@ -301,7 +301,7 @@ def test_without_statistics_there_is_a_way_and_it_is_said(instrument, ear, tmp_p
 
 def test_the_default_ships_or_is_one_clear_error(monkeypatch):
     if presets.SYNTHESISER in presets.list_presets():
-        assert timbre.check_request(None)[0] == presets.SYNTHESISER
+        assert timbre.check_request(None).name == presets.SYNTHESISER
         return
     with pytest.raises(presets.PresetError, match="configs/synthesis"):
         kzoo.transfer(voice(), RATE)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from kzoo import models
 from kzoo.convert import assign
 from kzoo.convert._checkpoints import is_training_state, read_checkpoint
 from kzoo.models import unet
@@ -68,11 +69,17 @@ def from_weights(
         shapes = [np.shape(weights[_numbered("conv2d", i) + "/kernel"]) for i in range(_LEVELS)]
     except KeyError as error:
         raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
-    model = unet.core(
-        sources, network="spleeter", filters=[shape[-1] for shape in shapes],
-        channels=shapes[0][2], frames=frames, bins=bins, activation=activation, masks=masks,
+    size = models.sizes(
+        "unet",
+        filters=[shape[-1] for shape in shapes],
+        channels=shapes[0][2],
+        frames=frames,
+        bins=bins,
+        activation=activation,
+        masks=masks,
         dropout=dropout,
-    )  # fmt: skip
+    )
+    model = unet.core(sources, size)
     targets, unused = {}, []
     for i, source in enumerate(sources):
         targets.update(_instrument_variables(model, i, source))

@@ -15,6 +15,7 @@ from typing import Literal
 
 import keras
 from keras import layers, ops
+
 from kzoo.dsp import wiener
 from kzoo.dsp.stft import STFT, InverseSTFT, magnitude
 from kzoo.layers.bands import FromBands, ToBands
@@ -142,13 +143,13 @@ def build(
 
 
 def build_wiener(
-    separate: keras.Model,
+    system: keras.Model,
     size: UNet,
     *,
     samples: int | None = None,
     padding: Literal["full", "valid"] = "full",
 ) -> tuple[keras.Model, keras.Model]:
-    """The multichannel Wiener filter around a trained core: (survey, filter), two passes.
+    """The multichannel Wiener filter around the core of a trained system: (survey, filter).
 
     survey: waveform `[batch, samples, channels]` to (products, power, peak) of `dsp.wiener`, of
         which the first two add up over blocks and the last is a maximum, `[batch, 1, 1, 1]`.
@@ -156,6 +157,7 @@ def build_wiener(
     First estimates share the mixture by magnitude, not by power. As in Deezer's program, a
     spectrum that peaks above 10 is scaled down to there before anything is regularised.
     """
+    separate = system.get_layer("unet_core")
     sources = separate.get_layer("estimates").sources
     transform = {"n_fft": size.n_fft, "hop_length": size.hop_length, "padding": padding}
     n_bins = size.n_fft // 2 + 1

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from kzoo.presets import PresetError, Progress, packages
+from kzoo.presets import packages
+from kzoo.presets.card import PresetError, Progress
 
 
 def checkpoint(

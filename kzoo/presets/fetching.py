@@ -17,7 +17,8 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-from kzoo.presets import PresetError, Progress, file_sha256
+from kzoo.presets.cache import file_sha256
+from kzoo.presets.card import PresetError, Progress
 
 _CHUNK = 1 << 18
 _TIMEOUT_SECONDS = 30

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from kzoo.presets import PresetError, Progress, packages
+from kzoo.presets import packages
+from kzoo.presets.card import PresetError, Progress
 
 RELEASES = "https://github.com/deezer/spleeter/releases/download/v1.4.0"
 _FILES = re.compile(r"(?:^|/)(model\.(?:index|data-\d+-of-\d+))$")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +10,37 @@ from typing import Any
 import keras
 import numpy as np
 
-from kzoo import config, data, losses, presets
+from kzoo import config, data, losses, models, presets
+from kzoo.models.base.sizes import Signal
 from kzoo.training import adversary, corpora
-from kzoo.training.graph import DomainLoss, training_graph
 from kzoo.training.optimizers import optimizer
-from kzoo.training.settings import Fit, architecture
+from kzoo.training.settings import Fit, sizes
 from kzoo.training.start import start
+
+
+class DomainLoss(keras.losses.Loss):
+    """A loss of `kzoo.losses` on what `domain` makes of the sources' waveforms.
+
+    For a loss that takes the mixture, it is the last of the sources: `[batch, sources + 1, ...]`.
+    """
+
+    def __init__(self, loss: Callable, domain: Callable):
+        super().__init__(name=loss.name, dtype="float32")
+        self.loss, self.domain = loss, domain
+
+    def call(self, y_true, y_pred):
+        """Per example, `[batch]`."""
+        targets = self.domain(y_true)
+        if self.loss.takes_mixture:
+            return self.loss(targets[:, :-1], y_pred, targets[:, -1])
+        return self.loss(targets, y_pred)
 
 
 @dataclass
 class Compiled:
     """`graph` is what is trained, `system`, of the same weights, what ships.
 
-    sources: none where the model is a synthesiser.
+    sources: none where the model is a synthesiser. size: of what ships.
     trainer: what `fit` is called of: the graph itself, or the graph and its adversary.
     started: lines about the weights that it began with.
     """
@@ -33,7 +50,7 @@ class Compiled:
     system: keras.Model
     loss: losses.Loss
     sources: list[str]
-    sample_rate: int
+    size: Signal
     started: list[str]
 
     @property
@@ -59,7 +76,7 @@ class Compiled:
         waveform = self.graph.outputs[0] if self.controls else self.graph.inputs[0]
         found = corpora.open_data(
             values["data"], sources=self.sources, samples=waveform.shape[1],
-            channels=self.channels, sample_rate=self.sample_rate,
+            channels=self.channels, sample_rate=self.size.sample_rate,
             seed=values["seed"], conditioned=self.conditioned, controls=self.controls, say=say,
         )  # fmt: skip
         if self.controls:
@@ -109,13 +126,14 @@ def compiled(
     Raises ConfigError and ValueError for what cannot be built.
     """
     settings = Fit(**values["fit"])
-    module, options, sample_rate = architecture(values)
+    name = values["model"]["name"]
+    size, options = sizes(values)
+    segment, arguments = size, size.block()
+    if settings.segment_seconds is not None:
+        segment, arguments = size.segment(round(settings.segment_seconds * size.sample_rate))
     with _policy(settings.precision):
-        system = config.call(
-            module.build, {**options, **_block(module, options, sample_rate, settings)},
-            where=f"model {values['model']['name']}",
-        )  # fmt: skip
-        graph, domain = training_graph(system, inference_mode=settings.inference_mode)
+        system = models.build(name, segment, **{**options, **arguments})
+        graph, domain = size.training(system, inference_mode=settings.inference_mode)
         trainer, rival = graph, values.get("adversary")
         if adversary.active(values):
             trainer = adversary.adversarial_model(graph, domain, rival, len(options["sources"]))
@@ -141,20 +159,20 @@ def compiled(
         else:
             adversary.compile_adversarial(trainer, rival, **compiling)
     sources = list(options.get("sources", ()))
-    return Compiled(graph, trainer, system, loss, sources, sample_rate, lines)
+    if line := _snapped(settings, segment, arguments["samples"]):
+        lines.append(line)
+    return Compiled(graph, trainer, system, loss, sources, size, lines)
 
 
-def _block(module, options: Mapping[str, Any], sample_rate: int, settings: Fit) -> dict[str, Any]:
-    """Options that make the system one segment long."""
-    if settings.segment_seconds is None:
-        return presets.known(module.block_options, options)
-    block: dict[str, Any] = {"samples": round(settings.segment_seconds * sample_rate)}
-    # A segment has sound on both sides, not the silence around a whole recording.
-    # A network that hears the whole signal knows no blocks in between.
-    if "padding" in inspect.signature(module.build).parameters:
-        finite = presets.known(module.context_samples, options) is not None
-        block["padding"] = "valid" if finite else "full"
-    return block
+def _snapped(settings: Fit, size: Signal, samples: int) -> str | None:
+    """A line where the segment is not as long as the configuration has it."""
+    wanted = settings.segment_seconds
+    if wanted is None or round(wanted * size.sample_rate) == samples:
+        return None
+    return (
+        f"segments last {samples / size.sample_rate:.3f} s, the network's next length after the "
+        f"{wanted:g} s of fit.segment_seconds"
+    )
 
 
 @contextlib.contextmanager

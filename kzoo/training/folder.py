@@ -44,17 +44,20 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(place)
 
 
-def check_folder(values: Mapping[str, Any], folder: Path) -> None:
-    """ConfigError where `folder` holds something else than the run of resolved `values`.
+def check_folder(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """Resolved `values`, with the sizes of the model that the run in `folder` has kept.
 
-    Of its configuration only fit.epochs and data.workers may change between the parts of a run.
-    Until its first checkpoint a run has nothing to lose, and may be begun anew with another.
+    Raises ConfigError where the folder holds something else than their run. Of its configuration
+    only fit.epochs and data.workers may change between the parts of a run. Until its first
+    checkpoint a run has nothing to lose, and may be begun anew with another.
     """
     if not (folder / CHECKPOINT).is_file():
         if any(folder.iterdir()) and not _begun(folder):
             raise ConfigError(f"{folder}: holds other files; name a new folder for the run")
-        return
+        return values
     before = resolved(config.load_yaml(folder / CONFIG))
+    # The variant's name is compared, and not what has become of it since the run began.
+    values = {**values, "model": {**values["model"], "sizes": before["model"]["sizes"]}}
     for key in {**before, **values}:
         one, other = before.get(key), values.get(key)
         if key in _FREE:
@@ -64,6 +67,7 @@ def check_folder(values: Mapping[str, Any], folder: Path) -> None:
                 f"{folder}: holds a run with another section {key!r}{_difference(one, other)}; name"
                 f" a new folder, or go on with it: kzoo train {folder / CONFIG} -o {folder}"
             )
+    return values
 
 
 def _begun(folder: Path) -> bool:

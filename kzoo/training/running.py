@@ -45,7 +45,7 @@ def train(
     values, folder = resolved(values), Path(folder)
     settings = Fit(**values["fit"])
     with locked(folder):
-        check_folder(values, folder)
+        values = check_folder(values, folder)
         keras.utils.set_random_seed(values["seed"])
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
@@ -123,17 +123,18 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
 
 
 def _card(made: Compiled, values, training, command) -> dict[str, Any]:
-    options = {key: value for key, value in values["model"].items() if key != "name"}
+    model = {key: value for key, value in values["model"].items() if key != "sizes"}
+    options = {**values["model"]["sizes"], **model}
     licences = {"code": "Apache-2.0 (kzoo)", "weights": "as you choose", "data": "not stated"}
     card = {
         "name": values["name"],
         "task": "synthesis" if made.controls else values.get("task") or "music separation",
         "summary": values.get("summary") or f"{values['model']['name']}, trained here",
-        "model": {"name": values["model"]["name"], "options": options},
+        "model": {"name": options.pop("name"), "options": options},
         **({} if made.controls else {"sources": made.sources}),
-        "sample_rate": made.sample_rate,
+        "sample_rate": made.size.sample_rate,
         "channels": made.channels,
-        "bandwidth_hz": _bandwidth(made.system, made.sample_rate),
+        "bandwidth_hz": made.size.bandwidth_hz(),
         "licences": {**licences, **values["licences"]},
         "trained": {
             "command": command or "kzoo.training.train",
@@ -155,14 +156,6 @@ def _card(made: Compiled, values, training, command) -> dict[str, Any]:
     if values["fit"]["inference_mode"]:
         card["fixed_norms"] = True
     return card
-
-
-def _bandwidth(system: keras.Model, sample_rate: int) -> int:
-    core = next((layer for layer in system.layers if layer.name.endswith("_core")), None)
-    if core is None or len(core.inputs[0].shape) == 3:
-        return sample_rate // 2
-    n_fft = system.get_layer("stft").n_fft
-    return min(sample_rate // 2, core.inputs[0].shape[2] * sample_rate // n_fft)
 
 
 def _schedules(settings: Fit, validated: bool) -> list[keras.callbacks.Callback]:
@@ -216,7 +209,7 @@ def _tensorboard(folder: Path, every: int, made: Compiled, training) -> TensorBo
     batch = tuple(made.middle(example[part])[None] for part in ("mixture", "sources"))
     return TensorBoardExamples(
         folder / "logs", system=made.system, batch=batch, sources=made.sources,
-        sample_rate=made.sample_rate, every=every,
+        sample_rate=made.size.sample_rate, every=every,
     )  # fmt: skip
 
 

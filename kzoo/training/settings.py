@@ -9,11 +9,11 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from kzoo import config, losses, models
 from kzoo.config import ConfigError
+from kzoo.models.base.sizes import Signal
 from kzoo.training import adversary
 from kzoo.training.corpora import Data
 from kzoo.training.optimizers import optimizer
@@ -78,7 +78,7 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
         fit: dict | None = None, start: dict | None = None, licences: dict | None = None,
         adversary: dict | None = None,
     ):  # fmt: skip
-        """Nothing: its signature is the list of sections."""
+        """Never called; `config.check` reads the allowed sections from this signature."""
 
     config.check(sections, values, where="the configuration")
     found = {**values, "seed": values.get("seed", 0)}
@@ -102,33 +102,49 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def architecture(values: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any], int]:
-    """(module, options, sample rate in Hz) of the model of a resolved configuration."""
-    options = {key: value for key, value in values["model"].items() if key != "name"}
-    module = models.architecture(values["model"]["name"])
-    return module, options, int(module.VARIANTS[options["variant"]]["sample_rate"])
+def sizes(values: Mapping[str, Any]) -> tuple[Signal, dict[str, Any]]:
+    """(sizes, other arguments of `build`) of the model of a resolved configuration."""
+    section = {k: v for k, v in values["model"].items() if k not in ("name", "variant", "sizes")}
+    kept = {key: value for key, value in values["model"]["sizes"].items() if key != "variant"}
+    return models.split(values["model"]["name"], {**kept, **section})
 
 
 def _model(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with its variant and, under `sizes`, every size that follows from it.
+
+    Sizes that a run has kept stand, whatever has become of the variant since.
+    """
+
     def model(
-        *, name: str, sources: Sequence[str] | None = None, variant: str | None = None, **options
+        *,
+        name: str,
+        sources: Sequence[str] | None = None,
+        variant: str | None = None,
+        sizes: dict | None = None,
+        **options,
     ):
-        """What every model has."""
+        """Never called; `config.check` reads from this signature what every model has."""
 
     if "name" not in section:
         raise ConfigError("the section model needs a name: see kzoo models")
     config.check(model, section, where="model")
-    module = models.architecture(section["name"])
+    name, module = section["name"], models.architecture(section["name"])
     separates = "sources" in inspect.signature(module.build).parameters
     if separates and section.get("sources") is None:
         raise ConfigError("the section model needs its sources, such as [vocals, accompaniment]")
-    variant = section.get("variant") or config.defaults(module.build)["variant"]
-    if variant not in module.VARIANTS:
-        raise ConfigError(
-            f"model.variant must be one of {', '.join(module.VARIANTS)}; got {variant!r}"
-        )
+    variant = section.get("variant") or next(iter(module.VARIANTS))
+    options = {k: v for k, v in section.items() if k not in ("name", "variant", "sizes")}
+    kept = section.get("sizes") or {}
+    if kept.get("variant") == variant:
+        base = {key: value for key, value in kept.items() if key != "variant"}
+    else:
+        base = {"variant": variant}
+    size, arguments = models.split(name, {**base, **options})
+    config.check(module.build, arguments, where=f"model {name}", given=["size"])
     sources = {"sources": list(section["sources"])} if separates else {}
-    found = {**section, **sources, "variant": variant}
-    options = {key: value for key, value in found.items() if key != "name"}
-    config.check(module.build, options, where=f"model {section['name']}")
-    return found
+    return {
+        **section,
+        **sources,
+        "variant": variant,
+        "sizes": {"variant": variant, **config.plain(dataclasses.asdict(size))},
+    }

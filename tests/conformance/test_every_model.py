@@ -1,21 +1,24 @@
 """Every architecture that takes a waveform through the same gauntlet; a new one joins by existing.
 
-What a model is put through follows from what it offers: `build`, `core`, `static_block`,
-`block_grid`. Every input is fed by its shape. The waveform is the first input with three axes;
-the others are conditions, and stay the same for a whole signal. Those that play controls have
-`synthesise`, and a gauntlet of their own: test_every_synthesiser.py.
+Every input is fed by its shape. The waveform is the first input with three axes; the others are
+conditions, and stay the same for a whole signal. Synthesisers, which play controls, have a
+gauntlet of their own: test_every_synthesiser.py. Among the models is plain/gain_net.py, which says
+no more than a model must.
 """
 
+import dataclasses
 import functools
 import inspect
 import json
+import typing
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kzoo import presets
+from kzoo import models
 from kzoo.deploy import artefact
 from kzoo.deploy.tflite import describe_tflite
 from kzoo.layers.masks import Estimates, source_names
@@ -24,20 +27,37 @@ from kzoo.separation import Separator, System
 
 SOURCES = ["vocals", "accompaniment"]
 SEEDS = 3
-MODELS = [name for name in list_models() if not hasattr(architecture(name), "synthesise")]
-every_model = pytest.mark.parametrize("name", MODELS)
+PLAIN = str(Path(__file__).parent / "plain")
 
 
-def made(function, seed=1, **options):
-    """`function` of a model's module, at its tiny size, from a seed."""
+def tiny(name):
+    """The sizes of the smallest variant."""
+    return architecture(name).VARIANTS["tiny"]
+
+
+MODELS = [name for name in list_models() if tiny(name).task != "synthesis"]
+every_model = pytest.mark.parametrize("name", [*MODELS, "gain_net"])
+
+
+@pytest.fixture(autouse=True)
+def plain_model(monkeypatch):
+    """The model of the folder `plain` is one of the zoo's."""
+    monkeypatch.setattr(models, "__path__", [*models.__path__, PLAIN])
+
+
+def made(name, seed=1, part="build", size=None, **options):
+    """`build`, or another part of a model's module, at its tiny size, from a seed."""
     keras.utils.set_random_seed(seed)
-    return presets.known(function, {"sources": SOURCES, "variant": "tiny", **options})
+    function = getattr(architecture(name), part)
+    if "sources" in inspect.signature(function).parameters:
+        options = {"sources": SOURCES, **options}
+    return function(size=size or tiny(name), **options)
 
 
 @functools.cache
 def built(name):
     """The waveform model, any length; made once, and changed by no test."""
-    return roughened(made(architecture(name).build))
+    return roughened(made(name))
 
 
 def roughened(model):
@@ -50,19 +70,15 @@ def roughened(model):
 
 
 def offers(name, *what):
-    module = architecture(name)
     for attribute in what:
-        if not hasattr(module, attribute):
+        if not hasattr(architecture(name), attribute):
             pytest.skip(f"{name} has no {attribute}")
-    return module
 
 
 def separates(name):
-    """The module of a model that separates sources; the others have no estimates to test."""
-    module = architecture(name)
-    if "sources" not in inspect.signature(module.build).parameters:
+    """Skips a model that separates no sources: it has no estimates to test."""
+    if tiny(name).task != "separation":
         pytest.skip(f"{name} separates no sources")
-    return module
 
 
 def waveform_index(model):
@@ -141,17 +157,85 @@ def outputs(model, arguments, training=False):
 
 @every_model
 def test_there_is_a_tiny_variant(name):
-    module = architecture(name)
-    assert "tiny" in module.VARIANTS
-    for function in (getattr(module, f) for f in ("build", "core") if hasattr(module, f)):
-        assert "variant" in inspect.signature(function).parameters
-    assert made(module.build).count_params() < 500_000
+    assert {type(size) for size in architecture(name).VARIANTS.values()} == {type(tiny(name))}
+    assert made(name).count_params() < 500_000
 
 
 @every_model
-def test_an_unknown_variant_is_refused_with_its_name(name):
-    with pytest.raises(ValueError, match="got 'gigantic'"):
-        made(architecture(name).build, variant="gigantic")
+def test_an_unknown_variant_or_option_is_refused_with_its_name(name):
+    with pytest.raises(ValueError, match=f"no variant of {name} is called 'gigantic'"):
+        models.build(name, variant="gigantic")
+    with pytest.raises(ValueError, match=f"model {name} has no option 'chanels'.*'channels'"):
+        models.build(name, variant="tiny", chanels=1)
+
+
+@every_model
+def test_the_whole_of_the_sizes_builds_the_variant_again(name):
+    for variant, size in architecture(name).VARIANTS.items():
+        written = json.loads(json.dumps(dataclasses.asdict(size)))
+        assert models.sizes(name, **written) == models.sizes(name, variant=variant) == size
+
+
+def others(size):
+    """The same sizes with one field changed, for each field for which another value is known."""
+    hints = typing.get_type_hints(type(size))
+    for field in dataclasses.fields(size):
+        value, choices = getattr(size, field.name), typing.get_args(hints[field.name])
+        if isinstance(value, bool):
+            value = not value
+        elif isinstance(value, int | float):
+            value *= 2
+        elif isinstance(value, str):
+            value = next((x for x in choices if isinstance(x, str) and x != value), value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], int):
+            value = tuple(n + 1 for n in value)
+        try:
+            yield dataclasses.replace(size, **{field.name: value})
+        except ValueError:  # another field would have to follow
+            continue
+
+
+@every_model
+def test_sizes_of_any_options_lay_blocks_and_lengths(name):
+    changed = list(others(tiny(name)))
+    assert len(changed) > 2
+    for size in changed:
+        grid, samples = size.grid(), size.block()["samples"]
+        assert samples == grid.samples
+        static, length = size.static(5000)
+        assert isinstance(static, type(size))
+        assert length > 0
+        less = size.smaller()
+        assert less is None or less.grid().samples < grid.samples
+        assert 0 < size.bandwidth_hz() <= size.sample_rate // 2
+        segment, arguments = size.segment(5000)
+        assert isinstance(segment, type(size))
+        assert arguments["samples"] > 0
+
+
+@every_model
+def test_smaller_blocks_are_those_of_the_same_weights(name):
+    separates(name)
+    size = tiny(name)
+    while (less := size.smaller()) is not None:
+        size = less
+    block = made(name, size=size, **size.block())
+    block.set_weights(built(name).get_weights())
+    mixture = noise(block, 0)
+    assert mixture.shape[1] == size.grid().samples
+    (found,) = outputs(block, fed(block, mixture))
+    assert np.isfinite(found).all()
+
+
+@every_model
+def test_a_segment_of_any_length_is_trained(name):
+    separates(name)
+    size, arguments = tiny(name).segment(3001)
+    system = made(name, size=size, **arguments)
+    assert [w.path for w in system.weights] == [w.path for w in built(name).weights]
+    graph, domain = size.training(system)
+    sources = np.zeros((1, 2, *graph.inputs[0].shape[1:]), np.float32)
+    assert tuple(domain(sources).shape) == (1, *graph.outputs[0].shape[1:])
 
 
 @every_model
@@ -200,10 +284,10 @@ def test_gradients_of_silence_are_finite(name):
 @every_model
 @pytest.mark.parametrize("part", ["core", "build"])
 def test_a_loss_reaches_every_trainable_weight(name, part):
-    module = offers(name, part)
+    offers(name, part)
     unreached = None
     for seed in range(SEEDS):  # a tiny network may be born with dead units
-        model = roughened(made(getattr(module, part), seed))
+        model = roughened(made(name, seed, part))
         arguments = (
             examples(model, seed) if part == "core" else fed(model, noise(model, 1999, seed))
         )
@@ -228,7 +312,7 @@ def test_a_loss_reaches_every_trainable_weight(name, part):
 
 @every_model
 def test_keras_takes_steps_of_training_and_stays_finite(name):
-    model = made(architecture(name).build)
+    model = made(name)
     mixture = np.concatenate([noise(model, 1999, seed) for seed in (0, 1)])
     targets = [0.5 * y.numpy() for y in outputs(model, fed(model, mixture))]
     before = model.get_weights()
@@ -242,8 +326,8 @@ def test_keras_takes_steps_of_training_and_stays_finite(name):
 
 @every_model
 def test_the_core_is_what_the_system_is_built_from(name):
-    module = offers(name, "core")
-    core, system = made(module.core), made(module.build)
+    offers(name, "core")
+    core, system = made(name, part="core"), built(name)
     shapes = [sorted(tuple(w.shape) for w in model.weights) for model in (core, system)]
     assert shapes[0] == shapes[1]
     for found in outputs(core, examples(core, 0)):
@@ -252,7 +336,7 @@ def test_the_core_is_what_the_system_is_built_from(name):
 
 @every_model
 def test_weights_have_paths_of_their_own_that_do_not_depend_on_what_was_built_before(name):
-    first, second = (made(architecture(name).build) for _ in range(2))
+    first, second = built(name), made(name)
     paths = [weight.path for weight in first.weights]
     assert len(set(paths)) == len(paths)
     assert paths == [weight.path for weight in second.weights]
@@ -260,7 +344,7 @@ def test_weights_have_paths_of_their_own_that_do_not_depend_on_what_was_built_be
 
 @every_model
 def test_the_same_seed_builds_the_same_model(name):
-    first, second = (made(architecture(name).build, seed=4) for _ in range(2))
+    first, second = (made(name, seed=4) for _ in range(2))
     mixture = noise(first, 1999)
     for a, b in zip(
         outputs(first, fed(first, mixture)), outputs(second, fed(second, mixture)), strict=True
@@ -284,7 +368,8 @@ def test_a_keras_file_gives_the_same_model_back(name, tmp_path):
 @every_model
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # as above
 def test_the_names_of_the_sources_travel_with_the_model(name, tmp_path):
-    model = made(separates(name).build, sources=["speech", "noise", "other"])
+    separates(name)
+    model = made(name, sources=["speech", "noise", "other"])
     assert source_names(model) == ("speech", "noise", "other")
     assert model.output_shape[1] == 3
     model.save(tmp_path / "model.keras")
@@ -302,7 +387,8 @@ def exported(name, to, folder, model, samples=None):
 
 @every_model
 def test_a_saved_model_says_what_keras_says(name, tmp_path):
-    model = alone(made(separates(name).build))
+    separates(name)
+    model = alone(made(name))
     card = exported(name, "saved_model", tmp_path, model)
     levels = [found["snr_db"] for found in card["parity"]["sources"].values()]
     assert len(levels) == len(source_names(model))
@@ -312,9 +398,9 @@ def test_a_saved_model_says_what_keras_says(name, tmp_path):
 @every_model
 def test_a_tflite_file_has_built_in_operators_and_says_what_keras_says(name, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
-    module = separates(name)
-    block = made(module.static_block) if hasattr(module, "static_block") else {"samples": 2048}
-    model = alone(roughened(made(module.build, **block)))
+    separates(name)
+    size, samples = tiny(name).static()
+    model = alone(roughened(made(name, size=size, samples=samples)))
     card = exported(name, "tflite", tmp_path, model)
     operators = describe_tflite(card["path"])["operators"]
     assert [name for name in operators if not name.isupper()] == []  # Flex and custom ones are not
@@ -326,13 +412,13 @@ def test_a_tflite_file_has_built_in_operators_and_says_what_keras_says(name, tmp
 @pytest.mark.parametrize("samples", [1, 9_999, 30_001])
 def test_blocks_of_the_grid_join_into_the_whole(name, samples):
     separates(name)
-    module = offers(name, "block_grid", "block_options")
-    if hasattr(module, "context_samples") and made(module.context_samples) is None:
+    size = tiny(name)
+    if size.context_samples() is None:
         pytest.skip(f"{name} needs the whole signal: its context is None")
     whole = built(name)
-    block = made(module.build, **made(module.block_options))
+    block = made(name, **size.block())
     block.set_weights(whole.get_weights())
-    grid = made(module.block_grid)
+    grid = size.grid()
     assert block.inputs[waveform_index(block)].shape[1] == grid.samples
     system = System(
         function=lambda mixture: np.asarray(block(fed(block, mixture), training=False)),

@@ -52,7 +52,7 @@ def sound():
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(1)
-    return unet.build(**OPTIONS, samples=BLOCK)
+    return models.build("unet", **OPTIONS, samples=BLOCK)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def bundle(model, sound, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def saved(model, sound, tmp_path_factory):
-    any_length = unet.build(**OPTIONS)
+    any_length = models.build("unet", **OPTIONS)
     any_length.set_weights(model.get_weights())
     folder = tmp_path_factory.mktemp("saved")
     return any_length, artefact.export(any_length, "saved_model", folder, **NAMES, sound=sound)
@@ -491,7 +491,7 @@ def test_consumer_reads_mono_of_every_depth(bundle, sound, tmp_path):
 
 @needs_litert
 def test_mobile_recipe_makes_a_bundle_that_has_run(model, tmp_path, monkeypatch, capsys):
-    any_length = unet.build(**OPTIONS)
+    any_length = models.build("unet", **OPTIONS)
     any_length.set_weights(model.get_weights())
     save_to_preset(
         any_length, tmp_path / "preset",

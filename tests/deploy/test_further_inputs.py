@@ -20,7 +20,7 @@ def test_random_numbers_are_a_named_input_or_a_constant(tmp_path, rng, to):
     keras.utils.set_random_seed(1)
     sound, ran, weights = 0.1 * rng.standard_normal((2048, 1)).astype(np.float32), {}, None
     for z in ("fixed", "input"):
-        model = segan.build(variant="tiny", samples=2048, z=z)
+        model = models.build("segan", variant="tiny", samples=2048, z=z)
         weights = weights or model.get_weights()
         model.set_weights(weights)
         card = artefact.export(

@@ -84,10 +84,10 @@ def test_a_reset_brings_the_beginning_back(stream):
 @pytest.mark.parametrize("frames", [1, 5])
 def test_a_streamed_network_says_what_keras_says_with_built_in_operators(frames, tmp_path):
     keras.utils.set_random_seed(0)
-    model = ddsp.build(variant="tiny")
-    step = ddsp.build_step(variant="tiny", frames=frames)
+    model = ddsp.build(TINY)
+    step = ddsp.build_step(TINY, frames=frames)
     step.set_weights([weight.value for weight in model.weights])
-    path = write_stream(step, tmp_path / "x.tflite", state=ddsp.initial_state(variant="tiny"))
+    path = write_stream(step, tmp_path / "x.tflite", state=ddsp.initial_state(TINY))
     assert [name for name in operators(path) if not name.isupper()] == []
     stream, rng = Stream(path), np.random.default_rng(1)
     notes = {

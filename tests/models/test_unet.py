@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "presets"))
 import made_checkpoints as made
 import numpy_unet
 
+from kzoo import models
 from kzoo.convert import spleeter
 from kzoo.dsp.stft import STFT, magnitude, stft
 from kzoo.layers.masks import Segments
@@ -49,6 +50,10 @@ def gentle_weights(instruments, **options):
     return {k: 0.5 * v if k.endswith("kernel") else v for k, v in made_weights.items()}
 
 
+def core(sources, **options):
+    return unet.core(sources, models.sizes("unet", **options))
+
+
 def trainable(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
@@ -77,12 +82,20 @@ def test_the_system_around_the_network_is_deezers(vectors, monkeypatch, extensio
     recorded = vectors("spleeter_pipeline")
     answer = np.stack([recorded["model_vocals"], recorded["model_acc"]], axis=1)
 
-    def core(sources, *, frames, bins, **_):
-        spectrum = keras.Input((frames, bins, 2))
+    def given(sources, size):
+        spectrum = keras.Input((size.frames, size.bins, 2))
         return keras.Model(spectrum, Given(answer)(spectrum))
 
-    monkeypatch.setattr(unet, "core", core)
-    model = unet.build(n_fft=64, hop_length=16, frames=16, bins=24, mask_extension=extension)
+    monkeypatch.setattr(unet, "core", given)
+    model = models.build(
+        "unet",
+        n_fft=64,
+        hop_length=16,
+        frames=16,
+        bins=24,
+        filters=[1, 1, 1],  # of the network that is not there
+        mask_extension=extension,
+    )
     found = np.asarray(model(recorded["waveform"][None]))[0]
     for stem, name in zip(found, ("vocals", "accompaniment"), strict=True):
         np.testing.assert_allclose(stem, recorded[f"{extension}/wav_{name}"], atol=1e-5)
@@ -124,7 +137,7 @@ def test_network_equals_numpy(magnitudes, instruments, activation, masks):
 def test_trainable_weights_are_as_many_as_deezers(monkeypatch, sources, options, count):
     # Zeros instead of random numbers: 49 million of those take longer than all else here.
     monkeypatch.setattr(keras.initializers.HeUniform, "__call__", zeros)
-    model = unet.core(sources, variant="spleeter", **options, frames=64, bins=64)
+    model = core(sources, variant="spleeter", **options, frames=64, bins=64)
     assert trainable(model) == count
     still = sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights)
     assert still == len(sources) * 1_986
@@ -136,7 +149,7 @@ def zeros(self, shape, dtype=None):
 
 def test_layers_have_the_sizes_of_the_table(monkeypatch):
     monkeypatch.setattr(keras.initializers.HeUniform, "__call__", zeros)
-    model = unet.core(["vocals"], variant="spleeter")
+    model = core(["vocals"], variant="spleeter")
     assert model.input_shape == (None, 512, 1024, 2)
     assert model.output_shape == (None, 1, 512, 1024, 2)
     table = {
@@ -163,10 +176,10 @@ def test_layers_have_the_sizes_of_the_table(monkeypatch):
 
 
 def test_the_16_khz_band_has_1536_bins_and_nothing_above(rng):
-    model = unet.build(variant="spleeter", filters=made.FILTERS, frames=64, bins=1536)
-    core = model.get_layer("unet_core")
-    assert core.input_shape == (None, 64, 1536, 2)
-    assert core.output_shape == (None, 2, 64, 1536, 2)
+    model = models.build("unet", variant="spleeter", filters=made.FILTERS, frames=64, bins=1536)
+    network = model.get_layer("unet_core")
+    assert network.input_shape == (None, 64, 1536, 2)
+    assert network.output_shape == (None, 2, 64, 1536, 2)
     noise = (0.1 * rng.standard_normal((1, 22050, 2))).astype(np.float32)
     stems = np.asarray(model(noise))[0]
     real, imag = stft(stems.sum(axis=0).T, 4096, 1024, padding="valid")
@@ -181,9 +194,9 @@ def test_the_16_khz_band_has_1536_bins_and_nothing_above(rng):
 def test_an_average_extension_makes_the_stems_sum_to_the_mixture(rng):
     keras.utils.set_random_seed(0)
     noise = rng.standard_normal((1, 4001, 2)).astype(np.float32)
-    summed = np.asarray(unet.build(variant="tiny", mask_extension="average")(noise)).sum(axis=1)
+    summed = np.asarray(models.build("unet", variant="tiny", mask_extension="average")(noise)).sum(axis=1)
     np.testing.assert_allclose(summed, noise, atol=1e-5)
-    summed = np.asarray(unet.build(variant="tiny", mask_extension="zeros")(noise)).sum(axis=1)
+    summed = np.asarray(models.build("unet", variant="tiny", mask_extension="zeros")(noise)).sum(axis=1)
     # 64 of 129 bins: half of white noise is missing.
     assert np.sum(summed**2) / np.sum(noise**2) == pytest.approx(64 / 129, abs=0.03)
 
@@ -208,7 +221,7 @@ def set_by_layer(model, weights):
 def test_janssons_network_equals_numpy(rng, log_input, output_norm):
     weights = gentle_weights(1, channels=1)
     # Its last transposed convolution has one output, the mask, as Spleeter's sixth has.
-    model = unet.core(
+    model = core(
         ["vocals"], variant="jansson", **TINY, log_input=log_input, output_norm=output_norm
     )
     set_by_layer(model, weights)
@@ -219,7 +232,7 @@ def test_janssons_network_equals_numpy(rng, log_input, output_norm):
 
 def test_janssons_weights_are_as_many_as_the_papers_layers_have(monkeypatch):
     monkeypatch.setattr(keras.initializers.HeUniform, "__call__", zeros)
-    model = unet.core(["vocals"], variant="jansson")
+    model = core(["vocals"], variant="jansson")
     assert model.input_shape == (None, 128, 512, 1)
     down = list(zip((1, 16, 32, 64, 128, 256), (16, 32, 64, 128, 256, 512), strict=True))
     up = list(zip((512, 512, 256, 128, 64, 32), (256, 128, 64, 32, 16, 1), strict=True))
@@ -227,23 +240,25 @@ def test_janssons_weights_are_as_many_as_the_papers_layers_have(monkeypatch):
     outputs = sum(o for _, o in down + up)
     assert trainable(model) == kernels + 3 * outputs  # bias, gamma and beta of every output
     assert kernels + 3 * outputs == 9_823_315
-    plain = unet.core(["vocals"], variant="jansson", output_norm=False)
+    plain = core(["vocals"], variant="jansson", output_norm=False)
     assert trainable(plain) == trainable(model) - 2
 
 
 @pytest.mark.parametrize("levels", [(0, 1, 2), (1, 2, 3), ()])
 def test_dropout_sits_on_the_levels_that_were_named(levels):
-    model = unet.core(["vocals"], variant="jansson", **TINY, dropout_levels=levels)
+    model = core(["vocals"], variant="jansson", **TINY, dropout_levels=levels)
     dropped = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     assert dropped == [f"vocals_up{level + 1}_dropout" for level in levels]
 
 
 def test_direct_masks_are_taken_as_they_are():
-    model = unet.build(["vocals", "other"], variant="jansson", filters=made.FILTERS)
-    core = model.get_layer("unet_core")
+    model = models.build(
+        "unet", sources=["vocals", "other"], variant="jansson", filters=made.FILTERS
+    )
+    network = model.get_layer("unet_core")
     for source, beta in (("vocals", 0.0), ("other", np.log(3.0))):
-        core.get_layer(f"{source}_mask_norm").gamma.assign([0.0])
-        core.get_layer(f"{source}_mask_norm").beta.assign([beta])
+        network.get_layer(f"{source}_mask_norm").gamma.assign([0.0])
+        network.get_layer(f"{source}_mask_norm").beta.assign([beta])
     tone = np.sin(2 * np.pi * 1000 * np.arange(4001) / 8192)[None, :, None].astype(np.float32)
     found = np.asarray(model(tone))
     # sigmoid(0) and sigmoid(log 3); a tone in the band does not miss the bin above it.
@@ -255,8 +270,8 @@ def test_direct_masks_are_taken_as_they_are():
 def test_a_shared_trunk_costs_one_network_and_gives_every_source_a_mask_of_its_own(magnitudes):
     keras.utils.set_random_seed(0)
     sources = ["vocals", "drums", "bass"]
-    one = unet.core(["vocals"], **TINY)
-    shared = unet.core(sources, **TINY, trunk="shared")
+    one = core(["vocals"], **TINY)
+    shared = core(sources, **TINY, trunk="shared")
     # The last transposed convolution and its norm are as wide as the masks: three, in stereo.
     assert trainable(shared) - trainable(one) == 5 * (25 * 4 + 3) + (16 * 6 * 6 + 6 - 16 * 2 - 2)
     found = np.asarray(shared(magnitudes))[0]
@@ -267,7 +282,7 @@ def test_a_shared_trunk_costs_one_network_and_gives_every_source_a_mask_of_its_o
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variant": "huge"}, "variant must be one of spleeter, .*got 'huge'"),
+        ({"variant": "huge"}, "no variant of unet is called 'huge'; there are: spleeter, "),
         ({"network": "unet"}, "network must be one of spleeter, jansson; got 'unet'"),
         ({"activation": "gelu"}, "activation must be one of leaky_relu, elu; got 'gelu'"),
         ({"masks": "relu"}, "masks must be one of sigmoid, softmax; got 'relu'"),
@@ -284,4 +299,4 @@ def test_a_shared_trunk_costs_one_network_and_gives_every_source_a_mask_of_its_o
 )
 def test_impossible_options_are_refused_with_the_value(options, message):
     with pytest.raises(ValueError, match=message):
-        unet.build(**{"variant": "tiny", **options})
+        models.build("unet", **{"variant": "tiny", **options})

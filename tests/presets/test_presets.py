@@ -296,7 +296,7 @@ def test_every_card_builds_a_model_and_names_its_licences(name):
     card = presets.load_card(name)
     assert card["name"] == name
     assert set(card["licences"]) == {"code", "weights", "data"}
-    model = presets.build_from_card(card)
+    model = presets.Preset("x", None, card).untrained_model()
     assert all(x.shape[-1] == card["channels"] for x in model.inputs)
     if card["task"] in presets.NO_SEPARATION:
         assert "sources" not in card

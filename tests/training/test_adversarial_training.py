@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from made_runs import assert_same_runs, checkpoint, history, replaced, train_until_killed
 
+import kzoo
 from kzoo import config, data, presets
 from kzoo.layers.latent import Latent
 from kzoo.layers.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm
@@ -359,6 +360,42 @@ def test_another_network_of_waveforms_has_segans_adversary():
     assert int(made.trainer.discriminator_optimizer.iterations) == 2
 
 
+def test_a_network_of_its_own_levels_is_trained_and_separates(tmp_path, rng):
+    model = {**SETTINGS["model"], "filters": [3, 4], "window": 1040}
+    made = made_of(model=model, data__validation=None)
+    logs = eager_steps(made, 1)
+    assert np.isfinite(list(logs.values())).all()
+    options = {key: value for key, value in model.items() if key != "name"}
+    card = {
+        "name": "x", "sources": ["vocals"], "sample_rate": 8000, "trained": {"steps": 1},
+        "model": {"name": "segan", "options": options},
+    }  # fmt: skip
+    folder = presets.save_to_preset(made.system, tmp_path / "preset", card)
+    noisy = 0.1 * rng.standard_normal((3000, 1)).astype(np.float32)
+    found = kzoo.separate(noisy, 8000, folder)["vocals"]
+    whole = presets.from_preset(folder)(noisy[None])
+    np.testing.assert_allclose(found, whole[0, 0], atol=1e-5)
+
+
+def test_a_segment_is_a_window_of_the_next_possible_length():
+    made = made_of(fit__segment_seconds=0.25, data__validation=None)
+    assert made.graph.input_shape == (None, 2048, 1)
+    assert made.trainer.discriminator.input_shape == (None, 2048, 2)
+    assert made_of(fit__segment_seconds=0.2).graph.input_shape == (None, 1600, 1)
+    assert made_of(fit__segment_seconds=0.201).graph.input_shape == (None, 1664, 1)
+
+
+def test_a_run_keeps_the_sizes_of_its_discriminator():
+    values = resolved(settings())
+    network = values["adversary"]["network"]
+    assert network["sizes"]["filters"] == [3, 4, 5]
+    assert network["sizes"]["reference_examples"] == 3
+    assert resolved(values) == values
+    network["sizes"]["filters"] = [3, 3, 3]  # as if the variant had been another one then
+    made = compiled(resolved(values))
+    assert made.trainer.discriminator.get_layer("disc3_conv").filters == 3
+
+
 def test_the_network_is_trained_between_pre_emphasis_and_its_inverse(rng):
     made = compiled(resolved(settings(adversary=None)))
     noisy = 0.1 * rng.standard_normal((2, 1024, 1)).astype(np.float32)
@@ -394,7 +431,12 @@ def test_the_discriminator_is_shown_the_signal_beside_the_noisy_one(rng):
         ({"adversary__network": {"window": 64}}, "window is that of what it is shown"),
         ({"adversary__network": {"name": "unet"}}, "unet has no discriminator.*name=segan"),
         ({"model__z": "input"}, "leave model.z out"),
-        ({"fit__segment_seconds": 0.5}, "one window of 1024 samples; got 4000"),
+        (
+            {"adversary__network": {"norm": "layer"}},
+            "norm must be one of virtual, batch, none",
+        ),
+        ({"adversary__network": {"head": "none"}}, "head must be one of pointwise, dense; got"),
+        ({"adversary__network": {"variant": "smal"}}, "did you mean 'small'"),
     ],
 )
 def test_a_mistake_is_one_line_before_the_first_step(tmp_path, changes, message):

@@ -1,5 +1,6 @@
 """Training of waveform cores: on their own segments, against the middle of the sources."""
 
+import dataclasses
 import types
 
 import keras
@@ -8,10 +9,11 @@ import pytest
 import tensorflow as tf
 
 from kzoo import losses, models, presets
-from kzoo.dsp.blocks import BlockGrid
 from kzoo.layers.masks import Estimates
+from kzoo.models.base import domains
+from kzoo.models.base.sizes import Sizes
 from kzoo.training import compiled, corpora, resolved, train
-from kzoo.training.graph import DomainLoss, training_graph
+from kzoo.training.compiling import DomainLoss
 
 WIDTH = 17  # of the toy's filters: a core output is 16 samples shorter than its input
 
@@ -26,8 +28,23 @@ def core(sources, *, samples=None, channels=1):
     return keras.Model(mixture, outputs, name="toy_core")
 
 
-def build(sources, *, variant="tiny", samples=None, padding="full"):
-    assert variant == "tiny"
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ToySizes(Sizes):
+    sample_rate: int = 8000
+    channels: int = 1
+    block_seconds: float = 0.125
+
+    def context_samples(self):
+        return WIDTH // 2
+
+    def block(self):
+        return {**super().block(), "padding": "valid"}
+
+    def training(self, system, *, inference_mode=False):
+        return domains.core_waveforms(system, core="toy_core", inference_mode=inference_mode)
+
+
+def build(sources, size=None, *, samples=None, padding="full"):
     mixture = keras.Input((samples, 1), name="mixture")
     x = mixture
     if padding == "full":
@@ -39,15 +56,7 @@ def build(sources, *, variant="tiny", samples=None, padding="full"):
     return keras.Model(mixture, Estimates(sources, dtype="float32", name="stems")(x), name="toy")
 
 
-def block_options():
-    return {"samples": 1000, "padding": "valid"}
-
-
-TOY = types.SimpleNamespace(
-    VARIANTS={"tiny": {"sample_rate": 8000, "channels": 1}}, build=build, core=core,
-    block_options=block_options, block_grid=lambda: BlockGrid(1000, 1000),
-    context_samples=lambda: WIDTH // 2,
-)  # fmt: skip
+TOY = types.SimpleNamespace(VARIANTS={"tiny": ToySizes()}, build=build, core=core)
 SPEAKERS = ["speaker1", "speaker2"]
 
 
@@ -89,7 +98,7 @@ def settings(speech, **fit):
 
 def test_the_graph_is_the_core_and_its_domain_the_middle_of_the_sources(rng):
     system = build(SPEAKERS, samples=100, padding="valid")
-    graph, domain = training_graph(system)
+    graph, domain = ToySizes().training(system)
     assert graph.input_shape == (None, 100, 1)
     assert graph.output_shape == (None, 2, 84, 1)
     sources = rng.standard_normal((3, 2, 100, 1)).astype("float32")
@@ -102,7 +111,7 @@ def test_the_graph_is_the_core_and_its_domain_the_middle_of_the_sources(rng):
 
 
 def test_a_core_that_reaches_beyond_the_system_is_given_sound_there():
-    graph, domain = training_graph(build(SPEAKERS, samples=100))
+    graph, domain = ToySizes().training(build(SPEAKERS, samples=100))
     assert graph.input_shape == (None, 116, 1)
     assert domain(np.zeros((1, 2, 116, 1))).shape == (1, 2, 100, 1)
 
@@ -110,7 +119,7 @@ def test_a_core_that_reaches_beyond_the_system_is_given_sound_there():
 def test_a_core_of_any_length_takes_the_systems():
     mixture = keras.Input((100, 1), name="mixture")
     system = keras.Model(mixture, core(SPEAKERS)(mixture), name="toy")
-    graph, domain = training_graph(system, inference_mode=True)
+    graph, domain = ToySizes().training(system, inference_mode=True)
     assert graph.input_shape == (None, 100, 1)
     assert domain(np.zeros((1, 2, 100, 1))).shape[2] == 84
 

@@ -70,11 +70,6 @@ class FilterbankSizes(Sizes):
         frames = 1 + max(0, -(-(samples - self.filter_length) // self.hop_length))
         return super().segment(self._samples(frames))
 
-    def smaller(self) -> Self | None:
-        """Blocks of half the length; None where they would last under a second."""
-        less = super().smaller()
-        return None if less is None or less.block_seconds < 1 else less
-
     def _samples(self, frames: int) -> int:
         return self.filter_length + (frames - 1) * self.hop_length
 

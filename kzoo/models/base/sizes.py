@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
@@ -27,6 +28,15 @@ class Signal(ABC):
     channels: int
 
     task: ClassVar[str] = "separation"  # what the model is for: a name in `kzoo.tasks`
+
+    def __post_init__(self):
+        check_positive(self, "sample_rate", "channels")
+        hints = typing.get_type_hints(type(self))
+        for name, hint in hints.items():
+            choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+            if choices and getattr(self, name) not in choices:
+                known = ", ".join(map(str, choices))
+                raise ValueError(f"{name} must be one of {known}; got {getattr(self, name)!r}")
 
     def context_samples(self) -> int | None:
         """How far an estimate looks to either side; None where it depends on the whole signal."""
@@ -80,7 +90,8 @@ class Sizes(Signal):
     block_seconds: float = 4.0
 
     def __post_init__(self):
-        check_positive(self, "sample_rate", "channels", "block_seconds")
+        super().__post_init__()
+        check_positive(self, "block_seconds")
 
     def grid(self) -> BlockGrid:
         """Blocks of `block_seconds`, each by itself, that fade into each other over a quarter."""

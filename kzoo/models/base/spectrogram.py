@@ -41,7 +41,8 @@ class SpectrogramSizes(Signal):
     linear_bins: int | None = None
 
     def __post_init__(self):
-        check_positive(self, "sample_rate", "channels", "frames", "bins", "n_fft", "hop_length")
+        super().__post_init__()
+        check_positive(self, "frames", "bins", "n_fft", "hop_length")
         seen = self.bins
         if self.linear_bins is not None:
             seen = band_count(self.bins, self.linear_bins)

