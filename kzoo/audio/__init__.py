@@ -12,6 +12,7 @@ file is an `AudioError` of one line: its name, what was found, the way out.
             writer.write(block)
 """
 
+from kzoo.audio.arrays import checked_rate, checked_waveform
 from kzoo.audio.formats import READABLE, WRITABLE, AudioError, OutputFormat
 from kzoo.audio.reading import AudioInfo, AudioReader, info, read
 from kzoo.audio.resampling import StreamResampler, resample
@@ -28,6 +29,8 @@ __all__ = [
     "StreamResampler",
     "Written",
     "check_writable",
+    "checked_rate",
+    "checked_waveform",
     "info",
     "read",
     "resample",
