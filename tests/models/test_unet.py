@@ -1,17 +1,11 @@
 """The U-Nets against Deezer's own numbers and against NumPy; counts, bands, variants, mistakes."""
 
-import sys
-from pathlib import Path
-
 import keras
+import made_checkpoints as made
 import numpy as np
+import numpy_unet
 import pytest
 from keras import ops
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "presets"))
-import made_checkpoints as made
-import numpy_unet
 
 from kzoo.convert import spleeter
 from kzoo.dsp.stft import STFT, magnitude, stft

@@ -2,14 +2,11 @@
 
 import csv
 import sys
-from pathlib import Path
 
+import made_crepe as made
 import numpy as np
 import pytest
 import soundfile
-
-sys.path.insert(0, str(Path(__file__).parent))
-import made_crepe as made
 
 from kzoo import cli, pitch_command, pitch_picture
 from kzoo.pitch_tracking import Pitch, PitchTracker

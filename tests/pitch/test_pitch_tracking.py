@@ -1,13 +1,8 @@
 """Pitch of whole signals: in tune, the same in any blocks, quiet about silence."""
 
-import sys
-from pathlib import Path
-
+import made_crepe as made
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import made_crepe as made
 
 import kzoo
 from kzoo.pitch_tracking import PitchTracker, check_request, mono

