@@ -186,6 +186,8 @@ def _each_file(
                 jobs[path] = targets
         if jobs:
             separator = _separator(preset, show=show, options=options)
+            for note in separator.notes:
+                say(f"kzoo: {note}")
         for path, targets in jobs.items():
             label = path.name if path.parent != Path(spool) else "stdin"
             try:

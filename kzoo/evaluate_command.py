@@ -170,6 +170,8 @@ def _separator(preset: str, options: dict[str, Any]):
         try:
             if not made:
                 made.append(api.Separator.from_preset(preset, **options))
+                for note in made[0].notes:
+                    say(f"{preset}: {note}")
             return made[0].separate(waveform, sample_rate)
         except tf.errors.OpError as error:  # of a track that does not fit, for one
             exhausted = isinstance(error, tf.errors.ResourceExhaustedError)

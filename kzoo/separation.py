@@ -97,7 +97,8 @@ class Separator:
 
     def __init__(self, system: System, *, overlap: float = 0.0, consistent: bool = False):
         """overlap: share of a block that fades into the next, 0 (the model's own grid) to 0.5.
-        Interchangeable sources need some: on a grid without any 0 gives a quarter.
+        Interchangeable sources need some: on a grid without any 0 gives a quarter. `notes` says
+        where it changes nothing.
         consistent: what the stems leave of the mixture is shared equally among them.
         """
         self.overlap = overlap
@@ -109,6 +110,18 @@ class Separator:
     def sources(self) -> tuple[str, ...]:
         """Names of the stems, in their order."""
         return tuple(self.system.sources)
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each option that changes nothing with this system."""
+        grid = self.system.grid
+        if not self.overlap or self.grid is not grid:
+            return []
+        if grid.context:
+            reason = "the model's blocks carry their context, and joined they equal the whole"
+        else:
+            reason = f"the model's own blocks share {grid.overlap / grid.samples:.0%} already"
+        return [f"overlap {self.overlap:g} changes nothing: {reason}"]
 
     def separate(
         self, waveform: np.ndarray, sample_rate: int, *, progress: Progress | None = None

@@ -135,6 +135,14 @@ def test_a_band_that_is_lost_is_told_of(run, enhancer, tmp_path):
     assert "wide.wav: nothing is left above 4000 Hz by this preset" in err
 
 
+def test_an_overlap_that_changes_nothing_is_told_of_once(run, enhancer, talk, tmp_path):
+    other = tmp_path / "other.wav"
+    soundfile.write(other, np.zeros((777, 1)), RATE)
+    words = ("-p", enhancer, "--overlap", 0.2, "-o", tmp_path / "out", talk, other)
+    _, _, err = run("enhance", *words)
+    assert err.count("kzoo: overlap 0.2 changes nothing: the model's blocks carry their") == 1
+
+
 def test_what_gives_no_speech_is_no_enhancer(run, tiny_preset, talk, tmp_path):
     preset = tiny_preset(tmp_path / "music")
     status, _, err = run("enhance", "-p", preset, "-o", tmp_path / "out", talk)

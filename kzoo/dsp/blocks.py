@@ -14,13 +14,17 @@ class BlockGrid:
     """Blocks of `samples` samples, one every `hop`, the first at `start` (<= 0: zeros before).
 
     `fade` `[samples - hop]`, float64, is the weight of a block where it enters over its
-    predecessor, whose weight there is 1 - fade.
+    predecessor, whose weight there is 1 - fade; by default a squared sine.
+    step: a wider overlap moves blocks by multiples of it, so that their STFT frames coincide.
+    context: the blocks carry all that an estimate depends on, and joined they equal the whole.
     """
 
     samples: int
     hop: int
     start: int = 0
     fade: np.ndarray | None = None
+    step: int = 1
+    context: bool = False
 
     def __post_init__(self):
         if not 0 < self.hop <= self.samples or self.samples > 2 * self.hop:
@@ -33,6 +37,15 @@ class BlockGrid:
         if self.fade is None:
             object.__setattr__(self, "fade", sine_fade(self.overlap))
 
+    @classmethod
+    def with_context(cls, hop: int, before: int, after: int) -> BlockGrid:
+        """Blocks of `hop` new samples, between the context that the estimates of these need.
+
+        A block's estimates are wrong within its context, and are not used there.
+        """
+        fade = np.concatenate([np.zeros(before), np.ones(after)])
+        return cls(before + hop + after, hop, start=-before, fade=fade, context=True)
+
     @property
     def overlap(self) -> int:
         """Samples that a block shares with the next."""
@@ -41,18 +54,16 @@ class BlockGrid:
     def with_overlap(self, fraction: float) -> BlockGrid:
         """The same blocks, `fraction` (0 to 0.5) of each shared with the next, smoothly faded.
 
-        0 keeps the grid as it is, and so does any fraction where blocks carry their context: they
-        equal the whole already. Raises ValueError for a fraction outside that range.
+        The share is rounded down to whole `step`s. The grid stays as it is where blocks share as
+        much already, and where they carry their context. Raises ValueError for a fraction outside
+        that range.
         """
         if not 0 <= fraction <= 0.5:
             raise ValueError(f"overlap must be between 0 and 0.5 of a block; got {fraction}")
-        overlap = round(self.samples * fraction)
-        carries_context = self.overlap and self.fade[0] == 0
-        if overlap <= self.overlap or carries_context:
+        hop = -(-(self.samples - int(self.samples * fraction)) // self.step) * self.step
+        if self.context or hop >= self.hop:
             return self
-        return replace(
-            self, hop=self.samples - overlap, start=min(self.start, 0), fade=sine_fade(overlap)
-        )
+        return replace(self, hop=hop, fade=sine_fade(self.samples - hop))
 
     def count(self, samples: int) -> int:
         """Number of blocks for a signal of `samples` samples."""
@@ -81,4 +92,5 @@ def stft_grid(frames: int, n_fft: int, hop_length: int, window: str = "hann") ->
         hop=frames * hop_length,
         start=-n_fft,
         fade=alone[:overlap] / gain[seam],
+        step=hop_length,
     )

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from kzoo.dsp.blocks import BlockGrid
@@ -92,8 +91,7 @@ def grid(size: Mapping[str, Any], context: int | None) -> BlockGrid:
         return BlockGrid(samples=samples, hop=samples - samples // 4)
     hop = max(round(seconds * size["sample_rate"]), 2 * context)
     hop = -(-hop // stride) * stride
-    fade = np.repeat([0.0, 1.0], context)  # a block's first context is wrong, the next is right
-    return BlockGrid(samples=hop + 2 * context, hop=hop, start=-context, fade=fade)
+    return BlockGrid.with_context(hop, context, context)
 
 
 def whole(size: Mapping[str, Any], samples: int | None = None) -> int:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from kzoo.dsp import resampling
@@ -269,8 +268,7 @@ def block_grid(
         return BlockGrid(samples=samples, hop=samples - samples // 4)
     margin, step = lengths.margin(size), size["stride"] ** size["depth"]
     hop = max(2 * margin, (wanted - 2 * margin) // step * step)
-    fade = np.repeat([0.0, 1.0], margin)
-    return BlockGrid(samples=hop + 2 * margin, hop=hop, start=-margin, fade=fade)
+    return BlockGrid.with_context(hop, margin, margin)
 
 
 def block_options(

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from kzoo.dsp.blocks import BlockGrid
@@ -253,8 +252,7 @@ def block_grid(
     wanted = round(size["block_seconds"] * size["sample_rate"])
     # The coarsest level samples every `step` from the start of its input: all blocks alike.
     hop = max(-(-fits.outer // fits.step), round((wanted - fits.outer) / fits.step)) * fits.step
-    fade = np.concatenate([np.zeros(fits.before), np.ones(fits.outer - fits.before)])
-    return BlockGrid(samples=fits.outer + hop, hop=hop, start=-fits.before, fade=fade)
+    return BlockGrid.with_context(hop, fits.before, fits.outer - fits.before)
 
 
 def block_options(
