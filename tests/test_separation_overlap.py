@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kzoo import api, evaluate_command, presets
+from kzoo import api, presets
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.models import architecture, cunet, list_models, unet
 from kzoo.separation import Separator, System
@@ -75,13 +75,15 @@ def test_overlap_changes_a_separated_recording_and_keeps_its_length_and_its_sum(
     np.testing.assert_allclose(sum(faded.values()), waveform, atol=1e-5)
 
 
-def test_evaluate_says_that_overlap_changes_nothing(tiny_preset, tmp_path, monkeypatch, capsys):
+def test_evaluate_says_that_overlap_changes_nothing(tiny_preset, tmp_path, monkeypatch):
     preset = tiny_preset(tmp_path / "tiny")
+    said = []
     carrying = BlockGrid.with_context(4000, 500, 500)
     monkeypatch.setattr(
         api.Separator, "from_preset", lambda name, *, overlap: separator(carrying, overlap)
     )
-    (system,) = evaluate_command.systems([str(preset)], {"overlap": 0.25})
+    (system,) = api.evaluation_systems([str(preset)], {"overlap": 0.25}, say=said.append)
     for _ in range(2):
         system.separate(np.zeros((10, 1), np.float32), RATE)
-    assert capsys.readouterr().err.count("overlap 0.25 changes nothing") == 1
+    (line,) = said
+    assert "overlap 0.25 changes nothing" in line

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from kzoo import config
+from kzoo.data.examples import Step
 from kzoo.data.signals import at_speed, level_db
-
-if TYPE_CHECKING:
-    from kzoo.data.examples import Examples
-
-Step = Callable[[dict, np.random.Generator, "Examples"], dict]
 
 
 def step(name: str, **options: Any) -> Step:

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 
 from kzoo import data
+from kzoo.cli.data import mix, prepare
 from kzoo.data.noises import NOISES, equalized
 from kzoo.data.signals import active_db
-from kzoo.data_commands import mix, prepare
 
 RATE = 8000
 

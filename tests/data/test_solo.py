@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import cli, config, data, data_commands
+from kzoo import cli, config, data
+from kzoo.cli import data as data_commands
+from kzoo.cli.data import prepare_solo
 from kzoo.data import solo
-from kzoo.solo_command import prepare_solo
 
 RATE, HOP = 8000, 32
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from kzoo import audio, config, data
-from kzoo.data_commands import mix, prepare
+from kzoo.cli.data import mix, prepare
 
 RATE = 8000
 

@@ -9,7 +9,8 @@ import made_crepe as made
 import numpy as np
 import pytest
 
-from kzoo import commands, config, presets, runtime
+from kzoo import config, presets, runtime
+from kzoo.cli.export import export_preset
 from kzoo.convert import crepe
 from kzoo.presets import PresetError, packages
 
@@ -87,7 +88,7 @@ def test_offline_mode_fetches_nothing(published, monkeypatch):
     "use",
     [
         lambda name: runtime.system(name),
-        lambda name: commands.export_preset(
+        lambda name: export_preset(
             name, "tflite", Path("out"), precision="fp32", block_seconds=None, sound=None,
             allow_flex=False, overwrite=False, show=False,
         ),

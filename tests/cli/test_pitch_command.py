@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import cli, pitch_command, pitch_picture
+from kzoo import cli
+from kzoo.cli.pitch import follow_file
+from kzoo.pictures.pitch import Overview
 from kzoo.pitch_tracking import Pitch, PitchTracker
 
 
@@ -120,13 +122,13 @@ def test_nothing_half_written_stays(nano, violin, tmp_path, stop):
 
     targets = {"csv": tmp_path / "out" / "violin.csv", "png": tmp_path / "out" / "violin.png"}
     with pytest.raises(stop):
-        pitch_command.follow_file(PitchTracker(nano), violin, targets, progress=interrupt)
+        follow_file(PitchTracker(nano), violin, targets, progress=interrupt)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_the_picture_of_a_long_recording_stays_small(rng, tmp_path):
     pytest.importorskip("matplotlib", reason="pip install 'kzoo[plot]'")
-    overview = pitch_picture.Overview()
+    overview = Overview()
     second = rng.standard_normal(16000).astype(np.float32)
     for minute in range(2):
         overview.hear(np.tile(second, 60))

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kzoo import pitch_decoding as decoding
 from kzoo import presets
 from kzoo.audio import StreamResampler
+from kzoo.pitch_tracking import decoding
 
 SAMPLE_RATE = 16000
 DECODERS = ("viterbi", "local_average")

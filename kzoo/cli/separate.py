@@ -1,8 +1,7 @@
-"""What the verbs of the command line do, once their words have been parsed."""
+"""What `kzoo separate` and `kzoo enhance` do, once their words have been parsed."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import sys
 import tempfile
@@ -11,23 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from kzoo import audio, presets
-from kzoo.deploy import request
+from kzoo.cli.presets import fetch
+from kzoo.cli.terminal import OUR_ERRORS, bar, one_line, quiet_tensorflow, say
 from kzoo.stem_files import OutputOptions, Report, enhancement, selection, separate_file
-from kzoo.terminal import OUR_ERRORS, bar, one_line, quiet_tensorflow, say
-
-EXTRAS = {
-    "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
-    "matplotlib": ("plot", "draw the pictures of demo, pitch and transfer"),
-    "museval": ("eval", "compare scores with museval's"),
-    "musdb": ("eval", "read MUSDB18"),
-    "pesq": ("speech", "score speech by PESQ, CSIG, CBAK and COVL"),
-    "pystoi": ("speech", "score speech by STOI"),
-    "onnxruntime": ("speech", "score speech by DNSMOS"),
-    "tensorboard": ("train", "show what kzoo train logs"),
-    "stempeg": ("eval", "a real song with its stems, for exports and the demo"),
-    "librosa": ("librosa", "pYIN, kzoo pitch without weights"),
-    "tensorflow_io": ("tfio", "spectrogram masking and fades"),
-}
 
 
 def separate_files(
@@ -90,68 +75,6 @@ def enhance_files(
     )  # fmt: skip
 
 
-def fetch(name: str, *, show: bool) -> Path:
-    """Make sure that a preset's weights are here, with a progress bar where they must come."""
-    if (here := presets.weights_path(name)) is not None:
-        return here
-    presets.load_card(name)
-    quiet_tensorflow()
-    with bar(f"fetching {name}", unit="bytes", show=show) as progress:
-        return presets.download(name, progress=progress)
-
-
-def export_preset(
-    preset: str,
-    to: str,
-    out: Path,
-    *,
-    precision: str,
-    block_seconds: float | None,
-    sound: Path | None,
-    allow_flex: bool,
-    overwrite: bool,
-    show: bool,
-) -> None:
-    """Export a preset and print its card's main lines; what can be refused is so at once."""
-    card = presets.load_card(preset)
-    if card.get("task") != "synthesis":
-        presets.sources(preset, card)
-    request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
-    request.places(to, out, name=card["name"], precision=precision, overwrite=overwrite)
-    presets.refuse_untrained(preset, card)
-    if sound is not None:
-        audio.info(sound)
-    fetch(preset, show=show)
-    quiet_tensorflow()
-    from kzoo import api
-
-    card = api.export(
-        preset, to, out, precision=precision, block_seconds=block_seconds, sound=sound,
-        allow_flex=allow_flex, overwrite=overwrite,
-    )  # fmt: skip
-    if show:
-        for line in _export_lines(card):
-            print(line)
-
-
-def describe_installation() -> list[str]:
-    """Versions of what kzoo needs, the state of its extras, and where it keeps things."""
-    lines = [f"python {sys.version.split()[0]}"]
-    for package in ("kzoo", "tensorflow", "keras", "numpy", "scipy", "soundfile", "soxr", "av"):
-        try:
-            lines.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            lines.append(f"{package} MISSING: pip install kzoo")
-    for module, (extra, use) in EXTRAS.items():
-        found = importlib.util.find_spec(module) is not None
-        way = "" if found else f" - pip install 'kzoo[{extra}]'"
-        lines.append(f"{module} {'present' if found else 'absent'}: {use}{way}")
-    if shutil.which("ffmpeg") is None:
-        lines.append("no ffmpeg on PATH: kzoo needs none; musdb, museval and stempeg do")
-    lines.append(f"cache {presets.cache_folder()}")
-    return lines
-
-
 def _each_file(
     files: Sequence[str],
     *,
@@ -209,25 +132,6 @@ def _each_file(
                     shutil.copyfileobj(file, sys.stdout.buffer)
     if failed:
         raise SystemExit(1)
-
-
-def _export_lines(card: Mapping[str, Any]) -> list[str]:
-    block = card["block_samples"]
-    length = f"{block} samples ({block / card['sample_rate']:.2f} s)" if block else "any length"
-    lines = [
-        f"{card['path']}: {card['bytes'] / 1e6:.1f} MB, {card['precision']}, {length} "
-        f"at {card['sample_rate']} Hz, {card['channels']} channels",
-        f"compared with {card['parity']['against']} on {card['parity']['sound']}:",
-    ]
-    if card["parity"]["not_compared"]:
-        lines[1] = f"NOT compared with Keras: {card['parity']['not_compared']}"
-    for source, found in card["parity"]["sources"].items():
-        snr = "equal" if found["snr_db"] is None else f"{found['snr_db']:.1f} dB"
-        lines.append(f"  {source:16} {snr:>9}   max {found['max_abs_difference']:.1e}")
-    if "operators" in card:
-        names = ", ".join(f"{name} x{count}" for name, count in card["operators"].items())
-        lines.append(f"operators: {names}")
-    return lines
 
 
 def _tracks(files: Sequence[str], spool: Path) -> dict[Path, str]:

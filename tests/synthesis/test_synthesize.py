@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import cli, presets, synthesize_command
-from kzoo.control_files import frames, read_points, rests_as_silence
+from kzoo import cli, presets
 from kzoo.models import ddsp
+from kzoo.synthesis import player
+from kzoo.synthesis.controls import frames, read_points, rests_as_silence
 
 RATE = 16000
 
@@ -55,12 +56,10 @@ def test_blocks_make_no_difference(tmp_path, monkeypatch, rng):
     controls = table(tmp_path / "a.csv", rows)
     made = []
     for block in (256, 37):
-        monkeypatch.setattr(synthesize_command, "BLOCK_FRAMES", block)
-        player = synthesize_command.sinusoids(
-            RATE, 64, harmonics=20, given=False, slope_db=6, noise_db=-20
-        )
+        monkeypatch.setattr(player, "BLOCK_FRAMES", block)
+        play = player.sinusoids(RATE, 64, harmonics=20, given=False, slope_db=6, noise_db=-20)
         laid = frames(read_points(controls), 250)
-        made.append(np.concatenate(list(synthesize_command.played(player, laid, 64))))
+        made.append(np.concatenate(list(player.played(play, laid, 64))))
     np.testing.assert_allclose(made[0], made[1], atol=1e-5)
     assert len(made[0]) == 501 * 64
 
@@ -91,17 +90,17 @@ def test_points_in_any_distance_become_frames_and_pitch_moves_in_notes(tmp_path)
 @pytest.mark.parametrize("cuts", [[], [1], [30, 31, 60], [250]])
 def test_a_room_is_a_convolution_whatever_the_blocks(rng, cuts):
     dry, room = rng.normal(size=300).astype(np.float32), rng.normal(size=50).astype(np.float32)
-    found = np.concatenate(list(synthesize_command.in_room(np.split(dry, cuts), room)))
+    found = np.concatenate(list(player.in_room(np.split(dry, cuts), room)))
     np.testing.assert_allclose(found, np.convolve(dry, room)[:300], atol=1e-5)
 
 
 def test_what_is_early_keeps_its_level_and_ends_softly():
-    found = synthesize_command.early(np.ones(8000), 8000)
+    found = player.early(np.ones(8000), 8000)
     assert found.shape == (160,)
     assert found[:80] == pytest.approx(1)
     assert 0 < found[-1] < 1e-3
     assert np.all(np.diff(found) <= 0)
-    assert synthesize_command.early(np.ones(3), 8000).shape == (3,)
+    assert player.early(np.ones(3), 8000).shape == (3,)
 
 
 @pytest.mark.parametrize("room", [{}, {"reverb_seconds": 0.3}])

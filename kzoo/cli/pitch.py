@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from kzoo import audio, pitch_tracking
-from kzoo.commands import fetch
+from kzoo.cli.presets import fetch
+from kzoo.cli.terminal import OUR_ERRORS, bar, one_line, quiet_tensorflow, say
 from kzoo.pitch_tracking import SAMPLE_RATE, Pitch, PitchTracker
-from kzoo.terminal import OUR_ERRORS, bar, one_line, quiet_tensorflow, say
 
 COLUMNS = ("time_s", "f0_hz", "confidence", "level_db")
 
@@ -101,7 +101,7 @@ def follow_file(
     try:
         picture = None
         if "png" in targets:
-            from kzoo.pitch_picture import Overview
+            from kzoo.pictures.pitch import Overview
 
             picture = Overview()
         confident = []

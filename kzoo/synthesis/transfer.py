@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kzoo import pitch_tracking, presets, synthesize_command
+from kzoo import pitch_tracking, presets
 from kzoo.audio import StreamResampler
 from kzoo.data import solo
 from kzoo.pitch_tracking import Pitch, PitchTracker
-from kzoo.recorded_controls import Controls, Summary, stretches
+from kzoo.synthesis import player
+from kzoo.synthesis.following import Controls, Summary, stretches
 
 GATE = 0.3  # confidence under which nothing is played, as where a corpus is prepared
 _STEEPEST = 2.0  # dB of the match for one of the recording: a held note must not become a storm
@@ -97,7 +98,7 @@ class TimbreTransfer:
         self.octaves, self.match, self.loudness_db = octaves, match, loudness_db
         self.gate, self.sample_rate = gate, card["sample_rate"]
         self._target = None if octaves is not None and not match else target(preset, card)
-        self._instrument = synthesize_command.instrument(str(preset), card, dry=dry)
+        self._instrument = player.instrument(str(preset), card, dry=dry)
         self.hop_length = self._instrument.hop_length
         hop_ms = 1000 * self.hop_length / self.sample_rate
         self._tracker = PitchTracker(method, hop_ms=hop_ms, progress=progress)
@@ -187,7 +188,7 @@ class TimbreTransfer:
 
     def _in_room(self, blocks: Iterator[np.ndarray], watcher: Watcher):
         """Blocks `[samples, 1]`: a note that has ended goes on sounding in the room."""
-        for sound in synthesize_command.in_room(blocks, self._instrument.room):
+        for sound in player.in_room(blocks, self._instrument.room):
             watcher.sound(sound)
             yield sound[:, None]
 
@@ -206,7 +207,7 @@ class TimbreTransfer:
                 yield from found
 
         play, done = self._instrument.begin(watch=watcher.control), 0
-        for sound in synthesize_command.played(play, rows(), self.hop_length):
+        for sound in player.played(play, rows(), self.hop_length):
             hops = len(sound) // self.hop_length
             gate = controls.gate(done, done + hops + 1)
             position = np.arange(len(sound)) / self.hop_length

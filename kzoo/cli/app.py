@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from kzoo import __version__
-from kzoo.cli_synthesis import synthesize, transfer
-from kzoo.terminal import INTERRUPTED, errors_to_exit_codes, one_line, say
+from kzoo.cli.terminal import INTERRUPTED, errors_to_exit_codes, one_line, say
 
 ClickException = typer.BadParameter.__mro__[2]  # typer has its own copy of click's exceptions
 
@@ -57,6 +56,8 @@ ClipOption = Annotated[
     str, typer.Option(help="rescale all stems alike, or clamp, what exceeds full scale.")
 ]
 TagsOption = Annotated[bool, typer.Option(help="Copy title, artist and the like.")]
+SoundOption = Annotated[Path, typer.Option("-o", "--out", help="The sound: wav, flac, ogg or mp3.")]
+DryOption = Annotated[bool, typer.Option("--dry", help="Without the echo the preset has learned.")]
 OverwriteOption = Annotated[bool, typer.Option(help="Replace files that exist.")]
 
 
@@ -121,7 +122,7 @@ def separate(
 
     Any length in constant memory, any rate and channel layout, in and out alike.
     """
-    from kzoo.commands import separate_files
+    from kzoo.cli.separate import separate_files
 
     separate_files(
         files,
@@ -165,7 +166,7 @@ def enhance(
 
     Any length in constant memory, any rate and channel layout, in and out alike.
     """
-    from kzoo.commands import enhance_files
+    from kzoo.cli.separate import enhance_files
 
     enhance_files(
         files,
@@ -183,8 +184,11 @@ def enhance(
 def _output(format: str, bit_depth: str, **others):
     from kzoo.stem_files import OutputOptions
 
-    depth = int(bit_depth) if bit_depth.isdigit() else bit_depth
-    return OutputOptions(format=format.lower(), bit_depth=depth, **others)
+    return OutputOptions(format=format.lower(), bit_depth=_depth(bit_depth), **others)
+
+
+def _depth(bit_depth: str) -> int | str:
+    return int(bit_depth) if bit_depth.isdigit() else bit_depth
 
 
 @app.command()
@@ -208,7 +212,7 @@ def export(
     quiet: QuietOption = False,
 ) -> None:
     """Write a preset as SavedModel or TFLite, run it there, and compare it with Keras."""
-    from kzoo.commands import export_preset
+    from kzoo.cli.export import export_preset
 
     export_preset(
         preset, to, out, precision=precision, block_seconds=block_seconds, sound=sound,
@@ -259,7 +263,7 @@ def evaluate(
     BSS Eval v4 as museval defines it, and SI-SDR in a column of its own, as is what it gains over
     the mixture's. Of speech in noise PESQ, STOI, SSNR, CSIG, CBAK and COVL instead, with SI-SDR.
     """
-    from kzoo.evaluate_command import evaluate_systems
+    from kzoo.cli.evaluate import evaluate_systems
 
     evaluate_systems(
         systems or [],
@@ -300,13 +304,80 @@ def train(
 
     The folder is a preset: kzoo separate -p FOLDER, kzoo export -p FOLDER.
     """
-    from kzoo.train_command import train_configuration
+    from kzoo.cli.train import train_configuration
 
     train_configuration(configuration, settings or [], out=out, devices=devices, show=not quiet)
 
 
-app.command()(synthesize)
-app.command()(transfer)
+@app.command()
+def synthesize(
+    controls: Annotated[Path, typer.Argument(help="CSV or JSON: time, f0_hz, loudness_db, h1...")],
+    out: SoundOption,
+    preset: Annotated[
+        str | None, typer.Option("-p", "--preset", help="A trained synthesiser; none by default.")
+    ] = None,
+    dry: DryOption = False,
+    sample_rate: Annotated[int, typer.Option(help="Hz; a preset has its own.", min=4000)] = 16000,
+    harmonics: Annotated[int, typer.Option(help="Where the file gives none.", min=1)] = 30,
+    slope: Annotated[float, typer.Option(help="dB an octave from harmonic to harmonic.")] = 9.0,
+    noise: Annotated[float, typer.Option(help="dB of the noise beside the tone.")] = -40.0,
+    bit_depth: BitDepthOption = "16",
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Play controls: sinusoids plus noise, or a trained synthesiser; any length."""
+    from kzoo.cli.synthesize import synthesize_file
+
+    synthesize_file(
+        controls, out, preset=preset, dry=dry, sample_rate=sample_rate, harmonics=harmonics,
+        slope_db=slope, noise_db=noise, bit_depth=_depth(bit_depth), overwrite=overwrite,
+        show=not quiet,
+    )  # fmt: skip
+
+
+@app.command()
+def transfer(
+    recording: Annotated[Path, typer.Argument(help="Of one voice or instrument.")],
+    out: SoundOption,
+    preset: Annotated[
+        str | None,
+        typer.Option("-p", "--preset", help="A trained synthesiser; by default the one that ships"),
+    ] = None,
+    octaves: Annotated[
+        int | None, typer.Option(help="Up or down; by default to where the training was.")
+    ] = None,
+    match: Annotated[
+        bool, typer.Option("--match/--no-match", help="Loudness as it was in the training.")
+    ] = True,
+    loudness_db: Annotated[float, typer.Option(help="Louder by this, match or none.")] = 0.0,
+    gate: Annotated[
+        float, typer.Option(help="Confidence of the pitch under which there is silence.")
+    ] = 0.3,
+    dry: DryOption = False,
+    method: Annotated[
+        str, typer.Option(help="crepe_tiny, crepe_full, a folder with a CREPE, or pyin.")
+    ] = "crepe_tiny",
+    input_rate: Annotated[
+        bool, typer.Option("--input-rate", help="At the recording's rate, not the preset's.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="A .png of what was heard, made of it, and played.")
+    ] = None,
+    bit_depth: BitDepthOption = "16",
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Play what a recording sings or plays by a trained synthesiser.
+
+    Any length in constant memory, any rate and channel layout; the sound has one channel.
+    """
+    from kzoo.cli.transfer import transfer_file
+
+    transfer_file(
+        recording, out, preset=preset, octaves=octaves, match=match, loudness_db=loudness_db,
+        gate=gate, dry=dry, method=method, input_rate=input_rate, picture=picture,
+        bit_depth=_depth(bit_depth), overwrite=overwrite, show=not quiet,
+    )  # fmt: skip
 
 
 @app.command()
@@ -336,7 +407,7 @@ def pitch(
 
     Any length in constant memory, any rate and channel layout.
     """
-    from kzoo.pitch_command import follow_files
+    from kzoo.cli.pitch import follow_files
 
     follow_files(
         files, out=out, method=method, hop_ms=hop_ms, fmin_hz=fmin, fmax_hz=fmax, decoder=decoder,
@@ -350,7 +421,7 @@ def demo(
     quiet: QuietOption = False,
 ) -> None:
     """A real song to stems, scores, a picture, and a TFLite file checked against Keras."""
-    from kzoo.demo import run
+    from kzoo.cli.demo import run
 
     run(out, show=not quiet)
 
@@ -358,7 +429,7 @@ def demo(
 @app.command()
 def doctor() -> None:
     """What is installed here, and what each missing extra would add."""
-    from kzoo.commands import describe_installation
+    from kzoo.cli.doctor import describe_installation
 
     for line in describe_installation():
         print(line)
@@ -383,7 +454,7 @@ def data_check(
     quiet: QuietOption = False,
 ) -> None:
     """Read every recording of a corpus: what is there, what is missing, what is broken."""
-    from kzoo.data_commands import check
+    from kzoo.cli.data import check
 
     check(
         path, kind=kind, sources=sources.split(",") if sources else [], mixture=mixture,
@@ -417,14 +488,14 @@ def data_prepare(
 ) -> None:
     """Decode a corpus once, so that training needs no decoder. Interrupted, it goes on."""
     if kind == "solo":
-        from kzoo.solo_command import prepare_solo
+        from kzoo.cli.data import prepare_solo
 
         prepare_solo(
             path, out, pitch=pitch, exclude=exclude or [], sample_rate=sample_rate or 16000,
             licence=licence, show=not quiet,
         )  # fmt: skip
         return
-    from kzoo.data_commands import prepare
+    from kzoo.cli.data import prepare
 
     prepare(
         path, out, kind=kind, sources=sources.split(",") if sources else [], mixture=mixture,
@@ -447,7 +518,7 @@ def data_mix(
 
     Interrupted, it goes on.
     """
-    from kzoo.data_commands import mix
+    from kzoo.cli.data import mix
 
     mix(configuration, settings or [], out, show=not quiet)
 
@@ -465,7 +536,7 @@ def presets_list() -> None:
 @presets_app.command("download")
 def presets_download(names: list[str], quiet: QuietOption = False) -> None:
     """Fetch, verify and convert weights, so that later runs need no network."""
-    from kzoo.commands import fetch
+    from kzoo.cli.presets import fetch
 
     for name in names:
         say(f"{name}: {fetch(name, show=not quiet)}")

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from kzoo import audio, cli, config, data
-from kzoo.data_commands import Taught, mix
+from kzoo.cli.data import Taught, mix
 
 RATE = 8000
 

@@ -8,13 +8,14 @@ import pytest
 import soundfile
 
 import kzoo
-from kzoo import cli, presets, recorded_controls, timbre
+from kzoo import cli, presets
 from kzoo.data import solo
 from kzoo.dsp.loudness import loudness_db
 from kzoo.models import ddsp
 from kzoo.pitch_tracking import Pitch
-from kzoo.recorded_controls import Controls, Histogram, LoudnessMeter
-from kzoo.timbre import TimbreTransfer, Watcher
+from kzoo.synthesis import following, transfer
+from kzoo.synthesis.following import Controls, Histogram, LoudnessMeter
+from kzoo.synthesis.transfer import TimbreTransfer, Watcher
 
 RATE, HOP = 8000, 32
 NOTES = [67.0, 68.0, 70.0, 76.0, 80.0, 84.0, 88.0]
@@ -69,7 +70,7 @@ class Ear:
 
 @pytest.fixture
 def ear(monkeypatch):
-    monkeypatch.setattr(timbre, "PitchTracker", Ear)
+    monkeypatch.setattr(transfer, "PitchTracker", Ear)
 
 
 class Record(Watcher):
@@ -142,7 +143,7 @@ class Given:
 
 @pytest.mark.parametrize("stretch", [7, 64, 10000])
 def test_stretches_draw_the_line_that_the_corpus_has(rng, monkeypatch, stretch):
-    monkeypatch.setattr(recorded_controls, "STRETCH", stretch)
+    monkeypatch.setattr(following, "STRETCH", stretch)
     frames = 400
     f0_hz = rng.uniform(200, 400, frames)
     confidence = np.repeat(rng.random(frames // 20) < 0.4, 20) * 0.8
@@ -152,7 +153,7 @@ def test_stretches_draw_the_line_that_the_corpus_has(rng, monkeypatch, stretch):
             [(sound, sound)], Given(f0_hz, confidence), sample_rate=RATE, hop_length=HOP,
             hear=lambda pitch: None,
         )  # fmt: skip
-        parts = list(recorded_controls.stretches(controls.frames))
+        parts = list(following.stretches(controls.frames))
         drawn = np.concatenate([controls.drawn(*part)[0] for part in parts])
         gates = np.concatenate([controls.gate(*part) for part in parts])
         whole = controls.gate(0, frames)
@@ -183,13 +184,13 @@ def test_the_gate_bridges_a_consonant_and_ignores_a_click():
 
 def test_levels_move_along_the_quantiles_and_never_in_leaps():
     found = np.array([-70.0, -65, -50, -40, -30, -20, -10])
-    curve = timbre.matched(found, np.array(LEVELS))
+    curve = transfer.matched(found, np.array(LEVELS))
     np.testing.assert_allclose(curve(found), LEVELS)
     assert curve(np.array(-5.0)) == pytest.approx(LEVELS[-1] + 5)
-    held = timbre.matched(np.linspace(-30.3, -29.7, 7), np.array(LEVELS))
+    held = transfer.matched(np.linspace(-30.3, -29.7, 7), np.array(LEVELS))
     assert held(np.array(-30.0)) == pytest.approx(-26.0)
     assert held(np.array(-29.7)) == pytest.approx(-25.4)  # not -15
-    same = timbre.matched(np.full(7, -30.0), np.array(LEVELS))
+    same = transfer.matched(np.full(7, -30.0), np.array(LEVELS))
     assert same(np.array([-31.0, -30.0, -29.0])) == pytest.approx([-27.0, -26.0, -25.0])
 
 
@@ -301,7 +302,7 @@ def test_without_statistics_there_is_a_way_and_it_is_said(instrument, ear, tmp_p
 
 def test_the_default_ships_or_is_one_clear_error(monkeypatch):
     if presets.SYNTHESISER in presets.list_presets():
-        assert timbre.check_request(None)[0] == presets.SYNTHESISER
+        assert transfer.check_request(None)[0] == presets.SYNTHESISER
         return
     with pytest.raises(presets.PresetError, match="configs/synthesis"):
         kzoo.transfer(voice(), RATE)

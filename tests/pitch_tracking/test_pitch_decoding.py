@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kzoo import pitch_decoding as decoding
+from kzoo.pitch_tracking import decoding
 
 
 def bump(bins, *, width=1.5, height=0.9):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kzoo.picture_parts import Points, Spectrogram, figure
+from kzoo.pictures.images import Points, Spectrogram, figure
 from kzoo.pitch_tracking import SAMPLE_RATE, Pitch
 
 _SURE = 0.5

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kzoo import config
-from kzoo.terminal import quiet_tensorflow, say
+from kzoo.cli.terminal import quiet_tensorflow, say
 
 
 def train_configuration(

@@ -8,9 +8,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from kzoo import audio, pitch_tracking, timbre
-from kzoo.commands import fetch
-from kzoo.terminal import bar, quiet_tensorflow, say
+from kzoo import audio, pitch_tracking
+from kzoo.cli.presets import fetch
+from kzoo.cli.terminal import bar, quiet_tensorflow, say
+from kzoo.synthesis import transfer
 
 
 def transfer_file(
@@ -32,10 +33,10 @@ def transfer_file(
 ) -> None:
     """Write `out`, and `picture` where it is asked for; what can be refused is refused at once.
 
-    The rest is as of `timbre.TimbreTransfer`. Whatever is raised, nothing half-written stays.
+    The rest is as of `transfer.TimbreTransfer`. Whatever is raised, nothing half-written stays.
     """
     options = {"octaves": octaves, "match": match, "loudness_db": loudness_db, "gate": gate}
-    preset, card = timbre.check_request(preset, method=method, **options)
+    preset, card = transfer.check_request(preset, method=method, **options)
     info = audio.info(recording)
     rate = info.sample_rate if input_rate else card["sample_rate"]
     _refuse_early(recording, [out] if picture is None else [out, picture], overwrite)
@@ -45,13 +46,13 @@ def transfer_file(
     if method != pitch_tracking.PYIN:
         fetch(method, show=show)
     quiet_tensorflow()
-    player = timbre.TimbreTransfer(preset, method=method, dry=dry, **options)
+    player = transfer.TimbreTransfer(preset, method=method, dry=dry, **options)
     watcher = None
     if picture is not None:
-        from kzoo.transfer_picture import TransferPicture
+        from kzoo.pictures.transfer import TransferPicture
 
         watcher = TransferPicture(player.sample_rate, player.hop_length)
-    moved: list[timbre.Moved] = []
+    moved: list[transfer.Moved] = []
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(bar(recording.name, unit="seconds", show=show))
         reader = stack.enter_context(audio.AudioReader(recording))
@@ -71,7 +72,7 @@ def transfer_file(
         say(f"{recording.name}: {_line(moved[0])} -> {written}")
 
 
-def _line(moved: timbre.Moved) -> str:
+def _line(moved: transfer.Moved) -> str:
     before, after = moved.loudness_db
     return (
         f"{100 * moved.voiced:.0f} % of the frames have a pitch, {moved.octaves:+d} octaves, "

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kzoo.picture_parts import Columns, Points, Spectrogram, figure
+from kzoo.pictures.images import Columns, Points, Spectrogram, figure
 from kzoo.pitch_tracking import SAMPLE_RATE
-from kzoo.timbre import Watcher
+from kzoo.synthesis.transfer import Watcher
 
 _CONTROL_RANGE_DB = 60.0
 _SHUT = 0.5

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import cli, commands, config
+from kzoo import cli, config
+from kzoo.cli.doctor import EXTRAS
 
 RATE = 8000
 
@@ -248,14 +249,14 @@ def test_the_doctor_names_the_way_to_every_missing_extra(run):
 
 def test_the_doctor_knows_every_package_of_every_extra():
     setup = configparser.ConfigParser()
-    setup.read(Path(__file__).parent.parent / "setup.cfg")
+    setup.read(Path(__file__).parents[2] / "setup.cfg")
     packages = {}
     for extra, lines in setup.items("options.extras_require", raw=True):
         if extra not in ("dev", "demo"):  # made of the others, and of tools
             for line in lines.split("\n"):
                 if name := re.match(r"[a-z][\w-]*", line):
                     packages[name.group().replace("-", "_")] = extra
-    assert {module: extra for module, (extra, _) in commands.EXTRAS.items()} == packages
+    assert {module: extra for module, (extra, _) in EXTRAS.items()} == packages
 
 
 @pytest.mark.parametrize(
