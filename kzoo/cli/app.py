@@ -182,7 +182,7 @@ def enhance(
 
 
 def _output(format: str, bit_depth: str, **others):
-    from kzoo.stem_files import OutputOptions
+    from kzoo.separation import OutputOptions
 
     return OutputOptions(format=format.lower(), bit_depth=_depth(bit_depth), **others)
 

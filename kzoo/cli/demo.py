@@ -14,7 +14,7 @@ from kzoo.cli.separate import separate_files
 from kzoo.cli.terminal import say
 from kzoo.metrics import bss_eval
 from kzoo.pictures.stems import draw_spectrograms
-from kzoo.stem_files import OutputOptions
+from kzoo.separation import OutputOptions
 
 PRESET = "spleeter_2stems"
 # The streams of a .stem.mp4 of MUSDB18, after the mixture.

@@ -12,7 +12,7 @@ from typing import Any
 from kzoo import audio, presets
 from kzoo.cli.presets import fetch
 from kzoo.cli.terminal import OUR_ERRORS, bar, one_line, quiet_tensorflow, say
-from kzoo.stem_files import OutputOptions, Report, enhancement, selection, separate_file
+from kzoo.separation import OutputOptions, Report, enhancement, selection, separate_file
 
 
 def separate_files(

@@ -31,7 +31,6 @@ MAY = {
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp models presets pitch_tracking",
     "pictures": "pitch_tracking synthesis",
-    "stem_files": "audio separation",
 }
 # May import everything, and nothing below may import them; `cli` has no importer at all.
 TOP = {"api", "cli", "__init__"}

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 import kzoo
-from kzoo import cli, presets, stem_files
+from kzoo import cli, presets, separation
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.separation import Separator, System
 
@@ -177,10 +177,10 @@ def test_what_the_stems_leave_is_written_piece_by_piece(tmp_path, rng):
         channels=1, grid=BlockGrid(4000, 3000, 0),
     )  # fmt: skip
     targets = {name: tmp_path / f"{name}.wav" for name in ("speech", "noise")}
-    stem_files.separate_file(
+    separation.separate_file(
         Separator(system), tmp_path / "long.wav", targets,
-        stems=stem_files.enhancement(["speech"], noise=True),
-        output=stem_files.OutputOptions(bit_depth="float32"),
+        stems=separation.enhancement(["speech"], noise=True),
+        output=separation.OutputOptions(bit_depth="float32"),
     )  # fmt: skip
     np.testing.assert_allclose(soundfile.read(targets["speech"])[0], 0.25 * sound, atol=1e-6)
     np.testing.assert_allclose(soundfile.read(targets["noise"])[0], 0.75 * sound, atol=1e-6)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.audio import AudioReader, AudioWriter
-from kzoo.separation import Levels, Progress, Separator
+from kzoo.separation.levels import Levels
+from kzoo.separation.separator import Progress, Separator
 
 
 @dataclass(frozen=True)
@@ -84,22 +85,16 @@ def separate_file(
     """
     stems = selection(separator.sources) if stems is None else stems
 
-    def reader() -> AudioReader:
-        return AudioReader(path, start_seconds=start_seconds, duration_seconds=duration_seconds)
-
-    def blocks():
-        with reader() as audio:
-            yield from audio.blocks()
-
     with contextlib.ExitStack() as open_files:
-        with reader() as audio:
-            sample_rate, channels, samples = audio.sample_rate, audio.channels, audio.samples
-            tags = audio.tags if output.tags else None
+        reader = open_files.enter_context(
+            AudioReader(path, start_seconds=start_seconds, duration_seconds=duration_seconds)
+        )
         writers = {
             name: open_files.enter_context(
                 AudioWriter(
-                    targets[name], sample_rate, channels, bit_depth=output.bit_depth,
-                    clip=output.clip, tags=tags, overwrite=output.overwrite,
+                    targets[name], reader.sample_rate, reader.channels, overwrite=output.overwrite,
+                    bit_depth=output.bit_depth, clip=output.clip,
+                    tags=reader.tags if output.tags else None,
                 )
             )
             for name in stems
@@ -107,8 +102,9 @@ def separate_file(
         levels = Levels(separator.sources)
         written = 0
         for mixture, parts in separator.stream(
-            blocks, sample_rate, channels, samples=samples, progress=progress
-        ):
+            reader.blocks, reader.sample_rate, reader.channels, samples=reader.samples,
+            progress=progress,
+        ):  # fmt: skip
             levels.add(mixture, parts)
             for name, part in _stems(mixture, parts, stems).items():
                 writers[name].write(part)
@@ -119,7 +115,7 @@ def separate_file(
         _move_all(writers.values())
     return Report(
         files={name: Path(targets[name]) for name in stems},
-        seconds=written / sample_rate,
+        seconds=written / reader.sample_rate,
         notes=levels.warnings() + _clip_notes(writers, gain),
     )
 
