@@ -13,7 +13,7 @@ file is an `AudioError` of one line: its name, what was found, the way out.
 """
 
 from kzoo.audio.arrays import checked_rate, checked_waveform
-from kzoo.audio.formats import READABLE, WRITABLE, AudioError, OutputFormat
+from kzoo.audio.formats import READABLE, WRITABLE, AudioError, OutputFormat, PastTheEnd
 from kzoo.audio.reading import AudioInfo, AudioReader, info, read
 from kzoo.audio.resampling import StreamResampler, resample
 from kzoo.audio.writing import AudioWriter, Written, check_writable, write
@@ -26,6 +26,7 @@ __all__ = [
     "AudioReader",
     "AudioWriter",
     "OutputFormat",
+    "PastTheEnd",
     "StreamResampler",
     "Written",
     "check_writable",

@@ -14,7 +14,7 @@ from kzoo import audio, config, data, presets
 from kzoo.cli.terminal import bar, quiet_tensorflow, say
 from kzoo.data import checking, shards, solo
 from kzoo.data.corpus import Corpus, chosen
-from kzoo.data.tracks import Recording, Track, fit
+from kzoo.data.tracks import Recording, Track, find_audio, fitted_to
 
 FRAMES_A_SECOND = 250  # of controls that `prepare_solo` writes
 SETTINGS = "settings.yaml"  # beside the tracks that `mix` has written with them
@@ -46,8 +46,9 @@ def check(
         tracks, lines = checking.list_tracks(path, kind, given)
         with bar("reading", unit="seconds", show=show) as progress:
             found, problems = checking.check_tracks(
-                tracks, progress=progress, aligned=kind not in ("sources", "speech", "solo")
-            )
+                tracks, progress=progress, aligned=kind not in ("sources", "speech", "solo"),
+                sources=sources if kind in (None, "stems", "musdb") else (),
+            )  # fmt: skip
         lines += found
     for line in lines:
         print(line)
@@ -185,7 +186,7 @@ class Taught(Corpus):
         self.sample_rate, self.channels = card["sample_rate"], card["channels"]
         if not folder.is_dir():
             raise ValueError(f"{folder}: there is no such folder of recordings")
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in audio.READABLE)
+        files = find_audio(folder, deep=False)
         if not files:
             raise ValueError(f"{folder}: holds no recordings to be taught on")
         tracks = [Track(p.stem, "", {"mixture": Recording(p)}) for p in files]
@@ -203,7 +204,7 @@ class Taught(Corpus):
         """A source of a recording; all of them are made at the first that is asked for."""
         if self._at != track:
             mixture, _ = audio.read(self._files[track], sample_rate=self.sample_rate)
-            mixture = fit(mixture, self.tracks[track][1], mixture.shape[1])
+            mixture = fitted_to(mixture, self.tracks[track][1], mixture.shape[1])
             stems = self._separate(mixture)
             wide = (len(mixture), self.channels)
             self._stems = {name: np.broadcast_to(stem, wide) for name, stem in stems.items()}

@@ -173,7 +173,7 @@ class Controls:
     def drawn(self, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """(f0_hz, loudness_db) of a stretch, f0 a line on the scale of notes where there is none.
 
-        It is `data.solo.drawn_through` of the whole recording. Stretches must come in order.
+        It is `data.solo.interpolate_unvoiced` of the whole recording. Stretches must come in order.
         """
         f0_hz, loudness, voiced = self.read(start, end)
         at = start + np.flatnonzero(voiced)

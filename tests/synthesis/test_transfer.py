@@ -159,7 +159,7 @@ def test_stretches_draw_the_line_that_the_corpus_has(rng, monkeypatch, stretch):
         whole = controls.gate(0, frames)
         voiced = controls.read(0, frames)[2]
     np.testing.assert_array_equal(voiced, confidence > 0.3)
-    np.testing.assert_allclose(drawn, solo.drawn_through(f0_hz, voiced), rtol=1e-6)
+    np.testing.assert_allclose(drawn, solo.interpolate_unvoiced(f0_hz, voiced), rtol=1e-6)
     np.testing.assert_allclose(gates, whole, atol=1e-9)
     deep = np.convolve(voiced, np.ones(13), "same")
     assert whole[deep == 13] == pytest.approx(1)
