@@ -50,8 +50,8 @@ from pathlib import Path
 import numpy as np
 
 from kzoo import presets
+from kzoo.cli.terminal import quiet_tensorflow
 from kzoo.data import solo
-from kzoo.terminal import quiet_tensorflow
 
 SURE = 0.5
 STRETCH_SECONDS = 4.0
@@ -128,8 +128,8 @@ def copied(
 
 def copy_synthesis(controls: dict, *, rate: int, hop_length: int, harmonics: int, bands: int):
     """The recording, measured and played again, `[samples]`."""
-    from kzoo import synthesize_command
     from kzoo.dsp import synthesis
+    from kzoo.synthesis import player
 
     f0_hz = controls["f0_hz"]
     amplitudes, noise = copied(
@@ -148,7 +148,7 @@ def copy_synthesis(controls: dict, *, rate: int, hop_length: int, harmonics: int
         return np.asarray(sound)[0, :, 0]
 
     rows = iter(np.concatenate([f0_hz[:, None], amplitudes, noise], axis=1))
-    return np.concatenate(list(synthesize_command.played(play, rows, hop_length)))
+    return np.concatenate(list(player.played(play, rows, hop_length)))
 
 
 def rows_of(controls: dict) -> Iterator[np.ndarray]:
@@ -219,10 +219,10 @@ def main() -> None:
     preset, card = presets.synthesiser(options.preset)
     presets.refuse_untrained(preset, card)
     quiet_tensorflow()
-    from kzoo import synthesize_command
     from kzoo.models import architecture
+    from kzoo.synthesis import player
 
-    begin, hop_length, room = synthesize_command.instrument(preset, card)
+    begin, hop_length, room = player.instrument(preset, card)
     rate, own = card["sample_rate"], card["model"]["options"]
     variant = architecture(card["model"]["name"]).VARIANTS[own["variant"]]
     size = {"rate": rate, "hop_length": hop_length}
@@ -241,14 +241,14 @@ def main() -> None:
     away = np.mean(np.abs(level - np.median(level)))
     print(f"its loudness is {away:.2f} dB away from its median, in the mean over all frames")
     print(f"pitch by {options.method}; kzoo on {platform.machine()}, {os.cpu_count()} cores\n")
-    list(synthesize_command.played(begin(), iter(list(rows_of(controls))[:300]), hop_length))
+    list(player.played(begin(), iter(list(rows_of(controls))[:300]), hop_length))
     load, began = os.getloadavg()[0], time.perf_counter()
-    plain = list(synthesize_command.played(begin(), rows_of(controls), hop_length))
-    played = list(synthesize_command.in_room(plain, room))
+    plain = list(player.played(begin(), rows_of(controls), hop_length))
+    played = list(player.in_room(plain, room))
     factor = (time.perf_counter() - began) / seconds
     sounds = {card["name"]: np.concatenate(played)}
     if room is not None:
-        dry = synthesize_command.in_room(plain, synthesize_command.early(room, rate))
+        dry = player.in_room(plain, player.early(room, rate))
         sounds["the same, dry"] = np.concatenate(list(dry))
     sounds |= {
         "copy synthesis": copy_synthesis(
@@ -262,7 +262,7 @@ def main() -> None:
         plain, floored, level, pitch, lost = scores(controls, sound, **size, follow=follow)
         print(f"{name:24} {plain:14.3f} {floored:13.3f} {level:9.2f} dB {pitch:8.3f} st "
               f"{100 * lost:6.1f} %", flush=True)  # fmt: skip
-    print(f"\nreal-time factor of a voice in Keras, {synthesize_command.BLOCK_FRAMES} frames a "
+    print(f"\nreal-time factor of a voice in Keras, {player.BLOCK_FRAMES} frames a "
           f"block: {factor:.4f} (load {load:.1f} of {os.cpu_count()} cores)")  # fmt: skip
     load = os.getloadavg()[0]
     factor = streaming_factor(str(preset), controls, **size, threads=options.threads)

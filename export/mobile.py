@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 import wave
-from collections.abc import Iterable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -82,6 +81,7 @@ def bundle(options: argparse.Namespace):
     sources = preset.sources
 
     from kzoo.deploy import artefact, parity
+    from kzoo.deploy.bundle import put, write_operators
     from kzoo.deploy.tflite import load_tflite
 
     wanted = seconds and max(1, round(seconds * rate))
@@ -131,21 +131,6 @@ def bundle(options: argparse.Namespace):
             yield f"{CONSUMER.name} with {Path(made['path']).name}, against Keras in blocks:"
             yield f"  {_figures({source: vars(d) for source, d in found.items()})}"
         yield put(folder, target)
-
-
-def write_operators(folder: Path, operators: Iterable[str]) -> str:
-    """Write operators.txt; what is to be said of it."""
-    listed = sorted(set(operators))
-    (folder / "operators.txt").write_text("\n".join(listed) + "\n", encoding="utf-8")
-    return f"operators.txt: {', '.join(listed)}"
-
-
-def put(folder: Path, target: Path) -> str:
-    """Move a finished bundle into place, and what was there beside it; what is to be said of it."""
-    if target.exists():
-        os.replace(target, folder.parent / "old")
-    os.replace(folder, target)
-    return f"{target}: complete"
 
 
 def _keras_in_blocks(model, waveform: np.ndarray, block: int, overlap: int) -> np.ndarray:

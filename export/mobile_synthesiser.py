@@ -39,11 +39,11 @@ def bundle(options, card: dict[str, Any], target: Path) -> Iterator[str]:
     if options.sound is not None:
         raise ValueError("a synthesiser is compared on controls, not on a sound: leave --sound out")
     import kzoo
-    from export.mobile import put, write_operators
     from kzoo import audio
+    from kzoo.cli.synthesize import synthesize_file
     from kzoo.deploy import parity
+    from kzoo.deploy.bundle import put, write_operators
     from kzoo.deploy.tflite import operators
-    from kzoo.synthesize_command import synthesize_file
 
     name = card["name"]
     options.out.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,11 +154,11 @@ def transfer(
 
     waveform: `[samples]` or `[samples, channels]`, full scale 1.0, at any rate. The sound is as
     long, at the preset's rate, or with input_rate at the recording's. options: of
-    `timbre.TimbreTransfer` (octaves, match, loudness_db, gate, dry, method), which is what to keep
-    when there is more than one signal. Raises presets.PresetError for a preset that is no
-    synthesiser, ValueError where nothing has a pitch.
+    `TimbreTransfer` in `synthesis.transfer` (octaves, match, loudness_db, gate, dry, method), which
+    is what to keep when there is more than one signal. Raises presets.PresetError for a preset that
+    is no synthesiser, ValueError where nothing has a pitch.
     """
-    from kzoo.timbre import TimbreTransfer
+    from kzoo.synthesis.transfer import TimbreTransfer
 
     return TimbreTransfer(preset, **options)(waveform, sample_rate, input_rate=input_rate)
 
@@ -183,17 +183,82 @@ def evaluate(
     options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
     baselines, processes, progress, ...).
     """
-    from kzoo import evaluate_command, evaluation
+    from kzoo import evaluation
+    from kzoo.evaluation.measures import what_to_score
 
-    chosen = evaluate_command.systems(
+    chosen = evaluation_systems(
         [str(name) for name in systems], {"overlap": overlap, "mwf": mwf},
         interchangeable=interchangeable,
     )  # fmt: skip
-    wanted, speech = evaluate_command.what_to_score(
+    wanted, speech = what_to_score(
         corpus, chosen, sources=sources or (), measures=measures, dnsmos=dnsmos,
         subset=options.get("subset"), tracks=options.get("tracks", ()),
     )  # fmt: skip
     return evaluation.evaluate(corpus, chosen, sources=wanted, speech=speech, **options)
+
+
+def evaluation_systems(
+    names: Sequence[str], options: dict[str, Any], *, interchangeable: bool = False,
+    say: Callable[[str], object] | None = None,
+) -> list:  # fmt: skip
+    """A system for each name: a preset's, a run folder's, a folder of estimates, or a baseline.
+
+    interchangeable: the sources of all of them, not only where a card says so.
+    Models are built when their first track is separated; `say` is told what a user should know of
+    each, in a line. Raises ValueError for what is neither.
+    """
+    from kzoo.evaluation import BASELINES, Baseline, EstimatesFolder, Separation
+
+    found = []
+    for name in names:
+        folder = Path(name)
+        if folder.is_dir() and not (folder / presets.CARD).is_file():
+            found.append(
+                EstimatesFolder(folder.resolve().name, folder, interchangeable=interchangeable)
+            )
+            continue
+        try:
+            preset = presets.open_preset(name)
+        except presets.PresetError as error:
+            if name not in BASELINES:
+                raise ValueError(f"{error}; nor is it a folder of estimates") from None
+            found.append(Baseline(name))
+            continue
+        found.append(
+            Separation(
+                preset.card["name"], tuple(preset.sources), _separator(preset, options, say),
+                {"preset": preset.card["name"], **_weights_sha256(preset), **options},
+                interchangeable=interchangeable
+                or bool(preset.card.get("interchangeable", False)),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _separator(
+    preset: presets.Preset, options: dict[str, Any], say: Callable[[str], object] | None
+):
+    made = []
+
+    def separate(waveform, sample_rate):
+        import tensorflow as tf
+
+        try:
+            if not made:
+                made.append(Separator.from_preset(preset, **options))
+                for note in made[0].notes if say else ():
+                    say(f"{preset}: {note}")
+            return made[0].separate(waveform, sample_rate)
+        except tf.errors.OpError as error:  # of a track that does not fit, for one
+            exhausted = isinstance(error, tf.errors.ResourceExhaustedError)
+            message = " ".join(error.message.split())
+            raise (MemoryError if exhausted else RuntimeError)(message) from None
+
+    return separate
+
+
+def _weights_sha256(preset: presets.Preset) -> dict[str, str]:
+    return {"weights_sha256": presets.file_sha256(preset.download())}
 
 
 def export(

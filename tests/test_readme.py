@@ -11,7 +11,7 @@ import pytest
 from typer.main import get_command
 
 from kzoo import audio, cli, presets
-from kzoo.cli import app
+from kzoo.cli.app import app
 from kzoo.models import list_models
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ OUT/music/<piece>.wav              the first minute of 33 pieces
 OUT/keyboard/, impacts/            single sounds at random times, a minute a file
 OUT/unseen_{kitchen,various,music,tabla}/   what no training may name
 The speech is Debian's asterisk-core-sounds-{en,es,fr,it,ru}-g722, as `kzoo data prepare` reads it;
-the other noises are made up while training, see kzoo/data/noises.py.
+the other noises are made up while training, see kzoo/data/mixing/noises.py.
 """
 
 import subprocess

@@ -12,7 +12,8 @@ file is an `AudioError` of one line: its name, what was found, the way out.
             writer.write(block)
 """
 
-from kzoo.audio.formats import READABLE, WRITABLE, AudioError, OutputFormat
+from kzoo.audio.arrays import checked_rate, checked_waveform
+from kzoo.audio.formats import READABLE, WRITABLE, AudioError, OutputFormat, PastTheEnd
 from kzoo.audio.reading import AudioInfo, AudioReader, info, read
 from kzoo.audio.resampling import StreamResampler, resample
 from kzoo.audio.writing import AudioWriter, Written, check_writable, write
@@ -25,9 +26,12 @@ __all__ = [
     "AudioReader",
     "AudioWriter",
     "OutputFormat",
+    "PastTheEnd",
     "StreamResampler",
     "Written",
     "check_writable",
+    "checked_rate",
+    "checked_waveform",
     "info",
     "read",
     "resample",

@@ -23,6 +23,10 @@ class AudioError(ValueError):
     """One line for the user: the file's name, what was found, the way out."""
 
 
+class PastTheEnd(AudioError):
+    """The stretch begins where a whole, undamaged recording has ended."""
+
+
 @dataclass(frozen=True)
 class OutputFormat:
     """What one extension takes: sample rates in Hz and channel counts, and how loss is chosen."""
@@ -48,10 +52,10 @@ WRITABLE = {
 }
 
 
-def error(path: str | os.PathLike, text: str) -> AudioError:
+def error(path: str | os.PathLike, text: str, kind: type[AudioError] = AudioError) -> AudioError:
     """Make the one line; a line break inside a file's name stays visible as an escape."""
     name = os.fspath(path).replace("\n", "\\n").replace("\r", "\\r")
-    return AudioError(f"{name}: {text}".encode(errors="replace").decode())
+    return kind(f"{name}: {text}".encode(errors="replace").decode())
 
 
 def foreign_errors() -> tuple[type[BaseException], ...]:

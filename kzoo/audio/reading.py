@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.audio import decoders
-from kzoo.audio.formats import error, foreign_errors, reason
+from kzoo.audio.formats import PastTheEnd, error, foreign_errors, reason
 
 BLOCK_SAMPLES = 65536
 
@@ -90,7 +90,7 @@ class AudioReader:
     containers may promise a codec frame more than they hold.
 
     Raises AudioError when the file is missing, a folder, empty, text, without sound or in no known
-    format, when the start lies past the end, when there is no such stream, and, here or while
+    format, when there is no such stream, PastTheEnd when the start lies there, and, here or while
     reading, when it is damaged, ends before the length it promises (the message says how much can
     be read by asking for that duration), or carries a NaN or an infinity.
     Encoder delay is removed where the container states it (MP3, MP4, Ogg, Matroska); raw ADTS
@@ -122,6 +122,8 @@ class AudioReader:
         if duration_seconds is not None:
             self._wanted = max(1, round(duration_seconds * self.sample_rate))
         if source.samples is not None and self._start >= source.samples:
+            if source.cut_short:
+                raise self._cut_short(source.samples)
             raise self._past_the_end(source.samples)
         self.samples = None
         if source.samples is not None:
@@ -229,4 +231,5 @@ class AudioReader:
             self.path,
             f"the start, {self._start / self.sample_rate:.2f} s, lies past its end{length};"
             " choose an earlier start",
+            PastTheEnd,
         )

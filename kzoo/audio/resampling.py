@@ -6,6 +6,8 @@ round(samples * to_rate / from_rate) samples.
 
 import numpy as np
 
+from kzoo.audio.arrays import checked_rate
+
 QUALITY = "VHQ"
 
 
@@ -23,11 +25,8 @@ class StreamResampler:
     """
 
     def __init__(self, from_rate: int, to_rate: int, channels: int):
-        if from_rate < 1 or to_rate < 1:
-            raise ValueError(
-                f"sample rates must be positive; got from_rate={from_rate}, to_rate={to_rate}"
-            )
-        self.from_rate, self.to_rate, self.channels = int(from_rate), int(to_rate), channels
+        self.from_rate, self.to_rate = checked_rate(from_rate), checked_rate(to_rate)
+        self.channels = channels
         self._taken = self._given = 0
         self._stream = None
         if self.from_rate != self.to_rate:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kzoo.audio.arrays import checked_rate, checked_waveform
 from kzoo.audio.encoders import open_encoder
 from kzoo.audio.formats import WRITABLE, canonical_tags, error, foreign_errors, reason
 
@@ -57,6 +58,10 @@ def check_writable(
             f"{form.name} takes a bit depth of {_listed(form.bit_depths)}; got {bit_depth!r};"
             " .wav takes float32 too",
         )
+    try:
+        sample_rate = checked_rate(sample_rate)
+    except ValueError as failure:
+        raise error(path, str(failure)) from None
     if sample_rate not in form.sample_rates:
         raise error(
             path,
@@ -161,10 +166,16 @@ class AudioWriter:
             self.abort()
 
     def write(self, block: np.ndarray) -> None:
-        """Append `[samples, channels]`, full scale 1.0; raises AudioError on NaN or infinity."""
+        """Append floats `[samples, channels]`, full scale 1.0; AudioError on NaN or infinity."""
         if self._encoder is None:
             raise ValueError(f"{self.path}: the writer is closed")
-        block = np.asarray(block, dtype=np.float32)
+        block = np.asarray(block)
+        if not np.issubdtype(block.dtype, np.floating):
+            raise ValueError(
+                f"blocks must be floating point with full scale 1.0; got {block.dtype}"
+            )
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused below
+            block = block.astype(np.float32, copy=False)
         if block.ndim != 2 or block.shape[1] != self.channels:
             raise ValueError(f"blocks must be [samples, {self.channels}]; got {block.shape}")
         if not len(block):
@@ -292,10 +303,14 @@ def write(
     bitrate: int | None = None,
     quality: float | None = None,
 ) -> Written:
-    """Write `[samples, channels]` whole; options and errors are `AudioWriter`'s."""
-    waveform = np.asarray(waveform)
-    if waveform.ndim != 2:
-        raise ValueError(f"a waveform must be [samples, channels]; got shape {waveform.shape}")
+    """Write `[samples, channels]` or `[samples]`, floats with full scale 1.0, whole.
+
+    The array is checked as by `checked_waveform`; options and errors are `AudioWriter`'s.
+    """
+    try:
+        waveform = checked_waveform(waveform, sample_rate)
+    except ValueError as failure:
+        raise error(path, f"not written: {failure}") from failure
     with AudioWriter(
         path, sample_rate, waveform.shape[1], bit_depth=bit_depth, clip=clip, tags=tags,
         overwrite=overwrite, bitrate=bitrate, quality=quality,

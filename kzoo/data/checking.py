@@ -11,19 +11,20 @@ import numpy as np
 
 from kzoo import audio, config
 from kzoo.data import solo
-from kzoo.data.corpus import chosen
-from kzoo.data.recorded import FINDERS
+from kzoo.data.recorded import LAYOUTS, Stems
 from kzoo.data.tracks import (
     SUBSETS,
     Recording,
     Track,
     components,
     find_tracks,
-    fit,
+    fitted_to,
+    members,
     stem_recordings,
+    visible,
 )
 
-KINDS = ("stems", "musdb", "speech", "solo", *FINDERS)
+KINDS = ("speech", "solo", *LAYOUTS)
 # Folders of these names hold one source, or the mixtures, of all tracks, and are no tracks.
 _PARTS = {
     "clean", "noisy", "noise", "speech", "mix", "mix_clean", "mix_both", "mixture", "s1", "s2",
@@ -42,26 +43,25 @@ def list_tracks(path: str, kind: str | None, options: dict[str, Any]) -> tuple[l
     if kind not in (None, *KINDS):
         raise config.ConfigError(f"a kind that can be checked is one of {', '.join(KINDS)}; "
                                  f"got {kind!r}")  # fmt: skip
-    kind = "sources" if kind == "speech" else kind
+    options = {"path": path, **options}
     if kind == "solo":
-        found = config.call(solo.find_recordings, {"path": path, **options}, where="corpus solo")
-        return [Track(name, "", {"audio": Recording(place)}) for name, place in found.items()], []
-    if kind in FINDERS:
-        found = config.call(FINDERS[kind], {"path": path, **options}, where=f"corpus {kind}")
-        return chosen(found, (), (), path), _speakers(found) if kind == "pairs" else []
-
-    def read(*, subset: str | None = None):
-        return subset
-
-    subset = config.call(read, options, where=f"corpus {kind or 'stems'}")
+        recordings = config.call(solo.find_recordings, options, where="corpus solo")
+        tracks = [Track(name, "", {"audio": Recording(p)}) for name, p in recordings.items()]
+        return tracks, []
+    name = {None: "stems", "speech": "sources"}.get(kind, kind)
+    layout = config.call(LAYOUTS[name], options, where=f"corpus {name}")
+    if not isinstance(layout, Stems):
+        tracks = layout.tracks()
+        return tracks, _speakers(tracks) if kind == "pairs" else []
+    subset = layout.subset
     trees = [Path(path) / name for name in SUBSETS if (Path(path) / name).is_dir()]
     tracks = find_tracks(path, subset=subset or "all" if trees else subset)
     tops = [tree for tree in trees if subset in (None, "all", tree.name)] or [Path(path)]
     lines = [
         f"{folder}: holds no sound, and is no track"
         for top in tops if top.is_dir()
-        for folder in sorted(top.iterdir())
-        if folder.is_dir() and folder.name[0] != "." and not stem_recordings(folder)
+        for folder in visible(top)
+        if folder.is_dir() and not stem_recordings(folder)
     ]  # fmt: skip
     odd = [track.name for track in tracks if track.name.lower() in _PARTS]
     if kind is None and len(tracks) > 1 and odd:
@@ -91,10 +91,13 @@ def check_tracks(
     *,
     progress: Callable[[float, float], None],
     aligned: bool = True,
+    sources: Sequence[str] = (),
 ) -> tuple[list[str], list[str]]:
     """(what the tracks hold, what is wrong with them), a line each; recordings are decoded.
 
     progress: called with (seconds done, seconds in all). aligned: as of `Corpus`.
+    sources: those that the tracks are to have, "accompaniment" being the sum of what no other
+        claims; a track without any of them is wrong. Empty asks for none.
     """
     lines, problems = [], []
     counts = Counter(name for track in tracks for name in track.stems)
@@ -105,7 +108,7 @@ def check_tracks(
             lines.append(f"{name}: in {count} of {len(tracks)} tracks only")
     done, total = 0.0, sum(track.seconds() for track in tracks)
     for track in tracks:
-        found, wrong = _check_track(track)
+        found, wrong = _check_track(track, sources)
         lines += [f"{track.name}: {line}" for line in found]
         problems += [f"{track.name}: {line}" for line in wrong]
         done += track.seconds()
@@ -116,10 +119,15 @@ def check_tracks(
     return lines, problems
 
 
-def _check_track(track: Track) -> tuple[list[str], list[str]]:
+def _check_track(track: Track, sources: Sequence[str]) -> tuple[list[str], list[str]]:
     lines, problems = [], []
     if not track.stems:
         problems.append("holds a mixture and no stems")
+    absent = [name for name, stems in members(track.stems, sources).items() if not stems]
+    if absent and len(absent) == len(sources):
+        problems.append(f"has none of {', '.join(sources)}; its stems are {', '.join(track.stems)}")
+    elif absent:
+        lines.append(f"has no {', '.join(absent)}")
     parts = components(track.stems)
     recordings = {**track.stems, **({"mixture": track.mixture} if track.mixture else {})}
     found, mixture, total = {}, None, np.zeros((0, 1), np.float32)
@@ -137,7 +145,7 @@ def _check_track(track: Track) -> tuple[list[str], list[str]]:
         if name == "mixture":
             mixture = sound
         elif name in parts and (wider := _widest(total, sound)):
-            total = fit(total, *wider) + fit(sound, *wider)
+            total = fitted_to(total, *wider) + fitted_to(sound, *wider)
     rates = sorted({rate for _, _, rate in found.values()})
     widths = sorted({channels for _, channels, _ in found.values()} - {1})
     if len(rates) > 1:
@@ -164,7 +172,7 @@ def _widest(total: np.ndarray, sound: np.ndarray) -> tuple[int, int] | None:
 def _difference(mixture: np.ndarray, total: np.ndarray, count: int) -> list[str]:
     """A line where the mixture is further from the sum of `count` stems than rounding explains."""
     shape = _widest(mixture, total)
-    mixture, total = fit(mixture, *shape), fit(total, *shape)
+    mixture, total = fitted_to(mixture, *shape), fitted_to(total, *shape)
     difference = mixture - total
     energy = float(np.sum(np.square(mixture, dtype=np.float64)))
     if np.abs(difference).max(initial=0) <= (count + 1) * _HALF_STEP * 1.01 or not energy:

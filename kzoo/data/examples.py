@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from kzoo.data.corpus import Corpus
-from kzoo.data.steps import Step
 
 Example = dict[str, np.ndarray]
+Step = Callable[[Example, np.random.Generator, "Examples"], Example]  # see `kzoo.data.steps`
 
 
 class Examples:

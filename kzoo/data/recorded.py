@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,13 @@ from kzoo.data.tracks import (
     Recording,
     Track,
     components,
+    find_audio,
     find_tracks,
-    fit,
+    fitted_to,
     members,
     recordings_sha256,
     stem_recordings,
+    visible,
 )
 
 _FOLDERS = {"speech": "clean"}  # of pairs, where the source has no folder of its name
@@ -26,7 +30,10 @@ _REST = "noise"
 
 
 class Recorded(Corpus):
-    """Tracks whose parts are audio files, or streams of them."""
+    """Tracks whose parts are audio files, or streams of them.
+
+    rates: {sample rate in Hz: how many recordings have it}.
+    """
 
     def __init__(
         self,
@@ -56,9 +63,9 @@ class Recorded(Corpus):
                 parts["mixture"] = [track.mixture]
             self._parts.append(parts)
             infos.append([audio.info(r.path) for files in parts.values() for r in files])
-        rates = {info.sample_rate for found in infos for info in found}
-        self.sample_rate = sample_rate or min(rates)
-        self.native = rates == {self.sample_rate}
+        self.rates = Counter(info.sample_rate for found in infos for info in found)
+        self.sample_rate = sample_rate or min(self.rates)
+        self.native = set(self.rates) == {self.sample_rate}
         widths = {info.channels for found in infos for info in found}
         self.channels = channels or max(widths)
         self.tracks = [
@@ -75,11 +82,14 @@ class Recorded(Corpus):
             )
         total = np.zeros((samples, self.channels), np.float32)
         for recording in self._parts[track].get(part, ()):
-            sound, _ = audio.read(
-                recording.path, stream=recording.stream, start_seconds=start / self.sample_rate,
-                duration_seconds=samples / self.sample_rate,
-            )  # fmt: skip
-            total += fit(_width(sound, self.channels), samples, self.channels)
+            try:
+                sound, _ = audio.read(
+                    recording.path, stream=recording.stream, start_seconds=start / self.sample_rate,
+                    duration_seconds=samples / self.sample_rate,
+                )  # fmt: skip
+            except audio.PastTheEnd:  # others of its track are longer
+                continue
+            total += fitted_to(_width(sound, self.channels), samples, self.channels)
         return total
 
     def whole(self, track: int, part: str) -> np.ndarray:
@@ -89,7 +99,7 @@ class Recorded(Corpus):
             sound, _ = audio.read(
                 recording.path, stream=recording.stream, sample_rate=self.sample_rate
             )
-            total += fit(_width(sound, self.channels), len(total), self.channels)
+            total += fitted_to(_width(sound, self.channels), len(total), self.channels)
         return total
 
     def tracks_of(self, source):
@@ -134,213 +144,181 @@ class WithRest(Corpus):
         return read("mixture") - sum(read(source) for source in self._corpus.sources)
 
 
-def stems(
-    path: str,
-    *,
-    sources: Sequence[str] | None = None,
-    subset: str | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    sample_rate: int | None = None,
-    channels: int | None = None,
-) -> Corpus:
+@dataclass(kw_only=True)
+class Layout:
+    """How recordings lie under `path`; the fields are the options of a configuration.
+
+    sources: their names and order. include, exclude: tracks by names, or by patterns of them.
+    sample_rate, channels: by default the lowest rate and the widest of the recordings.
+    """
+
+    path: str
+    sources: Sequence[str] | None = None
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    sample_rate: int | None = None
+    channels: int | None = None
+
+    def find(self) -> list[Track]:
+        """The tracks that lie there, those to be left out included; no file of them is opened."""
+        raise NotImplementedError
+
+    def open(self) -> Corpus:
+        """The corpus; ValueError for what is not there, audio.AudioError for no sound."""
+        return self._recorded(self.tracks(), self.sources)
+
+    def tracks(self) -> list[Track]:
+        """Those of `find` that are not left out."""
+        return chosen(self.find(), self.include, self.exclude, self.path)
+
+    def _recorded(self, tracks: Sequence[Track], sources: Sequence[str] | None) -> Recorded:
+        return Recorded(
+            tracks, sources=sources, sample_rate=self.sample_rate, channels=self.channels,
+            where=self.path,
+        )  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class Stems(Layout):
     """Folders of stems; of a tree of train/ and test/ the train subset by default."""
-    if subset is None and (Path(path) / "train").is_dir():
-        subset = "train"
-    tracks = chosen(find_tracks(path, subset=subset), include, exclude, path)
-    return Recorded(tracks, sources=sources, sample_rate=sample_rate, channels=channels, where=path)
+
+    subset: str | None = None
+
+    def find(self):
+        """As `Layout.find`."""
+        tree = (Path(self.path) / "train").is_dir()
+        return find_tracks(self.path, subset=self.subset or ("train" if tree else None))
 
 
-def pairs(
-    path: str,
-    *,
-    mixture: str = "noisy",
-    sources: Sequence[str] = ("clean",),
-    subset: str | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    sample_rate: int | None = None,
-    channels: int | None = None,
-) -> Corpus:
+@dataclass(kw_only=True)
+class Pairs(Layout):
     """Recordings of one name in the folders `mixture` and `sources`.
 
     A folder may go on after the name, as clean_testset_wav does; subset: what it goes on with, such
     as "testset". Without a folder, "speech" is clean, and "noise" what the others leave of the
     mixture. exclude: ["p226_*", "p287_*"] holds two of VoiceBank's speakers out.
     """
-    found = pair_tracks(path, mixture=mixture, sources=sources, subset=subset)
-    tracks = chosen(found, include, exclude, path)
-    rest = [name for name in sources if name not in tracks[0].stems]
-    corpus = Recorded(
-        tracks, sources=[name for name in sources if name not in rest], sample_rate=sample_rate,
-        channels=channels, where=path,
-    )  # fmt: skip
-    return WithRest(corpus, sources) if rest else corpus
+
+    mixture: str = "noisy"
+    sources: Sequence[str] = ("clean",)
+    subset: str | None = None
+
+    def find(self):
+        """As `Layout.find`; tracks of a rest are without it."""
+        root = Path(self.path)
+        places = {n: _pair_folder(root, n, self.subset) for n in (self.mixture, *self.sources)}
+        folders = {name: places[name] or name for name in self.sources}
+        if len(folders) > 1 and places.get(_REST) is None:
+            folders.pop(_REST, None)
+        return _aligned(root, places[self.mixture] or self.mixture, folders)
+
+    def open(self):
+        """As `Layout.open`."""
+        tracks = self.tracks()
+        recorded = [name for name in self.sources if name in tracks[0].stems]
+        corpus = self._recorded(tracks, recorded)
+        return corpus if len(recorded) == len(self.sources) else WithRest(corpus, self.sources)
 
 
-def librimix(
-    path: str,
-    *,
-    sources: Sequence[str] = ("speaker1", "speaker2"),
-    subset: str = "train-100",
-    mode: str = "min",
-    task: str = "mix_clean",
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    sample_rate: int = 8000,
-    channels: int | None = 1,
-) -> Corpus:
+@dataclass(kw_only=True)
+class LibriMix(Layout):
     """LibriMix as its scripts write it, `path` being Libri2Mix or Libri3Mix.
 
     task: "mix_clean", or "mix_both" and "mix_single" with their noise; mode: "min" or "max";
     sample_rate: of wav8k or wav16k. The sources are s1, s2 and so on under other names.
     """
-    tracks = librimix_tracks(
-        path, sources=sources, subset=subset, mode=mode, task=task, sample_rate=sample_rate
-    )
-    tracks = chosen(tracks, include, exclude, path)
-    return Recorded(tracks, sources=sources, sample_rate=sample_rate, channels=channels, where=path)
+
+    sources: Sequence[str] = ("speaker1", "speaker2")
+    subset: str = "train-100"
+    mode: str = "min"
+    task: str = "mix_clean"
+    sample_rate: int = 8000
+    channels: int | None = 1
+
+    def find(self):
+        """As `Layout.find`."""
+        rate = f"wav{self.sample_rate // 1000}k"
+        place = Path(self.path) / rate / self.mode / self.subset
+        return _aligned(place, self.task, _numbered(self.sources))
 
 
-def wsj0mix(
-    path: str,
-    *,
-    sources: Sequence[str] = ("speaker1", "speaker2"),
-    subset: str = "tr",
-    mode: str = "min",
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    sample_rate: int = 8000,
-    channels: int | None = 1,
-) -> Corpus:
+@dataclass(kw_only=True)
+class Wsj0Mix(Layout):
     """WSJ0-2mix or -3mix as its scripts write it, for as many speakers as there are sources."""
-    tracks = wsj0mix_tracks(
-        path, sources=sources, subset=subset, mode=mode, sample_rate=sample_rate
-    )
-    tracks = chosen(tracks, include, exclude, path)
-    return Recorded(tracks, sources=sources, sample_rate=sample_rate, channels=channels, where=path)
+
+    sources: Sequence[str] = ("speaker1", "speaker2")
+    subset: str = "tr"
+    mode: str = "min"
+    sample_rate: int = 8000
+    channels: int | None = 1
+
+    def find(self):
+        """As `Layout.find`."""
+        root = Path(self.path)
+        speakers = root / f"{len(self.sources)}speakers"
+        root = speakers if speakers.is_dir() else root
+        place = root / f"wav{self.sample_rate // 1000}k" / self.mode / self.subset
+        return _aligned(place, "mix", _numbered(self.sources))
 
 
-def folders(
-    path: str,
-    *,
-    sources: Sequence[str] | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    sample_rate: int | None = None,
-    channels: int | None = None,
-) -> Corpus:
+@dataclass(kw_only=True)
+class Folders(Layout):
     """One folder a source, searched to any depth; recordings have nothing to do with each other."""
-    tracks = folder_tracks(path, sources=sources)
-    names = list(dict.fromkeys(name for track in tracks for name in track.stems))
-    corpus = Recorded(
-        chosen(tracks, include, exclude, path), sources=names, sample_rate=sample_rate,
-        channels=channels, where=path,
-    )  # fmt: skip
-    corpus.aligned = False
-    return corpus
+
+    def find(self):
+        """As `Layout.find`: a recording each, in the order of their sources."""
+        root = Path(self.path)
+        if not root.is_dir():
+            raise ValueError(f"{self.path}: there is no such folder")
+        tracks = []
+        for source in self.sources or sorted(p.name for p in visible(root) if p.is_dir()):
+            # Empty files are in many a corpus of speech.
+            files = [p for p in find_audio(root / source) if p.stat().st_size]
+            if not files:
+                raise ValueError(f"{self.path}: the folder {source!r} holds no recordings")
+            tracks += [
+                Track(str(p.relative_to(root).with_suffix("")), "", {source: Recording(p)})
+                for p in files
+            ]
+        return tracks
+
+    def open(self):
+        """As `Layout.open`."""
+        everything = self.find()
+        names = list(dict.fromkeys(name for track in everything for name in track.stems))
+        kept = chosen(everything, self.include, self.exclude, self.path)
+        corpus = self._recorded(kept, names)
+        corpus.aligned = False
+        return corpus
 
 
-def table(
-    path: str,
-    *,
-    sources: Sequence[str] | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    sample_rate: int | None = None,
-    channels: int | None = None,
-) -> Corpus:
+@dataclass(kw_only=True)
+class Table(Layout):
     """A CSV; paths in it are relative to its own folder."""
-    tracks = chosen(table_tracks(path), include, exclude, path)
-    return Recorded(tracks, sources=sources, sample_rate=sample_rate, channels=channels, where=path)
+
+    def find(self):
+        """As `Layout.find`."""
+        base = Path(self.path).parent
+        tracks = []
+        with open(self.path, newline="", encoding="utf-8") as file:
+            for number, row in enumerate(csv.DictReader(file), start=2):
+                name = row.pop("track", None) or f"line {number}"
+                cells = {k: Recording(base / v) for k, v in row.items() if k and v}
+                missing = [r.path for r in cells.values() if not r.path.is_file()]
+                if missing:
+                    raise ValueError(f"{self.path}, line {number}: there is no file {missing[0]}")
+                mixture = cells.pop("mixture", None)
+                tracks.append(Track(name, "", cells, mixture))
+        if not tracks:
+            raise ValueError(
+                f"{self.path}: holds no rows under a header such as track,vocals,drums"
+            )
+        return tracks
 
 
-def pair_tracks(
-    path: str,
-    *,
-    mixture: str = "noisy",
-    sources: Sequence[str] = ("clean",),
-    subset: str | None = None,
-) -> list[Track]:
-    """The tracks of `pairs`, read or not; those of a rest are without it."""
-    root = Path(path)
-    found = {name: _pair_folder(root, name, subset) for name in (mixture, *sources)}
-    folders = {name: found[name] or name for name in sources}
-    if len(folders) > 1 and found.get(_REST) is None:
-        folders.pop(_REST, None)
-    return _aligned(root, found[mixture] or mixture, folders)
-
-
-def librimix_tracks(
-    path: str,
-    *,
-    sources: Sequence[str] = ("speaker1", "speaker2"),
-    subset: str = "train-100",
-    mode: str = "min",
-    task: str = "mix_clean",
-    sample_rate: int = 8000,
-) -> list[Track]:
-    """Those of `librimix`."""
-    place = Path(path) / f"wav{sample_rate // 1000}k" / mode / subset
-    return _aligned(place, task, _numbered(sources))
-
-
-def wsj0mix_tracks(
-    path: str,
-    *,
-    sources: Sequence[str] = ("speaker1", "speaker2"),
-    subset: str = "tr",
-    mode: str = "min",
-    sample_rate: int = 8000,
-) -> list[Track]:
-    """Those of `wsj0mix`."""
-    root = Path(path)
-    speakers = root / f"{len(sources)}speakers"
-    place = (speakers if speakers.is_dir() else root) / f"wav{sample_rate // 1000}k" / mode / subset
-    return _aligned(place, "mix", _numbered(sources))
-
-
-def folder_tracks(path: str, *, sources: Sequence[str] | None = None) -> list[Track]:
-    """Those of `folders`: a recording each, in the order of their sources."""
-    root = Path(path)
-    if not root.is_dir():
-        raise ValueError(f"{path}: there is no such folder")
-    tracks = []
-    for source in sources or sorted(p.name for p in root.iterdir() if p.is_dir()):
-        files = sorted(p for p in (root / source).rglob("*") if p.suffix.lower() in audio.READABLE)
-        files = [path for path in files if path.stat().st_size]  # empty ones are in many a corpus
-        if not files:
-            raise ValueError(f"{path}: the folder {source!r} holds no recordings")
-        tracks += [
-            Track(str(p.relative_to(root).with_suffix("")), "", {source: Recording(p)})
-            for p in files
-        ]
-    return tracks
-
-
-def table_tracks(path: str) -> list[Track]:
-    """Those of `table`."""
-    base = Path(path).parent
-    tracks = []
-    with open(path, newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            name = row.pop("track", None) or f"line {number}"
-            cells = {k: Recording(base / v) for k, v in row.items() if k and v}
-            missing = [r.path for r in cells.values() if not r.path.is_file()]
-            if missing:
-                raise ValueError(f"{path}, line {number}: there is no file {missing[0]}")
-            mixture = cells.pop("mixture", None)
-            tracks.append(Track(name, "", cells, mixture))
-    if not tracks:
-        raise ValueError(f"{path}: holds no rows under a header such as track,vocals,drums")
-    return tracks
-
-
-# How the tracks of a kind are listed without a look into their files; those of stems and musdb by
-# `find_tracks`.
-FINDERS = {
-    "pairs": pair_tracks, "sources": folder_tracks, "csv": table_tracks,
-    "librimix": librimix_tracks, "wsj0mix": wsj0mix_tracks,
+LAYOUTS = {
+    "stems": Stems, "musdb": Stems, "pairs": Pairs, "sources": Folders, "csv": Table,
+    "librimix": LibriMix, "wsj0mix": Wsj0Mix,
 }  # fmt: skip
 
 
@@ -349,7 +327,7 @@ def _pair_folder(root: Path, name: str, subset: str | None) -> str | None:
     for known in dict.fromkeys((name, _FOLDERS.get(name, name))):
         if (root / known).is_dir() and subset is None:
             return known
-        places = root.iterdir() if root.is_dir() else ()
+        places = visible(root) if root.is_dir() else ()
         longer = sorted(p.name for p in places if p.is_dir() and p.name.startswith(f"{known}_"))
         longer = [folder for folder in longer if subset is None or subset in folder]
         if len(longer) > 1:

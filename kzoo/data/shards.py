@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.data import index as index_file
+from kzoo.data import json_index
 from kzoo.data.corpus import Corpus, chosen, fits
 
 INDEX = "index.json"
@@ -166,7 +166,7 @@ def prepare(
                 unwritten = True
                 # With many short tracks the index takes longer than they do: a tenth is enough.
                 if (began := time.monotonic()) >= index_due:
-                    index_file.write(folder / INDEX, index)
+                    json_index.write(folder / INDEX, index)
                     ended, unwritten = time.monotonic(), False
                     index_due = ended + 10 * (ended - began)
             done += samples / corpus.sample_rate
@@ -174,20 +174,20 @@ def prepare(
                 progress(done, total)
     finally:
         if unwritten:
-            index_file.write(folder / INDEX, index)
+            json_index.write(folder / INDEX, index)
     return folder
 
 
 def read_index(folder: Path) -> dict[str, Any] | None:
-    """The index of a prepared folder, as `index.read` gives it."""
-    return index_file.read(folder / INDEX, FORMAT, "shards")
+    """The index of a prepared folder, as `json_index.read` gives it."""
+    return json_index.read(folder / INDEX, FORMAT, "shards")
 
 
 def verify(folder: str | Path) -> list[str]:
     """Lines about files whose sha256 is not that of the index."""
     entries = (read_index(Path(folder)) or {"tracks": []})["tracks"]
     parts = [part for entry in entries for part in entry["parts"].values()]
-    return index_file.verify(folder, {part["file"]: part["sha256"] for part in parts})
+    return json_index.verify(folder, {part["file"]: part["sha256"] for part in parts})
 
 
 def _write_track(corpus, number, parts, folder: Path, position: int, dtype: str) -> dict:
@@ -214,7 +214,7 @@ def _write_track(corpus, number, parts, folder: Path, position: int, dtype: str)
         os.replace(folder / f".{path.name}", path)
         peak, rms = levels[part]
         entry["parts"][part] = {
-            "file": path.name, "sha256": index_file.sha256(path), "peak": peak, "rms": rms,
+            "file": path.name, "sha256": json_index.sha256(path), "peak": peak, "rms": rms,
         }  # fmt: skip
     return entry
 

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from kzoo import audio
-from kzoo.data import index as index_file
+from kzoo.data import json_index
 from kzoo.data.corpus import Corpus, chosen
+from kzoo.data.tracks import find_audio
 
 INDEX, FORMAT = "solo.json", 1
 CONTROLS = ("f0_hz", "confidence", "loudness_db")
@@ -134,7 +135,7 @@ def verify(folder: str | Path) -> list[str]:
     """Lines about files whose sha256 is not that of the index."""
     entries = (read_index(Path(folder)) or {"tracks": []})["tracks"]
     files = {e["files"][part]: e["sha256"][part] for e in entries for part in e["files"]}
-    return index_file.verify(folder, files)
+    return json_index.verify(folder, files)
 
 
 def find_recordings(path: str | Path) -> dict[str, Path]:
@@ -142,7 +143,7 @@ def find_recordings(path: str | Path) -> dict[str, Path]:
 
     Raises ValueError where there are none, and where two have the same name.
     """
-    found = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in audio.READABLE)
+    found = find_audio(Path(path))
     if not found:
         raise ValueError(f"{path}: holds no recordings")
     names = {p.relative_to(path).with_suffix("").as_posix(): p for p in found}
@@ -193,7 +194,7 @@ def prepare(
     seconds = {name: audio.info(names[name]).duration_seconds or 0.0 for name in kept}
     done, total = 0.0, sum(seconds.values())
     for name in kept:
-        source = index_file.sha256(names[name])
+        source = json_index.sha256(names[name])
         if name not in known or known[name]["from_sha256"] != source:
             position = known[name]["position"] if name in known else len(known)
             made = _followed(names[name], estimate, head)
@@ -203,7 +204,7 @@ def prepare(
                 entry = _write(folder, position, *made)
                 known[name] = {"name": name, "position": position, "from_sha256": source, **entry,
                                "licence": licence}  # fmt: skip
-                index_file.write(folder / INDEX, {**index, "tracks": list(known.values())})
+                json_index.write(folder / INDEX, {**index, "tracks": list(known.values())})
         done += seconds[name]
         if progress:
             progress(done, total)
@@ -213,11 +214,11 @@ def prepare(
 
 
 def read_index(folder: Path) -> dict[str, Any] | None:
-    """The index of a prepared folder, as `index.read` gives it."""
-    return index_file.read(folder / INDEX, FORMAT, "solo recordings")
+    """The index of a prepared folder, as `json_index.read` gives it."""
+    return json_index.read(folder / INDEX, FORMAT, "solo recordings")
 
 
-def drawn_through(f0_hz: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+def interpolate_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray) -> np.ndarray:
     """`f0_hz` `[frames]` where `voiced`, and lines on the scale of notes between; float32.
 
     Before the first voiced frame and after the last, their pitch; there must be one.
@@ -260,7 +261,7 @@ def _followed(path: Path, estimate: Estimate, head) -> tuple[np.ndarray, np.ndar
     voiced = confidence >= head["confidence_threshold"]
     if not voiced.any():
         return None
-    controls = np.stack([drawn_through(f0_hz, voiced), confidence, loudness], axis=1)
+    controls = np.stack([interpolate_unvoiced(f0_hz, voiced), confidence, loudness], axis=1)
     kept = sounding(silent, round(_LONGEST_SILENCE_SECONDS * rate / hop_length))
     sound = waveform[: frames * hop_length].reshape(frames, hop_length)[kept]
     return sound.ravel().astype("<f4"), controls[kept].astype("<f4")
@@ -272,7 +273,7 @@ def _write(folder: Path, position: int, waveform: np.ndarray, controls: np.ndarr
         place = folder / f"{position:05d}_{part}.raw"
         array.tofile(folder / f".{place.name}")
         os.replace(folder / f".{place.name}", place)
-        files[part], sha256[part] = place.name, index_file.sha256(place)
+        files[part], sha256[part] = place.name, json_index.sha256(place)
     return {"samples": len(waveform), "files": files, "sha256": sha256}
 
 

@@ -6,28 +6,19 @@ has a `probability`, decided anew for every example, or for every source where t
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from kzoo import config
-from kzoo.data.signals import at_speed, level_db
-
-if TYPE_CHECKING:
-    from kzoo.data.examples import Examples
-
-Step = Callable[[dict, np.random.Generator, "Examples"], dict]
+from kzoo.data.examples import Step
+from kzoo.data.mixing.signals import at_speed, level_db
 
 
 def step(name: str, **options: Any) -> Step:
     """A step by its name; ConfigError for an unknown name or option."""
-    if name not in STEPS:
-        near = difflib.get_close_matches(str(name), STEPS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(STEPS)}"
-        raise config.ConfigError(f"no step is called {name!r}; {hint}")
-    return config.call(STEPS[name], options, where=f"step {name}")
+    return config.call(config.named(STEPS, name, "step"), options, where=f"step {name}")
 
 
 def remix(*, probability: float = 1.0, active_db: float | None = None) -> Step:

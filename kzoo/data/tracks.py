@@ -213,11 +213,11 @@ def read_recordings(
         raise ValueError(f"stems must have one sample rate; got {listed}: resample them")
     samples = max(len(signal) for signal in signals.values())
     channels = max(signal.shape[1] for signal in signals.values())
-    fitted = {name: fit(signal, samples, channels) for name, signal in signals.items()}
+    fitted = {name: fitted_to(signal, samples, channels) for name, signal in signals.items()}
     return fitted, next(iter(rates.values()))
 
 
-def fit(signal: np.ndarray, samples: int, channels: int) -> np.ndarray:
+def fitted_to(signal: np.ndarray, samples: int, channels: int) -> np.ndarray:
     """Cut or padded with zeros to `samples`; one channel is played on all of `channels`."""
     if signal.shape[1] not in (1, channels):
         raise ValueError(f"signals of {signal.shape[1]} and {channels} channels do not go together")
@@ -238,11 +238,31 @@ def stem_recordings(folder: Path) -> dict[str, Recording]:
     """The audio files directly in `folder`, by their names without extension, in lower case."""
     found: dict[str, Recording] = {}
     order = {suffix: k for k, suffix in enumerate(audio.READABLE)}  # lossless formats come first
-    files = [path for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
-    files = [path for path in files if path.suffix.lower() in order and not _is_stem_file(path)]
+    files = [path for path in find_audio(folder, deep=False) if not _is_stem_file(path)]
     for path in sorted(files, key=lambda path: (path.stem, order[path.suffix.lower()])):
         found.setdefault(path.stem.lower(), Recording(path))
     return found
+
+
+def find_audio(folder: Path, *, deep: bool = True) -> list[Path]:
+    """Files in `folder` with the suffix of a format that can be read, in the order of their paths.
+
+    deep: at any depth; otherwise only those directly in it. What `visible` leaves out is nobody's
+    recording, and neither is what lies in such a folder.
+    """
+    paths = sorted(folder.rglob("*") if deep else folder.iterdir())
+    return [
+        path
+        for path in paths
+        if path.suffix.lower() in audio.READABLE
+        and not any(map(_is_hidden, path.relative_to(folder).parts))
+        and path.is_file()
+    ]
+
+
+def visible(folder: Path) -> list[Path]:
+    """What lies in `folder`, sorted, without hidden files and the resource forks of macOS."""
+    return sorted(path for path in folder.iterdir() if not _is_hidden(path.name))
 
 
 def recordings_sha256(recordings: Mapping[str, Recording]) -> str:
@@ -278,9 +298,7 @@ def _tracks_in(folder: Path, subset: str) -> list[Track]:
     if _clean_beside(folder / "noisy"):
         return _pairs(folder / "noisy", folder / "clean", subset)
     found = []
-    for path in sorted(folder.iterdir()):
-        if path.name[0] == ".":
-            continue
+    for path in visible(folder):
         if _is_stem_file(path):
             found.append(_stem_file_track(path, subset))
         elif path.is_dir() and (stems := stem_recordings(path)):
@@ -293,7 +311,7 @@ def _tracks_in(folder: Path, subset: str) -> list[Track]:
 def _published_pairs(root: Path) -> dict[str, list[Path]]:
     """{subset: the noisy folders} of VoiceBank-DEMAND's archives, unpacked side by side."""
     found: dict[str, list[Path]] = {}
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+    for folder in visible(root) if root.is_dir() else ():
         subset = next((name for name in SUBSETS if f"_{name}set" in folder.name), None)
         if subset and _clean_beside(folder):
             found.setdefault(subset, []).append(folder)
@@ -330,3 +348,8 @@ def _stem_file_track(path: Path, subset: str) -> Track:
 
 def _is_stem_file(path: Path) -> bool:
     return path.name.lower().endswith(_STEM_FILE)
+
+
+def _is_hidden(name: str) -> bool:
+    # .ipynb_checkpoints, ._song.wav, and the folder in which macOS zips the latter.
+    return name.startswith(".") or name == "__MACOSX"

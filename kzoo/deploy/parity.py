@@ -70,12 +70,12 @@ def parity_sound(sample_rate: int, channels: int, samples: int) -> tuple[np.ndar
     from kzoo import audio
 
     waveform, _ = audio.read(song, sample_rate=sample_rate)
-    return fit(
+    return fitted_to(
         waveform, channels, samples
     ), f"{song.stem.removesuffix('.stem')} (stempeg's excerpt)"
 
 
-def fit(waveform: np.ndarray, channels: int, samples: int) -> np.ndarray:
+def fitted_to(waveform: np.ndarray, channels: int, samples: int) -> np.ndarray:
     """`[samples, channels]` repeated or cut to that length; mono is the mean."""
     if not len(waveform):
         raise ValueError("the sound to compare on is empty")

@@ -21,7 +21,7 @@ from kzoo.data.tracks import (
     Sound,
     Track,
     audio_file,
-    fit,
+    fitted_to,
     members,
     read_recordings,
     recordings_sha256,
@@ -182,4 +182,4 @@ def gathered(
 
 def fitted(estimates: Mapping[str, np.ndarray], like: np.ndarray) -> dict[str, np.ndarray]:
     """Estimates as long and as wide as `like`, `[samples, channels]`."""
-    return {name: fit(signal, *like.shape) for name, signal in estimates.items()}
+    return {name: fitted_to(signal, *like.shape) for name, signal in estimates.items()}

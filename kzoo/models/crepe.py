@@ -3,7 +3,7 @@
 Kim, Salamon, Li and Bello, 2018, https://arxiv.org/abs/1802.06182: six convolutions over 64 ms of
 sound end in 360 sigmoids, one for every 20 cents from C1 to B6, of which those near the pitch
 light up. No sources and no stems: what comes out are activations, and
-`kzoo.pitch_decoding` makes hertz of them.
+`kzoo.pitch_tracking.decoding` makes hertz of them.
 """
 
 from __future__ import annotations

@@ -49,5 +49,6 @@ def test_a_flushed_resampler_starts_anew():
 def test_wrong_shapes_and_rates_are_refused():
     with pytest.raises(ValueError, match=r"\[samples, channels\]"):
         resample(np.zeros(10), 44100, 16000)
-    with pytest.raises(ValueError, match="to_rate=0"):
-        StreamResampler(44100, 0, 1)
+    for rates in ((44100, 0), (44.1, 44100), ("44100", 16000)):
+        with pytest.raises(ValueError, match="a sample rate must be a whole number of Hz"):
+            StreamResampler(*rates, 1)

@@ -247,3 +247,27 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, name, clip):
     if name != "a.mp3":  # libsndfile's mpg123 puts in a word of its own
         assert run.stderr == ""
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint8])
+def test_integers_are_refused_and_not_normalised(tmp_path, dtype):
+    sound = np.ones((1000, 2), dtype)
+    with pytest.raises(AudioError, match=r"floating point with full scale 1\.0; got"):
+        write(tmp_path / "a.wav", sound, 44100)
+    with (
+        pytest.raises(ValueError, match="floating point"),
+        AudioWriter(tmp_path / "a.wav", 44100, 2) as writer,
+    ):
+        writer.write(sound)
+    assert names(tmp_path) == []
+
+
+def test_channels_first_and_wrong_rates_are_refused_before_any_file(tmp_path):
+    with pytest.raises(AudioError, match=r"transpose it, waveform\.T"):
+        write(tmp_path / "a.wav", tones(1000).T, 44100)
+    for rate in (44.1, 0, -44100, "44100", None, float("nan")):
+        with pytest.raises(AudioError, match="a sample rate must be a whole number of Hz"):
+            write(tmp_path / "a.wav", tones(1000), rate)
+        with pytest.raises(AudioError, match="a sample rate must be a whole number of Hz"):
+            check_writable(tmp_path / "a.wav", rate, 2)
+    assert names(tmp_path) == []

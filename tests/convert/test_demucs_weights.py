@@ -1,14 +1,11 @@
 """Demucs's state dicts: every weight to its layer, none missing, none left over."""
 
 import gzip
-import sys
 from pathlib import Path
 
+import made_demucs as made
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-import made_demucs as made
 
 from kzoo.convert import demucs
 

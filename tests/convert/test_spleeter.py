@@ -1,13 +1,8 @@
 """Deezer's checkpoints: every weight to its layer, none missing, none left over."""
 
-import sys
-from pathlib import Path
-
+import made_checkpoints as made
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "presets"))
-import made_checkpoints as made
 
 from kzoo.convert import assign, spleeter
 

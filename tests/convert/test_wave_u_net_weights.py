@@ -1,13 +1,8 @@
 """The authors' checkpoints: every weight to its layer, none missing, none left over."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import numpy_wave_u_net as made
+import pytest
 
 from kzoo.convert import wave_u_net as convert
 from kzoo.models import wave_u_net

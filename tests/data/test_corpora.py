@@ -221,7 +221,7 @@ def test_other_shards_are_not_mixed_in(corpus_folder, tmp_path):
 
 
 def test_the_data_verbs(corpus_folder, tmp_path, capsys):
-    from kzoo import data_commands
+    from kzoo.cli import data as data_commands
 
     data_commands.check(str(corpus_folder), subset=None, show=False)
     out = capsys.readouterr().out
@@ -239,7 +239,7 @@ def test_the_data_verbs(corpus_folder, tmp_path, capsys):
 
 
 def test_a_teacher_makes_the_sources(tiny_preset, tmp_path, rng):
-    from kzoo.data_commands import Taught
+    from kzoo.cli.data import Taught
 
     preset = tiny_preset(tmp_path / "preset")
     (tmp_path / "songs").mkdir()

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 
 from kzoo import data
-from kzoo.data.noises import NOISES, equalized
-from kzoo.data.signals import active_db
-from kzoo.data_commands import mix, prepare
+from kzoo.cli.data import mix, prepare
+from kzoo.data.mixing.noises import NOISES, equalized
+from kzoo.data.mixing.signals import active_db
 
 RATE = 8000
 
@@ -55,9 +55,7 @@ def pitch(signal):
 
 
 def speakers(corpus):
-    return {
-        name: {p.corpus.tracks[u][0] for u in p.utterances} for name, p in corpus.speakers.items()
-    }
+    return {name: {p.corpus.tracks[u][0] for u in p.tracks} for name, p in corpus.voices.items()}
 
 
 def test_a_mixture_is_speech_and_noise_at_their_levels(speech, noise):
@@ -171,7 +169,7 @@ def test_noises_come_as_often_as_they_are_said_to(speech, noise):
 
 def test_what_a_training_does_not_name_it_does_not_hear(speech, noise):
     corpus = opened(speech, noise, noise_exclude=["unseen/*"], sources=["speech", "noise"])
-    assert sorted(corpus.noises) == ["kitchen", "street"]
+    assert sorted(corpus.kinds) == ["kitchen", "street"]
     examples = data.Examples(corpus, samples=1000)
     assert all(pitch(examples.example(n)["sources"][1]) < 2600 for n in range(30))
     assert opened(speech, noise, noises={"unseen": 1}).identity(0) != corpus.identity(0)
@@ -205,7 +203,7 @@ def test_a_speaker_held_out_speaks_and_the_others_babble(speech):
 def test_recordings_without_folders_are_one_kind(speech, noise):
     flat = noise / "street" / "deep"
     corpus = opened(speech, flat, sources=["speech", "noise"])
-    assert list(corpus.noises) == ["deep"]
+    assert list(corpus.kinds) == ["deep"]
     assert abs(pitch(data.Examples(corpus, samples=1000).example(0)["sources"][1]) - 1500) < 10
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import cli, config, data, data_commands
+from kzoo import cli, config, data
+from kzoo.cli import data as data_commands
+from kzoo.cli.data import prepare_solo
 from kzoo.data import solo
-from kzoo.solo_command import prepare_solo
 
 RATE, HOP = 8000, 32
 
@@ -121,7 +122,7 @@ def test_gaps_are_lines_on_the_scale_of_notes():
     f0_hz = np.array([5, 220, 1, 1, 1, 880, 3], np.float32)
     voiced = np.array([0, 1, 0, 0, 0, 1, 0], bool)
     expected = [220, 220, 220 * 2**0.5, 440, 440 * 2**0.5, 880, 880]
-    np.testing.assert_allclose(solo.drawn_through(f0_hz, voiced), expected, rtol=1e-6)
+    np.testing.assert_allclose(solo.interpolate_unvoiced(f0_hz, voiced), expected, rtol=1e-6)
 
 
 def test_only_the_middle_of_a_long_silence_goes():

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from kzoo import audio, config, data
-from kzoo.data_commands import mix, prepare
+from kzoo.cli.data import mix, prepare
 
 RATE = 8000
 
@@ -51,8 +51,8 @@ def level_db(signal):
 def utterances(corpus):
     """{speaker: names} of what a corpus draws from."""
     return {
-        name: {pool.corpus.tracks[u][0] for u in pool.utterances}
-        for name, pool in corpus.speakers.items()
+        name: {pool.corpus.tracks[u][0] for u in pool.tracks}
+        for name, pool in corpus.voices.items()
     }
 
 
@@ -72,7 +72,7 @@ def test_an_example_is_two_different_speakers_and_their_sum(folder):
         np.testing.assert_allclose(example["mixture"], example["sources"].sum(axis=0), atol=1e-6)
         pair = tuple(heard(source) for source in example["sources"])
         assert pair[0] != pair[1]
-        assert {f"s{n}" for n in pair} <= set(corpus.speakers)
+        assert {f"s{n}" for n in pair} <= set(corpus.voices)
         pairs.add(pair)
     assert len(pairs) > 15
     assert any(one > other for one, other in pairs)
@@ -118,7 +118,7 @@ def test_partitions_have_nothing_in_common_and_everything_together(folder, split
              for p in ("train", "validation", "test")}  # fmt: skip
     names = {p: set().union(*utterances(c).values()) for p, c in found.items()}
     assert sum(len(part) for part in names.values()) == len(set().union(*names.values())) == 60
-    speakers = [set(corpus.speakers) for corpus in found.values()]
+    speakers = [set(corpus.voices) for corpus in found.values()]
     apart = not (speakers[0] & speakers[1] or speakers[0] & speakers[2])
     assert apart == (split == "speakers")
     moved = utterances(opened(folder, split=split, split_seed=1, partition="train"))
@@ -128,7 +128,7 @@ def test_partitions_have_nothing_in_common_and_everything_together(folder, split
 def test_a_speaker_held_out_is_in_every_test_mixture_and_in_no_other(folder):
     options = {"split": "utterances", "held_out": {"test": ["s3"]}, "shares": [0.4, 0.3, 0.3]}
     options["speakers"] = ["s1", "s2", "s3"]
-    assert set(opened(folder, **options).speakers) == {"s1", "s2"}
+    assert set(opened(folder, **options).voices) == {"s1", "s2"}
     test = opened(folder, partition="test", **options)
     assert len(utterances(test)["s3"]) == 6
     places = [
@@ -136,7 +136,7 @@ def test_a_speaker_held_out_is_in_every_test_mixture_and_in_no_other(folder):
     ]
     assert set(places) == {0, 1}
     by_speakers = {**options, "split": "speakers", "held_out": {"test": ["s3", "s2"]}}
-    assert set(opened(folder, partition="test", **by_speakers).speakers) == {"s2", "s3"}
+    assert set(opened(folder, partition="test", **by_speakers).voices) == {"s2", "s3"}
 
 
 def test_one_person_may_have_several_folders(folder):

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+from kzoo import models
 from kzoo.deploy import artefact, parity, request
 from kzoo.deploy.half import halve
 from kzoo.deploy.rewrite import PhasedConv2DTranspose, for_tflite
@@ -28,7 +29,6 @@ from kzoo.deploy.tflite import (
     write_tflite,
 )
 from kzoo.dsp.stft import STFT, InverseSTFT
-from kzoo.models import unet
 from kzoo.presets import save_to_preset
 
 ROOT = Path(__file__).parents[2]

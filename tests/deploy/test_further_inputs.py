@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from kzoo import models
 from kzoo.deploy import artefact
 from kzoo.deploy.saved_model import load_saved_model
 from kzoo.deploy.signature import serving_function
 from kzoo.deploy.tflite import load_tflite
-from kzoo.models import segan
 
 LOAD = {"saved_model": load_saved_model, "tflite": load_tflite}
 

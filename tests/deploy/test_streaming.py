@@ -10,6 +10,8 @@ from kzoo.dsp import synthesis
 from kzoo.layers.synthesis import ContinueHarmonicsPlusNoise
 from kzoo.models import ddsp
 
+TINY = ddsp.VARIANTS["tiny"]
+
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
 RATE, HOP, HARMONICS = 16000, 64, 8
 
@@ -99,7 +101,7 @@ def test_a_streamed_network_says_what_keras_says_with_built_in_operators(frames,
         for k in range(0, 20, frames)
     ]
     found, whole = np.concatenate(heard, axis=1), np.asarray(model(notes))
-    hop = ddsp.VARIANTS["tiny"]["hop_length"]
+    hop = TINY.hop_length
     np.testing.assert_allclose(found[:, hop:], whole[:, :-hop], atol=2e-5 * np.abs(whole).max())
 
 

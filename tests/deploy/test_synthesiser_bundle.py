@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from kzoo import presets
+from kzoo.cli.synthesize import synthesize_file
 from kzoo.models import ddsp
-from kzoo.synthesize_command import synthesize_file
 
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")

@@ -5,7 +5,7 @@ import pytest
 import scipy.signal
 
 from kzoo.dsp.blocks import BlockGrid, sine_fade, stft_grid
-from kzoo.dsp.stft import istft
+from kzoo.dsp.stft import istft, stft
 
 
 def joined(blocks, grid, samples):
@@ -112,5 +112,38 @@ def test_an_overlap_outside_of_half_a_block_is_refused(fraction):
 
 
 def test_blocks_that_carry_their_context_need_no_overlap():
-    grid = BlockGrid(samples=40, hop=32, start=-4, fade=np.repeat([0.0, 1.0], 4))
+    grid = BlockGrid.with_context(32, 3, 5)
+    assert (grid.samples, grid.hop, grid.start) == (40, 32, -3)
+    np.testing.assert_array_equal(grid.fade, [0, 0, 0, 1, 1, 1, 1, 1])
     assert grid.with_overlap(0.5) is grid
+
+
+def test_half_of_an_odd_block_may_be_shared():
+    assert BlockGrid(samples=7, hop=7).with_overlap(0.5).overlap == 3
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.5])
+def test_wider_overlaps_keep_the_frames_of_one_long_transform(rng, fraction):
+    n_fft, hop_length, frames = 256, 64, 64
+    grid = stft_grid(frames, n_fft, hop_length)
+    wider = grid.with_overlap(fraction)
+    assert wider.hop < grid.hop
+    assert wider.hop % hop_length == 0
+    assert 0 <= fraction * grid.samples - wider.overlap < hop_length
+    signal = rng.standard_normal(30_000)
+
+    def gated(block):  # every frame on its own, so that blocks differ by their frames' places alone
+        real, imag = stft(block.astype(np.float32), n_fft, hop_length, padding="valid")
+        power = np.square(real) + np.square(imag)
+        gate = power / (power + 100)
+        return istft(real * gate, imag * gate, n_fft, hop_length, padding="valid")
+
+    def through(grid):
+        padded = np.pad(signal, (-grid.start, 2 * grid.samples))
+        count = grid.count(len(signal))
+        blocks = [gated(padded[i * grid.hop :][: grid.samples]) for i in range(count)]
+        return joined(blocks, grid, len(signal))
+
+    whole = through(grid)
+    error = through(wider) - whole
+    assert np.sum(error**2) < 1e-6 * np.sum(whole**2)  # off the frames it is 1e-4

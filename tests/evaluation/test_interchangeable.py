@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo.evaluate_command import systems
+from kzoo.api import evaluation_systems
 from kzoo.evaluation import EstimatesFolder, Separation, evaluate
 from kzoo.evaluation.scoring import best_order
 from kzoo.metrics import si_sdr
@@ -113,7 +113,7 @@ def test_the_card_or_the_word_makes_a_system_interchangeable(tiny_preset, tmp_pa
     named = str(tiny_preset(tmp_path / "named"))
     free = str(tiny_preset(tmp_path / "free", interchangeable=True))
     options = {"overlap": 0.0, "mwf": False}
-    assert [s.interchangeable for s in systems([named, free], options)] == [False, True]
+    assert [s.interchangeable for s in evaluation_systems([named, free], options)] == [False, True]
     (tmp_path / "folder").mkdir()
     names = [named, str(tmp_path / "folder")]
-    assert all(s.interchangeable for s in systems(names, options, interchangeable=True))
+    assert all(s.interchangeable for s in evaluation_systems(names, options, interchangeable=True))

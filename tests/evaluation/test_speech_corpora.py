@@ -10,8 +10,8 @@ import soundfile
 
 from kzoo import audio, cli, metrics
 from kzoo.data.tracks import find_tracks
-from kzoo.evaluate_command import what_to_score
 from kzoo.evaluation import EstimatesFolder, Separation, Speech, evaluate
+from kzoo.evaluation.measures import what_to_score
 
 RATE = 16000
 

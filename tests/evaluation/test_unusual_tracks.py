@@ -75,7 +75,7 @@ def test_a_process_that_dies_costs_its_track_alone(corpus):
 def test_errors_of_tensorflow_are_those_of_a_track(corpus, tiny_preset, tmp_path, monkeypatch):
     import tensorflow as tf
 
-    from kzoo import api, evaluate_command
+    from kzoo import api
 
     failing = {0: tf.errors.ResourceExhaustedError, 1: tf.errors.InternalError}
     calls = []
@@ -89,7 +89,7 @@ def test_errors_of_tensorflow_are_those_of_a_track(corpus, tiny_preset, tmp_path
     made = SimpleNamespace(separate=separate)
     monkeypatch.setattr(api.Separator, "from_preset", lambda *a, **k: made)
     preset = tiny_preset(tmp_path / "preset")
-    [system] = evaluate_command.systems([str(preset)], {})
+    [system] = api.evaluation_systems([str(preset)], {})
     assert isinstance(system, Separation)
     report = evaluate(corpus, [system], sources=SOURCES, baselines=())
     assert [failure.reason for failure in report.failures] == ["out of memory"] * 2
@@ -116,7 +116,7 @@ def test_the_command_in_the_header_makes_the_table_again(corpus, capsys):
 
 
 def test_every_option_is_in_the_command():
-    from kzoo.evaluate_command import _command
+    from kzoo.cli.evaluate import _command
 
     given = {"sources": "a,b", "subset": "test", "baselines": "", "overlap": 0.5, "mwf": True,
              "jobs": 2, "out": "x y", "track": ["t"], "start": 0.0, "duration": None}  # fmt: skip

@@ -1,14 +1,9 @@
 """CREPE: the reference's activations, and the same from a waveform of any length."""
 
-import sys
-from pathlib import Path
-
 import keras
+import made_crepe as made
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "pitch"))
-import made_crepe as made
 
 from kzoo.convert import crepe as conversion
 from kzoo.models import crepe

@@ -1,17 +1,13 @@
 """Demucs against its authors' outputs and against NumPy: lengths, counts, contexts, blocks."""
 
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import keras
-import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 import made_demucs as made
+import numpy as np
 import numpy_demucs
+import pytest
 
 from kzoo import models
 from kzoo.convert import demucs as convert

@@ -1,17 +1,11 @@
 """The U-Nets against Deezer's own numbers and against NumPy; counts, bands, variants, mistakes."""
 
-import sys
-from pathlib import Path
-
 import keras
+import made_checkpoints as made
 import numpy as np
+import numpy_unet
 import pytest
 from keras import ops
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "presets"))
-import made_checkpoints as made
-import numpy_unet
 
 from kzoo import models
 from kzoo.convert import spleeter
@@ -194,9 +188,13 @@ def test_the_16_khz_band_has_1536_bins_and_nothing_above(rng):
 def test_an_average_extension_makes_the_stems_sum_to_the_mixture(rng):
     keras.utils.set_random_seed(0)
     noise = rng.standard_normal((1, 4001, 2)).astype(np.float32)
-    summed = np.asarray(models.build("unet", variant="tiny", mask_extension="average")(noise)).sum(axis=1)
+    summed = np.asarray(models.build("unet", variant="tiny", mask_extension="average")(noise)).sum(
+        axis=1
+    )
     np.testing.assert_allclose(summed, noise, atol=1e-5)
-    summed = np.asarray(models.build("unet", variant="tiny", mask_extension="zeros")(noise)).sum(axis=1)
+    summed = np.asarray(models.build("unet", variant="tiny", mask_extension="zeros")(noise)).sum(
+        axis=1
+    )
     # 64 of 129 bins: half of white noise is missing.
     assert np.sum(summed**2) / np.sum(noise**2) == pytest.approx(64 / 129, abs=0.03)
 

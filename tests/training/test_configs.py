@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kzoo import config, data, presets
+from kzoo import config, data, models, presets
 from kzoo.data.corpora import KINDS
-from kzoo.models import architecture
 from kzoo.training import resolved
 
 ROOT = Path(__file__).parents[2]
@@ -46,9 +45,10 @@ def test_what_starts_from_a_preset_names_its_weights(path):
     assert card["model"]["name"] == values["model"]["name"]
     origins = {start.get("sources", {}).get(s, s) for s in values["model"]["sources"]}
     assert origins <= set(card["sources"])
-    options = {key: value for key, value in values["model"].items() if key not in ("name", "bins")}
+    dropped = ("name", "bins", "sizes")
+    options = {key: value for key, value in values["model"].items() if key not in dropped}
     # The weights of the smallest variant have the names of all.
-    network = architecture(card["model"]["name"]).core(**{**options, "variant": "tiny"})
+    network = models.build(card["model"]["name"], **{**options, "variant": "tiny"})
     paths = [weight.path for weight in network.weights]
     rates = values["optimizer"]["rates"] or {}
     for pattern in (*start.get("freeze", ()), *start.get("new", ()), *rates):

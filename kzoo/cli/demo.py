@@ -1,0 +1,89 @@
+"""The whole road on one real song: stems, scores, a picture, and a TFLite file proven equal."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from kzoo import audio
+from kzoo.cli.export import export_preset
+from kzoo.cli.separate import separate_files
+from kzoo.cli.terminal import say
+from kzoo.metrics import bss_eval
+from kzoo.pictures.stems import draw_spectrograms
+from kzoo.separation import OutputOptions
+
+PRESET = "spleeter_2stems"
+# The streams of a .stem.mp4 of MUSDB18, after the mixture.
+_STREAMS = {"drums": 1, "bass": 2, "other": 3, "vocals": 4}
+
+
+def song_path() -> Path:
+    """The excerpt of a real song, with its stems, that the stempeg package carries.
+
+    Raises ValueError with the pip line where the package is absent. stempeg itself is not imported:
+    it wants an ffmpeg program.
+    """
+    spec = importlib.util.find_spec("stempeg")
+    folder = Path(next(iter(spec.submodule_search_locations))) if spec else None
+    songs = sorted(folder.glob("**/*.stem.mp4")) if folder else []
+    if not songs:
+        raise ValueError("the demo's song comes with stempeg: pip install 'kzoo[demo]'")
+    return songs[0]
+
+
+def run(out: Path, *, show: bool = True) -> None:
+    """Separate, score, draw and export into `out`; prints the scores."""
+    song = song_path()
+    mixture, sample_rate = audio.read(song)
+    stems = {name: audio.read(song, stream=k)[0] for name, k in _STREAMS.items()}
+    references = {"vocals": stems["vocals"], "accompaniment": mixture - stems["vocals"]}
+    separate_files(
+        [str(song)], preset=PRESET, out=str(out), two_stems=None, only=None,
+        output=OutputOptions(bit_depth="float32", overwrite=True), start_seconds=0.0,
+        duration_seconds=None, show=show, options={},
+    )  # fmt: skip
+    track = out / song.name.removesuffix(".stem.mp4")
+    estimates = {name: audio.read(track / f"{name}.wav")[0] for name in references}
+    lines = score_lines(song.name, references, estimates, mixture, sample_rate)
+    (out / "scores.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for line in lines:
+        print(line)
+    panels = {"mixture": mixture, **estimates, "vocals, as recorded": references["vocals"]}
+    draw_spectrograms(panels, sample_rate, out / "stems.png")
+    export_preset(
+        PRESET, "tflite", out / "tflite", precision="fp32", block_seconds=None, sound=song,
+        allow_flex=False, overwrite=True, show=show,
+    )  # fmt: skip
+    say(f"all of it is in {out}/: stems, scores.txt, stems.png, tflite/")
+
+
+def score_lines(
+    title: str,
+    references: Mapping[str, np.ndarray],
+    estimates: Mapping[str, np.ndarray],
+    mixture: np.ndarray,
+    sample_rate: int,
+) -> list[str]:
+    """A table of BSS Eval medians of the estimates, with the untouched mixture for comparison."""
+    truth = np.stack(list(references.values()))
+    rows = {
+        PRESET: bss_eval(truth, np.stack([estimates[name] for name in references])),
+        "mixture": bss_eval(truth, np.stack([mixture] * len(references))),
+    }
+    lines = [
+        f"{title}, {len(mixture) / sample_rate:.1f} s",
+        "BSS Eval v4 (images), dB: median over frames of 1 s",
+        f"{'system':18}{'stem':16}{'SDR':>8}{'ISR':>8}{'SIR':>8}{'SAR':>8}",
+    ]
+    for system, scores in rows.items():
+        for i, name in enumerate(references):
+            medians = [
+                np.nanmedian(np.asarray(measure)[i])
+                for measure in (scores.sdr, scores.isr, scores.sir, scores.sar)
+            ]
+            lines.append(f"{system:18}{name:16}" + "".join(f"{value:8.2f}" for value in medians))
+    return lines

@@ -1,0 +1,42 @@
+"""What `kzoo doctor` tells: versions, extras, and where things are kept."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import shutil
+import sys
+
+from kzoo import presets
+
+EXTRAS = {
+    "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
+    "matplotlib": ("plot", "draw the pictures of demo, pitch and transfer"),
+    "museval": ("eval", "compare scores with museval's"),
+    "musdb": ("eval", "read MUSDB18"),
+    "pesq": ("speech", "score speech by PESQ, CSIG, CBAK and COVL"),
+    "pystoi": ("speech", "score speech by STOI"),
+    "onnxruntime": ("speech", "score speech by DNSMOS"),
+    "tensorboard": ("train", "show what kzoo train logs"),
+    "stempeg": ("eval", "a real song with its stems, for exports and the demo"),
+    "librosa": ("librosa", "pYIN, kzoo pitch without weights"),
+    "tensorflow_io": ("tfio", "spectrogram masking and fades"),
+}
+
+
+def describe_installation() -> list[str]:
+    """Versions of what kzoo needs, the state of its extras, and where it keeps things."""
+    lines = [f"python {sys.version.split()[0]}"]
+    for package in ("kzoo", "tensorflow", "keras", "numpy", "scipy", "soundfile", "soxr", "av"):
+        try:
+            lines.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            lines.append(f"{package} MISSING: pip install kzoo")
+    for module, (extra, use) in EXTRAS.items():
+        found = importlib.util.find_spec(module) is not None
+        way = "" if found else f" - pip install 'kzoo[{extra}]'"
+        lines.append(f"{module} {'present' if found else 'absent'}: {use}{way}")
+    if shutil.which("ffmpeg") is None:
+        lines.append("no ffmpeg on PATH: kzoo needs none; musdb, museval and stempeg do")
+    lines.append(f"cache {presets.cache_folder()}")
+    return lines

@@ -1,0 +1,1 @@
+"""Pictures of recordings: stems, pitch, and what a timbre transfer did."""

@@ -1,0 +1,21 @@
+"""The pitch of a recording of any length: a tracker, and the decoding of CREPE's activations."""
+
+from kzoo.pitch_tracking.tracker import (
+    DEFAULT_METHOD,
+    PYIN,
+    SAMPLE_RATE,
+    Pitch,
+    PitchTracker,
+    check_request,
+    mono,
+)
+
+__all__ = [
+    "DEFAULT_METHOD",
+    "PYIN",
+    "SAMPLE_RATE",
+    "Pitch",
+    "PitchTracker",
+    "check_request",
+    "mono",
+]

@@ -1,0 +1,24 @@
+"""Separating audio of any length in constant memory, at any rate and channel layout.
+
+A `Separator` is given a callable and the grid that its blocks lie on (`System`), and separates
+arrays and streams; `separate_file` takes a recording to one file a stem.
+"""
+
+from kzoo.separation.files import OutputOptions, Report, enhancement, selection, separate_file
+from kzoo.separation.levels import SAME_DB, SILENT_DB, Levels
+from kzoo.separation.separator import Cancelled, Progress, Separator, System
+
+__all__ = [
+    "SAME_DB",
+    "SILENT_DB",
+    "Cancelled",
+    "Levels",
+    "OutputOptions",
+    "Progress",
+    "Report",
+    "Separator",
+    "System",
+    "enhancement",
+    "selection",
+    "separate_file",
+]

@@ -1,0 +1,270 @@
+"""A System on blocks made into a Separator of signals of any length.
+
+Long audio is cut on the system's grid, each block goes through its callable, and the estimates are
+joined by the grid's fades: as long as the input to the sample. On the grid of an STFT model the
+result is that of one long transform. Sources without an order, as speakers are, come out of every
+block in an order of its own; they are put in that of the block before.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from kzoo.audio import StreamResampler, checked_waveform
+from kzoo.dsp.blocks import BlockGrid
+from kzoo.separation.joining import Cutter, Joiner, Queue
+
+# (seconds done, seconds in all or None) -> False to cancel, anything else to go on
+Progress = Callable[[float, float | None], object]
+# Of a block, where the model's grid has no overlap by which to know the speakers again.
+SPEAKERS_OVERLAP = 0.25
+_PIECE_SAMPLES = 1 << 18
+_Result = TypeVar("_Result")
+
+
+class Cancelled(Exception):
+    """The progress callback asked for an end."""
+
+
+@dataclass(frozen=True)
+class System:
+    """What separates one block: `function` on blocks of `grid`, at `sample_rate`, `channels` wide.
+
+    function: float32 `[1, grid.samples, channels]` to `[1, sources, grid.samples, channels]`.
+    survey: None, or (state, block) -> state over the whole signal before anything is separated,
+        from the state None; `function` is then called with (block, state).
+    smaller: None, or makes the same system on shorter blocks, for when one of `memory_errors`
+        comes up; it returns None where blocks cannot be shorter.
+    interchangeable: the order of the sources means nothing, and may change from block to block.
+    """
+
+    function: Callable[..., np.ndarray]
+    sources: Sequence[str]
+    sample_rate: int
+    channels: int
+    grid: BlockGrid
+    survey: Callable[[object, np.ndarray], object] | None = None
+    smaller: Callable[[], System | None] | None = None
+    memory_errors: tuple[type[Exception], ...] = (MemoryError,)
+    interchangeable: bool = False
+
+
+class Separator:
+    """Separates signals with one System; many files, many threads, one compiled function.
+
+    Each call keeps its own buffers. Threads take turns at the model, block by block, so that the
+    memory in use is one block's, whatever their number. Another process makes its own: a model and
+    its threads do not survive a fork, which is a RuntimeError here instead of a wait for ever.
+    """
+
+    def __init__(self, system: System, *, overlap: float = 0.0, consistent: bool = False):
+        """overlap: share of a block that fades into the next, 0 (the model's own grid) to 0.5.
+        Interchangeable sources need some: on a grid without any 0 gives a quarter. `notes` says
+        where it changes nothing.
+        consistent: what the stems leave of the mixture is shared equally among them.
+        """
+        self.overlap = overlap
+        self.consistent = consistent
+        self._use(system)
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the stems, in their order."""
+        return tuple(self.system.sources)
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each option that changes nothing with this system."""
+        grid = self.system.grid
+        if not self.overlap or self.grid is not grid:
+            return []
+        if grid.context:
+            reason = "the model's blocks carry their context, and joined they equal the whole"
+        else:
+            reason = f"the model's own blocks share {grid.overlap / grid.samples:.0%} already"
+        return [f"overlap {self.overlap:g} changes nothing: {reason}"]
+
+    def __reduce__(self):
+        raise TypeError(
+            "a Separator holds a model that cannot be sent to another process; make one there"
+        )
+
+    def separate(
+        self, waveform: np.ndarray, sample_rate: int, *, progress: Progress | None = None
+    ) -> dict[str, np.ndarray]:
+        """`[samples, channels]` (or `[samples]`) to {source: array of the same shape}, float32.
+
+        Raises ValueError as `audio.checked_waveform`; Cancelled when `progress` says so.
+        """
+        mixture = checked_waveform(waveform, sample_rate)
+        stems = np.empty((len(self.sources), *mixture.shape), np.float32)
+        done = 0
+
+        def pieces():
+            for at in range(0, len(mixture), _PIECE_SAMPLES):
+                yield mixture[at : at + _PIECE_SAMPLES]
+
+        for _, part in self.stream(
+            pieces, sample_rate, mixture.shape[1], samples=len(mixture), progress=progress
+        ):
+            stems[:, done : done + part.shape[1]] = part
+            done += part.shape[1]
+        single = np.ndim(waveform) == 1
+        return {
+            name: stem[:, 0] if single else stem
+            for name, stem in zip(self.sources, stems, strict=True)
+        }
+
+    def stream(
+        self,
+        pieces: Callable[[], Iterable[np.ndarray]],
+        sample_rate: int,
+        channels: int,
+        *,
+        samples: int | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (mixture `[n, channels]`, stems `[sources, n, channels]`), n as it comes.
+
+        pieces: called for a fresh pass over the input, float32 `[n, channels]`; a system with a
+            survey makes two passes. samples: the input's length where it is known.
+        What is yielded adds up to exactly the input's length. Raises RuntimeError in a process
+        that was forked from the one that made this Separator; Cancelled when `progress` says so.
+        """
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "this Separator was made before its process was forked, and its model does not "
+                "work in the child: make one in each process, or start processes by 'spawn'"
+            )
+        width, total = self.system.channels, samples and samples / sample_rate
+        groups = [slice(at, min(at + width, channels)) for at in range(0, channels, width)]
+        if self.system.survey is None:
+            report, states = _share_of(progress, total, 0, 1), None
+        else:
+            report = _share_of(progress, total, 0, 2)
+            states = self._surveyed(pieces(), sample_rate, channels, groups, report)
+            report = _share_of(progress, total, 1, 2)
+        yield from self._separated(pieces(), sample_rate, channels, groups, states, report)
+
+    def _surveyed(self, pieces, sample_rate, channels, groups, report) -> list:
+        """The survey's state after the whole input, one a group of channels."""
+        states = [None] * len(groups)
+
+        def survey(block: np.ndarray) -> list:
+            return [
+                self.system.survey(state, self._fitted(block[:, group]))
+                for state, group in zip(states, groups, strict=True)
+            ]
+
+        cutter = Cutter(self.grid, channels)
+        for _, signal, last in self._at_own_rate(pieces, sample_rate, channels, report):
+            for now, _, _ in self._through(survey, cutter, signal, last):
+                states[:] = now
+        return states
+
+    def _separated(self, pieces, sample_rate, channels, groups, states, report):
+        """What `stream` yields, in one pass."""
+
+        def separate(block: np.ndarray) -> np.ndarray:
+            estimates = []  # [sources, samples, channels of the group]
+            for number, group in enumerate(groups):
+                state = () if states is None else (states[number],)
+                estimate = np.asarray(self.system.function(self._fitted(block[:, group]), *state))
+                narrower = group.stop - group.start < self.system.channels
+                estimates.append(
+                    estimate[0].mean(axis=2, keepdims=True) if narrower else estimate[0]
+                )
+            return np.concatenate(estimates, axis=2)
+
+        mixture, cutter = Queue(channels), Cutter(self.grid, channels)
+        joiner = Joiner(groups if self.system.interchangeable else ())
+        outwards = [
+            StreamResampler(self.system.sample_rate, sample_rate, channels) for _ in self.sources
+        ]
+        for piece, signal, last in self._at_own_rate(pieces, sample_rate, channels, report):
+            mixture.push(piece)
+            parts = [np.zeros((len(self.sources), 0, channels), np.float32)]
+            for estimate, grid, new in self._through(separate, cutter, signal, last):
+                parts.append(joiner.join(estimate, grid)[:, new])
+            joined = np.concatenate(parts, axis=1)
+            stems = np.stack([way.push(stem) for way, stem in zip(outwards, joined, strict=True)])
+            if last:
+                stems = np.concatenate([stems, np.stack([way.flush() for way in outwards])], axis=1)
+                # A signal that was resampled there and back may have lost a sample.
+                missing = max(0, len(mixture) - stems.shape[1])
+                stems = np.pad(stems, ((0, 0), (0, missing), (0, 0)))
+            stems = stems[:, : len(mixture)]  # or won one
+            if stems.shape[1]:
+                part = mixture.pop(stems.shape[1])
+                if self.consistent:
+                    stems = stems + (part - stems.sum(axis=0)) / len(self.sources)
+                yield part, stems
+
+    def _at_own_rate(self, pieces, sample_rate, channels, report):
+        """Yield (piece, signal ready at the system's rate, False), then (none, rest, True)."""
+        inwards = StreamResampler(sample_rate, self.system.sample_rate, channels)
+        done = 0
+        for piece in pieces:
+            yield piece, inwards.push(piece), False
+            done += len(piece)
+            report(done / sample_rate)
+        yield np.zeros((0, channels), np.float32), inwards.flush(), True
+
+    def _through(
+        self, function: Callable[[np.ndarray], _Result], cutter: Cutter, signal, last: bool
+    ) -> Iterator[tuple[_Result, BlockGrid, slice]]:
+        """Yield (function of a block, its grid, the part of it that is new) for each full block."""
+        for block, new in cutter.blocks(signal, last=last):
+            result, grid = None, cutter.grid
+            with self._lock:
+                if self.grid is grid:
+                    try:
+                        result = function(block)
+                    except self.system.memory_errors as error:
+                        self._use(self._smaller(error))
+                cutter.grid = self.grid  # shorter where memory ran out, in this thread or another
+            if cutter.grid is grid:
+                yield result, grid, new
+
+    def _use(self, system: System) -> None:
+        self.system = system
+        overlap = self.overlap
+        if system.interchangeable and not overlap and not system.grid.overlap:
+            overlap = SPEAKERS_OVERLAP
+        self.grid = system.grid.with_overlap(overlap)
+
+    def _smaller(self, error: Exception) -> System:
+        smaller = self.system.smaller() if self.system.smaller else None
+        if smaller is None:
+            raise MemoryError(
+                f"a block of {self.system.grid.samples} samples does not fit in memory"
+            ) from error
+        return smaller
+
+    def _fitted(self, signal: np.ndarray) -> np.ndarray:
+        """`[samples, channels]` as the system takes it: a single channel is played on both sides.
+
+        `[1, samples, system.channels]`.
+        """
+        missing = self.system.channels - signal.shape[1]
+        return np.pad(signal, ((0, 0), (0, missing)), mode="edge")[None]
+
+
+def _share_of(progress: Progress | None, total: float | None, number: int, passes: int):
+    """A report of one pass's seconds, as the seconds of all passes that the caller sees."""
+
+    def report(seconds: float) -> None:
+        whole = seconds if total is None else total
+        done = (number * whole + min(seconds, whole)) / passes
+        if progress is not None and progress(done, total) is False:
+            raise Cancelled("cancelled by the progress callback")
+
+    return report

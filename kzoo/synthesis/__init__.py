@@ -1,0 +1,1 @@
+"""Synthesisers at work: controls in files, players, and recordings played by another timbre."""

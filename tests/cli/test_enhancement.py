@@ -1,0 +1,186 @@
+"""`kzoo enhance` and `kzoo.enhance`: one clean file for a noisy one, by the rules of separate."""
+
+import io
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+import soundfile
+
+import kzoo
+from kzoo import cli, presets, separation
+from kzoo.dsp.blocks import BlockGrid
+from kzoo.separation import Separator, System
+
+RATE = 8000
+
+
+@pytest.fixture
+def run(monkeypatch, capfdbinary):
+    """Run `kzoo WORDS...`; returns (exit status, stdout bytes, stderr text)."""
+
+    def call(*words, stdin=b""):
+        monkeypatch.setattr(sys, "argv", ["kzoo", *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capfdbinary.readouterr()
+        return stop.value.code or 0, out, err.decode()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def enhancer(tmp_path_factory):
+    """A mono enhancer of random weights, which its card calls trained."""
+    import keras
+
+    from kzoo import models
+
+    keras.utils.set_random_seed(0)
+    sources = ["noise", "speech"]
+    card = {
+        "summary": "untrained, for tests", "task": "speech enhancement", "sources": sources,
+        "model": {"name": "conv_tasnet", "options": {"sources": sources, "variant": "tiny"}},
+        "sample_rate": RATE, "channels": 1, "trained": "not at all: random weights from a seed",
+    }  # fmt: skip
+    model = models.build("conv_tasnet", sources=sources, variant="tiny")
+    return presets.save_to_preset(model, tmp_path_factory.mktemp("preset") / "tiny", card)
+
+
+@pytest.fixture
+def talk(tmp_path, rng):
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, 0.2 * rng.standard_normal((12345, 1)), RATE, subtype="FLOAT")
+    return path
+
+
+def test_the_speech_is_one_file_of_the_recordings_name_and_length(run, enhancer, talk, tmp_path):
+    other = tmp_path / "other.flac"
+    soundfile.write(other, np.zeros((777, 2)), RATE)
+    out = tmp_path / "out"
+    status, _, err = run("enhance", "-p", enhancer, "-o", out, talk, other)
+    assert status == 0, err
+    assert sorted(p.name for p in out.iterdir()) == ["other.wav", "talk.wav"]
+    info = soundfile.info(out / "talk.wav")
+    assert (info.frames, info.samplerate, info.channels) == (12345, RATE, 1)
+    assert info.subtype == "PCM_16"
+    assert soundfile.info(out / "other.wav").channels == 2
+    assert f"talk.wav: 1.5 s -> {out}: talk.wav" in err
+
+
+def test_the_file_is_what_separate_writes_as_speech_and_what_the_function_gives(
+    run, enhancer, talk, tmp_path
+):
+    depth = ("--bit-depth", "float32")
+    assert run("enhance", "-p", enhancer, "-o", tmp_path / "e", *depth, talk)[0] == 0
+    assert run("separate", "-p", enhancer, "-o", tmp_path / "s", *depth, talk)[0] == 0
+    found = soundfile.read(tmp_path / "e" / "talk.wav")[0]
+    np.testing.assert_array_equal(found, soundfile.read(tmp_path / "s" / "talk" / "speech.wav")[0])
+    sound = soundfile.read(talk, dtype="float32")[0]
+    given = kzoo.enhance(sound, RATE, preset=enhancer)
+    assert given.shape == sound.shape
+    np.testing.assert_allclose(given, found, atol=1e-6)
+    assert np.abs(given - sound).max() > 0.01
+
+
+def test_channels_are_enhanced_one_by_one_at_any_rate(enhancer, rng):
+    sound = (0.2 * rng.standard_normal((5001, 3))).astype(np.float32)
+    together = kzoo.enhance(sound, 11025, preset=enhancer)
+    assert together.shape == sound.shape
+    for channel in (0, 2):
+        alone = kzoo.enhance(sound[:, channel], 11025, preset=enhancer)
+        np.testing.assert_allclose(together[:, channel], alone, atol=1e-6)
+
+
+def test_what_is_taken_away_is_written_where_it_is_asked_for(run, enhancer, talk, tmp_path):
+    out = tmp_path / "out"
+    words = ("--noise", "--bit-depth", "float32", "--start", 0.5, "--duration", 0.25)
+    status, _, err = run("enhance", "-p", enhancer, "-o", out, *words, talk)
+    assert status == 0, err
+    assert "talk.wav noise/talk.wav" in err.replace(os.sep, "/")
+    speech, noise = (soundfile.read(out / p)[0] for p in ("talk.wav", "noise/talk.wav"))
+    np.testing.assert_allclose(speech + noise, soundfile.read(talk)[0][4000:6000], atol=1e-6)
+
+
+def test_a_recording_is_not_replaced_by_its_own_speech(run, enhancer, talk):
+    before = talk.read_bytes()
+    words = ("-p", enhancer, "-o", talk.parent)
+    status, _, err = run("enhance", *words, "--overwrite", talk)
+    assert status == 1
+    assert "talk.wav: is the recording itself; name another folder by -o" in err
+    assert talk.read_bytes() == before
+    talk.with_name("noise").mkdir()
+    (talk.parent / "noise" / "talk.flac").touch()
+    status, _, err = run("enhance", *words, "--noise", "--format", "flac", talk)
+    assert status == 1
+    assert "exists already; --overwrite replaces it" in err
+    assert not (talk.parent / "talk.flac").exists()
+
+
+def test_stdin_to_stdout(run, enhancer, talk):
+    status, out, _ = run("enhance", "-p", enhancer, "-o", "-", "-", stdin=talk.read_bytes())
+    assert status == 0
+    assert soundfile.info(io.BytesIO(out)).frames == 12345
+    status, out, err = run("enhance", "-p", enhancer, "-o", "-", "--noise", talk)
+    assert (status, out) == (1, b"")
+    assert "stdout takes one recording, and no --noise" in err
+
+
+def test_a_band_that_is_lost_is_told_of(run, enhancer, tmp_path):
+    soundfile.write(tmp_path / "wide.wav", np.full((4800, 1), 0.1), 48000)
+    _, _, err = run("enhance", "-p", enhancer, "-o", tmp_path / "out", tmp_path / "wide.wav")
+    assert "wide.wav: nothing is left above 4000 Hz by this preset" in err
+
+
+def test_an_overlap_that_changes_nothing_is_told_of_once(run, enhancer, talk, tmp_path):
+    other = tmp_path / "other.wav"
+    soundfile.write(other, np.zeros((777, 1)), RATE)
+    words = ("-p", enhancer, "--overlap", 0.2, "-o", tmp_path / "out", talk, other)
+    _, _, err = run("enhance", *words)
+    assert err.count("kzoo: overlap 0.2 changes nothing: the model's blocks carry their") == 1
+
+
+def test_what_gives_no_speech_is_no_enhancer(run, tiny_preset, talk, tmp_path):
+    preset = tiny_preset(tmp_path / "music")
+    status, _, err = run("enhance", "-p", preset, "-o", tmp_path / "out", talk)
+    assert status == 1
+    assert "is no enhancer: it gives vocals, accompaniment and no speech; kzoo separate -p" in err
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(presets.PresetError, match="no enhancer"):
+        kzoo.enhance(np.zeros(100), RATE, preset="spleeter_2stems")
+
+
+def test_without_a_preset_the_one_that_ships_is_taken_or_the_way_out_is_told(
+    run, enhancer, talk, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(presets, "list_presets", lambda: ["spleeter_2stems"])
+    status, _, err = run("enhance", "-o", tmp_path / "out", talk)
+    assert status == 1
+    assert "no preset for enhancement ships" in err
+    assert "name its folder with -p" in err
+    assert len(err.strip().splitlines()) == 1
+    # The working directory may hold a folder of any name.
+    monkeypatch.setattr(presets, "ENHANCER", str(enhancer))
+    monkeypatch.setattr(presets, "list_presets", lambda: [str(enhancer)])
+    assert run("enhance", "-o", tmp_path / "out", talk)[0] == 0
+    assert (tmp_path / "out" / "talk.wav").is_file()
+
+
+def test_what_the_stems_leave_is_written_piece_by_piece(tmp_path, rng):
+    sound = (0.1 * rng.standard_normal((300_000, 2))).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", sound, RATE, subtype="FLOAT")
+    system = System(
+        function=lambda block: 0.25 * block[:, None], sources=("speech",), sample_rate=RATE,
+        channels=1, grid=BlockGrid(4000, 3000, 0),
+    )  # fmt: skip
+    targets = {name: tmp_path / f"{name}.wav" for name in ("speech", "noise")}
+    separation.separate_file(
+        Separator(system), tmp_path / "long.wav", targets,
+        stems=separation.enhancement(["speech"], noise=True),
+        output=separation.OutputOptions(bit_depth="float32"),
+    )  # fmt: skip
+    np.testing.assert_allclose(soundfile.read(targets["speech"])[0], 0.25 * sound, atol=1e-6)
+    np.testing.assert_allclose(soundfile.read(targets["noise"])[0], 0.75 * sound, atol=1e-6)
