@@ -67,12 +67,12 @@ def synthesize_file(
             given=len(first) > 3, slope_db=slope_db, noise_db=noise_db,
         )  # fmt: skip
     else:
-        preset, card = presets.synthesiser(preset)
-        presets.refuse_untrained(preset, card)
-        sample_rate = card["sample_rate"]
+        preset = presets.synthesiser(preset)
+        preset.refuse_untrained()
+        sample_rate = preset.card["sample_rate"]
         audio.check_writable(out, sample_rate, 1, bit_depth=bit_depth)
         quiet_tensorflow()
-        begin, hop_length, room = instrument(preset, card, dry=dry)
+        begin, hop_length, room = instrument(preset, dry=dry)
         play = begin()
     rows = frames(points(), sample_rate / hop_length)
     if preset is not None:
@@ -178,7 +178,7 @@ class Instrument(NamedTuple):
     room: np.ndarray | None
 
 
-def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
+def instrument(preset: presets.Preset, *, dry: bool = False) -> Instrument:
     """What a preset's card and weights make; its players are dry, its room is beside them.
 
     dry: of its room only what is `early`. begin(watch=...): called with the
@@ -189,18 +189,14 @@ def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
     import keras
     import tensorflow as tf
 
-    from kzoo.models import architecture
-
-    module = architecture(card["model"]["name"])
-    options = card["model"].get("options", {})
-    options = {**options, "frames": BLOCK_FRAMES, "reverb_seconds": 0.0}
-    step = presets.known(module.build_step, options)
-    weights = presets.verified_weights(preset)
-    room = weights.pop(module.ROOM, None)
+    size, _ = preset.sizes(reverb_seconds=0.0)
+    step = preset.module.build_step(size, frames=BLOCK_FRAMES)
+    weights = preset.weights()
+    room = weights.pop(preset.module.ROOM, None)
     if room is not None:
         room = np.concatenate([[1.0], room[1:]]).astype(np.float32)
-        room = early(room, card["sample_rate"]) if dry else room
-    presets.load_weights(step, weights, where=str(preset))
+        room = early(room, size.sample_rate) if dry else room
+    presets.load_weights(step, weights, where=preset.name)
     _, amplitudes, noise, *_ = step.get_layer("synthesiser").input
     watched = keras.Model(
         step.input, {**step.output, "amplitudes": amplitudes, "noise_magnitudes": noise}
@@ -208,7 +204,7 @@ def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
     run = tf.function(lambda given: watched(given, training=False), autograph=False)
 
     def begin(watch: Callable[[np.ndarray, np.ndarray], object] | None = None) -> Player:
-        silence = presets.known(module.initial_state, options)
+        silence = preset.module.initial_state(size, frames=BLOCK_FRAMES)
         state = {f"state_{name}": tf.convert_to_tensor(x) for name, x in silence.items()}
 
         def play(block: np.ndarray) -> np.ndarray:
@@ -226,7 +222,7 @@ def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
         play.whole_blocks = True
         return play
 
-    return Instrument(begin, module.VARIANTS[options["variant"]]["hop_length"], room)
+    return Instrument(begin, size.hop_length, room)
 
 
 def _whole(play: Player, block: np.ndarray) -> np.ndarray:
