@@ -216,15 +216,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="of the recording, from its start")
     parser.add_argument("--threads", type=int, default=1, help="of LiteRT")
     options = parser.parse_args()
-    preset, card = presets.synthesiser(options.preset)
-    presets.refuse_untrained(preset, card)
+    preset = presets.synthesiser(options.preset)
+    preset.refuse_untrained()
     quiet_tensorflow()
-    from kzoo.models import architecture
     from kzoo.synthesis import player
 
-    begin, hop_length, room = player.instrument(preset, card)
-    rate, own = card["sample_rate"], card["model"]["options"]
-    variant = architecture(card["model"]["name"]).VARIANTS[own["variant"]]
+    begin, hop_length, room = player.instrument(preset)
+    rate, name = preset.card["sample_rate"], preset.card["name"]
+    network, _ = preset.sizes()
     size = {"rate": rate, "hop_length": hop_length}
     controls = held_out(options.recordings, options.held_out, options.method, rate, hop_length)
     if options.seconds:
@@ -235,7 +234,7 @@ def main() -> None:
     _, confidence = follow(controls["waveform"], rate)
     controls["confidence"] = confidence[: len(controls["f0_hz"])]
     seconds = len(controls["waveform"]) / rate
-    print(f"{card['name']} on {options.held_out}, {seconds:.1f} s at {rate} Hz, "
+    print(f"{name} on {options.held_out}, {seconds:.1f} s at {rate} Hz, "
           f"{date.today().isoformat()}")  # fmt: skip
     level = controls["loudness_db"]
     away = np.mean(np.abs(level - np.median(level)))
@@ -246,16 +245,15 @@ def main() -> None:
     plain = list(player.played(begin(), rows_of(controls), hop_length))
     played = list(player.in_room(plain, room))
     factor = (time.perf_counter() - began) / seconds
-    sounds = {card["name"]: np.concatenate(played)}
+    sounds = {name: np.concatenate(played)}
     if room is not None:
         dry = player.in_room(plain, player.early(room, rate))
         sounds["the same, dry"] = np.concatenate(list(dry))
     sounds |= {
         "copy synthesis": copy_synthesis(
-            controls, **size, harmonics=own.get("harmonics") or variant["harmonics"],
-            bands=own.get("noise_bands") or variant["noise_bands"],
+            controls, **size, harmonics=network.harmonics, bands=network.noise_bands
         ),
-    }  # fmt: skip
+    }
     print(f"{'':24} {'spectral loss':>14} {'from 1e-3 up':>13} {'loudness L1':>12} {'f0 L1':>11} "
           f"{'f0 lost':>8}")  # fmt: skip
     for name, sound in sounds.items():

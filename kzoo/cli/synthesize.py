@@ -52,12 +52,12 @@ def synthesize_file(
             given=len(first) > 3, slope_db=slope_db, noise_db=noise_db,
         )  # fmt: skip
     else:
-        preset, card = presets.synthesiser(preset)
-        presets.refuse_untrained(preset, card)
-        sample_rate = card["sample_rate"]
+        opened = presets.synthesiser(preset)
+        opened.refuse_untrained()
+        sample_rate = opened.card["sample_rate"]
         audio.check_writable(out, sample_rate, 1, bit_depth=bit_depth)
         quiet_tensorflow()
-        begin, hop_length, room = instrument(preset, card, dry=dry)
+        begin, hop_length, room = instrument(opened, dry=dry)
         play = begin()
     rows = frames(points(), sample_rate / hop_length)
     if preset is not None:

@@ -36,9 +36,9 @@ def transfer_file(
     The rest is as of `transfer.TimbreTransfer`. Whatever is raised, nothing half-written stays.
     """
     options = {"octaves": octaves, "match": match, "loudness_db": loudness_db, "gate": gate}
-    preset, card = transfer.check_request(preset, method=method, **options)
+    instrument = transfer.check_request(preset, method=method, **options)
     info = audio.info(recording)
-    rate = info.sample_rate if input_rate else card["sample_rate"]
+    rate = info.sample_rate if input_rate else instrument.card["sample_rate"]
     _refuse_early(recording, [out] if picture is None else [out, picture], overwrite)
     audio.check_writable(out, rate, 1, bit_depth=bit_depth)
     if picture is not None:
@@ -46,7 +46,7 @@ def transfer_file(
     if method != pitch_tracking.PYIN:
         fetch(method, show=show)
     quiet_tensorflow()
-    player = transfer.TimbreTransfer(preset, method=method, dry=dry, **options)
+    player = transfer.TimbreTransfer(instrument, method=method, dry=dry, **options)
     watcher = None
     if picture is not None:
         from kzoo.pictures.transfer import TransferPicture
@@ -66,7 +66,9 @@ def transfer_file(
         ):  # fmt: skip
             writer.write(block[:, None])
         if watcher is not None:
-            watcher.draw(drawn, f"{recording.name}, played by {card['name']}: {_line(moved[0])}")
+            watcher.draw(
+                drawn, f"{recording.name}, played by {instrument.card['name']}: {_line(moved[0])}"
+            )
     if show:
         written = f"{out}" if picture is None else f"{out}, {picture}"
         say(f"{recording.name}: {_line(moved[0])} -> {written}")

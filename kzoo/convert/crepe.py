@@ -17,9 +17,11 @@ from kzoo.models import crepe
 
 _CONVOLUTIONS = range(1, 7)
 _NORM_PARTS = {
-    "weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
     "running_var": "moving_variance",
-}  # fmt: skip
+}
 
 
 def from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 0.25) -> keras.Model:
@@ -29,10 +31,10 @@ def from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 0.25) ->
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     try:
-        filters = [np.shape(weights[f"conv{i}.weight"])[0] for i in _CONVOLUTIONS]
+        filters = tuple(np.shape(weights[f"conv{i}.weight"])[0] for i in _CONVOLUTIONS)
     except KeyError as error:
         raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
-    model = crepe.core(filters=filters, dropout=dropout)
+    model = crepe.core(crepe.CREPE(filters=filters, dropout=dropout))
     counters = [f"conv{i}_BN.num_batches_tracked" for i in _CONVOLUTIONS]
     assign(_variables(model), {name: _array(value) for name, value in weights.items()},
            unused=counters)  # fmt: skip

@@ -8,65 +8,94 @@ light up. No sources and no stems: what comes out are activations, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import keras
 from keras import layers, ops
 
 from kzoo.dsp.framing import frame, pad_last
+from kzoo.models.base.sizes import Sizes
 
-# Filters of the capacities of the authors' program: (32, 4, 4, 4, 8, 16) times 4, 8, 16, 24, 32.
-VARIANTS = {
-    "full": {"filters": (1024, 128, 128, 128, 256, 512)},
-    "large": {"filters": (768, 96, 96, 96, 192, 384)},
-    "medium": {"filters": (512, 64, 64, 64, 128, 256)},
-    "small": {"filters": (256, 32, 32, 32, 64, 128)},
-    "tiny": {"filters": (128, 16, 16, 16, 32, 64)},
-}
 SAMPLE_RATE = 16000
 FRAME_LENGTH = 1024
 BINS = 360
-PADDINGS = ("center", "valid")
 
 
-def core(
-    *, variant: str = "full", filters: Sequence[int] | None = None, dropout: float = 0.25
-) -> keras.Model:
+@dataclass(frozen=True, kw_only=True)
+class CREPE(Sizes):
+    """The authors' largest network by default; its bins are hertz at 16 kHz alone.
+
+    filters: of the six convolutions. dropout: after each, in training.
+    hop_length: in samples, from one frame to the next; 160 is the paper's 10 ms, 64 gives 250
+        frames a second.
+    """
+
+    task: ClassVar[str] = "pitch"
+
+    sample_rate: Literal[16000] = SAMPLE_RATE
+    channels: Literal[1] = 1
+    filters: tuple[int, ...] = (1024, 128, 128, 128, 256, 512)
+    dropout: float = 0.25
+    hop_length: int = 160
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.filters) != 6:
+            raise ValueError(f"filters must be six numbers, one a convolution; got {self.filters}")
+        if self.hop_length < 1:
+            raise ValueError(f"hop_length must be at least 1 sample; got {self.hop_length}")
+
+    def context_samples(self) -> int:
+        """Half a frame, which is centred on its time."""
+        return FRAME_LENGTH // 2
+
+    def block(self) -> dict[str, Any]:
+        """Frames that lie inside the block."""
+        return {**super().block(), "padding": "valid"}
+
+    def whole(self, samples: int | None) -> int:
+        """The length nearest to `samples`, or to `block_seconds`, of whole frames."""
+        more = round((super().whole(samples) - FRAME_LENGTH) / self.hop_length)
+        return FRAME_LENGTH + max(0, more) * self.hop_length
+
+
+# The authors' program multiplies (32, 4, 4, 4, 8, 16) by 32, 24, 16, 8 and 4.
+VARIANTS = {
+    "full": CREPE(),
+    "large": CREPE(filters=(768, 96, 96, 96, 192, 384)),
+    "medium": CREPE(filters=(512, 64, 64, 64, 128, 256)),
+    "small": CREPE(filters=(256, 32, 32, 32, 64, 128)),
+    "tiny": CREPE(filters=(128, 16, 16, 16, 32, 64)),
+}
+
+
+def core(size: CREPE = VARIANTS["full"]) -> keras.Model:
     """Normalised frames `[batch, 1024]` at 16 kHz to activations `[batch, 360]`, each in 0 to 1.
 
     Bin b stands for 10 * 2 ** ((20 * b + 1997.3794) / 1200) hertz.
-    filters: of the six convolutions, in place of the variant's. dropout: after each, in training.
-    Raises ValueError for an unknown variant, or another number of filters.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}; got {variant!r}")
-    filters = VARIANTS[variant]["filters"] if filters is None else tuple(filters)
-    if len(filters) != 6:
-        raise ValueError(f"filters must be six numbers, one a convolution; got {filters}")
     frames = keras.Input((FRAME_LENGTH,), name="frames")
     x = ops.expand_dims(frames, -1)
-    for level, n in enumerate(filters, start=1):
+    for level, n in enumerate(size.filters, start=1):
+        taps, stride = (512, 4) if level == 1 else (64, 1)
         # "same" pads 254 and 254 before the stride of 4, then 31 and 32, as the reference does.
         x = layers.Conv1D(
-            n, 512 if level == 1 else 64, strides=4 if level == 1 else 1, padding="same",
-            activation="relu", name=f"conv{level}",
-        )(x)  # fmt: skip
+            n, taps, strides=stride, padding="same", activation="relu", name=f"conv{level}"
+        )(x)
         x = layers.BatchNormalization(epsilon=1e-3, name=f"conv{level}_norm")(x)
         x = layers.MaxPooling1D(2, name=f"conv{level}_pool")(x)
-        x = layers.Dropout(dropout, name=f"conv{level}_dropout")(x)
+        x = layers.Dropout(size.dropout, name=f"conv{level}_dropout")(x)
     x = layers.Flatten(name="flatten")(x)  # [batch, 4 * filters], the channels of a time together
     activations = layers.Dense(BINS, activation="sigmoid", dtype="float32", name="activations")(x)
     return keras.Model(frames, activations, name="crepe_core")
 
 
 def build(
+    size: CREPE = VARIANTS["full"],
     *,
-    variant: str = "full",
     samples: int | None = None,
-    padding: str = "center",
-    hop_length: int = 160,
-    filters: Sequence[int] | None = None,
-    dropout: float = 0.25,
+    padding: Literal["center", "valid"] = "center",
 ) -> keras.Model:
     """Waveform `[batch, samples, 1]` at 16 kHz to activations `[batch, frames, 360]`.
 
@@ -74,20 +103,16 @@ def build(
     padding: with "center" frame m is centred on sample m * hop_length, silence lies around the
         signal, and frames = 1 + samples // hop_length; "valid" has whole frames only,
         1 + (samples - 1024) // hop_length of them.
-    hop_length: in samples; 160 is the paper's 10 ms, 64 gives 250 frames a second.
     """
-    if padding not in PADDINGS:
-        raise ValueError(f"padding must be one of {', '.join(PADDINGS)}; got {padding!r}")
-    if hop_length < 1:
-        raise ValueError(f"hop_length must be at least 1 sample; got {hop_length}")
+    if padding not in ("center", "valid"):
+        raise ValueError(f"padding must be one of center, valid; got {padding!r}")
     around = FRAME_LENGTH // 2 if padding == "center" else 0
     waveform = keras.Input((samples, 1), name="waveform")
     # float32 whatever the policy: the square of a quiet sample has no place in half precision.
-    frames = NormalisedFrames(FRAME_LENGTH, hop_length, around, dtype="float32", name="frames")(
-        waveform
-    )
-    activations = core(variant=variant, filters=filters, dropout=dropout)(frames)
-    activations = JoinFrames(dtype="float32", name="join_frames")(activations, waveform)
+    frames = NormalisedFrames(
+        FRAME_LENGTH, size.hop_length, around, dtype="float32", name="frames"
+    )(waveform)
+    activations = JoinFrames(dtype="float32", name="join_frames")(core(size)(frames), waveform)
     return keras.Model(waveform, activations, name="crepe")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -116,7 +115,7 @@ class Instrument(NamedTuple):
     room: np.ndarray | None
 
 
-def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
+def instrument(preset: presets.Preset, *, dry: bool = False) -> Instrument:
     """What a preset's card and weights make; its players are dry, its room is beside them.
 
     dry: of its room only what is `early`. begin(watch=...): called with the
@@ -127,18 +126,14 @@ def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
     import keras
     import tensorflow as tf
 
-    from kzoo.models import architecture
-
-    module = architecture(card["model"]["name"])
-    options = card["model"].get("options", {})
-    options = {**options, "frames": BLOCK_FRAMES, "reverb_seconds": 0.0}
-    step = presets.known(module.build_step, options)
-    weights = presets.verified_weights(preset)
-    room = weights.pop(module.ROOM, None)
+    size, _ = preset.sizes(reverb_seconds=0.0)
+    step = preset.module.build_step(size, frames=BLOCK_FRAMES)
+    weights = preset.weights()
+    room = weights.pop(preset.module.ROOM, None)
     if room is not None:
         room = np.concatenate([[1.0], room[1:]]).astype(np.float32)
-        room = early(room, card["sample_rate"]) if dry else room
-    presets.load_weights(step, weights, where=str(preset))
+        room = early(room, size.sample_rate) if dry else room
+    presets.load_weights(step, weights, where=preset.name)
     _, amplitudes, noise, *_ = step.get_layer("synthesiser").input
     watched = keras.Model(
         step.input, {**step.output, "amplitudes": amplitudes, "noise_magnitudes": noise}
@@ -146,7 +141,7 @@ def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
     run = tf.function(lambda given: watched(given, training=False), autograph=False)
 
     def begin(watch: Callable[[np.ndarray, np.ndarray], object] | None = None) -> Player:
-        silence = presets.known(module.initial_state, options)
+        silence = preset.module.initial_state(size, frames=BLOCK_FRAMES)
         state = {f"state_{name}": tf.convert_to_tensor(x) for name, x in silence.items()}
 
         def play(block: np.ndarray) -> np.ndarray:
@@ -164,7 +159,7 @@ def instrument(preset: str | Path, card, *, dry: bool = False) -> Instrument:
         play.whole_blocks = True
         return play
 
-    return Instrument(begin, module.VARIANTS[options["variant"]]["hop_length"], room)
+    return Instrument(begin, size.hop_length, room)
 
 
 def _whole(play: Player, block: np.ndarray) -> np.ndarray:

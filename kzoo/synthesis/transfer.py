@@ -11,9 +11,9 @@ Any length in constant memory: pitch and loudness wait on disk until the recordi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class TimbreTransfer:
 
     def __init__(
         self,
-        preset: str | Path | None = None,
+        preset: str | Path | presets.Preset | None = None,
         *,
         octaves: int | None = None,
         match: bool = True,
@@ -92,13 +92,13 @@ class TimbreTransfer:
         method: str | Path = pitch_tracking.DEFAULT_METHOD,
         progress: presets.Progress | None = None,
     ):
-        preset, card = check_request(
+        opened = check_request(
             preset, octaves=octaves, match=match, loudness_db=loudness_db, gate=gate, method=method
         )
         self.octaves, self.match, self.loudness_db = octaves, match, loudness_db
-        self.gate, self.sample_rate = gate, card["sample_rate"]
-        self._target = None if octaves is not None and not match else target(preset, card)
-        self._instrument = player.instrument(str(preset), card, dry=dry)
+        self.gate, self.sample_rate = gate, opened.card["sample_rate"]
+        self._target = None if octaves is not None and not match else target(opened)
+        self._instrument = player.instrument(opened, dry=dry)
         self.hop_length = self._instrument.hop_length
         hop_ms = 1000 * self.hop_length / self.sample_rate
         self._tracker = PitchTracker(method, hop_ms=hop_ms, progress=progress)
@@ -240,19 +240,19 @@ class _Counted:
 
 
 def check_request(
-    preset: str | Path | None,
+    preset: str | Path | presets.Preset | None,
     *,
     octaves: int | None = None,
     match: bool = True,
     loudness_db: float = 0.0,
     gate: float = GATE,
     method: str | Path = pitch_tracking.DEFAULT_METHOD,
-) -> tuple[str | Path, dict[str, Any]]:
-    """(preset, its card); refuses, without a backend, what `TimbreTransfer` would."""
-    preset, card = presets.synthesiser(preset)
-    presets.refuse_untrained(preset, card)
+) -> presets.Preset:
+    """The opened preset; refuses, without a backend, what `TimbreTransfer` would."""
+    opened = presets.synthesiser(preset)
+    opened.refuse_untrained()
     if octaves is None or match:
-        target(preset, card)
+        target(opened)
     if octaves is not None and not -8 <= octaves <= 8:
         raise ValueError(f"octaves must be between -8 and 8; got {octaves}")
     if not -80 <= loudness_db <= 80:
@@ -260,12 +260,12 @@ def check_request(
     if not 0 <= gate <= 1:
         raise ValueError(f"the gate is a confidence between 0 and 1; got {gate:g}")
     pitch_tracking.check_request(method, hop_ms=4.0)  # of the hop only the network knows more
-    return preset, card
+    return opened
 
 
-def target(preset: str | Path, card: Mapping[str, Any]) -> Target:
+def target(preset: presets.Preset) -> Target:
     """What a card keeps of the training; ValueError where it keeps nothing."""
-    trained = card.get("trained")
+    trained = preset.card.get("trained")
     try:
         statistics = trained["data"]["statistics"]
         tables = [statistics[name]["quantiles"] for name in Target._fields]

@@ -17,8 +17,10 @@ from kzoo.training.adversarial import AdversarialModel
 from kzoo.training.optimizers import optimizer
 
 CHOICES = ("latest", "best")
-# Options of `discriminator` that the graph decides.
+# Arguments of `discriminator` that the graph decides.
 _OF_THE_GRAPH = ("window", "channels")
+# Keys of the section `network` that are no sizes.
+_NO_SIZES = ("name", "variant", "sizes")
 
 
 @dataclass
@@ -26,8 +28,8 @@ class Adversary:
     """The section itself. Without it, or with weight 0, there is no adversary, and no cost of one.
 
     weight: of the adversarial loss beside that of the section `loss`, whose own weight is 1.
-    network: options of the discriminator; its name is that of the model in whose file it is, by
-        default the one that is trained.
+    network: the discriminator's name, that of the model in whose file it is, by default the one
+        that is trained; its variant, by default that of this model; and changes of its sizes.
     loss: "least_squares" or "hinge". optimizer: as the section of that name, for the discriminator.
     steps, label_smoothing, noise_std, noise_decay, noise_steps: as in `AdversarialModel.compile`.
     choose: whether the preset has the "latest" weights, or the "best" by the validation's loss,
@@ -62,14 +64,13 @@ def resolved(section: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, 
     """
     found = dataclasses.asdict(config.call(Adversary, section, where="adversary"))
     network = {"name": model["name"], **(found["network"] or {})}
+    module = _module(network["name"])
+    default = next(iter(module.DISCRIMINATORS))
     if network["name"] == model["name"]:
-        network.setdefault("variant", model["variant"])
-    options = {key: value for key, value in network.items() if key != "name"}
-    where = f"adversary: discriminator of {network['name']}"
-    taken = [key for key in options if key in _OF_THE_GRAPH]
-    if taken:
-        raise ConfigError(f"{where}: {taken[0]} is that of what it is shown; leave it out")
-    config.check(_module(network["name"]).discriminator, options, where=where)
+        default = model["variant"]
+    network["variant"] = network.get("variant") or default
+    sizes = config.plain(dataclasses.asdict(_sizes(network)))
+    network["sizes"] = {"variant": network["variant"], **sizes}
     config.call(optimizer, found["optimizer"] or {}, where="adversary: optimizer")
     found["optimizer"] = {**config.defaults(optimizer), **(found["optimizer"] or {})}
     return {**found, "network": network}
@@ -95,11 +96,10 @@ def adversarial_model(
             "an adversary judges waveforms of a fixed length, [batch, sources, samples, channels]; "
             f"the model trains on {shape}"
         )
-    options = dict(section["network"])
-    discriminator = config.call(
-        _module(options.pop("name")).discriminator, options, where="adversary.network",
-        window=shape[2], channels=(shape[1] + 1) * shape[3],
-    )  # fmt: skip
+    network = section["network"]
+    discriminator = _module(network["name"]).discriminator(
+        _sizes(network), window=shape[2], channels=(shape[1] + 1) * shape[3]
+    )
 
     def shown(signal, inputs):
         mixture = inputs[0] if isinstance(inputs, list | tuple) else inputs
@@ -125,6 +125,23 @@ def compile_adversarial(model: AdversarialModel, section: Mapping[str, Any], **o
         discriminator_optimizer=second, adversarial=section["loss"],
         **{name: section[name] for name in names}, **options,
     )  # fmt: skip
+
+
+def _sizes(network: Mapping[str, Any]):
+    """The discriminator's sizes: those of its variant, or those that a run has kept, changed."""
+    where = f"adversary: discriminator of {network['name']}"
+    changes = {key: value for key, value in network.items() if key not in _NO_SIZES}
+    taken = [key for key in changes if key in _OF_THE_GRAPH]
+    if taken:
+        raise ConfigError(f"{where}: {taken[0]} is that of what it is shown; leave it out")
+    known = _module(network["name"]).DISCRIMINATORS
+    base = config.named(known, network["variant"], f"discriminator of {network['name']}")
+    kept = dict(network.get("sizes") or {})
+    if kept.pop("variant", None) == network["variant"]:
+        changes = {**kept, **changes}
+    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
+    config.check(type(base), changes, where=where)
+    return dataclasses.replace(base, **changes)
 
 
 def _module(name: str) -> ModuleType:

@@ -14,7 +14,7 @@ MAY = {
     "config": "",
     "dsp": "",
     "metrics": "",
-    "models": "layers dsp",
+    "models": "layers dsp config",  # config: options are named in a YAML
     "losses": "config dsp",  # config: a loss is named, with options, in a YAML
     "layers": "dsp",
     "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML

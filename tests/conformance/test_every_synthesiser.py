@@ -1,13 +1,11 @@
 """Every architecture that plays controls (it has `synthesise`) through the same gauntlet."""
 
-import inspect
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kzoo import api, presets
+from kzoo import api, models, presets, synthesize_command
 from kzoo.deploy import controls
 from kzoo.models import architecture, list_models
 
@@ -19,7 +17,7 @@ FRAMES = 40
 def made(name, seed=1, **options):
     """The tiny model, from a seed, with biases that are not 0."""
     keras.utils.set_random_seed(seed)
-    model = architecture(name).build(variant="tiny", **options)
+    model = models.build(name, **{"variant": "tiny", **options})
     rng = np.random.default_rng(5)
     for weight in model.trainable_weights:
         if weight.path.endswith(("bias", "beta", "gamma")):
@@ -38,7 +36,7 @@ def notes(frames=FRAMES, batch=1, seed=0):
 
 
 def hop_length(name):
-    return architecture(name).VARIANTS["tiny"]["hop_length"]
+    return architecture(name).VARIANTS["tiny"].hop_length
 
 
 @every_model
@@ -46,10 +44,43 @@ def test_there_is_a_tiny_variant_with_named_controls(name):
     model = made(name)
     assert model.count_params() < 200_000
     assert sorted(x.name for x in model.inputs) == ["f0_hz", "loudness_db"]
-    for function in ("build", "block_options", "static_block", "build_step", "initial_state"):
-        assert "variant" in inspect.signature(getattr(architecture(name), function)).parameters
+    assert architecture(name).VARIANTS["tiny"].task == "synthesis"
     with pytest.raises(ValueError, match="'huge'"):
-        architecture(name).build(variant="huge")
+        models.build(name, variant="huge")
+
+
+@every_model
+def test_lengths_of_its_sizes_are_those_of_models_that_can_be_built(name):
+    size = architecture(name).VARIANTS["tiny"]
+    segment, arguments = size.segment(1000)
+    static, samples = size.static(1000)
+    for own, given in [(segment, arguments), (static, {"samples": samples})]:
+        assert models.build(name, own, **given).output_shape == (None, given["samples"], 1)
+        assert abs(given["samples"] - 1000) <= size.hop_length
+    assert arguments["samples"] >= 1000
+    assert size.block() == {"samples": size.grid().samples}
+
+
+@every_model
+def test_a_preset_without_a_variant_is_saved_and_played(name, tmp_path, monkeypatch):
+    size = architecture(name).VARIANTS["tiny"]
+    monkeypatch.setattr(architecture(name), "VARIANTS", {"other": size})
+    card = {
+        "name": "x", "task": "synthesis", "sample_rate": 8000, "trained": "not at all",
+        "model": {"name": name, "options": {"reverb_seconds": 0.0}},
+    }  # fmt: skip
+    model = models.build(name, reverb_seconds=0.0)
+    folder = presets.save_to_preset(model, tmp_path / "preset", card)
+    player = synthesize_command.instrument(presets.open_preset(folder))
+    assert player.hop_length == size.hop_length
+    frames = synthesize_command.BLOCK_FRAMES
+    given = notes(frames)
+    block = np.concatenate([np.zeros((frames, 1)), *(given[k][0] for k in sorted(given))], axis=1)
+    sound = player.begin()(block.astype(np.float32))
+    whole = np.asarray(model(given))[0, :, 0]
+    np.testing.assert_allclose(
+        sound[size.hop_length :], whole[: -size.hop_length], atol=2e-5 * np.abs(whole).max()
+    )
 
 
 @every_model

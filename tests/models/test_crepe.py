@@ -5,6 +5,7 @@ import made_crepe as made
 import numpy as np
 import pytest
 
+from kzoo import models
 from kzoo.convert import crepe as conversion
 from kzoo.models import crepe
 
@@ -17,7 +18,7 @@ def trainable(model):
 
 @pytest.mark.parametrize(("variant", "count"), [("tiny", 486_552), ("full", 22_239_976)])
 def test_the_published_sizes_have_their_published_counts(variant, count):
-    assert trainable(crepe.core(variant=variant)) == count
+    assert trainable(crepe.core(crepe.VARIANTS[variant])) == count
 
 
 def test_tiny_gives_the_activations_of_torchcrepe(vectors):
@@ -60,7 +61,7 @@ def test_weights_that_do_not_fit_are_named(change, message):
 @pytest.mark.parametrize("samples", [1, 639, 640, 3000])
 def test_frames_are_centred_on_their_times_and_normalised_each(samples, rng):
     keras.utils.set_random_seed(0)
-    system = crepe.build(filters=NANO, hop_length=64)
+    system = models.build("crepe", filters=NANO, hop_length=64)
     waveform = (0.01 * rng.standard_normal((2, samples, 1)) + 0.3).astype(np.float32)
     found = np.asarray(system(waveform))
     assert found.shape == (2, 1 + samples // 64, 360)
@@ -74,8 +75,8 @@ def test_frames_are_centred_on_their_times_and_normalised_each(samples, rng):
 
 def test_valid_frames_are_those_that_lie_inside_the_signal(rng):
     keras.utils.set_random_seed(0)
-    inside = crepe.build(filters=NANO, hop_length=100, padding="valid", samples=2000)
-    around = crepe.build(filters=NANO, hop_length=100)
+    inside = models.build("crepe", filters=NANO, hop_length=100, padding="valid", samples=2000)
+    around = models.build("crepe", filters=NANO, hop_length=100)
     around.set_weights(inside.get_weights())
     waveform = rng.standard_normal((1, 2000, 1)).astype(np.float32)
     silence = np.zeros((1, 512, 1), np.float32)
@@ -86,17 +87,17 @@ def test_valid_frames_are_those_that_lie_inside_the_signal(rng):
 
 def test_loudness_and_offset_do_not_matter(rng):
     keras.utils.set_random_seed(0)
-    system = crepe.build(filters=NANO, padding="valid")
+    system = models.build("crepe", filters=NANO, padding="valid")
     waveform = rng.standard_normal((1, 1024, 1)).astype(np.float32)
     np.testing.assert_allclose(system(1e-3 * waveform + 0.01), system(waveform), atol=1e-4)
 
 
 def test_half_precision_stays_near(rng):
     keras.utils.set_random_seed(0)
-    whole = crepe.build(filters=NANO, padding="valid")
+    whole = models.build("crepe", filters=NANO, padding="valid")
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
-        half = crepe.build(filters=NANO, padding="valid")
+        half = models.build("crepe", filters=NANO, padding="valid")
     finally:
         keras.mixed_precision.set_global_policy("float32")
     half.set_weights(whole.get_weights())
@@ -116,7 +117,7 @@ def test_half_precision_stays_near(rng):
 )
 def test_options_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        crepe.build(**options)
+        models.build("crepe", **options)
 
 
 def test_a_normalised_frame_has_mean_0_and_unbiased_deviation_1(rng):
@@ -125,3 +126,17 @@ def test_a_normalised_frame_has_mean_0_and_unbiased_deviation_1(rng):
     np.testing.assert_allclose(found.mean(axis=1), 0, atol=1e-4)
     np.testing.assert_allclose(found.std(axis=1, ddof=1), 1, atol=1e-4)
     assert (np.asarray(crepe.normalised(np.zeros((1, 1024), np.float32))) == 0).all()
+
+
+@pytest.mark.parametrize(("samples", "length"), [(1, 1024), (2000, 1984), (1984, 1984)])
+def test_lengths_are_whole_frames_of_the_centre_of_their_sound(samples, length):
+    size = models.sizes("crepe", variant="tiny")
+    assert size.static(samples) == (size, length)
+    assert size.segment(samples) == (size, {"samples": length, "padding": "valid"})
+
+
+@pytest.mark.parametrize("option", [{"sample_rate": 8000}, {"channels": 2}])
+def test_only_the_sound_for_which_the_bins_are_hertz_is_taken(option):
+    [name] = option
+    with pytest.raises(ValueError, match=f"{name} must be one of (16000|1); got"):
+        crepe.CREPE(**option)

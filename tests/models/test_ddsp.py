@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from kzoo import models
 from kzoo.models import ddsp
 
 RATE, HOP = 8000, 32
@@ -25,16 +26,14 @@ def parameters(model):
     ],
 )
 def test_there_are_as_many_parameters_as_in_the_reference(variant, part, count):
-    model = ddsp.build(variant=variant)
+    model = ddsp.build(ddsp.VARIANTS[variant])
     assert parameters(model if part is None else model.get_layer(part)) == count
 
 
 def test_a_small_decoder_equals_the_reference(vectors):
     recorded = vectors("ddsp_decoder_small")
-    decoder = ddsp.decoder(
-        rnn_units=6, units=7, layers_per_stack=2, harmonics=6, noise_bands=5,
-        inputs=[("loudness", 1), ("f0", 1), ("z", 3)],
-    )  # fmt: skip
+    size = ddsp.DDSP(rnn_units=6, units=7, layers_per_stack=2, harmonics=6, noise_bands=5)
+    decoder = ddsp.decoder(size, [("loudness", 1), ("f0", 1), ("z", 3)])
     arrays = [recorded[key] for key in sorted(recorded) if key.startswith("param/")]
     names = []
     for stack in ("loudness", "f0", "z"):
@@ -62,9 +61,13 @@ def _stack_names(stack, depth):
     ]  # fmt: skip
 
 
-def made(function=ddsp.build, **options):
+def tiny(**changes):
+    return models.sizes("ddsp", variant="tiny", **changes)
+
+
+def made(function=ddsp.build, arguments=None, **changes):
     keras.utils.set_random_seed(1)
-    model = function(**{"variant": "tiny", **options})
+    model = function(tiny(**changes), **(arguments or {}))
     rng = np.random.default_rng(2)
     for weight in model.weights:  # loud enough to be heard in every part
         if weight.path.endswith(("bias", "beta")) and "seed" not in weight.path:
@@ -86,7 +89,7 @@ def played(frames, batch=1, seed=0):
 def test_a_stream_is_the_file_one_hop_late(block, room):
     frames = 30
     model = made(reverb_seconds=room)
-    step = made(ddsp.build_step, frames=block, reverb_seconds=room)
+    step = made(ddsp.build_step, {"frames": block}, reverb_seconds=room)
     if room:
         echo = np.random.default_rng(3).normal(0, 0.1, 160).astype(np.float32)
         model.get_layer("reverb").response.assign(echo)
@@ -96,9 +99,9 @@ def test_a_stream_is_the_file_one_hop_late(block, room):
     state = {
         f"state_{name}": value
         for name, value in ddsp.initial_state(
-            variant="tiny", frames=block, reverb_seconds=room, batch=2
+            tiny(reverb_seconds=room), frames=block, batch=2
         ).items()
-    }  # fmt: skip
+    }
     sound = []
     for start in range(0, frames, block):
         part = {name: value[:, start : start + block] for name, value in notes.items()}
@@ -115,7 +118,7 @@ def test_a_stream_is_the_file_one_hop_late(block, room):
 
 def test_a_stream_that_would_have_to_hear_the_whole_recording_is_refused():
     with pytest.raises(ValueError, match="z_dims=16"):
-        ddsp.build_step(variant="autoencoder")
+        ddsp.build_step(ddsp.VARIANTS["autoencoder"])
 
 
 def test_the_room_echoes_and_its_first_tap_is_silent():
@@ -163,4 +166,24 @@ def test_training_hears_another_noise_each_time_and_use_the_same():
 @pytest.mark.parametrize("samples", [0, 33])
 def test_samples_that_are_no_whole_frames_are_refused(samples):
     with pytest.raises(ValueError, match=f"got {samples}"):
-        ddsp.build(variant="tiny", samples=samples)
+        ddsp.build(tiny(), samples=samples)
+
+
+@pytest.mark.parametrize(
+    ("samples", "changes", "static", "segment"),
+    [(1, {}, 32, 32), (1000, {}, 992, 1024), (1024, {}, 1024, 1024),
+     (1100, {"z_dims": 2}, 1024, 1280)],
+)  # fmt: skip
+def test_lengths_are_whole_frames_of_the_controls_and_of_the_encoding(
+    samples, changes, static, segment
+):
+    size = tiny(**changes)
+    assert size.static(samples) == (size, static)
+    assert size.segment(samples) == (size, {"samples": segment})
+    assert size.grid().count(3 * size.grid().samples) == 3  # one after another
+
+
+def test_a_stream_of_no_named_variant_is_that_of_the_file():
+    paths = [w.path for w in ddsp.build_step().weights]
+    assert paths == [w.path for w in ddsp.build().weights if "seed" not in w.path]
+    assert ddsp.initial_state()["rnn"].shape == (1, ddsp.VARIANTS["solo"].rnn_units)

@@ -1,16 +1,17 @@
 """SEGAN against its original program, by its parameters, its windows, and its random input."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
+from kzoo import models
 from kzoo.dsp import emphasis
 from kzoo.layers.virtual_batch_norm import set_reference
 from kzoo.models import segan
 
-VECTOR_SIZES = {
-    "variant": "paper", "filters": (2, 3, 4), "window": 64, "kernel_size": 31, "stride": 2,
-}  # fmt: skip
+LEVELS = {"filters": (2, 3, 4), "kernel_size": 31, "stride": 2}
 
 
 def count(model):
@@ -46,16 +47,18 @@ def vector(vectors):
     ],
 )
 def test_generators_have_the_published_numbers_of_parameters(cheap, options, parameters):
-    assert count(segan.core(**options)) == parameters
+    assert count(segan.core(size=models.sizes("segan", **options))) == parameters
 
 
 @pytest.mark.parametrize(("variant", "parameters"), [("paper", 24_373_081), ("plus", 25_825_793)])
 def test_discriminators_have_the_published_numbers_of_parameters(cheap, variant, parameters):
-    assert count(segan.discriminator(variant=variant)) == parameters
+    assert count(segan.discriminator(segan.DISCRIMINATORS[variant], window=16384)) == parameters
 
 
 def test_the_generator_computes_what_the_original_program_does(vector):
-    core = segan.core(z_channels=4, **VECTOR_SIZES)
+    core = segan.core(
+        size=models.sizes("segan", variant="paper", z_channels=4, window=64, **LEVELS)
+    )
     given, values = "param/g_ae/", {}
     for level in range(3):
         values[f"enc{level + 1}_conv/kernel"] = vector[f"{given}enc_{level}/W"]
@@ -73,10 +76,8 @@ def test_the_generator_computes_what_the_original_program_does(vector):
 @pytest.fixture
 def adversary(vector):
     """(discriminator, frozen one), of the original program's weights."""
-    made = [
-        segan.discriminator(reference_examples=2, frozen=frozen, **VECTOR_SIZES)
-        for frozen in (False, True)
-    ]
+    size = replace(segan.DISCRIMINATORS["paper"], reference_examples=2, **LEVELS)
+    made = [segan.discriminator(size, window=64, frozen=frozen) for frozen in (False, True)]
     for model in made:
         values = {}
         for level in range(3):
@@ -154,7 +155,7 @@ def test_a_network_that_changes_nothing_makes_a_system_that_changes_nothing(
     monkeypatch.setattr(segan, "core", lambda *_, **__: Unchanged())
     waveform = rng.standard_normal((2, samples, 1)).astype(np.float32)
     for fixed in (None, samples):
-        system = segan.build(variant="tiny", samples=fixed)
+        system = models.build("segan", variant="tiny", samples=fixed)
         np.testing.assert_allclose(system(waveform)[:, 0], waveform, atol=1e-4)
 
 
@@ -162,7 +163,7 @@ def test_a_network_that_changes_nothing_makes_a_system_that_changes_nothing(
 def tiny():
     """The system with z as it ships, with zeros, and as an input, of the same weights."""
     keras.utils.set_random_seed(1)
-    made = {z: segan.build(variant="tiny", z=z) for z in segan.ZS}
+    made = {z: models.build("segan", variant="tiny", z=z) for z in ("fixed", "zero", "input")}
     for model in made.values():
         model.set_weights(made["fixed"].get_weights())
     return made
@@ -188,7 +189,7 @@ def test_z_as_an_input_gives_what_a_fixed_one_does(tiny, rng):
 
 def test_skip_factors_of_nothing_leave_only_the_code(rng):
     keras.utils.set_random_seed(0)
-    core = segan.core(variant="tiny")
+    core = segan.core(size=segan.VARIANTS["tiny"])
     z = np.zeros((1, 16, 2), np.float32)
     for weight in core.weights:
         if "skip/alpha" in weight.path:
@@ -215,16 +216,40 @@ def test_the_phase_shift_turns_by_a_few_samples_and_only_in_training():
         ({"z": "noise"}, "z must be one of fixed, zero, input; got 'noise'"),
         ({"padding": "same"}, "padding must be one of full, valid"),
         ({"samples": 2048, "padding": "valid"}, "one window of 1024 samples; got 2048"),
-        ({"sources": "speech"}, "sequence of different names"),
     ],
 )
 def test_what_cannot_be_built_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        segan.build(**{"variant": "tiny", **options})
+        models.build("segan", **{"variant": "tiny", **options})
 
 
-def test_the_discriminator_refuses_unknown_names():
-    with pytest.raises(ValueError, match="norm must be one of virtual, batch, none; got 'layer'"):
-        segan.discriminator(variant="tiny", norm="layer")
-    with pytest.raises(ValueError, match="head must be one of"):
-        segan.discriminator(variant="tiny", head="none")
+def test_sources_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="sequence of different names; got 'speech'"):
+        segan.build("speech", segan.VARIANTS["tiny"])
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "window"),
+    [
+        (1, {}, 64),
+        (4000, {}, 4032),
+        (4032, {}, 4032),
+        (4000, {"filters": (3, 4, 5), "stride": 3, "window": 108}, 4050),
+    ],
+)
+def test_a_segment_is_one_window_of_the_next_length_that_the_levels_divide(
+    samples, options, window
+):
+    size = models.sizes("segan", variant="tiny", **options)
+    segment, arguments = size.segment(samples)
+    assert arguments == {"samples": window, "padding": "valid"}
+    assert segment == replace(size, window=window)
+
+
+def test_a_network_of_its_own_levels_has_blocks_of_its_own_window():
+    size = models.sizes("segan", variant="tiny", filters=(3, 4), window=1040)
+    assert (size.frames, size.context_samples()) == (65, 1039)
+    assert (size.grid().samples, size.grid().hop, size.grid().start) == (1040, 520, -520)
+    assert size.static() == (size, 2080)
+    graph, _ = size.training(models.build("segan", size, **size.block()))
+    assert graph.output_shape == (None, 1, 1040, 1)
