@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kzoo import api, models, presets, synthesize_command
+from kzoo import api, models, presets
 from kzoo.deploy import controls
 from kzoo.models import architecture, list_models
+from kzoo.synthesis.player import BLOCK_FRAMES, instrument
 
 MODELS = [name for name in list_models() if hasattr(architecture(name), "synthesise")]
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -71,9 +72,9 @@ def test_a_preset_without_a_variant_is_saved_and_played(name, tmp_path, monkeypa
     }  # fmt: skip
     model = models.build(name, reverb_seconds=0.0)
     folder = presets.save_to_preset(model, tmp_path / "preset", card)
-    player = synthesize_command.instrument(presets.open_preset(folder))
+    player = instrument(presets.open_preset(folder))
     assert player.hop_length == size.hop_length
-    frames = synthesize_command.BLOCK_FRAMES
+    frames = BLOCK_FRAMES
     given = notes(frames)
     block = np.concatenate([np.zeros((frames, 1)), *(given[k][0] for k in sorted(given))], axis=1)
     sound = player.begin()(block.astype(np.float32))
