@@ -109,7 +109,7 @@ def test_half_precision_stays_near(rng):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variant": "huge"}, "got 'huge'"),
+        ({"variant": "huge"}, "no variant of crepe is called 'huge'; there are: full, large"),
         ({"filters": (1, 2, 3)}, r"six numbers, one a convolution; got \(1, 2, 3\)"),
         ({"padding": "same"}, "got 'same'"),
         ({"hop_length": 0}, "at least 1 sample; got 0"),
