@@ -10,8 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from kzoo import config, data, losses, models, presets
+from kzoo import config, data, losses, models, presets, tasks
 from kzoo.models.base.sizes import Signal
+from kzoo.tasks import Task
 from kzoo.training import adversary, corpora
 from kzoo.training.optimizers import optimizer
 from kzoo.training.settings import Fit, sizes
@@ -40,8 +41,8 @@ class DomainLoss(keras.losses.Loss):
 class Compiled:
     """`graph` is what is trained, `system`, of the same weights, what ships.
 
-    sources: none where the model is a synthesiser. size: of what ships.
     trainer: what `fit` is called of: the graph itself, or the graph and its adversary.
+    task: what the model is for. size: of what ships.
     started: lines about the weights that it began with.
     """
 
@@ -49,48 +50,22 @@ class Compiled:
     trainer: keras.Model
     system: keras.Model
     loss: losses.Loss
-    sources: list[str]
+    task: Task
     size: Signal
     started: list[str]
 
-    @property
-    def conditioned(self) -> bool:
-        """Whether the graph is told what to extract."""
-        return bool(self.sources) and len(self.graph.inputs) > 1
-
-    @property
-    def controls(self) -> list[str]:
-        """What a synthesiser plays, by name; nothing where the model separates."""
-        return [] if self.sources else [x.name for x in self.graph.inputs]
-
-    @property
-    def channels(self) -> int:
-        """Of the waveforms."""
-        return self.system.outputs[0].shape[-1]
-
     def open_data(self, values: Mapping[str, Any], *, say: Callable[[str], None] | None = None):
-        """`corpora.open_data` for this model.
-
-        Raises ValueError where a synthesiser's corpus has another hop.
-        """
-        waveform = self.graph.outputs[0] if self.controls else self.graph.inputs[0]
-        found = corpora.open_data(
-            values["data"], sources=self.sources, samples=waveform.shape[1],
-            channels=self.channels, sample_rate=self.size.sample_rate,
-            seed=values["seed"], conditioned=self.conditioned, controls=self.controls, say=say,
-        )  # fmt: skip
-        if self.controls:
-            example = found[0].example(0)
-            for x in self.graph.inputs:
-                if len(example[x.name]) != x.shape[1]:
-                    raise ValueError(
-                        f"data.train: gives {len(example[x.name])} frames of {x.name} an example, "
-                        f"the model takes {x.shape[1]}: prepare it with the model's hop"
-                    )
-        return found
+        """`corpora.open_data` for this model's task."""
+        return corpora.open_data(
+            values["data"],
+            task=self.task,
+            sample_rate=self.size.sample_rate,
+            seed=values["seed"],
+            say=say,
+        )
 
     def begin(self, examples) -> None:
-        """Before the first step: the first of the training's examples to whom they are to be."""
+        """Called once before training: gives virtual batch norms their reference examples."""
         count = getattr(self.trainer, "reference_examples", 0)
         if count:
             found = data.batch(examples, 0, count)
@@ -99,13 +74,7 @@ class Compiled:
 
     def pair(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         """(inputs, targets) of the graph; a loss that takes the mixture finds it behind them."""
-        if self.controls:
-            return {name: batch[name] for name in self.controls}, batch["waveform"]
-        targets = batch["target" if self.conditioned else "sources"]
-        mixture = batch["mixture"]
-        if self.loss.takes_mixture:
-            targets = keras.ops.concatenate([targets, mixture[:, None]], axis=1)
-        return ((mixture, batch["condition"]) if self.conditioned else mixture), targets
+        return self.task.pair(batch, takes_mixture=self.loss.takes_mixture)
 
     def middle(self, waveforms: np.ndarray) -> np.ndarray:
         """`[..., samples, channels]` as long as the graph takes, cut or padded for the system."""
@@ -158,10 +127,10 @@ def compiled(
             graph.optimizer.build(graph.trainable_variables)
         else:
             adversary.compile_adversarial(trainer, rival, **compiling)
-    sources = list(options.get("sources", ()))
+    made = tasks.task(size.task)(graph, options)
     if line := _snapped(settings, segment, arguments["samples"]):
         lines.append(line)
-    return Compiled(graph, trainer, system, loss, sources, size, lines)
+    return Compiled(graph, trainer, system, loss, made, size, lines)
 
 
 def _snapped(settings: Fit, size: Signal, samples: int) -> str | None:

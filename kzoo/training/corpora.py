@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kzoo import config, data
+from kzoo.tasks import Task
 
 
 @dataclass
@@ -47,69 +48,51 @@ class Described:
 
 
 def open_data(
-    section: Mapping[str, Any], *, sources: Sequence[str], samples: int, channels: int,
-    sample_rate: int, seed: int, conditioned: bool = False, controls: Sequence[str] = (),
+    section: Mapping[str, Any],
+    *,
+    task: Task,
+    sample_rate: int,
+    seed: int,
     say: Callable[[str], None] | None = None,
-) -> tuple[Described, data.Windows | data.ConditionedWindows | None]:  # fmt: skip
-    """(training examples, validation windows or None) of `samples`, for a model of `sources`.
+) -> tuple[Described, Any]:
+    """(training examples, validation windows or None) for a model's task.
 
-    conditioned: the model is told what to extract; `conditions` then holds options of
-    `data.Conditioned`. controls: what a synthesiser plays; it has no sources.
     say: called with a line where reading the corpus takes over a second.
     Raises ConfigError and ValueError for what is not there, or at another rate or width.
     """
-    said = config.call(Data, section, where="data")
+    wanted = config.call(Data, section, where="data")
 
     def corpus(what: str, options: Mapping[str, Any]):
         if "kind" not in options:
             raise config.ConfigError(f"data.{what} needs a kind: {', '.join(data.KINDS)}")
-        given = {"sample_rate": sample_rate, "channels": channels}
-        if not controls:
-            given["sources"] = list(sources)
+        given = {"sample_rate": sample_rate, "channels": task.channels, **task.corpus()}
         found = config.call(data.open_corpus, {**given, **options}, where=f"data.{what}")
-        if (found.sample_rate, found.channels) != (sample_rate, channels):
+        if (found.sample_rate, found.channels) != (sample_rate, task.channels):
             raise ValueError(
                 f"data.{what}: has {found.channels} channels at {found.sample_rate} Hz, the model "
-                f"{channels} at {sample_rate} Hz: prepare it so (kzoo data prepare)"
+                f"{task.channels} at {sample_rate} Hz: prepare it so (kzoo data prepare)"
             )
-        if missing := set(controls) - {*found.controls, "waveform"}:
-            raise ValueError(
-                f"data.{what}: is of the kind {options['kind']} and has no "
-                f"{', '.join(sorted(missing))}, which the model plays: kind solo has"
-            )
-        if found.controls and not controls:
-            raise ValueError(f"data.{what}: is for synthesisers, and the model separates")
-        if not controls and tuple(found.sources) != tuple(sources):
-            raise ValueError(
-                f"data.{what}: has the sources {', '.join(found.sources)}, the model "
-                f"{', '.join(sources)}"
-            )
+        task.check(found, f"data.{what}", options["kind"])
         return found
 
-    if controls and said.varied:
-        raise config.ConfigError("data.steps vary sources; a synthesiser's examples have none")
-    learned = corpus("train", said.train)
-    examples = data.Examples(learned, samples=samples, seed=seed, steps=said.varied)
-    if conditioned:
-        options = said.conditions or {}
-        examples = config.call(
-            data.Conditioned, options, where="data.conditions", examples=examples
-        )
-    elif said.conditions is not None:
-        raise config.ConfigError("data.conditions is for models that take a condition")
+    learned = corpus("train", wanted.train)
+    examples = task.examples(learned, seed=seed, steps=wanted.varied, conditions=wanted.conditions)
     description = {
         "tracks": len(learned.tracks),
         "minutes": round(learned.seconds / 60, 1),
         "sha256": _sha256(learned, say),
         **getattr(learned, "description", {}),
-        "steps": list(said.steps),
-        **({"conditions": said.conditions or {}} if conditioned else {}),
+        "steps": list(wanted.steps),
+        **(
+            {"conditions": wanted.conditions or {}}
+            if isinstance(examples, data.Conditioned)
+            else {}
+        ),
     }
     windows = None
-    if said.validation is not None:
-        held_out = corpus("validation", said.validation)
-        windows = data.Windows(held_out, samples=samples)
-        windows = data.ConditionedWindows(windows) if conditioned else windows
+    if wanted.validation is not None:
+        held_out = corpus("validation", wanted.validation)
+        windows = task.windows(held_out)
         description["validation"] = [name for name, _ in held_out.tracks]
         description["validation_sha256"] = _sha256(held_out, say)
     return Described(examples, description), windows

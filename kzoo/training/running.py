@@ -128,12 +128,11 @@ def _card(made: Compiled, values, training, command) -> dict[str, Any]:
     licences = {"code": "Apache-2.0 (kzoo)", "weights": "as you choose", "data": "not stated"}
     card = {
         "name": values["name"],
-        "task": "synthesis" if made.controls else values.get("task") or "music separation",
+        **made.task.card(values.get("task")),
         "summary": values.get("summary") or f"{values['model']['name']}, trained here",
         "model": {"name": options.pop("name"), "options": options},
-        **({} if made.controls else {"sources": made.sources}),
         "sample_rate": made.size.sample_rate,
-        "channels": made.channels,
+        "channels": made.task.channels,
         "bandwidth_hz": made.size.bandwidth_hz(),
         "licences": {**licences, **values["licences"]},
         "trained": {
@@ -203,12 +202,10 @@ def _tensorboard(folder: Path, every: int, made: Compiled, training) -> TensorBo
         raise ValueError(
             "fit.tensorboard needs a package: pip install 'kzoo[train]', or set it to 0"
         ) from None
-    if made.controls:
-        raise ValueError("fit.tensorboard shows what is separated; leave it at 0 for a synthesiser")
     example = training.example(0)
-    batch = tuple(made.middle(example[part])[None] for part in ("mixture", "sources"))
+    batch = tuple(made.middle(sound)[None] for sound in made.task.sounds(example))
     return TensorBoardExamples(
-        folder / "logs", system=made.system, batch=batch, sources=made.sources,
+        folder / "logs", system=made.system, batch=batch, sources=made.task.sources,
         sample_rate=made.size.sample_rate, every=every,
     )  # fmt: skip
 

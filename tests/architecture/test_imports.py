@@ -25,7 +25,8 @@ MAY = {
     "separation": "audio dsp",  # dsp: the grid on which blocks lie
     "evaluation": "audio data metrics separation classical",
     # dsp: losses on spectra; layers: what an adversary asks of its networks
-    "training": "config data losses models metrics presets dsp layers",
+    "tasks": "config data",
+    "training": "config data losses models metrics presets dsp layers tasks",
     "runtime": "models presets separation",
     "pitch_tracking": "audio presets runtime",
     # data: the statistics that a synthesiser's card keeps of its corpus

@@ -131,7 +131,7 @@ def test_segments_are_a_block_or_as_long_as_is_said(toy, speech, tmp_path, monke
     opened = corpora.open_data
     monkeypatch.setattr(
         corpora, "open_data",
-        lambda *a, **k: (seen.append(k["samples"]), opened(*a, **k))[1],
+        lambda *a, **k: (seen.append(k["task"].samples), opened(*a, **k))[1],
     )  # fmt: skip
     lines = []
     train(settings(speech, **options), tmp_path / "run", say=lines.append)

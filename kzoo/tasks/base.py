@@ -1,0 +1,73 @@
+"""What training asks of every task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kzoo.config import ConfigError
+
+if TYPE_CHECKING:
+    import keras
+
+    from kzoo import data
+
+
+class Task(ABC):
+    """One model's task, made of the graph that is trained and the arguments of its `build`.
+
+    samples, channels: of the waveforms in an example of the training.
+    """
+
+    def __init__(self, graph: keras.Model, arguments: Mapping[str, Any]):
+        self.graph, self.arguments = graph, arguments
+        _, self.samples, self.channels = self.waveform.shape
+
+    @property
+    @abstractmethod
+    def waveform(self):
+        """The tensor of the graph that is a waveform `[batch, samples, channels]`."""
+
+    @abstractmethod
+    def card(self, said: str | None) -> dict[str, Any]:
+        """The fields of a card that say what the model is for; `said`: the configuration's own."""
+
+    @abstractmethod
+    def corpus(self) -> dict[str, Any]:
+        """The options of a corpus beside its rate and channels, such as its sources."""
+
+    @abstractmethod
+    def check(self, corpus: data.Corpus, where: str, kind: str) -> None:
+        """Raise ValueError where `corpus`, of a `kind` and named `where`, has something else."""
+
+    @abstractmethod
+    def examples(
+        self, corpus: data.Corpus, *, seed: int, steps: Sequence, conditions: Mapping | None
+    ) -> Any:
+        """What is learned from: an object with `example(index)`.
+
+        steps: functions that vary an example. conditions: of models that are told what to extract.
+        Raises ConfigError for options that this task does not have.
+        """
+
+    @abstractmethod
+    def windows(self, corpus: data.Corpus) -> Any:
+        """What the model is judged by while it learns: all of a corpus, window after window."""
+
+    @abstractmethod
+    def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
+        """(inputs, targets) of the graph.
+
+        takes_mixture: the loss finds the mixture behind the targets.
+        """
+
+    def sounds(self, example: Mapping[str, Any]) -> tuple[Any, Any]:
+        """(mixture, sources) of an example, to be heard in TensorBoard.
+
+        Raises ConfigError for a task that has none.
+        """
+        raise ConfigError(
+            f"fit.tensorboard shows what is separated, and this model is for "
+            f"{type(self).__name__.lower()}: leave it at 0"
+        )

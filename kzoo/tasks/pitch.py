@@ -1,0 +1,41 @@
+"""Pitch: a waveform in, activations of pitch out; its networks are published, not trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from kzoo import data
+from kzoo.config import ConfigError
+from kzoo.tasks.base import Task
+
+
+class Pitch(Task):
+    """`[batch, samples, 1]` to `[batch, frames, bins]`; a corpus with its truth is not known."""
+
+    @property
+    def waveform(self):
+        return self.graph.inputs[0]
+
+    def card(self, said: str | None) -> dict[str, Any]:
+        return {"task": "pitch"}
+
+    def corpus(self) -> NoReturn:
+        raise ConfigError(
+            "a pitch tracker is not trained here: no corpus brings the pitch that is true; "
+            "kzoo presets list has the published ones"
+        )
+
+    def check(self, corpus: data.Corpus, where: str, kind: str) -> None:
+        self.corpus()
+
+    def examples(
+        self, corpus: data.Corpus, *, seed: int, steps: Sequence, conditions: Mapping | None
+    ) -> Any:
+        self.corpus()
+
+    def windows(self, corpus: data.Corpus) -> Any:
+        self.corpus()
+
+    def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
+        self.corpus()

@@ -1,0 +1,73 @@
+"""Separation and enhancement: a waveform in, named waveforms out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kzoo import config, data
+from kzoo.config import ConfigError
+from kzoo.tasks.base import Task
+
+
+class Separation(Task):
+    """`[batch, samples, channels]` to `[batch, sources, samples, channels]`.
+
+    A model with a second input is told by it what to extract.
+    """
+
+    @property
+    def waveform(self):
+        return self.graph.inputs[0]
+
+    @property
+    def sources(self) -> list[str]:
+        """The names of what comes out, in its order."""
+        return list(self.arguments["sources"])
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the graph is told what to extract."""
+        return len(self.graph.inputs) > 1
+
+    def card(self, said: str | None) -> dict[str, Any]:
+        return {"task": said or "music separation", "sources": self.sources}
+
+    def corpus(self) -> dict[str, Any]:
+        return {"sources": self.sources}
+
+    def check(self, corpus: data.Corpus, where: str, kind: str) -> None:
+        if corpus.controls:
+            raise ValueError(f"{where}: is for synthesisers, and the model separates")
+        if list(corpus.sources) != self.sources:
+            raise ValueError(
+                f"{where}: has the sources {', '.join(corpus.sources)}, the model "
+                f"{', '.join(self.sources)}"
+            )
+
+    def examples(
+        self, corpus: data.Corpus, *, seed: int, steps: Sequence, conditions: Mapping | None
+    ) -> Any:
+        examples = data.Examples(corpus, samples=self.samples, seed=seed, steps=steps)
+        if self.conditioned:
+            return config.call(
+                data.Conditioned, conditions or {}, where="data.conditions", examples=examples
+            )
+        if conditions is not None:
+            raise ConfigError("data.conditions is for models that take a condition")
+        return examples
+
+    def windows(self, corpus: data.Corpus) -> Any:
+        windows = data.Windows(corpus, samples=self.samples)
+        return data.ConditionedWindows(windows) if self.conditioned else windows
+
+    def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
+        from keras import ops
+
+        mixture, targets = batch["mixture"], batch["target" if self.conditioned else "sources"]
+        if takes_mixture:
+            targets = ops.concatenate([targets, mixture[:, None]], axis=1)
+        return ((mixture, batch["condition"]) if self.conditioned else mixture), targets
+
+    def sounds(self, example: Mapping[str, Any]) -> tuple[Any, Any]:
+        return example["mixture"], example["sources"]
