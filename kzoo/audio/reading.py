@@ -1,6 +1,7 @@
 """Reading: any container, any part of it, in blocks of constant memory."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.audio import decoders
+from kzoo.audio.arrays import checked_rate
 from kzoo.audio.formats import PastTheEnd, error, foreign_errors, reason
 
 BLOCK_SAMPLES = 65536
@@ -49,7 +51,7 @@ def info(path: str | os.PathLike) -> AudioInfo:
         format=source.format,
         codec=source.codec,
         n_streams=source.n_streams,
-        tags=decoders.tags(path),
+        tags=decoders.tags(source),
         approximate_seconds=source.approximate_seconds,
     )
 
@@ -64,12 +66,17 @@ def read(
 ) -> tuple[np.ndarray, int]:
     """Read a file whole: float32 `[samples, channels]` and its rate in Hz.
 
-    sample_rate: resample to this rate. The rest, and what is raised, is `AudioReader`'s.
+    sample_rate: resample to this rate. The rest, and what is raised, is `AudioReader`'s; what that
+    warns of is a UserWarning here.
     """
+    if sample_rate is not None:
+        sample_rate = checked_rate(sample_rate)
     with AudioReader(
         path, start_seconds=start_seconds, duration_seconds=duration_seconds, stream=stream
     ) as reader:
         waveform = np.concatenate(list(reader.blocks()))
+    for text in reader.warnings:
+        warnings.warn(f"{reader.path}: {text}", UserWarning, stacklevel=2)
     if sample_rate is None or sample_rate == reader.sample_rate:
         return waveform, reader.sample_rate
     from kzoo.audio.resampling import resample
@@ -93,6 +100,8 @@ class AudioReader:
     format, when there is no such stream, PastTheEnd when the start lies there, and, here or while
     reading, when it is damaged, ends before the length it promises (the message says how much can
     be read by asking for that duration), or carries a NaN or an infinity.
+    What is wrong with a file but loses no sound, or only the damaged frames of an MP3, stands in
+    `warnings`, complete once the blocks were read.
     Encoder delay is removed where the container states it (MP3, MP4, Ogg, Matroska); raw ADTS
     .aac, .ac3, .mp2, FLV and MPEG-TS cannot state it.
     """
@@ -135,10 +144,15 @@ class AudioReader:
         self._running: list[Iterator[np.ndarray]] = []
 
     @property
+    def warnings(self) -> list[str]:
+        """Sentences for the listener on what is wrong with the file; more may come in reading."""
+        return list(self._source.warnings)
+
+    @property
     def tags(self) -> dict[str, str]:
         """Title, artist, album, date, tracknumber, genre, comment, composer, copyright, if any."""
         if self._tags is None:
-            self._tags = decoders.tags(self.path)
+            self._tags = decoders.tags(self._source)
         return self._tags
 
     def __enter__(self) -> "AudioReader":
