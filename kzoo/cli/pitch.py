@@ -141,6 +141,8 @@ def _write_csv(file, tracker, path, threshold, progress, picture, confident: lis
             if picture:
                 picture.follow(pitch)
             confident.append((np.sum(pitch.confidence >= 0.5), len(pitch.confidence)))
+        for text in reader.warnings:
+            say(f"{path.name}: {text}")
     return seconds
 
 

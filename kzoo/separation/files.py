@@ -116,7 +116,7 @@ def separate_file(
     return Report(
         files={name: Path(targets[name]) for name in stems},
         seconds=written / reader.sample_rate,
-        notes=levels.warnings() + _clip_notes(writers, gain),
+        notes=reader.warnings + levels.warnings() + _clip_notes(writers, gain),
     )
 
 
