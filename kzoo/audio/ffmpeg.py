@@ -11,7 +11,7 @@ PREROLL_SECONDS = 1.0  # lets overlap, bit reservoir and band replication settle
 
 
 class AvSource:
-    """One audio stream through FFmpeg's libraries: MP3, MP4 and all the rest."""
+    """One audio stream through FFmpeg's libraries: MP4, Matroska and all the rest."""
 
     tags_are_lost = False
     cut_short = False  # known only on reaching the end
@@ -123,8 +123,12 @@ class AvSource:
                         yield piece[-(position - start) :]
 
     def _far_before(self, packet, start: int) -> bool:
-        """Whether a packet may be left undecoded: its timestamps are exact to the sample."""
-        if packet.pts is None or self._origin is None or self._samples_per_tick > 1:
+        """Whether a packet may be left undecoded: its timestamps are exact to the sample.
+
+        They are where a sample lasts whole ticks; others are rounded, and in raw AC-3 the
+        roundings add up.
+        """
+        if packet.pts is None or self._origin is None or self._samples_per_tick.numerator != 1:
             return False
         end = (packet.pts + (packet.duration or 0) - self._origin) * self._samples_per_tick
         return end < start - PREROLL_SECONDS * self.sample_rate

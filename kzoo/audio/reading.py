@@ -89,8 +89,10 @@ class AudioReader:
 
     start_seconds, duration_seconds: rounded to the nearest sample; a duration that passes the end
     of the file stops there. Both hold to the sample in every container: where seeking is not
-    exact (Ogg, Matroska, WebM, WMA, FLV), the sound before the start is decoded too. Noise that a
-    decoder makes up itself (AAC's substituted bands, -65 dB) differs between two starts.
+    exact (Ogg, Matroska, WebM, WMA, FLV, MPEG-TS, AC-3), the sound before the start is decoded
+    too. Noise that AAC's decoder makes up itself is other noise after a jump: tones differ by less
+    than -80 dB, noise of which little was coded by up to -11 dB. Read from the start where a
+    stretch must equal the whole.
     stream: which audio stream, counted from 0; a Native Instruments stem.mp4 holds mix, drums,
     bass, other, vocals.
     samples: per channel of the stretch; None where the container gives no exact count. Lossy

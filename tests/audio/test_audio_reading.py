@@ -153,6 +153,16 @@ def test_a_stretch_equals_the_same_stretch_of_the_whole(tmp_path, extension):
         np.testing.assert_allclose(part, expected, atol=tolerance)
 
 
+@pytest.mark.parametrize("codec", ["ac3", "eac3"])
+def test_a_stretch_of_raw_ac3_stays_in_place_however_late(tmp_path, codec):
+    path = tmp_path / "a.ac3"
+    by_pyav(path, tones(300_000, 2, 44100), 44100, codec, codec)
+    whole, _ = read(path)
+    for start in (90_000, 250_000):
+        part, _ = read(path, start_seconds=start / 44100, duration_seconds=0.1)
+        np.testing.assert_array_equal(part, whole[start : start + 4410])
+
+
 @pytest.mark.parametrize("extension", ["wav", "mp3", "m4a"])
 def test_blocks_have_the_asked_length_and_join_to_the_whole(tmp_path, extension):
     FILES[extension](tmp_path / "a", tones(50_000, 2, 48000))
