@@ -10,7 +10,7 @@ import numpy as np
 
 from kzoo.audio import decoders
 from kzoo.audio.arrays import checked_rate
-from kzoo.audio.formats import PastTheEnd, error, foreign_errors, reason
+from kzoo.audio.formats import PastTheEnd, error, foreign_errors, reason, refuse_undecodable
 
 BLOCK_SAMPLES = 65536
 
@@ -42,6 +42,7 @@ def info(path: str | os.PathLike) -> AudioInfo:
 
     A file that was cut short is described as it is; only reading past its end is refused.
     """
+    refuse_undecodable(path)
     source = decoders.open_source(path, stream=0)
     return AudioInfo(
         path=os.fspath(path),
@@ -123,6 +124,7 @@ class AudioReader:
             raise error(path, f"the start must be 0 s or later; got {start_seconds} s")
         if duration_seconds is not None and not 0 < duration_seconds < float("inf"):
             raise error(path, f"the duration must be above 0 s; got {duration_seconds} s")
+        refuse_undecodable(path)
         self.path = Path(path)
         self._source = source = decoders.open_source(path, stream)
         self.sample_rate, self.channels = source.sample_rate, source.channels

@@ -202,3 +202,9 @@ def test_unusable_signals_are_refused_by_name(rng, spoil, message):
     references = rng.standard_normal((2, 500, 1))
     with pytest.raises(ValueError, match=message):
         bss_eval(*spoil(references, references + 1.0))
+
+
+def test_signals_with_channels_first_are_refused_before_any_filter_is_laid_out(rng):
+    first = rng.standard_normal((2, 2, 44100))
+    with pytest.raises(ValueError, match=r"44100 channels: transpose it, references.transpose"):
+        bss_eval(first, first)
