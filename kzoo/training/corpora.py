@@ -56,7 +56,8 @@ def open_data(
     conditioned: the model is told what to extract; `conditions` then holds options of
     `data.Conditioned`. controls: what a synthesiser plays; it has no sources.
     say: called with a line where reading the corpus takes over a second.
-    Raises ConfigError and ValueError for what is not there, or at another rate or width.
+    Raises ConfigError and ValueError for what is not there, or at another rate or width; they name
+    the part of the section.
     """
     said = config.call(Data, section, where="data")
 
@@ -66,7 +67,15 @@ def open_data(
         given = {"sample_rate": sample_rate, "channels": channels}
         if not controls:
             given["sources"] = list(sources)
-        found = config.call(data.open_corpus, {**given, **options}, where=f"data.{what}")
+        options = {**given, **options}
+        config.check(data.open_corpus, options, where=f"data.{what}")
+        try:
+            found = data.open_corpus(**options)
+        except config.ConfigError as error:
+            raise config.ConfigError(f"data.{what}: {error}") from None
+        except ValueError as error:
+            # A file's anchors fill several sections alike; an override reaches one of them.
+            raise ValueError(f"data.{what}: {error}") from None
         if (found.sample_rate, found.channels) != (sample_rate, channels):
             raise ValueError(
                 f"data.{what}: has {found.channels} channels at {found.sample_rate} Hz, the model "
