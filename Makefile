@@ -11,11 +11,14 @@ READY = $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/kzoo demo -o demo
 
+# Each worker takes one processor and some 2 GB.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -92,7 +92,7 @@ def bundle(options: argparse.Namespace):
         sound, what = parity.parity_sound(rate, channels, 3 * block // 2)
     else:
         sound, _ = audio.read(options.sound, sample_rate=rate)
-        sound, what = parity.fit(sound, channels, 3 * block // 2), options.sound.name
+        sound, what = parity.fitted_to(sound, channels, 3 * block // 2), options.sound.name
 
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=options.out) as scratch:

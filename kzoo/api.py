@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,12 @@ def save_to_preset(model: keras.Model, folder: str | Path, card: Mapping[str, An
 
 
 class Separator(separation.Separator):
-    """A preset ready to separate many signals: built and compiled once, thread-safe."""
+    """A preset ready to separate many signals: built and compiled once, thread-safe.
+
+    Pickled, it is its preset and options, and is built anew where it is loaded.
+    """
+
+    _rebuild: Callable[[], Separator] | None = None
 
     @classmethod
     def from_preset(
@@ -83,7 +89,15 @@ class Separator(separation.Separator):
         from kzoo import runtime
 
         system = runtime.system(preset, mwf=mwf, device=device, progress=progress, **options)
-        return cls(system, overlap=overlap, consistent=consistent)
+        separator = cls(system, overlap=overlap, consistent=consistent)
+        separator._rebuild = functools.partial(
+            cls.from_preset, preset, overlap=overlap, consistent=consistent, mwf=mwf,
+            device=device, **options,
+        )  # fmt: skip
+        return separator
+
+    def __reduce__(self):
+        return super().__reduce__() if self._rebuild is None else (self._rebuild, ())
 
 
 def separate(

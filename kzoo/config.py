@@ -95,7 +95,7 @@ def named(
     if name in known:
         return known[name] if isinstance(known, Mapping) else name
     near = difflib.get_close_matches(str(name), list(known), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"{listing}: {', '.join(known)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"{listing}: {', '.join(known) or 'none'}"
     raise error(f"no {what} is called {name!r}; {hint}")
 
 

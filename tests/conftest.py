@@ -1,15 +1,46 @@
 """What all tests share: a quiet TensorFlow, seeded sound, the vectors, a cache of their own."""
 
 import os
+import re
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors: one thread for each
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+VECTORS = Path(__file__).parent / "vectors"
+STRICT = os.environ.get("KZOO_TESTS_STRICT") == "1"
+# How the reasons of skips sound where a package or a program is missing; recordings and published
+# weights, which no package brings, are another matter.
+MISSING = re.compile(r"could not import|install")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """With KZOO_TESTS_STRICT=1 a test that is skipped for a missing tool has failed."""
+    return failed_if_a_tool_is_missing((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """The same for a whole file."""
+    return failed_if_a_tool_is_missing((yield))
+
+
+def failed_if_a_tool_is_missing(report):
+    """The report of a skip, turned round where the suite must be complete."""
+    if STRICT and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if MISSING.search(reason):
+            report.outcome = "failed"
+            report.longrepr = f"KZOO_TESTS_STRICT=1 and {reason}"
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -35,15 +66,16 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def vectors(shared):
+def vectors():
     """Load one file of reference outputs by name: {key: array}."""
 
     def load(name: str) -> dict[str, np.ndarray]:
-        path = shared / "vectors" / f"{name}.npz"
-        if not path.is_file():
-            pytest.skip(f"the reference outputs {name} are not on this machine")
-        with np.load(path) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+        for folder in (VECTORS, SHARED / "vectors"):
+            path = folder / f"{name}.npz"
+            if path.is_file():
+                with np.load(path) as arrays:
+                    return {key: arrays[key] for key in arrays.files}
+        pytest.skip(f"the reference outputs {name} (../shared) are not on this machine")
 
     return load
 

@@ -82,20 +82,27 @@ def separate(options, card):
             path = options.out / f"{source}.wav"
             writers[source] = files.enter_context(wave.open(str(path), "wb"))
             writers[source].setparams((width, 3, rate, 0, "NONE", None))
-        clipped = 0
-        for stems in blocks(run, reader, card, overlap):
+        clipped, total = 0, count_samples(reader)
+        if total < reader.getnframes():
+            promised = reader.getnframes() / rate
+            print(
+                f"separate_tflite: {options.wav}: cut short, {total / rate:.2f} s of the"
+                f" {promised:.2f} s its header promises",
+                file=sys.stderr,
+            )
+        for stems in blocks(run, reader, card, overlap, total):
             for source, stem in stems.items():
                 stem = stem.mean(axis=1, keepdims=True) if width == 1 else stem
                 clipped += int(np.sum(np.abs(stem) > 1))
                 writers[source].writeframes(to_pcm24(stem))
         if clipped:
             print(f"separate_tflite: {clipped} samples clipped at full scale", file=sys.stderr)
-        return reader.getnframes() / rate
+        return total / rate
 
 
-def blocks(run, reader, card, overlap):
+def blocks(run, reader, card, overlap, total):
     """The stems piece by piece, {source: [samples, channels]}, as many samples as were read."""
-    block, channels, total = card["block_samples"], card["channels"], reader.getnframes()
+    block, channels = card["block_samples"], card["channels"]
     hop = block - overlap
     fade = np.sin(0.5 * np.pi * (np.arange(overlap) + 0.5) / max(overlap, 1)) ** 2
     fade = fade[:, None].astype(np.float32)
@@ -132,6 +139,15 @@ def open_wav(path):
             f"{path}: not a plain PCM WAV ({error}); convert it first: "
             f"ffmpeg -i {path.name} -c:a pcm_s16le plain.wav"
         ) from None
+
+
+def count_samples(reader):
+    """Samples per channel that are in the file, whatever its header promises."""
+    samples, sample_bytes = 0, reader.getsampwidth() * reader.getnchannels()
+    while data := reader.readframes(1 << 16):
+        samples += len(data) // sample_bytes
+    reader.rewind()
+    return samples
 
 
 def read_pcm(reader, samples, channels):

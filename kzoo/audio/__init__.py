@@ -13,7 +13,14 @@ file is an `AudioError` of one line: its name, what was found, the way out.
 """
 
 from kzoo.audio.arrays import checked_rate, checked_waveform
-from kzoo.audio.formats import READABLE, WRITABLE, AudioError, OutputFormat, PastTheEnd
+from kzoo.audio.formats import (
+    READABLE,
+    WRITABLE,
+    AudioError,
+    OutputFormat,
+    PastTheEnd,
+    safe_track_name,
+)
 from kzoo.audio.reading import AudioInfo, AudioReader, info, read
 from kzoo.audio.resampling import StreamResampler, resample
 from kzoo.audio.writing import AudioWriter, Written, check_writable, write
@@ -35,5 +42,6 @@ __all__ = [
     "info",
     "read",
     "resample",
+    "safe_track_name",
     "write",
 ]

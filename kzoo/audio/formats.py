@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 # Extensions for help texts and folder scans; reading goes by content, so others may well work.
 READABLE = (
@@ -52,10 +53,32 @@ WRITABLE = {
 }
 
 
+def safe_track_name(path: str | os.PathLike) -> str:
+    """The name under which a recording's results are written: its file's without the extension.
+
+    "song.stem.mp4" is "song". A name of dots alone would be a folder above ("...wav"): it keeps its
+    extension. Bytes that are not UTF-8 become "_".
+    """
+    name = Path(path).name
+    short = name.removesuffix(Path(name).suffix).removesuffix(".stem")
+    name = short if short.strip(". ") else name
+    name = name if name.strip(". ") else "recording"
+    return name.encode(errors="surrogateescape").decode(errors="replace").replace("\ufffd", "_")
+
+
 def error(path: str | os.PathLike, text: str, kind: type[AudioError] = AudioError) -> AudioError:
-    """Make the one line; a line break inside a file's name stays visible as an escape."""
+    """Make the one line; line breaks and bytes that are no UTF-8 in a name show as escapes."""
     name = os.fspath(path).replace("\n", "\\n").replace("\r", "\\r")
+    name = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
     return kind(f"{name}: {text}".encode(errors="replace").decode())
+
+
+def refuse_undecodable(path: str | os.PathLike) -> None:
+    """AudioError for a name that is not UTF-8, which libsndfile and FFmpeg are not given here."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise error(path, "its name is not UTF-8; rename it") from None
 
 
 def foreign_errors() -> tuple[type[BaseException], ...]:

@@ -1,6 +1,7 @@
 """Reading: any container, any part of it, in blocks of constant memory."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.audio import decoders
-from kzoo.audio.formats import PastTheEnd, error, foreign_errors, reason
+from kzoo.audio.arrays import checked_rate
+from kzoo.audio.formats import PastTheEnd, error, foreign_errors, reason, refuse_undecodable
 
 BLOCK_SAMPLES = 65536
 
@@ -40,6 +42,7 @@ def info(path: str | os.PathLike) -> AudioInfo:
 
     A file that was cut short is described as it is; only reading past its end is refused.
     """
+    refuse_undecodable(path)
     source = decoders.open_source(path, stream=0)
     return AudioInfo(
         path=os.fspath(path),
@@ -49,7 +52,7 @@ def info(path: str | os.PathLike) -> AudioInfo:
         format=source.format,
         codec=source.codec,
         n_streams=source.n_streams,
-        tags=decoders.tags(path),
+        tags=decoders.tags(source),
         approximate_seconds=source.approximate_seconds,
     )
 
@@ -64,12 +67,17 @@ def read(
 ) -> tuple[np.ndarray, int]:
     """Read a file whole: float32 `[samples, channels]` and its rate in Hz.
 
-    sample_rate: resample to this rate. The rest, and what is raised, is `AudioReader`'s.
+    sample_rate: resample to this rate. The rest, and what is raised, is `AudioReader`'s; what that
+    warns of is a UserWarning here.
     """
+    if sample_rate is not None:
+        sample_rate = checked_rate(sample_rate)
     with AudioReader(
         path, start_seconds=start_seconds, duration_seconds=duration_seconds, stream=stream
     ) as reader:
         waveform = np.concatenate(list(reader.blocks()))
+    for text in reader.warnings:
+        warnings.warn(f"{reader.path}: {text}", UserWarning, stacklevel=2)
     if sample_rate is None or sample_rate == reader.sample_rate:
         return waveform, reader.sample_rate
     from kzoo.audio.resampling import resample
@@ -82,8 +90,10 @@ class AudioReader:
 
     start_seconds, duration_seconds: rounded to the nearest sample; a duration that passes the end
     of the file stops there. Both hold to the sample in every container: where seeking is not
-    exact (Ogg, Matroska, WebM, WMA, FLV), the sound before the start is decoded too. Noise that a
-    decoder makes up itself (AAC's substituted bands, -65 dB) differs between two starts.
+    exact (Ogg, Matroska, WebM, WMA, FLV, MPEG-TS, AC-3), the sound before the start is decoded
+    too. Noise that AAC's decoder makes up itself is other noise after a jump: tones differ by less
+    than -80 dB, noise of which little was coded by up to -11 dB. Read from the start where a
+    stretch must equal the whole.
     stream: which audio stream, counted from 0; a Native Instruments stem.mp4 holds mix, drums,
     bass, other, vocals.
     samples: per channel of the stretch; None where the container gives no exact count. Lossy
@@ -93,6 +103,8 @@ class AudioReader:
     format, when there is no such stream, PastTheEnd when the start lies there, and, here or while
     reading, when it is damaged, ends before the length it promises (the message says how much can
     be read by asking for that duration), or carries a NaN or an infinity.
+    What is wrong with a file but loses no sound, or only the damaged frames of an MP3, stands in
+    `warnings`, complete once the blocks were read.
     Encoder delay is removed where the container states it (MP3, MP4, Ogg, Matroska); raw ADTS
     .aac, .ac3, .mp2, FLV and MPEG-TS cannot state it.
     """
@@ -112,6 +124,7 @@ class AudioReader:
             raise error(path, f"the start must be 0 s or later; got {start_seconds} s")
         if duration_seconds is not None and not 0 < duration_seconds < float("inf"):
             raise error(path, f"the duration must be above 0 s; got {duration_seconds} s")
+        refuse_undecodable(path)
         self.path = Path(path)
         self._source = source = decoders.open_source(path, stream)
         self.sample_rate, self.channels = source.sample_rate, source.channels
@@ -135,10 +148,15 @@ class AudioReader:
         self._running: list[Iterator[np.ndarray]] = []
 
     @property
+    def warnings(self) -> list[str]:
+        """Sentences for the listener on what is wrong with the file; more may come in reading."""
+        return list(self._source.warnings)
+
+    @property
     def tags(self) -> dict[str, str]:
         """Title, artist, album, date, tracknumber, genre, comment, composer, copyright, if any."""
         if self._tags is None:
-            self._tags = decoders.tags(self.path)
+            self._tags = decoders.tags(self._source)
         return self._tags
 
     def __enter__(self) -> "AudioReader":

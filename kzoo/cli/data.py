@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kzoo import audio, config, data, presets
 from kzoo.cli.terminal import bar, quiet_tensorflow, say
 from kzoo.data import checking, shards, solo
-from kzoo.data.corpus import Corpus, chosen
-from kzoo.data.tracks import Recording, Track, find_audio, fitted_to
+from kzoo.data.corpus import Corpus
+from kzoo.data.pseudolabelled import Pseudolabelled
 
 FRAMES_A_SECOND = 250  # of controls that `prepare_solo` writes
 SETTINGS = "settings.yaml"  # beside the tracks that `mix` has written with them
@@ -82,7 +81,7 @@ def prepare(
         sources=list(sources), mixture=mixture, sample_rate=sample_rate, channels=channels
     )
     if teacher is not None:
-        corpus: Corpus = Taught(Path(path), teacher, exclude=exclude)
+        corpus: Corpus = pseudolabelled(path, teacher, exclude=exclude)
         for name, value in _given(kind=kind, **given).items():
             own = getattr(corpus, name, None)
             if value != (list(own) if isinstance(own, tuple) else own):
@@ -95,6 +94,12 @@ def prepare(
         # Of speech the utterances are kept: they are mixed anew in every training.
         kind = {None: "stems", "speech": "sources"}.get(kind, kind)
         corpus = data.open_corpus(kind, path=path, **given, **_given(exclude=list(exclude)))
+        if sample_rate is None and len(corpus.rates) > 1:
+            counts = ", ".join(f"{n} at {rate} Hz" for rate, n in sorted(corpus.rates.items()))
+            say(
+                f"kzoo: the recordings have different rates ({counts}); {corpus.sample_rate} Hz, "
+                "the lowest, is taken: give --sample-rate for another"
+            )
     with bar(f"preparing {out}", unit="seconds", show=show) as progress:
         data.prepare(corpus, out, dtype=dtype, licence=licence, progress=progress)
     for line in _describe(data.open_corpus("shards", path=str(out))):
@@ -177,53 +182,24 @@ def mix(path: Path, settings: Sequence[str], out: Path, *, show: bool) -> None:
         print(f"{out / name}: {_describe(corpus)[0]}")
 
 
-class Taught(Corpus):
-    """Recordings without stems, and for their sources what a preset makes of them."""
+def pseudolabelled(path: str | Path, preset: str, *, exclude: Sequence[str] = ()) -> Pseudolabelled:
+    """Plain recordings with the sources that `preset` makes of them, built when first needed."""
+    card = presets.load_card(preset)
+    weights = presets.weights_path(preset)
 
-    def __init__(self, folder: Path, preset: str, *, exclude: Sequence[str] = ()):
-        card = presets.load_card(preset)
-        self.preset, self.sources = preset, tuple(presets.sources(preset, card))
-        self.sample_rate, self.channels = card["sample_rate"], card["channels"]
-        if not folder.is_dir():
-            raise ValueError(f"{folder}: there is no such folder of recordings")
-        files = find_audio(folder, deep=False)
-        if not files:
-            raise ValueError(f"{folder}: holds no recordings to be taught on")
-        tracks = [Track(p.stem, "", {"mixture": Recording(p)}) for p in files]
-        kept = chosen(tracks, (), exclude, str(folder))
-        self._files = [track.stems["mixture"].path for track in kept]
-        self.excluded = tuple(exclude)
-        lengths = [audio.info(p).duration_seconds or 0 for p in self._files]
-        self.tracks = [
-            (p.stem, round(seconds * self.sample_rate))
-            for p, seconds in zip(self._files, lengths, strict=True)
-        ]
-        self._separator, self._at, self._stems = None, None, {}
+    @functools.cache
+    def separator() -> Callable:
+        quiet_tensorflow()
+        from kzoo import api
 
-    def whole(self, track: int, part: str) -> np.ndarray:
-        """A source of a recording; all of them are made at the first that is asked for."""
-        if self._at != track:
-            mixture, _ = audio.read(self._files[track], sample_rate=self.sample_rate)
-            mixture = fitted_to(mixture, self.tracks[track][1], mixture.shape[1])
-            stems = self._separate(mixture)
-            wide = (len(mixture), self.channels)
-            self._stems = {name: np.broadcast_to(stem, wide) for name, stem in stems.items()}
-            self._at = track
-        return self._stems[part]
+        return api.Separator.from_preset(preset).separate
 
-    def identity(self, track: int) -> str:
-        """Of the recording and of the teacher's weights."""
-        weights = presets.weights_path(self.preset)
-        sha256 = presets.file_sha256
-        return sha256(self._files[track])[:32] + (sha256(weights)[:32] if weights else "")
-
-    def _separate(self, mixture: np.ndarray) -> dict[str, np.ndarray]:
-        if self._separator is None:
-            quiet_tensorflow()
-            from kzoo import api
-
-            self._separator: Callable = api.Separator.from_preset(self.preset).separate
-        return self._separator(mixture, self.sample_rate)
+    return Pseudolabelled(
+        path, lambda waveform, rate: separator()(waveform, rate),
+        sources=presets.sources(preset, card), sample_rate=card["sample_rate"],
+        channels=card["channels"], teacher=presets.file_sha256(weights) if weights else "",
+        exclude=exclude,
+    )  # fmt: skip
 
 
 def _given(**options: Any) -> dict[str, Any]:

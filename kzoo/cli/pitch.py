@@ -141,6 +141,8 @@ def _write_csv(file, tracker, path, threshold, progress, picture, confident: lis
             if picture:
                 picture.follow(pitch)
             confident.append((np.sum(pitch.confidence >= 0.5), len(pitch.confidence)))
+        for text in reader.warnings:
+            say(f"{path.name}: {text}")
     return seconds
 
 
@@ -162,7 +164,7 @@ def _to_stdout(tracker: PitchTracker, path: Path, threshold: float, progress) ->
 def _names(files: Sequence[str]) -> dict[Path, str]:
     names: dict[Path, str] = {}
     for path in map(Path, dict.fromkeys(files)):
-        name = path.name.removesuffix(path.suffix) or path.name
+        name = audio.safe_track_name(path)
         if name in names.values():
             raise ValueError(f"two recordings are called {name!r}; write them to two folders")
         names[path] = name

@@ -12,7 +12,14 @@ from typing import Any
 from kzoo import audio, presets
 from kzoo.cli.presets import fetch
 from kzoo.cli.terminal import OUR_ERRORS, bar, one_line, quiet_tensorflow, say
-from kzoo.separation import OutputOptions, Report, enhancement, selection, separate_file
+from kzoo.separation import (
+    ONE_IS_CONSISTENT,
+    OutputOptions,
+    Report,
+    enhancement,
+    selection,
+    separate_file,
+)
 
 
 def separate_files(
@@ -36,6 +43,8 @@ def separate_files(
     opened = presets.open_preset(preset)
     opened.refuse_untrained()
     stems = selection(opened.sources, two_stems=two_stems, only=only)
+    if options.get("consistent") and len(opened.sources) == 1:
+        raise ValueError(ONE_IS_CONSISTENT.format(*opened.sources))
     if out == "-" and (len(files) != 1 or len(stems) != 1):
         raise ValueError("stdout takes one stem of one recording: name it with --only")
     _each_file(
@@ -101,7 +110,10 @@ def _each_file(
         for track, path in recordings.items():
             targets = {name: folder / f"{place(track, name)}.{output.format}" for name in stems}
             try:
-                _refuse_early(path, targets, output)
+                with audio.AudioReader(
+                    path, start_seconds=start_seconds, duration_seconds=duration_seconds
+                ) as reader:
+                    _refuse_early(reader, targets, list(recordings.values()), output)
             except OUR_ERRORS as error:
                 say(f"kzoo: {one_line(error)}")
                 failed += 1
@@ -141,26 +153,42 @@ def _tracks(files: Sequence[str], spool: Path) -> dict[Path, str]:
         if file == "-":
             path, track = spool / "stdin", "stdin"
             if path not in tracks:
-                with open(path, "wb") as copy:
-                    shutil.copyfileobj(sys.stdin.buffer, copy)
+                try:
+                    with open(path, "wb") as copy:
+                        shutil.copyfileobj(sys.stdin.buffer, copy)
+                except OSError as error:
+                    raise audio.AudioError(
+                        f"stdin cannot be copied to {spool}: {error.strerror}; the variable TMPDIR "
+                        "names another folder for temporary files"
+                    ) from error
         else:
             path = Path(file)
-            track = path.name.removesuffix(path.suffix).removesuffix(".stem") or path.name
+            track = audio.safe_track_name(path)
         if track in tracks.values():
             raise ValueError(f"two recordings are called {track!r}; write them to two folders")
         tracks[path] = track
     return tracks
 
 
-def _refuse_early(path: Path, targets: Mapping[str, Path], output: OutputOptions) -> None:
-    info = audio.info(path)
+def _refuse_early(
+    reader: audio.AudioReader,
+    targets: Mapping[str, Path],
+    recordings: Sequence[Path],
+    output: OutputOptions,
+) -> None:
     for target in targets.values():
-        if target.exists() and target.samefile(path):
-            raise audio.AudioError(f"{target}: is the recording itself; name another folder by -o")
+        for path in recordings:
+            if target.exists() and path.exists() and target.samefile(path):
+                what = "the recording itself" if path == reader.path else "another recording"
+                raise audio.AudioError(f"{target}: is {what}; name another folder by -o")
         if target.exists() and not output.overwrite:
             raise audio.AudioError(f"{target}: exists already; --overwrite replaces it")
         audio.check_writable(
-            target, info.sample_rate, info.channels, bit_depth=output.bit_depth, clip=output.clip
+            target,
+            reader.sample_rate,
+            reader.channels,
+            bit_depth=output.bit_depth,
+            clip=output.clip,
         )
 
 

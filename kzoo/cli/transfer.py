@@ -69,6 +69,8 @@ def transfer_file(
             watcher.draw(
                 drawn, f"{recording.name}, played by {instrument.card['name']}: {_line(moved[0])}"
             )
+    for text in reader.warnings:
+        say(f"{recording.name}: {text}")
     if show:
         written = f"{out}" if picture is None else f"{out}, {picture}"
         say(f"{recording.name}: {_line(moved[0])} -> {written}")

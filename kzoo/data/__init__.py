@@ -14,7 +14,7 @@ from kzoo.data.conditions import Conditioned, ConditionedWindows
 from kzoo.data.corpora import KINDS, open_corpus
 from kzoo.data.corpus import Corpus
 from kzoo.data.examples import Examples, Windows
-from kzoo.data.pipeline import batch, dataset, py_dataset
+from kzoo.data.pipeline import ReadErrors, batch, dataset
 from kzoo.data.shards import prepare
 from kzoo.data.steps import STEPS, step
 
@@ -25,11 +25,11 @@ __all__ = [
     "ConditionedWindows",
     "Corpus",
     "Examples",
+    "ReadErrors",
     "Windows",
     "batch",
     "dataset",
     "open_corpus",
     "prepare",
-    "py_dataset",
     "step",
 ]

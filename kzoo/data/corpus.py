@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ class Corpus:
     aligned: whether the sources of a track belong together; otherwise each is drawn by itself.
     mixes: whether `mixed` makes new mixtures of any length, which training then takes.
     controls: names of what `read` gives beside the waveform, where it is for a synthesiser.
+    rates: {sample rate in Hz: how many recordings have it}, where recordings are read.
     excluded: names, or patterns of them, that were held out of it, which `prepare` lets into no
         folder of its shards.
     """
@@ -30,6 +32,7 @@ class Corpus:
     mixes: bool = False
     records_mixture: bool = False
     controls: tuple[str, ...] = ()
+    rates: Mapping[int, int] = MappingProxyType({})
     excluded: tuple[str, ...] = ()
 
     def read(self, track: int, start: int, samples: int) -> dict[str, np.ndarray]:

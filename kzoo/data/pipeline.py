@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
+import contextlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import keras
     import tensorflow as tf
+
+
+class ReadErrors:
+    """Keeps what reading raised, of which TensorFlow makes an error of its own with a traceback."""
+
+    def __init__(self):
+        self._first: Exception | None = None
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Around the reading: remembers the first error."""
+        try:
+            yield
+        except (ValueError, OSError, MemoryError) as error:
+            self._first = self._first or error
+            raise
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """Around the use of the batches: raises the error of the reading as it was."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._first is None:
+                raise
+            raise self._first from None
 
 
 def batch(examples, number: int, batch_size: int) -> dict[str, np.ndarray]:
@@ -24,76 +49,40 @@ def batch(examples, number: int, batch_size: int) -> dict[str, np.ndarray]:
     return {key: np.stack([example[key] for example in found]) for key in found[0]}
 
 
-def stacked(
-    examples, batch_size: int, *, start: int = 0, count: int | None = None, workers: int = 2,
-    ahead: int = 4,
-) -> Iterator[dict[str, np.ndarray]]:  # fmt: skip
-    """Batches from `start` on.
-
-    count: how many; None goes on for ever. The last batch of `Windows` may be smaller.
-    """
-    numbers = itertools.count(start) if count is None else iter(range(start, start + count))
-    if hasattr(examples, "__len__"):
-        stop = -(-len(examples) // batch_size)
-        numbers = itertools.takewhile(lambda number: number < stop, numbers)
-    pool = ThreadPoolExecutor(workers)
-
-    def ask(most: int):
-        return [
-            pool.submit(batch, examples, n, batch_size) for n in itertools.islice(numbers, most)
-        ]
-
-    try:
-        waiting = deque(ask(ahead))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(ask(1))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
 def dataset(
     examples, batch_size: int, *, start: int = 0, batches: int | None = None, workers: int = 2,
-    ahead: int = 4,
+    ahead: int = 4, errors: ReadErrors | None = None,
 ) -> tf.data.Dataset:  # fmt: skip
-    """`stacked` as a tf.data.Dataset of dictionaries."""
+    """Batches from `start` on, as dictionaries of float32.
+
+    batches: how many; None goes on for ever. The last batch of `Windows` may be smaller.
+    workers: threads that read `ahead` of what is asked for. errors: keeps what reading raises.
+    """
     import tensorflow as tf
 
-    signature = {
-        key: tf.TensorSpec((None, *value.shape), tf.float32)
-        for key, value in examples.example(0).items()
-    }
-    found = tf.data.Dataset.from_generator(
-        lambda: stacked(
-            examples, batch_size, start=start, count=batches, workers=workers, ahead=ahead
-        ),
-        output_signature=signature,
-    )
-    length = batches
+    shapes = {key: value.shape for key, value in examples.example(0).items()}
+    errors = ReadErrors() if errors is None else errors
     if hasattr(examples, "__len__"):
         rest = max(-(-len(examples) // batch_size) - start, 0)
-        length = rest if batches is None else min(batches, rest)
-    return found if length is None else found.apply(tf.data.experimental.assert_cardinality(length))
+        batches = rest if batches is None else min(batches, rest)
 
+    def read(number):
+        with errors.kept():
+            arrays = batch(examples, int(number), batch_size)
+        return [np.asarray(arrays[key], np.float32) for key in shapes]
 
-def py_dataset(
-    examples, batch_size: int, *, start: int = 0, workers: int = 2
-) -> keras.utils.PyDataset:
-    """(inputs, targets) as NumPy arrays from batch `start` on, for `fit` on any backend of Keras.
+    def numbered(number):
+        # Stateless, as an example is a function of its number: with operators that are to be
+        # deterministic TensorFlow gives a function with a state one thread.
+        arrays = tf.numpy_function(read, [number], [tf.float32] * len(shapes), stateful=False)
+        for array, shape in zip(arrays, shapes.values(), strict=True):
+            array.set_shape((None, *shape))
+        return dict(zip(shapes, arrays, strict=True))
 
-    Without end: `fit` needs steps_per_epoch and shuffle=False, and each epoch goes on where the
-    last one ended.
-    inputs is the mixture, or (mixture, condition) of conditioned examples.
-    """
-    import keras
-
-    class Batches(keras.utils.PyDataset):
-        num_batches = None
-
-        def __getitem__(self, index):
-            found = batch(examples, start + index, batch_size)
-            if "condition" in found:
-                return (found["mixture"], found["condition"]), found["target"]
-            return found["mixture"], found["sources"]
-
-    return Batches(workers=workers)
+    numbers = tf.data.Dataset.counter(start)
+    if batches is not None:
+        numbers = numbers.take(batches)
+    found = numbers.map(numbered, num_parallel_calls=workers, deterministic=True).prefetch(ahead)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = workers
+    return found.with_options(options)

@@ -30,10 +30,7 @@ _REST = "noise"
 
 
 class Recorded(Corpus):
-    """Tracks whose parts are audio files, or streams of them.
-
-    rates: {sample rate in Hz: how many recordings have it}.
-    """
+    """Tracks whose parts are audio files, or streams of them."""
 
     def __init__(
         self,
@@ -118,9 +115,8 @@ class WithRest(Corpus):
 
     def __init__(self, corpus: Recorded, sources: Sequence[str]):
         self._corpus, self.sources = corpus, tuple(sources)
-        self.sample_rate, self.channels, self.tracks = (
-            corpus.sample_rate, corpus.channels, corpus.tracks,
-        )  # fmt: skip
+        self.sample_rate, self.channels = corpus.sample_rate, corpus.channels
+        self.tracks, self.rates = corpus.tracks, corpus.rates
 
     def read_part(self, track, part, start, samples):
         """As `Corpus.read_part`."""

@@ -74,7 +74,7 @@ def export(
         sound, sound_description = parity.parity_sound(sample_rate, channels, length)
     else:
         length = block or min(len(sound), _LONGEST_SECONDS * sample_rate)
-        sound = parity.fit(np.asarray(sound), channels, length)
+        sound = parity.fitted_to(np.asarray(sound), channels, length)
 
     not_compared = None
     with beside(places["artefact"]) as temporary:

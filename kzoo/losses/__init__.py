@@ -14,9 +14,7 @@ Estimates are `[batch, sources, samples, channels]` or, as magnitudes,
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -25,21 +23,18 @@ from kzoo import config
 from kzoo.losses.adversarial import get_adversarial
 from kzoo.losses.loudness import loudness_l1
 from kzoo.losses.multi_resolution import multi_resolution_stft
-from kzoo.losses.permutation import best_permutation, pairwise_loss, pit, reorder
+from kzoo.losses.permutation import best_permutation, pit, reorder, resolved_pairwise
 from kzoo.losses.spectral import compressed_l2, l1, l1_mask, l2, weighted_l1_mask
+from kzoo.losses.table import LOSSES, checked
 from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr, weighted_sdr
 from kzoo.losses.weighted import resolved_terms, weighted_sum
 
-_LOSSES = {
-    function.__name__: function
-    for function in (
-        l1, l2, compressed_l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr,
-        mixture_l1, mixture_l2, multi_resolution_stft, loudness_l1, pit, weighted_sum,
-    )
-}  # fmt: skip
+_LOSSES = {**LOSSES, "pit": pit, "weighted_sum": weighted_sum}
 
 __all__ = [
-    "Loss", "best_permutation", "get", "get_adversarial", "list_losses", "reorder", *_LOSSES
+    "Loss", "best_permutation", "compressed_l2", "get", "get_adversarial", "l1", "l1_mask", "l2",
+    "list_losses", "loudness_l1", "mixture_l1", "mixture_l2", "multi_resolution_stft", "pit",
+    "reorder", "sd_sdr", "si_sdr", "snr", "weighted_l1_mask", "weighted_sdr", "weighted_sum",
 ]  # fmt: skip
 
 
@@ -62,16 +57,13 @@ class Loss:
     """A loss by name, for `compile(loss=...)`; a compiled model can be saved with it."""
 
     def __init__(self, name: str, **options: Any):
-        self._function = _known(name, _LOSSES, "loss", "there are")
-        defaults = _defaults(self._function)
-        for option in options:
-            _known(option, dict.fromkeys(defaults), f"option of the loss {name}", "it takes")
-        given = ("target", "estimate", "mixture")
-        config.check(self._function, options, where=f"loss {name}", given=given)
-        if "pairwise" in options:
-            _pairwise(options["pairwise"])  # its mistakes are known before the first batch
-        if "terms" in options:
-            resolved_terms(options["terms"])
+        self._function = config.named(_LOSSES, name, "loss")
+        # Mistakes in any option are known before the first batch.
+        self._resolved = checked(self._function, options, "loss")
+        if "pairwise" in self._resolved:
+            self._resolved["pairwise"] = resolved_pairwise(self._resolved["pairwise"])
+        if "terms" in self._resolved:
+            self._resolved["terms"] = resolved_terms(self._resolved["terms"])
         self.__name__ = self.name = name
         self.options = options
 
@@ -97,42 +89,8 @@ class Loss:
 
     def resolved(self) -> dict[str, Any]:
         """As `get_config`, with the defaults of all options; tuples are lists, as in YAML."""
-        found = {**_defaults(self._function), **self.options}
-        if "pairwise" in found and not callable(found["pairwise"]):
-            found["pairwise"] = _pairwise(found["pairwise"])
-        if "terms" in found:
-            found["terms"] = resolved_terms(found["terms"])
-        return {"name": self.name, **found}
+        return {"name": self.name, **self._resolved}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Loss:
         return cls(**config)
-
-
-def _pairwise(pairwise: str | Mapping[str, Any] | Callable) -> dict[str, Any]:
-    """A pairwise loss, checked, as its name and all of its options."""
-    found = pairwise_loss(pairwise)
-    if callable(pairwise):  # not from a configuration: nothing is known of its options
-        return {}
-    name = found.func.__name__
-    config.check_types(found.func, found.keywords, where=f"pairwise loss {name}")
-    return {"name": name, **_defaults(found.func), **found.keywords}
-
-
-def _defaults(function: Callable) -> dict[str, Any]:
-    accepted = inspect.signature(function).parameters.values()
-    return {
-        parameter.name: list(parameter.default)
-        if isinstance(parameter.default, tuple)
-        else parameter.default
-        for parameter in accepted
-        if parameter.kind == parameter.KEYWORD_ONLY
-    }
-
-
-def _known(name: str, known: dict[str, Callable | None], what: str, listing: str):
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"{listing} {', '.join(known) or 'none'}"
-    raise ValueError(f"no {what} is called {name!r}; {hint}")

@@ -7,12 +7,12 @@ Logits are `[batch, ...]`, one or many (patches) an example; losses are `[batch]
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import NamedTuple
 
 from keras import ops
 
+from kzoo import config
 from kzoo.losses.shapes import over_examples
 
 
@@ -58,11 +58,7 @@ ADVERSARIAL = {
 
 def get_adversarial(name: str) -> Adversarial:
     """The pair of losses called `name`; ValueError with the nearest name for an unknown one."""
-    if name not in ADVERSARIAL:
-        near = difflib.get_close_matches(str(name), ADVERSARIAL, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ADVERSARIAL)}"
-        raise ValueError(f"no adversarial loss is called {name!r}; {hint}")
-    return ADVERSARIAL[name]
+    return config.named(ADVERSARIAL, name, "adversarial loss")
 
 
 def _float32(logits):

@@ -7,8 +7,6 @@ itself and over its whole length.
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,13 +15,11 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.shapes import same_shape
-from kzoo.losses.spectral import l1, l2
-from kzoo.losses.waveform import sd_sdr, si_sdr, snr
+from kzoo.losses.table import looked_up
 
 MOST_SOURCES = 6  # 720 permutations
-PAIRWISE = {f.__name__: f for f in (si_sdr, sd_sdr, snr, l1, l2, multi_resolution_stft)}
+PAIRWISE = ("si_sdr", "sd_sdr", "snr", "l1", "l2", "multi_resolution_stft")
 
 Pairwise = str | Mapping[str, Any] | Callable
 
@@ -62,7 +58,7 @@ def pairwise_losses(target, estimate, pairwise: Pairwise = "si_sdr"):
     Raises ValueError for other shapes than `[batch, sources, ...]` with at least two axes more,
     and for more than six sources, whose orders are too many.
     """
-    loss = pairwise_loss(pairwise)
+    loss = _pairwise_loss(pairwise)
     target, estimate = same_shape(target, estimate)
     if len(target.shape) < 4:
         raise ValueError(
@@ -89,21 +85,16 @@ def reorder(estimate, permutation):
     return ops.take_along_axis(estimate, indices, axis=1)
 
 
-def pairwise_loss(pairwise: Pairwise) -> Callable:
-    """The loss that is meant, with its options; ValueError for an unknown name or option."""
+def resolved_pairwise(pairwise: Pairwise) -> dict[str, Any] | Callable:
+    """Its name and all of its options, ValueError for an unknown one; a function stays itself."""
     if callable(pairwise):
         return pairwise
-    options = {"name": pairwise} if isinstance(pairwise, str) else dict(pairwise)
-    name = options.pop("name", None)
-    if name not in PAIRWISE:
-        near = difflib.get_close_matches(str(name), PAIRWISE, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PAIRWISE)}"
-        raise ValueError(f"no pairwise loss is called {name!r}; {hint}")
-    known = list(inspect.signature(PAIRWISE[name]).parameters)[2:]
-    for option in options:
-        if option not in known:
-            raise ValueError(
-                f"no option of the pairwise loss {name} is called {option!r}; it takes "
-                f"{', '.join(known) or 'none'}"
-            )
-    return partial(PAIRWISE[name], **options)
+    function, options = looked_up(pairwise, PAIRWISE, "pairwise loss")
+    return {"name": function.__name__, **options}
+
+
+def _pairwise_loss(pairwise: Pairwise) -> Callable:
+    if callable(pairwise):
+        return pairwise
+    function, options = looked_up(pairwise, PAIRWISE, "pairwise loss")
+    return partial(function, **options)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kzoo import config
-from kzoo.losses.loudness import loudness_l1
-from kzoo.losses.multi_resolution import multi_resolution_stft
-from kzoo.losses.spectral import l1, l2
-from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr
+from kzoo.losses.table import LOSSES, looked_up
 
-TERMS = {
-    f.__name__: f
-    for f in (
-        l1, l2, si_sdr, sd_sdr, snr, mixture_l1, mixture_l2, multi_resolution_stft, loudness_l1
-    )
-}  # fmt: skip
+TERMS = (
+    "l1", "l2", "si_sdr", "sd_sdr", "snr", "mixture_l1", "mixture_l2", "multi_resolution_stft",
+    "loudness_l1",
+)  # fmt: skip
 
 
 def weighted_sum(target, estimate, *, terms: Sequence[Mapping[str, Any]] = ({"name": "l1"},)):
@@ -29,29 +21,20 @@ def weighted_sum(target, estimate, *, terms: Sequence[Mapping[str, Any]] = ({"na
     loss = 0.0
     for term in resolved_terms(terms):
         options = {key: value for key, value in term.items() if key not in ("name", "weight")}
-        loss = loss + term["weight"] * TERMS[term["name"]](target, estimate, **options)
+        loss = loss + term["weight"] * LOSSES[term["name"]](target, estimate, **options)
     return loss
 
 
 def resolved_terms(terms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """`terms` with all of their options; ValueError as `weighted_sum`."""
-    found = []
+    resolved = []
     for term in terms:
-        options = dict(term)
-        name, weight = options.pop("name", None), options.pop("weight", 1.0)
-        if name not in TERMS:
-            near = difflib.get_close_matches(str(name), TERMS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(TERMS)}"
-            raise ValueError(f"no term of a weighted_sum is called {name!r}; {hint}")
+        options = {"name": None, **term}
+        weight = options.pop("weight", 1.0)
+        function, options = looked_up(options, TERMS, "term of a weighted_sum")
         if not isinstance(weight, int | float):
-            raise ValueError(f"the weight of {name} must be a number; got {weight!r}")
-        config.check(
-            TERMS[name], options, where=f"weighted_sum: {name}", given=("target", "estimate")
-        )
-        parameters = inspect.signature(TERMS[name]).parameters.values()
-        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-        defaults = {k: list(v) if isinstance(v, tuple) else v for k, v in defaults.items()}
-        found.append({"name": name, "weight": weight, **defaults, **options})
-    if not found:
+            raise ValueError(f"the weight of {function.__name__} must be a number; got {weight!r}")
+        resolved.append({"name": function.__name__, "weight": weight, **options})
+    if not resolved:
         raise ValueError("a weighted_sum needs one term at least; got none")
-    return found
+    return resolved

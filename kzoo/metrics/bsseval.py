@@ -23,6 +23,8 @@ import numpy as np
 import scipy.fft
 import scipy.linalg
 
+_PLAIN_CHANNELS = 8  # up to here a signal may have fewer samples than channels
+
 
 class BSSEval(NamedTuple):
     """The four measures in dB, each float64 `[sources, frames]`."""
@@ -94,6 +96,12 @@ def _checked(references, estimates) -> tuple[np.ndarray, np.ndarray]:
         if signal.ndim != 3 or signal.size == 0:
             raise ValueError(
                 f"{name} must be [sources, samples, channels]; got shape {np.shape(given)}"
+            )
+        samples, channels = signal.shape[1:]
+        if channels > max(samples, _PLAIN_CHANNELS):  # the filters are quadratic in the channels
+            raise ValueError(
+                f"{name} must be [sources, samples, channels]; got shape {np.shape(given)}, which "
+                f"would be {channels} channels: transpose it, {name}.transpose(0, 2, 1)"
             )
         for j in np.flatnonzero(~np.isfinite(signal).all(axis=(1, 2))):
             raise ValueError(f"{name}[{j}] holds NaN or infinite samples")

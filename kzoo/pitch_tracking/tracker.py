@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import presets
-from kzoo.audio import StreamResampler
+from kzoo.audio import StreamResampler, checked_waveform
 from kzoo.pitch_tracking import decoding
 
 SAMPLE_RATE = 16000
@@ -98,15 +98,7 @@ class PitchTracker:
 
     def __call__(self, waveform: np.ndarray, sample_rate: int) -> Pitch:
         """The pitch of `[samples]` or `[samples, channels]`, full scale 1.0."""
-        signal = np.asarray(waveform)
-        if signal.ndim not in (1, 2) or not np.issubdtype(signal.dtype, np.floating):
-            raise ValueError(
-                "a waveform must be floating point, [samples] or [samples, channels]; got "
-                f"{signal.dtype} of shape {signal.shape}"
-            )
-        if not np.isfinite(signal).all():
-            raise ValueError("the waveform holds a sample that is not a number (NaN or infinite)")
-        signal = signal[:, None] if signal.ndim == 1 else signal
+        signal = checked_waveform(waveform, sample_rate)
         parts = zip(*self.track([signal], sample_rate), strict=True)
         return Pitch(*(np.concatenate(part) for part in parts))
 

@@ -12,7 +12,7 @@ import numpy as np
 from kzoo import models
 from kzoo.presets import card as cards
 from kzoo.presets.cache import cache_folder
-from kzoo.presets.card import CARD, CARDS, WEIGHTS, PresetError, Progress, read_card
+from kzoo.presets.card import CARD, WEIGHTS, PresetError, Progress, read_card
 from kzoo.presets.folder import write_folder
 from kzoo.presets.weights import load_weights, read_weights
 
@@ -62,7 +62,7 @@ class Preset:
         """Its weights where they are on this machine already, else None."""
         if self.folder is not None:
             return self.folder / WEIGHTS
-        bundled = CARDS / f"{self.name}.npz"
+        bundled = cards.CARDS / f"{self.name}.npz"
         cached = cache_folder() / "presets" / self.name / WEIGHTS
         return next((path for path in (bundled, cached) if path.is_file()), None)
 

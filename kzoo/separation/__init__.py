@@ -6,9 +6,10 @@ arrays and streams; `separate_file` takes a recording to one file a stem.
 
 from kzoo.separation.files import OutputOptions, Report, enhancement, selection, separate_file
 from kzoo.separation.levels import SAME_DB, SILENT_DB, Levels
-from kzoo.separation.separator import Cancelled, Progress, Separator, System
+from kzoo.separation.separator import ONE_IS_CONSISTENT, Cancelled, Progress, Separator, System
 
 __all__ = [
+    "ONE_IS_CONSISTENT",
     "SAME_DB",
     "SILENT_DB",
     "Cancelled",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,10 @@ def selection(
     if two_stems is not None:
         _refuse_unknown(two_stems, stems, "this preset has")
         rest = [i for i, name in enumerate(sources) if name != two_stems]
+        if not rest:
+            raise ValueError(
+                f"two_stems sums all stems but one, and {two_stems} is the only one; leave it out"
+            )
         stems = {two_stems: stems[two_stems], f"no_{two_stems}": rest}
     if only is not None:
         _refuse_unknown(only, stems, "this preset has" if two_stems is None else "of two there are")
@@ -81,11 +85,11 @@ def separate_file(
     is what the others leave of the recording. All stems of a recording are scaled by one gain when
     any would clip (clip="rescale"), so that they still sum.
     Raises audio.AudioError for what cannot be read or written, Cancelled when `progress` says so;
-    whatever is raised, nothing half-written stays.
+    whatever is raised, nothing half-written stays, and no folder that is empty.
     """
     stems = selection(separator.sources) if stems is None else stems
 
-    with contextlib.ExitStack() as open_files:
+    with _no_empty_folders(targets.values()), contextlib.ExitStack() as open_files:
         reader = open_files.enter_context(
             AudioReader(path, start_seconds=start_seconds, duration_seconds=duration_seconds)
         )
@@ -116,7 +120,7 @@ def separate_file(
     return Report(
         files={name: Path(targets[name]) for name in stems},
         seconds=written / reader.sample_rate,
-        notes=levels.warnings() + _clip_notes(writers, gain),
+        notes=reader.warnings + levels.warnings() + _clip_notes(writers, gain),
     )
 
 
@@ -125,6 +129,20 @@ def _stems(mixture: np.ndarray, parts: np.ndarray, stems: Mapping) -> dict[str, 
     found = {name: np.sum(parts[list(m)], axis=0) for name, m in stems.items() if m is not None}
     rest = [name for name in stems if name not in found]
     return {**found, **{name: mixture - sum(found.values()) for name in rest}}
+
+
+@contextlib.contextmanager
+def _no_empty_folders(targets: Iterable[Path]) -> Iterator[None]:
+    """Remove the folders made for `targets` that an exception leaves empty."""
+    parents = {folder for target in targets for folder in Path(target).parents}
+    missing = [folder for folder in parents if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
+            with contextlib.suppress(OSError):  # it is missing still, or holds something else
+                folder.rmdir()
+        raise
 
 
 def _move_all(writers: Iterable[AudioWriter]) -> None:

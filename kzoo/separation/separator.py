@@ -24,6 +24,10 @@ from kzoo.separation.joining import Cutter, Joiner, Queue
 Progress = Callable[[float, float | None], object]
 # Of a block, where the model's grid has no overlap by which to know the speakers again.
 SPEAKERS_OVERLAP = 0.25
+ONE_IS_CONSISTENT = (
+    "consistent makes the stems sum to the mixture, and {0} is the only one: it would be the "
+    "mixture itself; leave it out"
+)
 _PIECE_SAMPLES = 1 << 18
 _Result = TypeVar("_Result")
 
@@ -67,8 +71,11 @@ class Separator:
         """overlap: share of a block that fades into the next, 0 (the model's own grid) to 0.5.
         Interchangeable sources need some: on a grid without any 0 gives a quarter. `notes` says
         where it changes nothing.
-        consistent: what the stems leave of the mixture is shared equally among them.
+        consistent: what the stems leave of the mixture is shared equally among them; ValueError
+        for a single source, which would become the mixture.
         """
+        if consistent and len(system.sources) == 1:
+            raise ValueError(ONE_IS_CONSISTENT.format(*system.sources))
         self.overlap = overlap
         self.consistent = consistent
         self._use(system)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import pitch_tracking, presets
-from kzoo.audio import StreamResampler
+from kzoo.audio import StreamResampler, checked_waveform
 from kzoo.data import solo
 from kzoo.pitch_tracking import Pitch, PitchTracker
 from kzoo.synthesis import player
@@ -111,17 +111,7 @@ class TimbreTransfer:
 
         It is as long as the recording; at the synthesiser's rate, or with input_rate at its.
         """
-        signal = np.asarray(waveform)
-        if signal.ndim not in (1, 2) or 0 in signal.shape:
-            raise ValueError(
-                f"a waveform must be [samples] or [samples, channels]; got shape {signal.shape}"
-            )
-        if not np.issubdtype(signal.dtype, np.floating):
-            raise ValueError(f"a waveform must be floating point, full scale 1.0; got "
-                             f"{signal.dtype}")  # fmt: skip
-        if not np.isfinite(signal).all():
-            raise ValueError("the waveform holds a sample that is not a number (NaN or infinite)")
-        signal = signal[:, None] if signal.ndim == 1 else signal
+        signal = checked_waveform(waveform, sample_rate)
         parts = list(self.stream([signal], sample_rate, input_rate=input_rate, watcher=watcher))
         return np.concatenate(parts), sample_rate if input_rate else self.sample_rate
 

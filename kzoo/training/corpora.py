@@ -58,7 +58,8 @@ def open_data(
     """(training examples, validation windows or None) for a model's task.
 
     say: called with a line where reading the corpus takes over a second.
-    Raises ConfigError and ValueError for what is not there, or at another rate or width.
+    Raises ConfigError and ValueError for what is not there, or at another rate or width; they name
+    the part of the section.
     """
     wanted = config.call(Data, section, where="data")
 
@@ -66,7 +67,15 @@ def open_data(
         if "kind" not in options:
             raise config.ConfigError(f"data.{what} needs a kind: {', '.join(data.KINDS)}")
         given = {"sample_rate": sample_rate, "channels": task.channels, **task.corpus()}
-        found = config.call(data.open_corpus, {**given, **options}, where=f"data.{what}")
+        options = {**given, **options}
+        config.check(data.open_corpus, options, where=f"data.{what}")
+        try:
+            found = data.open_corpus(**options)
+        except config.ConfigError as error:
+            raise config.ConfigError(f"data.{what}: {error}") from None
+        except ValueError as error:
+            # A file's anchors fill several sections alike; an override reaches one of them.
+            raise ValueError(f"data.{what}: {error}") from None
         if (found.sample_rate, found.channels) != (sample_rate, task.channels):
             raise ValueError(
                 f"data.{what}: has {found.channels} channels at {found.sample_rate} Hz, the model "

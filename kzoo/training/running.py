@@ -64,7 +64,7 @@ def train(
 
 def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, command) -> None:
     """Everything that can be refused comes before the first file."""
-    settings, meter = Fit(**values["fit"]), Meter()
+    settings, meter, errors = Fit(**values["fit"]), Meter(), data.ReadErrors()
     training, validation = made.open_data(values, say=say)
     card = _card(made, values, training, command)
 
@@ -91,8 +91,9 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
         callbacks.append(_tensorboard(folder, settings.tensorboard, made, training))
     workers = values["data"]["workers"]
     batches = _batches(
-        made, training, settings.batch_size, start=state["steps"], workers=workers, meter=meter
-    )
+        made, training, settings.batch_size, start=state["steps"], workers=workers, meter=meter,
+        errors=errors,
+    )  # fmt: skip
     held_out = None
     if validation is not None:
         whole, rest = divmod(len(validation), settings.batch_size)
@@ -101,7 +102,9 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
         if not count:
             raise ValueError(f"the validation tracks make {len(validation)} windows, less than one "
                              f"batch of {settings.batch_size} for {replicas} devices")  # fmt: skip
-        held_out = _batches(made, validation, settings.batch_size, batches=count, workers=workers)
+        held_out = _batches(
+            made, validation, settings.batch_size, batches=count, workers=workers, errors=errors
+        )
     for line in made.started:
         say(line)
     if state["finished"]:
@@ -113,11 +116,12 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
         presets.save_to_preset(made.system, folder, {**card, "trained": {"steps": 0}})
         made.begin(training)
     config.dump_yaml(values, folder / CONFIG)
-    made.trainer.fit(
-        batches, epochs=settings.epochs, initial_epoch=state["epoch"],
-        steps_per_epoch=settings.steps_per_epoch, validation_data=held_out,
-        callbacks=[*callbacks, checkpoints], verbose=verbose, shuffle=False,
-    )  # fmt: skip
+    with errors.told():
+        made.trainer.fit(
+            batches, epochs=settings.epochs, initial_epoch=state["epoch"],
+            steps_per_epoch=settings.steps_per_epoch, validation_data=held_out,
+            callbacks=[*callbacks, checkpoints], verbose=verbose, shuffle=False,
+        )  # fmt: skip
     if checkpoints.diverged:
         raise ValueError(f"{folder}: {checkpoints.diverged}")
 
@@ -176,12 +180,14 @@ def _schedules(settings: Fit, validated: bool) -> list[keras.callbacks.Callback]
     return found
 
 
-def _batches(made: Compiled, examples, batch_size, *, workers, start=0, batches=None, meter=None):
+def _batches(
+    made: Compiled, examples, batch_size, *, workers, errors, start=0, batches=None, meter=None
+):
     """(inputs, targets) of the graph, from batch `start` on."""
     # Positions count batches, so that a run that is resumed sees what it would have seen.
     source = data.dataset(
         examples, batch_size, start=start, batches=batches, workers=workers,
-        ahead=max(4, 2 * workers),
+        ahead=max(4, 2 * workers), errors=errors,
     ).map(made.pair)  # fmt: skip
     if meter is None:
         return source

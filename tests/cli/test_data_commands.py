@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from kzoo import audio, cli, config, data
-from kzoo.cli.data import Taught, mix
+from kzoo.cli.data import mix, pseudolabelled
 
 RATE = 8000
 
@@ -60,6 +60,17 @@ def test_prepare_takes_the_rate_and_width_of_the_recordings(write, run, tmp_path
     assert "16000 Hz, 1 channels" in out
 
 
+def test_prepare_says_which_of_several_rates_it_takes(write, run, tmp_path):
+    write("music/one/vocals.wav", rate=16000)
+    write("music/one/drums.wav", rate=RATE)
+    words = ("data", "prepare", tmp_path / "music", "-o")
+    status, out, err = run(*words, tmp_path / "out")
+    assert status == 0
+    assert "8000 Hz" in out
+    assert "different rates (1 at 8000 Hz, 1 at 16000 Hz); 8000 Hz, the lowest, is taken" in err
+    assert "different rates" not in run(*words, tmp_path / "all", "--sample-rate", 16000)[2]
+
+
 def test_prepare_takes_every_layout_with_its_own_sources(write, run, tmp_path):
     for folder in ("clean", "heard"):
         write(f"pairs/{folder}/a.wav")
@@ -93,10 +104,10 @@ def test_a_teacher_decides_sources_and_rate_by_itself(write, run, tiny_preset, t
         assert status == 1
         assert f"--{word} does not go with --teacher" in err
     with pytest.raises(ValueError, match="has no track 'b'"):
-        Taught(songs, str(preset), exclude=["b"])
+        pseudolabelled(songs, str(preset), exclude=["b"])
     write("songs/a.flac")
     with pytest.raises(ValueError, match="'a' is there more than once"):
-        Taught(songs, str(preset))
+        pseudolabelled(songs, str(preset))
 
 
 def test_tracks_of_one_name_are_refused(write, tmp_path):

@@ -156,15 +156,15 @@ def test_what_gives_no_speech_is_no_enhancer(run, tiny_preset, talk, tmp_path):
 def test_without_a_preset_the_one_that_ships_is_taken_or_the_way_out_is_told(
     run, enhancer, talk, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(presets, "list_presets", lambda: ["spleeter_2stems"])
+    monkeypatch.setattr("kzoo.presets.card.list_presets", lambda: ["spleeter_2stems"])
     status, _, err = run("enhance", "-o", tmp_path / "out", talk)
     assert status == 1
     assert "no preset for enhancement ships" in err
     assert "name its folder with -p" in err
     assert len(err.strip().splitlines()) == 1
     # The working directory may hold a folder of any name.
-    monkeypatch.setattr(presets, "ENHANCER", str(enhancer))
-    monkeypatch.setattr(presets, "list_presets", lambda: [str(enhancer)])
+    monkeypatch.setattr("kzoo.presets.opening.ENHANCER", str(enhancer))
+    monkeypatch.setattr("kzoo.presets.card.list_presets", lambda: [str(enhancer)])
     assert run("enhance", "-o", tmp_path / "out", talk)[0] == 0
     assert (tmp_path / "out" / "talk.wav").is_file()
 

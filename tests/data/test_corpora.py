@@ -239,13 +239,13 @@ def test_the_data_verbs(corpus_folder, tmp_path, capsys):
 
 
 def test_a_teacher_makes_the_sources(tiny_preset, tmp_path, rng):
-    from kzoo.cli.data import Taught
+    from kzoo.cli.data import pseudolabelled
 
     preset = tiny_preset(tmp_path / "preset")
     (tmp_path / "songs").mkdir()
     song = 0.1 * rng.standard_normal((6000, 2))
     soundfile.write(tmp_path / "songs" / "a.wav", song, RATE, subtype="FLOAT")
-    corpus = Taught(tmp_path / "songs", str(preset))
+    corpus = pseudolabelled(tmp_path / "songs", str(preset))
     found = data.open_corpus("shards", path=str(data.prepare(corpus, tmp_path / "out")))
     assert found.sources == ("vocals", "accompaniment")
     assert found.read(0, 0, 6000)["mixture"].std() > 0.01

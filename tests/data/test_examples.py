@@ -1,10 +1,12 @@
 """Examples are pure functions of a seed and a number, and batches of them come in order."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from kzoo import data
-from kzoo.data.pipeline import stacked
 
 STEPS = ("remix", "level", "gain", "swap_channels", "flip_polarity", "shift", "speed", "mute")
 
@@ -80,11 +82,30 @@ def test_remixed_sources_are_drawn_again_while_they_rest(corpus):
 @pytest.mark.parametrize("workers", [1, 4])
 def test_batches_hold_their_own_examples_whatever_the_threads(corpus, workers):
     chosen = examples(corpus)
-    found = list(stacked(chosen, 3, start=2, count=4, workers=workers))
+    found = list(data.dataset(chosen, 3, start=2, batches=4, workers=workers))
     assert len(found) == 4
     for number, batch in enumerate(found, start=2):
         expected = np.stack([chosen.example(3 * number + k)["mixture"] for k in range(3)])
         np.testing.assert_array_equal(batch["mixture"], expected)
+
+
+_AT_ONCE = """
+import sys, threading, numpy as np, tensorflow as tf
+from kzoo import data
+tf.config.experimental.enable_op_determinism()
+met = threading.Barrier(3, timeout=30)
+class Slow:
+    def example(self, index):
+        if 0 < index < 4:
+            met.wait()
+        return {"mixture": np.full((4, 1), index, np.float32)}
+batches = iter(data.dataset(Slow(), 1, start=1, workers=3))
+assert [float(next(batches)["mixture"][0, 0, 0]) for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+"""
+
+
+def test_deterministic_training_reads_in_as_many_threads_as_are_asked_for():
+    subprocess.run([sys.executable, "-c", _AT_ONCE], check=True, capture_output=True, timeout=240)
 
 
 def test_a_dataset_starts_anywhere(corpus):
@@ -95,28 +116,19 @@ def test_a_dataset_starts_anywhere(corpus):
         np.testing.assert_array_equal(one["sources"], other["sources"])
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_keras_fits_on_the_same_batches_whatever_the_threads(corpus, workers):
-    keras = pytest.importorskip("keras")
-    chosen, seen = examples(corpus), []
+def test_what_reading_raises_comes_through_the_dataset_as_it_was(corpus):
+    chosen = examples(corpus)
 
-    class Seen(keras.Model):
-        def call(self, mixture):
-            return mixture
+    class Damaged:
+        def example(self, index):
+            if index == 7:
+                raise ValueError("song.wav: is damaged")
+            return chosen.example(index)
 
-        def train_step(self, batch):
-            seen.append([np.asarray(part) for part in batch])
-            return {"batches": len(seen)}
-
-    model = Seen()
-    model.compile(run_eagerly=True)
-    batches = data.py_dataset(chosen, 2, start=5, workers=workers)
-    model.fit(batches, steps_per_epoch=3, epochs=2, shuffle=False, verbose=0)
-    assert len(seen) == 6
-    for number, (mixture, sources) in enumerate(seen, start=5):
-        expected = [chosen.example(2 * number + k) for k in range(2)]
-        np.testing.assert_array_equal(mixture, np.stack([e["mixture"] for e in expected]))
-        np.testing.assert_array_equal(sources, np.stack([e["sources"] for e in expected]))
+    errors, seen = data.ReadErrors(), []
+    with pytest.raises(ValueError, match=r"^song\.wav: is damaged$"), errors.told():
+        seen.extend(data.dataset(Damaged(), 2, errors=errors))
+    assert len(seen) == 3
 
 
 def test_windows_cover_every_track_once_and_end(corpus):

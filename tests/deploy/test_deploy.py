@@ -405,6 +405,18 @@ def write_wav(path, waveform, rate=RATE, width=2):
     return (values / scale).astype(np.float32)
 
 
+@needs_litert
+def test_consumer_writes_as_much_of_a_truncated_wav_as_there_is(bundle, sound, tmp_path):
+    path = tmp_path / "song.wav"
+    write_wav(path, sound, width=2)
+    content = path.read_bytes()
+    path.write_bytes(content[: 44 + 4 * (BLOCK + 500)])
+    code, said = consume(bundle[0] / "tiny_fp32.tflite", path, "-o", tmp_path)
+    assert (code, "cut short" in said) == (0, True), said
+    for source in SOURCES:
+        assert len(read_wav(tmp_path / f"{source}.wav")) == BLOCK + 500
+
+
 def read_wav(path):
     with contextlib.closing(wave.open(str(path), "rb")) as reader:
         data = np.frombuffer(reader.readframes(reader.getnframes()), np.uint8).reshape(-1, 3)

@@ -67,7 +67,7 @@ def test_a_weighted_sum_is_the_sum_of_its_weighted_terms(rng):
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        ([{"name": "l3"}], "there are l1, l2"),
+        ([{"name": "l3"}], "there are: l1, l2"),
         ([{"name": "l1", "wieght": 2}], "wieght"),
         ([{"name": "l1", "weight": "2"}], "must be a number; got '2'"),
         ([], "one term at least"),

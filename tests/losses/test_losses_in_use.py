@@ -103,13 +103,21 @@ def test_fit_reports_the_mean_over_examples_and_the_model_can_be_saved(tmp_path)
     )
 
 
+@pytest.mark.parametrize("name", losses.list_losses())
+def test_losses_take_variables_as_they_take_tensors(name):
+    target, estimate = example("nothing silent")
+    loss = losses.get(name, **OPTIONS.get(name, {}))
+    variables = tf.Variable(target), tf.Variable(estimate)
+    np.testing.assert_array_equal(loss(*variables), loss(target, estimate))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "advice"),
     [
         ("sisdr", {}, "no loss is called 'sisdr'; did you mean 'si_sdr'"),
-        ("cross_entropy", {}, "there are l1, l2"),
+        ("cross_entropy", {}, "there are: l1, l2"),
         ("si_sdr", {"zero_means": True}, "did you mean 'zero_mean'"),
-        ("l1", {"zero_mean": True}, "it takes none"),
+        ("l1", {"zero_mean": True}, "it takes: none"),
     ],
 )
 def test_a_wrong_name_or_option_is_answered_with_advice(name, options, advice):

@@ -106,8 +106,8 @@ def test_pit_is_computed_in_float32_under_half_precision(rng):
     ("pairwise", "message"),
     [
         ("sisdr", "did you mean 'si_sdr'"),
-        ("weighted_l1_mask", "there are si_sdr"),
-        ({"name": "snr", "zero": True}, "'zero'; it takes zero_mean"),
+        ("weighted_l1_mask", "there are: si_sdr"),
+        ({"name": "snr", "zero": True}, "'zero'; did you mean 'zero_mean'"),
         ({"zero_mean": True}, "pairwise loss is called None"),
     ],
 )

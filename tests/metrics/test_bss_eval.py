@@ -77,7 +77,13 @@ def test_frames_with_a_silent_source_are_museval_s(museval_metrics, rng, options
     assert_equal_to_museval(museval_metrics, references, estimates, filters_len=32, **options)
 
 
-def test_real_stems_with_pauses_score_as_in_museval(museval_metrics, shared):
+# Decoded music whose top octave is empty makes the least squares singular, and the rounding of one
+# BLAS or number of threads then decides SIR and SAR, in museval too. Noise of -80 dBFS, below
+# what 16 bits of most recordings hold, makes them a matter of the signals alone.
+NOISE = 1e-4
+
+
+def test_real_stems_with_pauses_score_as_in_museval(museval_metrics, shared, rng):
     folder = shared / "data" / "music_stems" / "3.Sodium"
     stems, rate = [], 44100
     for name in ("vocals", "drums"):
@@ -85,16 +91,18 @@ def test_real_stems_with_pauses_score_as_in_museval(museval_metrics, shared):
             file.seek(190 * rate)
             stems.append(file.read(3 * rate))
     references = np.stack(stems)
+    references += NOISE * rng.standard_normal(references.shape)
     references[0, : int(1.2 * rate)] = 0  # a pause, as singers make
     mixture = references.sum(axis=0)
     estimates = np.stack([0.8 * references[0] + 0.1 * mixture, 0.7 * mixture])
+    estimates += NOISE * rng.standard_normal(references.shape)
     options = {"window": rate, "hop": rate, "filters_len": 128}
     assert np.isnan(bss_eval(references, estimates, **options).sdr[:, 0]).all()
     assert_equal_to_museval(museval_metrics, references, estimates, **options)
 
 
 @pytest.mark.slow
-def test_real_songs_score_as_in_museval_with_its_own_settings(museval_metrics, shared):
+def test_real_songs_score_as_in_museval_with_its_own_settings(museval_metrics, shared, rng):
     outputs = np.load(shared / "data/reference_outputs/spleeter_2stems_hydrogen.npz")
     with soundfile.SoundFile(shared / "data/music_stems/1.Hydrogen/vocals.ogg") as file:
         file.seek(100 * 44100)
@@ -102,18 +110,32 @@ def test_real_songs_score_as_in_museval_with_its_own_settings(museval_metrics, s
     mixture = outputs["mixture"][: len(vocals)].astype(np.float64)
     references = np.stack([vocals, mixture - vocals])
     estimates = np.stack([outputs[n][: len(vocals)] for n in ("vocals", "accompaniment")])
+    references += NOISE * rng.standard_normal(references.shape)
+    estimates = estimates + NOISE * rng.standard_normal(references.shape)
     assert_equal_to_museval(museval_metrics, references, estimates, window=44100, hop=44100)
 
 
-def test_a_singular_system_scores_as_in_museval(museval_metrics, rng):
-    # The same sound on both channels: the Gram matrix has half its rank.
+def test_a_source_that_is_the_same_on_both_channels_scores_as_its_projections(rng):
+    # The Gram matrix has half its rank: many filters are the best ones, all with one sound.
     references = rng.standard_normal((2, 3000, 1)).repeat(2, axis=2)
     estimates = references + 0.1 * rng.standard_normal(references.shape)
-    options = {"window": 3000, "hop": 3000, "filters_len": 8}
-    theirs = museval_metrics.bss_eval(references, estimates, **options)
-    ours = bss_eval(references, estimates, **options)
-    np.testing.assert_allclose(ours.sdr, theirs[0], atol=1e-6)
-    np.testing.assert_allclose(ours.sir, theirs[2], atol=1e-2)
+    scores = bss_eval(references, estimates, window=3000, hop=3000, filters_len=8)
+    tail = ((0, 0), (0, 7), (0, 0))  # what eight taps add to the length
+    padded, targets = np.pad(estimates, tail), np.pad(references, tail)
+    delays = [[np.roll(target[:, 0], lag) for lag in range(8)] for target in targets]
+    for j, (target, estimate) in enumerate(zip(targets, padded, strict=True)):
+        own, every = (
+            basis @ np.linalg.lstsq(basis, estimate)[0]
+            for basis in (np.transpose(delays[j]), np.concatenate(delays).T)
+        )
+        for measure, signal, error in (
+            ("sdr", target, estimate - target),
+            ("isr", target, own - target),
+            ("sir", own, every - own),
+            ("sar", every, estimate - every),
+        ):
+            expected = 10 * np.log10(np.sum(signal**2) / np.sum(error**2))
+            assert getattr(scores, measure)[j, 0] == pytest.approx(expected, abs=1e-6), measure
 
 
 def test_the_sdr_is_the_energy_ratio_of_the_frame(rng):
@@ -180,3 +202,9 @@ def test_unusable_signals_are_refused_by_name(rng, spoil, message):
     references = rng.standard_normal((2, 500, 1))
     with pytest.raises(ValueError, match=message):
         bss_eval(*spoil(references, references + 1.0))
+
+
+def test_signals_with_channels_first_are_refused_before_any_filter_is_laid_out(rng):
+    first = rng.standard_normal((2, 2, 44100))
+    with pytest.raises(ValueError, match=r"44100 channels: transpose it, references.transpose"):
+        bss_eval(first, first)

@@ -177,7 +177,8 @@ def test_what_cannot_be_done_is_refused_before_a_backend_loads(options, message)
     [
         (np.zeros(100, np.int16), "floating point"),
         (np.zeros((1, 100, 1), np.float32), r"shape \(1, 100, 1\)"),
-        (np.full(100, np.nan, np.float32), "not a number"),
+        (np.full(100, np.nan, np.float32), "NaN"),
+        (np.zeros((1, 16000), np.float32), "transpose"),
     ],
 )
 def test_what_is_no_waveform_is_refused(tracker, waveform, message):

@@ -35,7 +35,7 @@ def published(tmp_path, monkeypatch):
         "file": "nano.pth",
     }
     config.dump_yaml(card, tmp_path / "cards" / "made_nano.yaml")
-    monkeypatch.setattr(presets, "CARDS", tmp_path / "cards")
+    monkeypatch.setattr("kzoo.presets.card.CARDS", tmp_path / "cards")
     monkeypatch.setenv("KZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("KZOO_OFFLINE", "0")
     return "made_nano"

@@ -20,7 +20,7 @@ def cards(tmp_path, monkeypatch):
     """A place for cards and a cache of its own, with the network allowed (to this machine)."""
     folder = tmp_path / "cards"
     folder.mkdir()
-    monkeypatch.setattr(presets, "CARDS", folder)
+    monkeypatch.setattr("kzoo.presets.card.CARDS", folder)
     monkeypatch.setenv("KZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("KZOO_OFFLINE", "0")
     monkeypatch.delenv("KZOO_MIRROR", raising=False)
@@ -155,7 +155,7 @@ def test_two_versions_of_a_file_are_never_mixed(cards, tmp_path, now, asked):
 def test_of_two_that_fetch_at_once_one_waits_for_the_other(cards, tmp_path, monkeypatch, capsys):
     name, _, _ = publish(cards, tmp_path / "www", 2)
     both = threading.Barrier(2)
-    here = presets.weights_path
+    here = presets.Preset.weights_path
 
     def weights_path(preset):
         found = here(preset)
@@ -165,11 +165,11 @@ def test_of_two_that_fetch_at_once_one_waits_for_the_other(cards, tmp_path, monk
             both.abort()
         return found
 
-    monkeypatch.setattr(presets, "weights_path", weights_path)
+    monkeypatch.setattr(presets.Preset, "weights_path", weights_path)
     with made.served(tmp_path / "www") as (url, log), ThreadPoolExecutor(2) as pool:
         monkeypatch.setenv("KZOO_MIRROR", url)
         first, second = pool.map(presets.download, [name, name])
-    assert first == second == here(name)
+    assert first == second == here(presets.open_preset(name))
     assert [path for path, _ in log] == [f"/{name}.tar.gz"]
     assert "is being fetched already; waiting" in capsys.readouterr().err
     presets.from_preset(name)

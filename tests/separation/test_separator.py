@@ -1,10 +1,13 @@
 """The engine of separation, with callables in place of models: what goes in must come out."""
 
+import os
+import pickle
 import threading
 
 import numpy as np
 import pytest
 
+from kzoo import api
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.separation import SAME_DB, Cancelled, Levels, Separator, System
 
@@ -82,6 +85,16 @@ def test_a_one_dimensional_waveform_gives_one_dimensional_stems(rng):
     assert stems["soft"].shape == (700,)
 
 
+def test_one_channel_of_a_stereo_system_is_the_mean_of_its_two():
+    def lopsided(block):
+        return np.stack([block * [1, 3], block * [0, 0.5]], axis=1)
+
+    waveform = np.linspace(-1, 1, 900, dtype=np.float32)
+    stems = Separator(system(lopsided)).separate(waveform, RATE)
+    np.testing.assert_allclose(stems["loud"], 2 * waveform, atol=1e-6)
+    np.testing.assert_allclose(stems["soft"], 0.25 * waveform, atol=1e-6)
+
+
 @pytest.mark.parametrize("rate", [4000, 11025, 16000, 44100])
 def test_other_rates_keep_their_length_and_their_sound(rate):
     time = np.arange(rate) / rate
@@ -112,6 +125,19 @@ def test_progress_counts_seconds_and_ends_at_the_total(rng):
     assert [total for _, total in seen] == [len(waveform) / RATE] * len(seen)
     assert seen == sorted(seen)
     assert seen[-1][0] == pytest.approx(len(waveform) / RATE)
+
+
+def test_the_second_of_two_passes_begins_at_half_the_seconds(rng):
+    seen = []
+    waveform = rng.standard_normal((2 * (1 << 18), 1)).astype(np.float32)
+    surveyed = system(
+        lambda block, state: halves(block), survey=lambda state, block: 0, samples=1 << 16,
+        hop=1 << 16,
+    )  # fmt: skip
+    Separator(surveyed).separate(
+        waveform, RATE, progress=lambda done, total: seen.append(done / total)
+    )
+    np.testing.assert_allclose(seen, [0.25, 0.5, 0.75, 1])
 
 
 def test_a_callback_that_says_false_cancels(rng):
@@ -160,6 +186,28 @@ def test_blocks_get_shorter_where_memory_runs_out(rng, fits):
     assert separator.grid.samples == fits
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_channels_stay_together_where_memory_runs_out_in_the_second(rng, overlap):
+    refused = []
+
+    def attempt(size):
+        def function(block):
+            if block[0, 0, 0] < 0 and not refused:  # the second channel, some blocks in
+                refused.append(size)
+                raise MemoryError
+            return halves(block)
+
+        return system(
+            function, samples=size, hop=size - 20, channels=1, smaller=lambda: attempt(size // 2)
+        )
+
+    waveform = rng.uniform(0.1, 1, (3000, 2)).astype(np.float32)
+    waveform[1000:, 1] *= -1
+    stems = Separator(attempt(400), overlap=overlap).separate(waveform, RATE)
+    assert refused == [400]
+    np.testing.assert_allclose(stems["loud"], 0.75 * waveform, atol=1e-6)
+
+
 def test_a_block_that_never_fits_is_an_error_that_says_so():
     def function(block):
         raise MemoryError
@@ -192,11 +240,42 @@ def test_threads_share_one_separator_without_mixing_their_songs(rng):
         (np.zeros((2, 3, 4), np.float32), "got shape"),
         (np.zeros((5, 2), np.int16), "full scale"),
         (np.array([[0.0], [np.nan]]), "NaN"),
+        (np.zeros((2, 16000), np.float32), "transpose"),
     ],
 )
 def test_unusable_waveforms_are_refused_with_the_reason(waveform, message):
     with pytest.raises(ValueError, match=message):
         Separator(system()).separate(waveform, RATE)
+
+
+def test_a_single_source_is_not_made_consistent():
+    alone = System(
+        function=lambda block: block[:, None], sources=("speech",), sample_rate=RATE, channels=1,
+        grid=BlockGrid(400, 400),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="speech is the only one"):
+        Separator(alone, consistent=True)
+
+
+def test_a_separator_of_before_a_fork_says_so_in_the_child(monkeypatch):
+    separator = Separator(system())
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.raises(RuntimeError, match="'spawn'"):
+        separator.separate(np.zeros((100, 2), np.float32), RATE)
+
+
+def test_a_separator_around_a_callable_says_that_it_cannot_be_sent():
+    with pytest.raises(TypeError, match="make one there"):
+        pickle.dumps(Separator(system()))
+
+
+def test_a_separator_of_a_preset_is_built_anew_where_it_is_unpickled(tiny_preset, tmp_path, rng):
+    made = api.Separator.from_preset(tiny_preset(tmp_path / "tiny"), overlap=0.3, consistent=True)
+    copy = pickle.loads(pickle.dumps(made))
+    assert (copy.overlap, copy.consistent, copy.sources) == (0.3, True, made.sources)
+    waveform = (0.1 * rng.standard_normal((500, 2))).astype(np.float32)
+    expected, found = (each.separate(waveform, RATE)["vocals"] for each in (made, copy))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_an_impossible_overlap_is_refused():

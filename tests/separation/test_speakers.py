@@ -112,6 +112,20 @@ def test_silence_and_joins_without_a_fade_leave_the_order_alone(rng):
     assert not np.stack(list(silent.values())).any()
 
 
+@pytest.mark.parametrize("garbled", [slice(0, 30), slice(370, 400)], ids=["begins", "ends"])
+def test_the_order_is_told_where_both_blocks_count(rng, garbled):
+    def wrong_at_one_edge(block):  # where its own weight is small
+        found = np.stack([share * block for share in SHARES], axis=1)
+        found[:, :, garbled] = found[:, [1, 2, 0], garbled]
+        return found
+
+    waveform = rng.uniform(0.9, 1, (2000, 1)).astype(np.float32)
+    found = shares(separator(wrong_at_one_edge).separate(waveform, RATE), waveform)
+    alone = np.arange(2000) % 300 >= 100  # blocks of 400, every 300
+    expected = np.broadcast_to(np.array(SHARES)[:, None, None], found[:, alone].shape)
+    np.testing.assert_allclose(found[:, alone], expected, atol=1e-5)
+
+
 def test_the_card_says_whether_sources_are_interchangeable(tiny_preset, tmp_path):
     assert runtime.system(tiny_preset(tmp_path / "a", interchangeable=True)).interchangeable
     assert not runtime.system(tiny_preset(tmp_path / "b")).interchangeable

@@ -314,7 +314,8 @@ def test_the_default_ships_or_is_one_clear_error(monkeypatch):
         (np.zeros((4, 2, 2), np.float32), "shape"),
         (np.zeros(0, np.float32), "shape"),
         (np.zeros(4, np.int16), "floating"),
-        (np.full(4, np.nan, np.float32), "not a number"),
+        (np.full(4, np.nan, np.float32), "NaN"),
+        (np.zeros((1, 16000), np.float32), "transpose"),
     ],
 )
 def test_wrong_waveforms_are_refused(instrument, ear, waveform, message):

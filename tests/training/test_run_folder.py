@@ -9,7 +9,7 @@ import pytest
 from made_runs import history
 from test_training import settings
 
-from kzoo import config, presets
+from kzoo import audio, config, presets
 from kzoo.training import callbacks, resolved, running, train
 from kzoo.training.checkpoint import save
 from kzoo.training.folder import locked
@@ -61,6 +61,28 @@ def test_a_run_that_is_refused_leaves_its_folder_free(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"fit\.tensorboard needs a package"):
         run(quick(fit__tensorboard=1), tmp_path / "run")
     assert not any((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_an_error_of_a_corpus_names_its_part_of_the_section(tmp_path, part):
+    values = quick(**{f"data__{part}": {"kind": "stems", "path": str(tmp_path / "nowhere")}})
+    with pytest.raises(ValueError, match=rf"^data\.{part}: .*nowhere: there is no such folder"):
+        run(values, tmp_path / "run")
+
+
+def test_a_damaged_recording_is_named_at_whatever_step_it_is_met(tmp_path, rng):
+    values = quick(fit__epochs=3, data__validation=None)
+    for number in range(6):
+        for stem in values["model"]["sources"]:
+            path = tmp_path / "music" / f"song{number}" / f"{stem}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            audio.write(path, 0.1 * rng.standard_normal((20000, 2)), 8000)
+    path.write_bytes(path.read_bytes()[:30000])  # of the last song
+    values["data"] |= {"train": {"kind": "stems", "path": str(tmp_path / "music")}, "steps": []}
+    lines = []
+    with pytest.raises(audio.AudioError, match=rf"^{path}: .*cut short") as caught:
+        train(values, tmp_path / "run", say=lines.append)
+    assert "\n" not in str(caught.value)
 
 
 def test_until_the_first_checkpoint_another_configuration_begins_anew(tmp_path, monkeypatch):

@@ -1,0 +1,70 @@
+"""Recordings without stems, and for their sources what a trained separator makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kzoo import audio
+from kzoo.data import json_index
+from kzoo.data.corpus import Corpus, chosen
+from kzoo.data.tracks import Recording, Track, find_audio, fitted_to
+
+# (waveform `[samples, channels]`, sample rate in Hz) to {source: the same shape}.
+Separate = Callable[[np.ndarray, int], dict[str, np.ndarray]]
+
+
+class Pseudolabelled(Corpus):
+    """Recordings directly in `folder`, separated when `prepare` asks for them.
+
+    sources, sample_rate, channels: those of the separator. teacher: a text that names its weights,
+    for the identity of what it makes.
+    Raises ValueError where there are no recordings, audio.AudioError for what is none.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        separate: Separate,
+        *,
+        sources: Sequence[str],
+        sample_rate: int,
+        channels: int,
+        teacher: str,
+        exclude: Sequence[str] = (),
+    ):
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: there is no such folder of recordings")
+        files = find_audio(folder, deep=False)
+        if not files:
+            raise ValueError(f"{folder}: holds no recordings to be taught on")
+        tracks = [Track(path.stem, "", {"mixture": Recording(path)}) for path in files]
+        kept = chosen(tracks, (), exclude, str(folder))
+        self.sources, self.sample_rate, self.channels = tuple(sources), sample_rate, channels
+        self.excluded = tuple(exclude)
+        self._files = [track.stems["mixture"].path for track in kept]
+        lengths = [audio.info(path).duration_seconds or 0 for path in self._files]
+        self.tracks = [
+            (path.stem, round(seconds * sample_rate))
+            for path, seconds in zip(self._files, lengths, strict=True)
+        ]
+        self._separate, self._teacher = separate, teacher
+        self._at, self._stems = None, {}
+
+    def whole(self, track: int, part: str) -> np.ndarray:
+        """A source of a recording; all of them are made at the first that is asked for."""
+        if self._at != track:
+            mixture, _ = audio.read(self._files[track], sample_rate=self.sample_rate)
+            mixture = fitted_to(mixture, self.tracks[track][1], mixture.shape[1])
+            stems = self._separate(mixture, self.sample_rate)
+            wide = (len(mixture), self.channels)
+            self._stems = {name: np.broadcast_to(stem, wide) for name, stem in stems.items()}
+            self._at = track
+        return self._stems[part]
+
+    def identity(self, track: int) -> str:
+        """Of the recording and of the separator's weights."""
+        return json_index.sha256(self._files[track])[:32] + self._teacher[:32]
