@@ -42,12 +42,17 @@ def sizes(name: str, *, variant: str | None = None, **changes: Any) -> Signal:
     ConfigError for an unknown variant or option, with the nearest known one, for a value of
     another type, and for sizes that do not fit each other.
     """
-    module = architecture(name)
-    variant = next(iter(module.VARIANTS)) if variant is None else variant
-    base = config.named(module.VARIANTS, variant, f"variant of {name}")
+    variants = architecture(name).VARIANTS
+    variant = next(iter(variants)) if variant is None else variant
+    base = config.named(variants, variant, f"variant of {name}")
+    return changed(base, changes, where=f"model {name}")
+
+
+def changed(base: Any, changes: Mapping[str, Any], *, where: str) -> Any:
+    """The dataclass `base` with some fields changed, checked by name and type as in `sizes`."""
     changes = {key: _tuples(value) for key, value in changes.items()}
     given = [field.name for field in dataclasses.fields(base)]
-    config.check(type(base), changes, where=f"model {name}", given=given)
+    config.check(type(base), changes, where=where, given=given)
     return dataclasses.replace(base, **changes)
 
 

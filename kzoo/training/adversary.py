@@ -139,9 +139,7 @@ def _sizes(network: Mapping[str, Any]):
     kept = dict(network.get("sizes") or {})
     if kept.pop("variant", None) == network["variant"]:
         changes = {**kept, **changes}
-    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
-    config.check(type(base), changes, where=where)
-    return dataclasses.replace(base, **changes)
+    return models.changed(base, changes, where=where)
 
 
 def _module(name: str) -> ModuleType:
