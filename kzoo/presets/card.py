@@ -10,7 +10,8 @@ from kzoo import config
 
 CARDS = Path(__file__).parent / "cards"
 CARD, WEIGHTS = "card.yaml", "weights.npz"
-NO_SEPARATION = ("pitch", "synthesis")  # tasks of models that know no sources
+# Tasks of models that know no sources; what separates or enhances may call its task as it likes.
+NO_SEPARATION = ("pitch", "synthesis", "listening", "generation")
 TRAINED = "a line that says how, or a mapping with the number of steps"
 Progress = Callable[[int, int | None], None]
 
