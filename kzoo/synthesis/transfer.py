@@ -6,7 +6,7 @@ are moved to where those of the training were, an octave and a curve of levels, 
     player = TimbreTransfer("runs/violin")               # built once, for many recordings
     sound, sample_rate = player(waveform, sample_rate)
 
-Any length in constant memory: pitch and loudness wait on disk until the recording has ended.
+Any length: of a recording only pitch and loudness are kept until it has ended, 3 kB a second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kzoo.audio import StreamResampler, checked_waveform
 from kzoo.data import solo
 from kzoo.pitch_tracking import Pitch, PitchTracker
 from kzoo.synthesis import player
-from kzoo.synthesis.following import Controls, Summary, stretches
+from kzoo.synthesis.following import Controls, Summary, follow, stretches
 
 GATE = 0.3  # confidence under which nothing is played, as where a corpus is prepared
 _STEEPEST = 2.0  # dB of the match for one of the recording: a held note must not become a storm
@@ -127,31 +127,30 @@ class TimbreTransfer:
         """
         watcher = Watcher() if watcher is None else watcher
         counted = _Counted(blocks, sample_rate, samples, progress)
-        with Controls(self.gate) as controls:
-            controls.follow(
-                self._heard(counted, watcher), self._tracker, sample_rate=self.sample_rate,
-                hop_length=self.hop_length, hear=watcher.follow,
-            )  # fmt: skip
-            summary = controls.summary()
-            if summary is None:
-                raise ValueError(
-                    f"nothing has a pitch with a confidence of {self.gate:g}; lower the gate, or "
-                    "try another method"
-                )
-            octaves, levels = self._moves(summary)
-            if say:
-                median = float(np.interp(0.5, solo.QUANTILES, summary.loudness_db))
-                say(Moved(octaves, (median, float(levels(np.array(median)))), summary.voiced))
-            played = self._in_room(self._played(controls, octaves, levels, watcher), watcher)
-            outward = StreamResampler(
-                self.sample_rate, sample_rate if input_rate else self.sample_rate, 1
+        controls = follow(
+            self._heard(counted, watcher), self._tracker, gate=self.gate,
+            sample_rate=self.sample_rate, hop_length=self.hop_length, hear=watcher.follow,
+        )  # fmt: skip
+        summary = controls.summary()
+        if summary is None:
+            raise ValueError(
+                f"nothing has a pitch with a confidence of {self.gate:g}; lower the gate, or "
+                "try another method"
             )
-            due = counted.samples
-            if not input_rate:
-                due = (2 * due * self.sample_rate + sample_rate) // (2 * sample_rate)
-            for sound in _exactly(due, outward, played):
-                yield sound
-                counted.played(len(sound) / outward.to_rate)
+        octaves, levels = self._moves(summary)
+        if say:
+            median = float(np.interp(0.5, solo.QUANTILES, summary.loudness_db))
+            say(Moved(octaves, (median, float(levels(np.array(median)))), summary.voiced))
+        played = self._in_room(self._played(controls, octaves, levels, watcher), watcher)
+        outward = StreamResampler(
+            self.sample_rate, sample_rate if input_rate else self.sample_rate, 1
+        )
+        due = counted.samples
+        if not input_rate:
+            due = (2 * due * self.sample_rate + sample_rate) // (2 * sample_rate)
+        for sound in _exactly(due, outward, played):
+            yield sound
+            counted.played(len(sound) / outward.to_rate)
 
     def _heard(self, blocks: _Counted, watcher: Watcher):
         """Mono pairs: for the tracker, and for loudness."""
@@ -188,7 +187,7 @@ class TimbreTransfer:
 
         def rows():
             for start, end in stretches(controls.frames):
-                f0_hz, recorded = controls.drawn(start, end)
+                f0_hz, recorded = controls.f0_hz[start:end], controls.loudness_db[start:end]
                 gate = controls.gate(start, end)
                 loudness = solo.SILENCE_DB + gate * (levels(recorded) - solo.SILENCE_DB)
                 seconds = np.arange(start, end) / frame_rate

@@ -13,8 +13,8 @@ from kzoo.data import solo
 from kzoo.dsp.loudness import loudness_db
 from kzoo.models import ddsp
 from kzoo.pitch_tracking import Pitch
-from kzoo.synthesis import following, transfer
-from kzoo.synthesis.following import Controls, Histogram, LoudnessMeter
+from kzoo.synthesis import transfer
+from kzoo.synthesis.following import LoudnessMeter, follow
 from kzoo.synthesis.transfer import TimbreTransfer, Watcher
 
 RATE, HOP = 8000, 32
@@ -118,17 +118,6 @@ def test_loudness_in_blocks_is_loudness(rng, samples):
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
-def test_quantiles_of_any_number_of_values(rng):
-    values = rng.normal(-30, 8, 5000)
-    histogram = Histogram(-80, 60, 0.05)
-    for part in np.split(values, 10):
-        histogram.add(part)
-    np.testing.assert_allclose(
-        histogram.quantile(solo.QUANTILES), np.quantile(values, solo.QUANTILES), atol=0.5
-    )
-    assert histogram.quantile(0.5) == pytest.approx(np.median(values), abs=0.06)
-
-
 class Given:
     """A pitch tracker that says what it was given."""
 
@@ -141,23 +130,28 @@ class Given:
         yield Pitch(np.zeros(len(self.pitch[0])), *self.pitch, np.zeros(len(self.pitch[0])))
 
 
-@pytest.mark.parametrize("stretch", [7, 64, 10000])
-def test_stretches_draw_the_line_that_the_corpus_has(rng, monkeypatch, stretch):
-    monkeypatch.setattr(following, "STRETCH", stretch)
+def followed(f0_hz, confidence, sound):
+    """What a tracker that says so, and this sound, are as controls."""
+    return follow(
+        np.array_split(np.stack([sound, sound]), 3, axis=1), Given(f0_hz, confidence), gate=0.3,
+        sample_rate=RATE, hop_length=HOP, hear=lambda pitch: None,
+    )  # fmt: skip
+
+
+def test_controls_are_drawn_and_summed_up_as_those_of_the_corpus_are(rng):
     frames = 400
     f0_hz = rng.uniform(200, 400, frames)
     confidence = np.repeat(rng.random(frames // 20) < 0.4, 20) * 0.8
     sound = (0.1 * rng.standard_normal((frames - 1) * HOP)).astype(np.float32)
-    with Controls(gate=0.3) as controls:
-        controls.follow(
-            [(sound, sound)], Given(f0_hz, confidence), sample_rate=RATE, hop_length=HOP,
-            hear=lambda pitch: None,
-        )  # fmt: skip
-        parts = list(following.stretches(controls.frames))
-        drawn = np.concatenate([controls.drawn(*part)[0] for part in parts])
-        gates = np.concatenate([controls.gate(*part) for part in parts])
-        whole = controls.gate(0, frames)
-        voiced = controls.read(0, frames)[2]
+    controls = followed(f0_hz, confidence, sound)
+    assert controls.frames == frames
+    drawn, voiced = controls.f0_hz, controls.voiced
+    gates = np.concatenate([controls.gate(k, k + 7) for k in range(0, frames, 7)])[:frames]
+    whole = controls.gate(0, frames)
+    summary = controls.summary()
+    notes = 69 + 12 * np.log2(f0_hz[voiced] / 440)
+    np.testing.assert_allclose(summary.midi, np.quantile(notes, solo.QUANTILES), rtol=1e-5)
+    assert summary.voiced == pytest.approx(voiced.mean())
     np.testing.assert_array_equal(voiced, confidence > 0.3)
     np.testing.assert_allclose(drawn, solo.interpolate_unvoiced(f0_hz, voiced), rtol=1e-6)
     np.testing.assert_allclose(gates, whole, atol=1e-9)
@@ -172,10 +166,7 @@ def test_the_gate_bridges_a_consonant_and_ignores_a_click():
     confidence[70:77] = 0.0  # 28 ms
     confidence[150:153] = 0.9
     sound = np.full(199 * HOP, 0.1, np.float32) * np.sin(np.arange(199 * HOP))
-    with Controls(gate=0.3) as controls:
-        controls.follow([(sound, sound)], Given(np.full(200, 220.0), confidence),
-                        sample_rate=RATE, hop_length=HOP, hear=lambda pitch: None)  # fmt: skip
-        gate = controls.gate(0, 200)
+    gate = followed(np.full(200, 220.0), confidence, sound).gate(0, 200)
     assert gate[56:94] == pytest.approx(1)
     assert gate[:45] == pytest.approx(0)
     assert gate[140:] == pytest.approx(0)
