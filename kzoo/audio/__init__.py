@@ -21,6 +21,7 @@ from kzoo.audio.formats import (
     PastTheEnd,
     safe_track_name,
 )
+from kzoo.audio.layouts import channel_groups, speaker_mask
 from kzoo.audio.reading import AudioInfo, AudioReader, info, read
 from kzoo.audio.resampling import StreamResampler, resample
 from kzoo.audio.writing import AudioWriter, Written, check_writable, write
@@ -36,6 +37,7 @@ __all__ = [
     "PastTheEnd",
     "StreamResampler",
     "Written",
+    "channel_groups",
     "check_writable",
     "checked_rate",
     "checked_waveform",
@@ -43,5 +45,6 @@ __all__ = [
     "read",
     "resample",
     "safe_track_name",
+    "speaker_mask",
     "write",
 ]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kzoo.audio.layouts import speaker_mask
+
 RIFF_LIMIT = 2**32 - 1  # a RIFF chunk's size is 32 bits; past it the file becomes RF64
 _SLICE = 65536  # libsndfile's Vorbis encoder overflows its stack on long writes
 _INFO_CHUNKS = {
@@ -45,6 +47,10 @@ def open_encoder(
     return SoundfileEncoder(temporary, extension, sample_rate, channels, bit_depth, tags, quality)
 
 
+# The end of the GUIDs that stand for PCM and for float.
+_SUBTYPE = bytes.fromhex("000000001000800000aa00389b71")
+
+
 class WavEncoder:
     """WAV, which turns into RF64 on closing when it has passed 4 GB.
 
@@ -65,6 +71,10 @@ class WavEncoder:
         self._frame_bytes = sample_bytes * channels
         self._samples = 0
         tag, extra = (1, b"") if self._bits else (3, struct.pack("<H", 0))
+        if channels > 2:  # which loudspeaker each is for stands in the extensible form alone
+            mask = speaker_mask(channels)
+            extra = struct.pack("<HHIH", 22, sample_bytes * 8, mask, tag) + _SUBTYPE
+            tag = 0xFFFE
         form = struct.pack(
             "<HHIIHH",
             tag,

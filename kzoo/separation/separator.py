@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from kzoo.audio import StreamResampler, checked_waveform
+from kzoo.audio import StreamResampler, channel_groups, checked_waveform
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.separation.joining import Cutter, Joiner, Queue
 
@@ -152,7 +152,7 @@ class Separator:
                 "work in the child: make one in each process, or start processes by 'spawn'"
             )
         width, total = self.system.channels, samples and samples / sample_rate
-        groups = [slice(at, min(at + width, channels)) for at in range(0, channels, width)]
+        groups = channel_groups(channels, width)
         if self.system.survey is None:
             report, states = _share_of(progress, total, 0, 1), None
         else:
