@@ -57,7 +57,7 @@ class LoudnessMeter:
         loudness = np.asarray(loudness_db(self._kept[None], **self._options))[0, self._told : end]
         past = max(end - self._context, 0)
         self._kept, self._told = self._kept[past * self._hop :], end - past
-        return loudness
+        return loudness.copy()  # not a view that holds the tensor
 
 
 @dataclass(frozen=True)
