@@ -40,10 +40,10 @@ def bundle(options, card: dict[str, Any], target: Path) -> Iterator[str]:
         raise ValueError("a synthesiser is compared on controls, not on a sound: leave --sound out")
     import kzoo
     from kzoo import audio
-    from kzoo.cli.synthesize import synthesize_file
     from kzoo.deploy import parity
     from kzoo.deploy.bundle import put, write_operators
     from kzoo.deploy.tflite import operators
+    from kzoo.synthesis.files import synthesize_file
 
     name = card["name"]
     options.out.mkdir(parents=True, exist_ok=True)
@@ -71,10 +71,8 @@ def bundle(options, card: dict[str, Any], target: Path) -> Iterator[str]:
         if run.returncode:
             raise ValueError(f"{CONSUMER.name} failed: {run.stderr.strip().splitlines()[-1]}")
         synthesize_file(
-            controls, Path(scratch) / "kzoo.wav", preset=options.preset, dry=False, sample_rate=0,
-            harmonics=1, slope_db=0.0, noise_db=0.0, bit_depth="float32", overwrite=False,
-            show=False,
-        )  # fmt: skip
+            controls, Path(scratch) / "kzoo.wav", preset=options.preset, bit_depth="float32"
+        )
         app, plain = (audio.read(Path(scratch) / f"{who}.wav")[0] for who in ("app", "kzoo"))
         expected = np.clip(plain, -1, 1)  # as the program's 16 bits hold it
         found = parity.compare({"audio": expected}, {"audio": app}, expected)["audio"]

@@ -1,24 +1,48 @@
-"""The whole road on one real song: stems, scores, a picture, and a TFLite file proven equal."""
+"""The verb `demo`: one real song to stems, scores, a picture, and a TFLite file proven equal."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-
-from kzoo import audio
-from kzoo.cli.export import export_preset
-from kzoo.cli.separate import separate_files
+from kzoo.cli import options
+from kzoo.cli.export import export
+from kzoo.cli.separate import separate
 from kzoo.cli.terminal import say
-from kzoo.metrics import bss_eval
-from kzoo.pictures.stems import draw_spectrograms
-from kzoo.separation import OutputOptions
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PRESET = "spleeter_2stems"
 # The streams of a .stem.mp4 of MUSDB18, after the mixture.
 _STREAMS = {"drums": 1, "bass": 2, "other": 3, "vocals": 4}
+
+
+def demo(
+    out: Annotated[Path, options.out("Folder for all of it.")] = Path("demo"),
+    quiet: options.Quiet = False,
+) -> None:
+    """Take a song to stems, scores, a picture and TFLite."""
+    from kzoo import audio
+    from kzoo.pictures.stems import draw_spectrograms
+
+    song = song_path()
+    mixture, sample_rate = audio.read(song)
+    stems = {name: audio.read(song, stream=k)[0] for name, k in _STREAMS.items()}
+    references = {"vocals": stems["vocals"], "accompaniment": mixture - stems["vocals"]}
+    separate([str(song)], PRESET, str(out), bit_depth="float32", overwrite=True, quiet=quiet)
+    track = out / song.name.removesuffix(".stem.mp4")
+    estimates = {name: audio.read(track / f"{name}.wav")[0] for name in references}
+    lines = score_lines(song.name, references, estimates, mixture, sample_rate)
+    (out / "scores.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for line in lines:
+        print(line)
+    panels = {"mixture": mixture, **estimates, "vocals, as recorded": references["vocals"]}
+    draw_spectrograms(panels, sample_rate, out / "stems.png")
+    export(PRESET, "tflite", out / "tflite", sound=song, overwrite=True, quiet=quiet)
+    say(f"all of it is in {out}/: stems, scores.txt, stems.png, tflite/")
 
 
 def song_path() -> Path:
@@ -35,32 +59,6 @@ def song_path() -> Path:
     return songs[0]
 
 
-def run(out: Path, *, show: bool = True) -> None:
-    """Separate, score, draw and export into `out`; prints the scores."""
-    song = song_path()
-    mixture, sample_rate = audio.read(song)
-    stems = {name: audio.read(song, stream=k)[0] for name, k in _STREAMS.items()}
-    references = {"vocals": stems["vocals"], "accompaniment": mixture - stems["vocals"]}
-    separate_files(
-        [str(song)], preset=PRESET, out=str(out), two_stems=None, only=None,
-        output=OutputOptions(bit_depth="float32", overwrite=True), start_seconds=0.0,
-        duration_seconds=None, show=show, options={},
-    )  # fmt: skip
-    track = out / song.name.removesuffix(".stem.mp4")
-    estimates = {name: audio.read(track / f"{name}.wav")[0] for name in references}
-    lines = score_lines(song.name, references, estimates, mixture, sample_rate)
-    (out / "scores.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for line in lines:
-        print(line)
-    panels = {"mixture": mixture, **estimates, "vocals, as recorded": references["vocals"]}
-    draw_spectrograms(panels, sample_rate, out / "stems.png")
-    export_preset(
-        PRESET, "tflite", out / "tflite", precision="fp32", block_seconds=None, sound=song,
-        allow_flex=False, overwrite=True, show=show,
-    )  # fmt: skip
-    say(f"all of it is in {out}/: stems, scores.txt, stems.png, tflite/")
-
-
 def score_lines(
     title: str,
     references: Mapping[str, np.ndarray],
@@ -69,6 +67,10 @@ def score_lines(
     sample_rate: int,
 ) -> list[str]:
     """A table of BSS Eval medians of the estimates, with the untouched mixture for comparison."""
+    import numpy as np
+
+    from kzoo.metrics import bss_eval
+
     truth = np.stack(list(references.values()))
     rows = {
         PRESET: bss_eval(truth, np.stack([estimates[name] for name in references])),

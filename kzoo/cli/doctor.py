@@ -1,4 +1,4 @@
-"""What `kzoo doctor` tells: versions, extras, and where things are kept."""
+"""The verb `doctor`: versions, extras, and where things are kept."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import importlib.metadata
 import importlib.util
 import shutil
 import sys
-
-from kzoo import presets
 
 EXTRAS = {
     "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
@@ -24,8 +22,16 @@ EXTRAS = {
 }
 
 
+def doctor() -> None:
+    """Show what is installed, and what each missing extra would add."""
+    for line in describe_installation():
+        print(line)
+
+
 def describe_installation() -> list[str]:
     """Versions of what kzoo needs, the state of its extras, and where it keeps things."""
+    from kzoo import presets
+
     lines = [f"python {sys.version.split()[0]}"]
     for package in ("kzoo", "tensorflow", "keras", "numpy", "scipy", "soundfile", "soxr", "av"):
         try:

@@ -6,57 +6,113 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from kzoo import api
+import typer
+
+from kzoo.cli import options
 from kzoo.cli.terminal import bar, quiet_tensorflow, say
 
 
-def evaluate_systems(
-    names: Sequence[str],
-    *,
-    corpus: Path,
-    sources: Sequence[str],
-    out: Path | None,
-    subset: str | None,
-    tracks: Sequence[str],
-    start_seconds: float,
-    duration_seconds: float | None,
-    baselines: Sequence[str],
-    processes: int,
-    measures: str | None,
-    dnsmos: Path | None,
-    options: dict[str, Any],
-    interchangeable: bool,
-    show: bool,
-) -> None:
-    """Score and print the table; SystemExit(1) where a track could not be scored."""
-    from kzoo.evaluation import BASELINES, evaluate
+def evaluate(
+    systems: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SYSTEMS",
+            help="What to score: presets, run folders, folders of estimates, or baselines.",
+        ),
+    ] = None,
+    corpus: Annotated[
+        Path,
+        typer.Option(
+            "--corpus", metavar="FOLDER",
+            help="True stems as <track>/<source>.wav, MUSDB18's tree, or speech as "
+            "clean/<track>.wav and noisy/<track>.wav.",
+        ),
+    ] = ...,
+    sources: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Sources to score, with commas between; by default those of the first preset.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, options.out("Folder for the tables, and a JSON file a track; none by default.")
+    ] = None,
+    subset: options.Subset = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Score only this track; may be given several times."),
+    ] = None,
+    start: options.Start = 0.0,
+    duration: options.Duration = None,
+    baselines: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Baselines to show beside the systems: the untouched mixture, and the oracle "
+            "masks irm, ibm and wfm.",
+        ),
+    ] = "mixture,irm",
+    overlap: options.Overlap = 0.0,
+    mwf: options.Mwf = False,
+    interchangeable: Annotated[
+        bool,
+        typer.Option(
+            "--interchangeable",
+            help="Score the sources of each track in their best order, as for speakers.",
+        ),
+    ] = False,
+    measures: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="separation or speech; by default whichever suits the corpus."
+        ),
+    ] = None,
+    dnsmos: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="DNSMOS's network sig_bak_ovr.onnx, to score speech by it, too."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", metavar="N", min=1, help="Number of scoring processes.")
+    ] = 1,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Score systems against true stems, beside baselines.
+
+    Sources are scored by BSS Eval v4 as museval defines it and by SI-SDR, also as improvement over
+    the mixture. Speech in noise is scored by PESQ, STOI, SSNR, CSIG, CBAK, COVL and SI-SDR. Exit
+    status 1 tells that a track could not be scored.
+    """
+    given = dict(locals())  # first of all: the options, as they were given
+    from kzoo import api, evaluation
     from kzoo.evaluation.measures import what_to_score
 
-    for name in baselines:
-        if name not in BASELINES:
-            raise ValueError(f"a baseline is one of {', '.join(BASELINES)}; got {name!r}")
-    chosen = api.evaluation_systems(names, options, interchangeable=interchangeable, say=say)
-    chosen = [_quiet(system) for system in chosen]
-    command = _command(
-        names, corpus=corpus, sources=",".join(sources), out=out, subset=subset, track=tracks,
-        start=start_seconds, duration=duration_seconds, baselines=",".join(baselines),
-        interchangeable=interchangeable, measures=measures, dnsmos=dnsmos, jobs=processes,
-        **options,
+    shown = options.names(baselines)
+    for name in shown:
+        if name not in evaluation.BASELINES:
+            raise ValueError(
+                f"a baseline is one of {', '.join(evaluation.BASELINES)}; got {name!r}"
+            )
+    scored = api.evaluation_systems(
+        systems or [], {"overlap": overlap, "mwf": mwf}, interchangeable=interchangeable, say=say
+    )
+    scored = [_quiet(system) for system in scored]
+    wanted, speech = what_to_score(
+        corpus, scored, sources=options.names(sources), measures=measures, dnsmos=dnsmos,
+        subset=subset, tracks=track or [],
     )  # fmt: skip
-    sources, speech = what_to_score(
-        corpus, chosen, sources=sources, measures=measures, dnsmos=dnsmos, subset=subset,
-        tracks=tracks,
-    )  # fmt: skip
-    with bar("scoring", unit="scores", show=show) as progress:
-        report = evaluate(
-            corpus, chosen, sources=sources, out=out, subset=subset, tracks=tracks,
-            start_seconds=start_seconds, duration_seconds=duration_seconds, baselines=baselines,
-            speech=speech, processes=processes, progress=progress, command=command,
+    with bar("scoring", unit="scores", show=not quiet) as progress:
+        report = evaluation.evaluate(
+            corpus, scored, sources=wanted, out=out, subset=subset, tracks=track or [],
+            start_seconds=start, duration_seconds=duration, baselines=shown, speech=speech,
+            processes=jobs, progress=progress, command=_command(**given),
         )  # fmt: skip
     print(report.text(), end="")
-    if out is not None and show:
+    if out is not None and not quiet:
         say(f"scores of every track are in {out}/")
     if report.failures:
         raise SystemExit(1)
@@ -76,18 +132,20 @@ def _quiet(system):
     return dataclasses.replace(system, separate=separate)
 
 
-def _command(names: Sequence[str], **options: Any) -> str:
-    """The words that make the table again: every option that is not as it would be unsaid."""
-    unsaid = {
-        "sources": "", "start": 0.0, "baselines": "mixture,irm", "overlap": 0.0, "jobs": 1,
-    }  # fmt: skip
-    words = ["kzoo", "evaluate", *names]
-    for name, value in options.items():
+def _command(*, systems: Sequence[str] | None = None, quiet: bool = False, **given: Any) -> str:
+    """The command line that makes the table again; options at their default are left out."""
+    from kzoo import config
+
+    unsaid = config.defaults(evaluate)
+    words = ["kzoo", "evaluate", *(systems or [])]
+    for name, value in given.items():
         flag = f"--{name.replace('_', '-')}"
+        if value is None or value == unsaid[name]:
+            continue
         if isinstance(value, bool):
-            words += [flag] * value
-        elif isinstance(value, (list, tuple)):
+            words.append(flag)
+        elif isinstance(value, list):
             words += [word for item in value for word in (flag, item)]
-        elif value != unsaid.get(name):
+        else:
             words += [flag, str(value)]
     return shlex.join(words)

@@ -1,52 +1,77 @@
-"""What `kzoo export` does: one artefact, and what its card says of it."""
+"""The verb `export`: one artefact of a preset, and what its card says of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from kzoo import audio, presets
-from kzoo.cli.presets import fetch
+import typer
+
+from kzoo.cli import options
 from kzoo.cli.terminal import quiet_tensorflow
-from kzoo.deploy import request
 
 
-def export_preset(
-    preset: str,
-    to: str,
-    out: Path,
-    *,
-    precision: str,
-    block_seconds: float | None,
-    sound: Path | None,
-    allow_flex: bool,
-    overwrite: bool,
-    show: bool,
-) -> None:
-    """Export a preset and print its card's main lines; what can be refused is so at once."""
-    card = presets.load_card(preset)
-    if card.get("task") != "synthesis":
-        presets.sources(preset, card)
+def export(
+    preset: options.Preset = "spleeter_2stems",
+    to: Annotated[
+        str, typer.Option("--to", metavar="FORMAT", help="tflite or saved_model.")
+    ] = "tflite",
+    out: Annotated[Path, options.out("Folder of the artefact and its card.")] = Path("export_out"),
+    precision: Annotated[
+        str, typer.Option(metavar="PRECISION", help="Of the weights: fp32, or fp16 for tflite.")
+    ] = "fp32",
+    block_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="About the length of a block; by default the model's own."
+        ),
+    ] = None,
+    sound: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Recording on which the artefact is compared with Keras."
+        ),
+    ] = None,
+    allow_flex: Annotated[
+        bool,
+        typer.Option(
+            "--allow-flex", help="Allow TensorFlow operators, which an app must then ship."
+        ),
+    ] = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Write a preset as TFLite or SavedModel, proven in its runtime.
+
+    The artefact is loaded and run there, and compared with Keras on sound before it is kept.
+    """
+    from kzoo import audio, presets
+    from kzoo.cli.presets import fetch
+    from kzoo.deploy import request
+
+    opened = presets.open_preset(preset)
+    if opened.card.get("task") != "synthesis":
+        _ = opened.sources  # refuses what is neither a separator nor a synthesiser
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
-    request.places(to, out, name=card["name"], precision=precision, overwrite=overwrite)
-    presets.refuse_untrained(preset, card)
+    request.places(to, out, name=opened.card["name"], precision=precision, overwrite=overwrite)
+    opened.refuse_untrained()
     if sound is not None:
         audio.info(sound)
-    fetch(preset, show=show)
+    fetch(opened, show=not quiet)
     quiet_tensorflow()
     from kzoo import api
 
     card = api.export(
-        preset, to, out, precision=precision, block_seconds=block_seconds, sound=sound,
+        opened, to, out, precision=precision, block_seconds=block_seconds, sound=sound,
         allow_flex=allow_flex, overwrite=overwrite,
     )  # fmt: skip
-    if show:
-        for line in _export_lines(card):
+    if not quiet:
+        for line in _lines(card):
             print(line)
 
 
-def _export_lines(card: Mapping[str, Any]) -> list[str]:
+def _lines(card: Mapping[str, Any]) -> list[str]:
     block = card["block_samples"]
     length = f"{block} samples ({block / card['sample_rate']:.2f} s)" if block else "any length"
     lines = [

@@ -1,15 +1,57 @@
-"""Weights of a preset, fetched with a progress bar."""
+"""The verbs of `kzoo presets`, and weights that are fetched with a progress bar."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from kzoo import presets
-from kzoo.cli.terminal import bar, quiet_tensorflow
+import typer
+
+from kzoo.cli import options
+from kzoo.cli.terminal import bar, quiet_tensorflow, say
+
+if TYPE_CHECKING:
+    from kzoo.presets import Preset
+
+app = typer.Typer(no_args_is_help=True, help="List, fetch and describe presets.")
 
 
-def fetch(preset: str | presets.Preset, *, show: bool) -> Path:
-    """Make sure that a preset's weights are here, with a progress bar where they must come."""
+@app.command("list")
+def list_all() -> None:
+    """Name every preset, and whether its weights are here."""
+    from kzoo import presets
+
+    for name in presets.list_presets():
+        here = "here" if presets.weights_path(name) else "to fetch"
+        print(f"{name:24} {here:9} {presets.load_card(name)['summary']}")
+
+
+@app.command()
+def download(
+    names: Annotated[list[str], typer.Argument(metavar="NAMES", help="Presets to fetch.")],
+    quiet: options.Quiet = False,
+) -> None:
+    """Fetch, verify and convert weights; later runs need no network."""
+    for name in names:
+        say(f"{name}: {fetch(name, show=not quiet)}")
+
+
+@app.command()
+def info(
+    name: Annotated[str, typer.Argument(metavar="PRESET", help="Name or folder of a preset.")],
+) -> None:
+    """Print a preset's card: what it is, licences, scores."""
+    import yaml
+
+    from kzoo import presets
+
+    print(yaml.safe_dump(presets.load_card(name), sort_keys=False, allow_unicode=True), end="")
+
+
+def fetch(preset: str | Preset, *, show: bool) -> Path:
+    """Path of a preset's weights, which are fetched with a progress bar where they are not here."""
+    from kzoo import presets
+
     preset = presets.open_preset(preset)
     if (here := preset.weights_path()) is not None:
         return here

@@ -27,6 +27,13 @@ def one_line(error: BaseException | str) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
+def complain(error: BaseException) -> None:
+    """One line about a user's mistake, or its traceback where KZOO_TRACEBACK asks for it."""
+    if os.environ.get("KZOO_TRACEBACK"):
+        raise error
+    say(f"kzoo: {one_line(error)}")
+
+
 @contextlib.contextmanager
 def errors_to_exit_codes() -> Iterator[None]:
     """A user's mistake becomes one line and exit status 1; Ctrl-C becomes 130, SIGTERM 143."""
@@ -34,9 +41,7 @@ def errors_to_exit_codes() -> Iterator[None]:
         with _sigterm_raised():
             yield
     except OUR_ERRORS as error:
-        if os.environ.get("KZOO_TRACEBACK"):
-            raise
-        say(f"kzoo: {one_line(error)}")
+        complain(error)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         say("kzoo: interrupted; nothing half-written was kept")
@@ -47,7 +52,7 @@ def errors_to_exit_codes() -> Iterator[None]:
 
 
 class _Terminated(SystemExit):
-    """No KeyboardInterrupt, so that whatever makes that an exit status of its own lets it by."""
+    """Not a KeyboardInterrupt, which typer turns into an exit status of its own."""
 
 
 @contextlib.contextmanager

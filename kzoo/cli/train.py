@@ -1,25 +1,44 @@
-"""The verb `train`: a YAML and what is said over it, to a run folder."""
+"""The verb `train`: a YAML file, and settings that replace parts of it, to a run folder."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from kzoo import config
+import typer
+
+from kzoo.cli import options
 from kzoo.cli.terminal import quiet_tensorflow, say
 
 
-def train_configuration(
-    path: Path, settings: Sequence[str], *, out: Path | None, devices: str | None, show: bool
+def train(
+    configuration: options.Configuration,
+    settings: options.Settings = None,
+    out: Annotated[
+        Path | None,
+        options.out("Folder of the run; by default runs/ and the configuration's name."),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICES",
+            help="gpu:0,gpu:1 or cpu; by default every GPU, or the CPU where there is none.",
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Train; prints a line an epoch on stderr, and where the preset lies on stdout.
+    """Train a model, or go on where training stopped.
 
-    Ctrl-C loses no more than the epoch that was under way.
+    The same command with the same folder goes on after the last whole epoch; Ctrl-C loses no more
+    than the epoch under way. The folder is a preset, for kzoo separate -p FOLDER and kzoo export
+    -p FOLDER.
     """
-    values = config.override(config.load_yaml(path), settings)
-    name = values.setdefault("name", path.stem)
+    from kzoo import config
+
+    values = config.override(config.load_yaml(configuration), settings or [])
+    name = values.setdefault("name", configuration.stem)
     folder = Path("runs") / str(name) if out is None else out
     quiet_tensorflow()
     from kzoo import training
@@ -30,11 +49,11 @@ def train_configuration(
         places = [prepare_devices(device.strip()) for device in devices.split(",")]
     else:
         prepare_devices()
-    command = shlex.join(["kzoo", "train", str(path), *settings])
+    command = shlex.join(["kzoo", "train", str(configuration), *(settings or [])])
     try:
         training.train(
-            values, folder, devices=places, say=say if show else _silent, command=command,
-            verbose=1 if show and sys.stderr.isatty() else 0,
+            values, folder, devices=places, say=_silent if quiet else say, command=command,
+            verbose=1 if not quiet and sys.stderr.isatty() else 0,
         )  # fmt: skip
     except KeyboardInterrupt:
         say(f"kzoo: interrupted; the same command goes on after the last whole epoch in {folder}")

@@ -1,4 +1,4 @@
-"""What `kzoo transfer` does: a recording played by a trained synthesiser, whole or not at all."""
+"""The verb `transfer`: a recording played by a trained synthesiser, whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,89 +7,132 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from kzoo import audio, pitch_tracking
-from kzoo.cli.presets import fetch
-from kzoo.cli.terminal import bar, quiet_tensorflow, say
-from kzoo.synthesis import transfer
+import typer
+
+from kzoo.cli import options
+from kzoo.cli.terminal import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from kzoo.synthesis.transfer import Moved
 
 
-def transfer_file(
-    recording: Path,
-    out: Path,
-    *,
-    preset: str | None,
-    octaves: int | None,
-    match: bool,
-    loudness_db: float,
-    gate: float,
-    dry: bool,
-    method: str,
-    input_rate: bool,
-    picture: Path | None,
-    bit_depth: int | str,
-    overwrite: bool,
-    show: bool,
-) -> None:
-    """Write `out`, and `picture` where it is asked for; what can be refused is refused at once.
+def transfer(
+    recording: Annotated[
+        Path, typer.Argument(metavar="RECORDING", help="Recording of one voice or instrument.")
+    ],
+    out: options.Sound,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "-p", "--preset", metavar="PRESET",
+            help="Name or folder of a trained synthesiser; by default the one that ships.",
+        ),
+    ] = None,
+    octaves: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Move all notes by so many, up or down; by default to the training's range.",
+        ),
+    ] = None,
+    match: Annotated[
+        bool,
+        typer.Option("--match/--no-match", help="Move the loudness to that of the training, too."),
+    ] = True,
+    loudness_db: Annotated[
+        float, typer.Option(metavar="DB", help="Extra gain, applied with or without --match.")
+    ] = 0.0,
+    gate: Annotated[
+        float,
+        typer.Option(
+            metavar="CONFIDENCE", help="Silence frames whose pitch confidence is below this."
+        ),
+    ] = 0.3,
+    dry: options.Dry = False,
+    method: options.PitchMethod = "crepe_tiny",
+    input_rate: Annotated[
+        bool,
+        typer.Option(
+            "--input-rate", help="Write at the recording's sample rate, not at the preset's."
+        ),
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="PNG of the recording, the controls made of it, and the sound."
+        ),
+    ] = None,
+    bit_depth: options.BitDepth = "16",
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Play a recording by a trained synthesiser (timbre transfer).
 
-    The rest is as of `transfer.TimbreTransfer`. Whatever is raised, nothing half-written stays.
+    Recordings may have any length, sample rate and number of channels, and the memory in use does
+    not grow with the length; the sound has one channel.
     """
-    options = {"octaves": octaves, "match": match, "loudness_db": loudness_db, "gate": gate}
-    instrument = transfer.check_request(preset, method=method, **options)
-    info = audio.info(recording)
-    rate = info.sample_rate if input_rate else instrument.card["sample_rate"]
-    _refuse_early(recording, [out] if picture is None else [out, picture], overwrite)
-    audio.check_writable(out, rate, 1, bit_depth=bit_depth)
-    if picture is not None:
-        _check_picture(picture)
-    if method != pitch_tracking.PYIN:
-        fetch(method, show=show)
-    quiet_tensorflow()
-    player = transfer.TimbreTransfer(instrument, method=method, dry=dry, **options)
-    watcher = None
-    if picture is not None:
-        from kzoo.pictures.transfer import TransferPicture
+    from kzoo import audio, pitch_tracking
+    from kzoo.cli.files import Job, Outcome, each_job
+    from kzoo.cli.presets import fetch
+    from kzoo.synthesis.transfer import TimbreTransfer, check_request
 
-        watcher = TransferPicture(player.sample_rate, player.hop_length)
-    moved: list[transfer.Moved] = []
-    with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(bar(recording.name, unit="seconds", show=show))
-        reader = stack.enter_context(audio.AudioReader(recording))
-        drawn = stack.enter_context(_beside(picture)) if picture is not None else None
-        writer = stack.enter_context(
-            audio.AudioWriter(out, rate, 1, bit_depth=bit_depth, overwrite=overwrite)
-        )
-        for block in player.stream(
-            reader.blocks(), reader.sample_rate, samples=reader.samples, input_rate=input_rate,
-            watcher=watcher, progress=progress, say=moved.append,
-        ):  # fmt: skip
-            writer.write(block[:, None])
-        if watcher is not None:
-            watcher.draw(
-                drawn, f"{recording.name}, played by {instrument.card['name']}: {_line(moved[0])}"
-            )
-    for text in reader.warnings:
-        say(f"{recording.name}: {text}")
-    if show:
-        written = f"{out}" if picture is None else f"{out}, {picture}"
-        say(f"{recording.name}: {_line(moved[0])} -> {written}")
+    wishes = {"octaves": octaves, "match": match, "loudness_db": loudness_db, "gate": gate}
+    instrument = check_request(preset, method=method, **wishes)
+    depth = options.depth(bit_depth)
+
+    def rate_of(info) -> int:
+        return info.sample_rate if input_rate else instrument.card["sample_rate"]
+
+    def check(job: Job) -> None:
+        info = audio.info(job.path)
+        audio.check_writable(out, rate_of(info), 1, bit_depth=depth)
+        if picture is not None:
+            _check_picture(picture)
+
+    def load():
+        if method != pitch_tracking.PYIN:
+            fetch(method, show=not quiet)
+        quiet_tensorflow()
+        player = TimbreTransfer(instrument, method=method, dry=dry, **wishes)
+
+        def work(job: Job, progress) -> Outcome:
+            watcher, moves = None, []
+            if picture is not None:
+                from kzoo.pictures.transfer import TransferPicture
+
+                watcher = TransferPicture(player.sample_rate, player.hop_length)
+            with contextlib.ExitStack() as stack:
+                reader = stack.enter_context(audio.AudioReader(job.path))
+                drawn = stack.enter_context(_beside(picture)) if picture is not None else None
+                writer = stack.enter_context(
+                    audio.AudioWriter(out, rate_of(reader), 1, bit_depth=depth, overwrite=overwrite)
+                )
+                for block in player.stream(
+                    reader.blocks(), reader.sample_rate, samples=reader.samples,
+                    input_rate=input_rate, watcher=watcher, progress=progress, say=moves.append,
+                ):  # fmt: skip
+                    writer.write(block[:, None])
+                line = _line(moves[0])
+                if watcher is not None:
+                    name = instrument.card["name"]
+                    watcher.draw(drawn, f"{job.path.name}, played by {name}: {line}")
+            written = ", ".join(map(str, job.targets.values()))
+            return Outcome(f"{line} -> {written}", reader.warnings)
+
+        return work
+
+    targets = {"sound": out} if picture is None else {"sound": out, "picture": picture}
+    each_job([Job(recording, targets)], check=check, load=load, overwrite=overwrite, quiet=quiet)
 
 
-def _line(moved: transfer.Moved) -> str:
+def _line(moved: Moved) -> str:
     before, after = moved.loudness_db
     return (
         f"{100 * moved.voiced:.0f} % of the frames have a pitch, {moved.octaves:+d} octaves, "
         f"median loudness {before:.0f} to {after:.0f} dB"
     )
-
-
-def _refuse_early(recording: Path, targets: list[Path], overwrite: bool) -> None:
-    for target in targets:
-        if target.exists() and target.samefile(recording):
-            raise audio.AudioError(f"{target}: is the recording itself; name another file")
-        if target.exists() and not overwrite:
-            raise audio.AudioError(f"{target}: exists already; --overwrite replaces it")
 
 
 def _check_picture(picture: Path) -> None:

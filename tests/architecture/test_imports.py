@@ -12,12 +12,13 @@ ROOT = Path(__file__).parents[2]
 MAY = {
     "audio": "",
     "config": "",
+    "files": "",
     "dsp": "",
     "metrics": "",
     "models": "layers dsp config",  # config: options are named in a YAML
     "losses": "config dsp",  # config: a loss is named, with options, in a YAML
     "layers": "dsp",
-    "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML
+    "data": "audio dsp config files",  # config: a corpus is named, with options, in a YAML
     "classical": "audio",
     "convert": "models",
     "deploy": "dsp audio metrics",

@@ -199,18 +199,18 @@ def test_mixing_goes_on_where_it_was_interrupted(configuration, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(audio, "write", stopped)
         with pytest.raises(KeyboardInterrupt):
-            mix(configuration, [], out, show=False)
+            mix(configuration, out=out, quiet=True)
     first = out / "a" / "synthetic_0" / "bass.wav"
     before = first.stat().st_mtime_ns
     assert not (out / "a" / "synthetic_1").exists()
-    mix(configuration, [], out, show=False)
+    mix(configuration, out=out, quiet=True)
     assert first.stat().st_mtime_ns == before
     assert sorted(p.name for p in (out / "a").iterdir()) == [
         "settings.yaml", "synthetic_0", "synthetic_1",
     ]  # fmt: skip
     assert len(list((out / "a" / "synthetic_1").iterdir())) == 3
     with pytest.raises(config.ConfigError, match="is not of these settings"):
-        mix(configuration, ["data.tests.a.seed=1"], out, show=False)
+        mix(configuration, ["data.tests.a.seed=1"], out, quiet=True)
 
 
 def test_check_tells_who_speaks_in_aligned_recordings(write, run, tmp_path):

@@ -110,7 +110,7 @@ def test_a_recording_is_not_replaced_by_its_own_speech(run, enhancer, talk):
     words = ("-p", enhancer, "-o", talk.parent)
     status, _, err = run("enhance", *words, "--overwrite", talk)
     assert status == 1
-    assert "talk.wav: is the recording itself; name another folder by -o" in err
+    assert "talk.wav: is the recording itself; name another place by -o" in err
     assert talk.read_bytes() == before
     talk.with_name("noise").mkdir()
     (talk.parent / "noise" / "talk.flac").touch()

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from kzoo import cli
-from kzoo.cli.pitch import follow_file
 from kzoo.pictures.pitch import Overview
 from kzoo.pitch_tracking import Pitch, PitchTracker
+from kzoo.pitch_tracking.files import follow_file
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_nothing_half_written_stays(nano, violin, tmp_path, stop):
 
     targets = {"csv": tmp_path / "out" / "violin.csv", "png": tmp_path / "out" / "violin.png"}
     with pytest.raises(stop):
-        follow_file(PitchTracker(nano), violin, targets, progress=interrupt)
+        follow_file(PitchTracker(nano), violin, targets, picture=Overview(), progress=interrupt)
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -68,7 +68,7 @@ def test_a_recording_is_not_replaced_by_a_stem_of_another(run, song, tmp_path):
     before = second.read_bytes()
     status, err = run("separate", song, second, "-o", tmp_path, "--overwrite")
     assert status == 1
-    assert f"{second}: is another recording; name another folder by -o" in err
+    assert f"{second}: is another recording; name another place by -o" in err
     assert second.read_bytes() == before
     assert (tmp_path / "vocals" / "vocals.wav").is_file()  # of the second, which is in no way
     status, err = run("separate", song, "-o", tmp_path, "--overwrite")
@@ -112,7 +112,7 @@ def test_a_full_folder_for_temporary_files_is_named(unbuilt, tmp_path, monkeypat
     def full(source, target):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(verb.shutil, "copyfileobj", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     status, err = unbuilt("separate", "-", "-o", tmp_path / "out")
     assert status == 1
     (line,) = err.splitlines()

@@ -223,18 +223,17 @@ def test_other_shards_are_not_mixed_in(corpus_folder, tmp_path):
 def test_the_data_verbs(corpus_folder, tmp_path, capsys):
     from kzoo.cli import data as data_commands
 
-    data_commands.check(str(corpus_folder), subset=None, show=False)
+    data_commands.check(str(corpus_folder), quiet=True)
     out = capsys.readouterr().out
     assert "bass: in 2 of 3 tracks only" in out
     data_commands.prepare(
-        str(corpus_folder), tmp_path / "out", kind="stems", sources=["vocals", "accompaniment"],
-        exclude=["two"], sample_rate=RATE, channels=1, dtype="int16", licence="CC0", teacher=None,
-        show=False,
+        str(corpus_folder), tmp_path / "out", kind="stems", sources="vocals,accompaniment",
+        exclude=["two"], sample_rate=RATE, channels=1, licence="CC0", quiet=True,
     )  # fmt: skip
     assert "2 tracks" in capsys.readouterr().out
     (corpus_folder / "one" / "bass.wav").write_text("not sound")
     with pytest.raises(SystemExit):
-        data_commands.check(str(corpus_folder), subset=None, show=False)
+        data_commands.check(str(corpus_folder), quiet=True)
     assert "one:" in capsys.readouterr().err
 
 

@@ -210,8 +210,8 @@ def test_recordings_without_folders_are_one_kind(speech, noise):
 def test_shards_mix_as_the_files_do(speech, noise, tmp_path):
     for kind, root in (("speech", speech), ("sources", noise)):
         prepare(
-            str(root), tmp_path / kind, kind=kind, sources=[], exclude=[], sample_rate=RATE,
-            channels=1, dtype="float32", licence="none", teacher=None, show=False,
+            str(root), tmp_path / kind, kind=kind, sample_rate=RATE,
+            channels=1, dtype="float32", licence="none", quiet=True,
         )  # fmt: skip
     found = data.Examples(opened(tmp_path / "speech", tmp_path / "sources"), samples=9000).example(
         5
@@ -225,7 +225,7 @@ def test_a_test_set_is_written_once_and_for_all(speech, noise, tmp_path):
         f"data: {{tests: {{a: {{kind: noisy_speech, path: {speech}, noise: {noise}, mixtures: 2,"
         " seconds: 0.5, sources: [speech, noise]}}}"
     )
-    mix(tmp_path / "c.yaml", [], tmp_path / "out", show=False)
+    mix(tmp_path / "c.yaml", out=tmp_path / "out", quiet=True)
     parts = {p.stem: soundfile.read(p)[0] for p in (tmp_path / "out/a/train_0001").iterdir()}
     assert sorted(parts) == ["mixture", "noise", "speech"]
     np.testing.assert_allclose(parts["mixture"], parts["speech"] + parts["noise"], atol=1e-6)

@@ -9,7 +9,6 @@ import soundfile
 
 from kzoo import cli, config, data
 from kzoo.cli import data as data_commands
-from kzoo.cli.data import prepare_solo
 from kzoo.data import solo
 
 RATE, HOP = 8000, 32
@@ -158,25 +157,24 @@ def test_the_command_follows_a_folder_and_says_what_it_heard(
 
 def test_a_rate_without_whole_hops_is_refused(tmp_path):
     with pytest.raises(ValueError, match="got 44117"):
-        prepare_solo("x", tmp_path, pitch="pyin", exclude=[], sample_rate=44117, licence="",
-                     show=False)  # fmt: skip
+        data_commands.prepare("x", tmp_path, kind="solo", sample_rate=44117, quiet=True)
 
 
 def test_recordings_and_what_was_made_of_them_can_be_checked(prepared, recordings, capfd):
-    data_commands.check(str(recordings), kind="solo", subset=None, show=False)
+    data_commands.check(str(recordings), kind="solo", quiet=True)
     out = capfd.readouterr().out
     assert "suite/one: 6.0 s, 8000 Hz" in out
     assert "silent: audio is silent" in out
-    data_commands.check(str(prepared), kind=None, subset=None, show=False)
+    data_commands.check(str(prepared), quiet=True)
     assert "2 recordings, 0.1 minutes, 8000 Hz" in capfd.readouterr().out
     with pytest.raises(config.ConfigError, match="subset"):
-        data_commands.check(str(prepared), kind="solo", subset="test", show=False)
+        data_commands.check(str(prepared), kind="solo", subset="test", quiet=True)
     for part in ("waveform", "controls"):
         file = prepared / f"00001_{part}.raw"
         file.write_bytes(bytes(file.stat().st_size))
     (prepared / "00000_controls.raw").unlink()
     with pytest.raises(SystemExit):
-        data_commands.check(str(prepared), kind="solo", subset=None, show=False)
+        data_commands.check(str(prepared), kind="solo", quiet=True)
     err = capfd.readouterr().err
     assert "00001_waveform.raw: is damaged" in err
     assert "00001_controls.raw: is damaged" in err

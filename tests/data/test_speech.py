@@ -208,8 +208,8 @@ def test_what_cannot_be_mixed_is_refused(folder):
 
 def test_shards_of_speech_mix_as_the_files_do(folder, tmp_path):
     prepare(
-        str(folder), tmp_path / "shards", kind="speech", sources=[], exclude=[], sample_rate=RATE,
-        channels=1, dtype="float32", licence="none", teacher=None, show=False,
+        str(folder), tmp_path / "shards", kind="speech", sample_rate=RATE,
+        channels=1, dtype="float32", licence="none", quiet=True,
     )  # fmt: skip
     found = data.Examples(opened(tmp_path / "shards"), samples=9000).example(5)
     expected = data.Examples(opened(folder), samples=9000).example(5)
@@ -230,7 +230,7 @@ def test_the_tests_of_a_configuration_are_written_as_tracks(folder, tmp_path):
     test = {"kind": "speech", "path": str(folder), "mixtures": 2, "seconds": 0.5}
     values = {"model": {"sources": ["one", "two"]}, "data": {"tests": {"a": test}}}
     config.dump_yaml(values, tmp_path / "c.yaml")
-    mix(tmp_path / "c.yaml", ["data.tests.a.seed=3"], tmp_path / "out", show=False)
+    mix(tmp_path / "c.yaml", ["data.tests.a.seed=3"], tmp_path / "out", quiet=True)
     track = tmp_path / "out" / "a" / "train_0001"
     parts = {p.stem: audio.read(p)[0] for p in track.iterdir()}
     assert sorted(parts) == ["mixture", "one", "two"]
@@ -239,7 +239,7 @@ def test_the_tests_of_a_configuration_are_written_as_tracks(folder, tmp_path):
     np.testing.assert_allclose(parts["mixture"], parts["one"] + parts["two"], atol=1e-6)
     config.dump_yaml({"data": {"train": {}}}, tmp_path / "none.yaml")
     with pytest.raises(ValueError, match=r"no section data\.tests"):
-        mix(tmp_path / "none.yaml", [], tmp_path / "out", show=False)
+        mix(tmp_path / "none.yaml", [], tmp_path / "out", quiet=True)
 
 
 @pytest.mark.parametrize("kind", ["librimix", "wsj0mix"])

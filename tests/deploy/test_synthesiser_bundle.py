@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from kzoo import presets
-from kzoo.cli.synthesize import synthesize_file
 from kzoo.models import ddsp
+from kzoo.synthesis.files import synthesize_file
 
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
@@ -119,8 +119,6 @@ def test_odd_controls_are_read_as_kzoo_reads_them(bundle, tmp_path):
     assert run.returncode == 0, run.stderr
     synthesize_file(
         tmp_path / "a.csv", tmp_path / "kzoo.wav", preset=str(bundle[0].parents[1] / "preset"),
-        dry=False, sample_rate=0, harmonics=1, slope_db=0.0, noise_db=0.0, bit_depth=16,
-        overwrite=False, show=False,
     )  # fmt: skip
     app, kzoo = (soundfile.read(tmp_path / f"{who}.wav")[0] for who in ("app", "kzoo"))
     assert app.shape == kzoo.shape

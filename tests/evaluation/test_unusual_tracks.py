@@ -120,7 +120,7 @@ def test_every_option_is_in_the_command():
 
     given = {"sources": "a,b", "subset": "test", "baselines": "", "overlap": 0.5, "mwf": True,
              "jobs": 2, "out": "x y", "track": ["t"], "start": 0.0, "duration": None}  # fmt: skip
-    assert _command(["p"], **given) == (
+    assert _command(systems=["p"], **given) == (
         "kzoo evaluate p --sources a,b --subset test --baselines '' --overlap 0.5 --mwf --jobs 2 "
         "--out 'x y' --track t"
     )

@@ -2,7 +2,6 @@
 
 import hashlib
 import zipfile
-from pathlib import Path
 
 import made_checkpoints
 import made_crepe as made
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from kzoo import config, presets, runtime
-from kzoo.cli.export import export_preset
+from kzoo.cli.export import export
 from kzoo.convert import crepe
 from kzoo.presets import PresetError, packages
 
@@ -88,10 +87,7 @@ def test_offline_mode_fetches_nothing(published, monkeypatch):
     "use",
     [
         lambda name: runtime.system(name),
-        lambda name: export_preset(
-            name, "tflite", Path("out"), precision="fp32", block_seconds=None, sound=None,
-            allow_flex=False, overwrite=False, show=False,
-        ),
+        lambda name: export(name, quiet=True),
     ],
     ids=["separate", "export"],
 )  # fmt: skip

@@ -1,0 +1,150 @@
+"""The options that several verbs share, each once: spelling, range, and a sentence on what it does.
+
+A flag that is off by default has no `--no-` form: it is left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Files = Annotated[
+    list[str],
+    typer.Argument(metavar="FILES", help="Recordings; - reads one from standard input."),
+]
+Configuration = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as those in configs/.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SECTION.KEY=VALUE",
+        help="Values that replace those of the file, such as train.epochs=1.",
+    ),
+]
+
+Preset = Annotated[
+    str,
+    typer.Option(
+        "-p", "--preset", metavar="PRESET",
+        help="Name (see kzoo presets list) or folder of the model.",
+    ),
+]  # fmt: skip
+Synthesiser = Annotated[
+    str | None,
+    typer.Option(
+        "-p", "--preset", metavar="PRESET", help="Name or folder of a trained synthesiser."
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="DEVICE",
+        help="cpu, gpu or gpu:1; by default a GPU where TensorFlow finds one.",
+    ),
+]  # fmt: skip
+
+Overlap = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE", min=0, max=0.5,
+        help="Share of each block that fades into the next one, from 0 to 0.5.",
+    ),
+]  # fmt: skip
+Mwf = Annotated[
+    bool,
+    typer.Option(
+        "--mwf", help="Refine the stems by a multichannel Wiener filter; takes twice the time."
+    ),
+]
+Start = Annotated[
+    float, typer.Option(metavar="SECONDS", min=0, help="Skip so much of each recording.")
+]
+Duration = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", min=0, help="Read no more than this; all by default."),
+]
+
+Format = Annotated[
+    str, typer.Option(metavar="FORMAT", help="Format of the files: wav, flac, ogg or mp3.")
+]
+BitDepth = Annotated[
+    str,
+    typer.Option(metavar="DEPTH", help="16, 24 or float32, as far as the format has them."),
+]
+Clip = Annotated[
+    str,
+    typer.Option(
+        metavar="WAY",
+        help="What to do beyond full scale: rescale turns all files of a recording down by the "
+        "same gain, clamp cuts the peaks.",
+    ),
+]
+Tags = Annotated[
+    bool, typer.Option("--tags/--no-tags", help="Copy title, artist and the like to the files.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="Show no progress and no summary, only warnings.")
+]
+
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND",
+        help="How the corpus is laid out: stems, musdb, pairs, sources, speech, csv, librimix, "
+        "wsj0mix or solo; by default stems.",
+    ),
+]
+Sources = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Names with commas between them, such as vocals,accompaniment; by default those of "
+        "the kind.",
+    ),
+]
+Mixture = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Folder of the mixtures in a corpus of pairs; by default noisy."
+    ),
+]
+Subset = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="train, test or all, in a tree that has such folders."),
+]
+
+PitchMethod = Annotated[
+    str,
+    typer.Option(
+        metavar="METHOD",
+        help="Pitch tracker: crepe_tiny, crepe_full, the folder of another CREPE, or pyin.",
+    ),
+]
+Sound = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--out", metavar="FILE", help="File for the sound: wav, flac, ogg or mp3."
+    ),
+]  # fmt: skip
+Dry = Annotated[
+    bool, typer.Option("--dry", help="Leave out the echo of the room that the preset has learned.")
+]
+
+
+def out(help: str, *, metavar: str = "FOLDER"):
+    """The option -o, --out of a verb that says by `help` what it writes there."""
+    return typer.Option("-o", "--out", metavar=metavar, help=help)
+
+
+def names(text: str | None) -> list[str]:
+    """The names of an option that has commas between them."""
+    return [name for name in (text or "").split(",") if name]
+
+
+def depth(bit_depth: str) -> int | str:
+    """A bit depth as `audio.AudioWriter` takes it: 16, 24 or "float32"."""
+    return int(bit_depth) if bit_depth.isdigit() else bit_depth
