@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
-import os
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from kzoo.files import replacing
 
 
 class ConfigError(ValueError):
@@ -36,10 +37,8 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
 def dump_yaml(values: Mapping[str, Any], path: str | Path) -> None:
     """Write a mapping as YAML, its keys in their order, whole or not at all."""
     text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=96)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def plain(value: Any) -> Any:

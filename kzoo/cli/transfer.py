@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +11,7 @@ import typer
 
 from kzoo.cli import options
 from kzoo.cli.terminal import quiet_tensorflow
+from kzoo.files import replacing
 
 if TYPE_CHECKING:
     from kzoo.synthesis.transfer import Moved
@@ -105,7 +104,7 @@ def transfer(
                 watcher = TransferPicture(player.sample_rate, player.hop_length)
             with contextlib.ExitStack() as stack:
                 reader = stack.enter_context(audio.AudioReader(job.path))
-                drawn = stack.enter_context(_beside(picture)) if picture is not None else None
+                drawn = stack.enter_context(replacing(picture)) if picture is not None else None
                 writer = stack.enter_context(
                     audio.AudioWriter(out, rate_of(reader), 1, bit_depth=depth, overwrite=overwrite)
                 )
@@ -140,15 +139,3 @@ def _check_picture(picture: Path) -> None:
         raise ValueError(f"{picture}: a picture is a .png")
     if not importlib.util.find_spec("matplotlib"):
         raise ImportError("the picture needs matplotlib: pip install 'kzoo[plot]'")
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A hidden place that becomes `target` at the end, and vanishes on any exception."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name[:48]}.{os.urandom(4).hex()}.png")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from kzoo.files import file_sha256, replacing
 
 
 def read(path: Path, format: int, what: str) -> dict[str, Any] | None:
@@ -28,9 +28,8 @@ def read(path: Path, format: int, what: str) -> dict[str, Any] | None:
 
 def write(path: Path, index: dict[str, Any]) -> None:
     """Write beside `path` and move into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def verify(folder: str | Path, sha256_of: Mapping[str, str]) -> list[str]:
@@ -40,12 +39,6 @@ def verify(folder: str | Path, sha256_of: Mapping[str, str]) -> list[str]:
         path = Path(folder) / name
         if not path.is_file():
             problems.append(f"{path}: is missing")
-        elif sha256(path) != expected:
+        elif file_sha256(path) != expected:
             problems.append(f"{path}: is damaged: its sha256 is not the index's")
     return problems
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

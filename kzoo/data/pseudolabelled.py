@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from kzoo import audio
-from kzoo.data import json_index
 from kzoo.data.corpus import Corpus, chosen
 from kzoo.data.tracks import Recording, Track, find_audio, fitted_to
+from kzoo.files import file_sha256
 
 # (waveform `[samples, channels]`, sample rate in Hz) to {source: the same shape}.
 Separate = Callable[[np.ndarray, int], dict[str, np.ndarray]]
@@ -67,4 +67,4 @@ class Pseudolabelled(Corpus):
 
     def identity(self, track: int) -> str:
         """Of the recording and of the separator's weights."""
-        return json_index.sha256(self._files[track])[:32] + self._teacher[:32]
+        return file_sha256(self._files[track])[:32] + self._teacher[:32]

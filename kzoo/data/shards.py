@@ -24,6 +24,7 @@ import numpy as np
 
 from kzoo.data import json_index
 from kzoo.data.corpus import Corpus, chosen, fits
+from kzoo.files import file_sha256, replacing
 
 INDEX = "index.json"
 FORMAT = 1
@@ -207,14 +208,14 @@ def _write_track(corpus, number, parts, folder: Path, position: int, dtype: str)
     for part in parts:
         path = folder / f"{stem}_{part}.raw"
         if dtype == "int16":
-            _quantise(temporary[part], folder / f".{path.name}", scale)
+            with replacing(path) as quantised:
+                _quantise(temporary[part], quantised, scale)
             temporary[part].unlink()
         else:
-            os.replace(temporary[part], folder / f".{path.name}")
-        os.replace(folder / f".{path.name}", path)
+            os.replace(temporary[part], path)
         peak, rms = levels[part]
         entry["parts"][part] = {
-            "file": path.name, "sha256": json_index.sha256(path), "peak": peak, "rms": rms,
+            "file": path.name, "sha256": file_sha256(path), "peak": peak, "rms": rms,
         }  # fmt: skip
     return entry
 

@@ -14,7 +14,6 @@ nothing has a pitch it is drawn as a line from the note before to the note after
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from kzoo import audio
 from kzoo.data import json_index
 from kzoo.data.corpus import Corpus, chosen
 from kzoo.data.tracks import find_audio
+from kzoo.files import file_sha256, replacing
 
 INDEX, FORMAT = "solo.json", 1
 CONTROLS = ("f0_hz", "confidence", "loudness_db")
@@ -194,7 +194,7 @@ def prepare(
     seconds = {name: audio.info(names[name]).duration_seconds or 0.0 for name in kept}
     done, total = 0.0, sum(seconds.values())
     for name in kept:
-        source = json_index.sha256(names[name])
+        source = file_sha256(names[name])
         if name not in known or known[name]["from_sha256"] != source:
             position = known[name]["position"] if name in known else len(known)
             made = _followed(names[name], estimate, head)
@@ -271,9 +271,9 @@ def _write(folder: Path, position: int, waveform: np.ndarray, controls: np.ndarr
     files, sha256 = {}, {}
     for part, array in (("waveform", waveform), ("controls", controls)):
         place = folder / f"{position:05d}_{part}.raw"
-        array.tofile(folder / f".{place.name}")
-        os.replace(folder / f".{place.name}", place)
-        files[part], sha256[part] = place.name, json_index.sha256(place)
+        with replacing(place) as temporary:
+            array.tofile(temporary)
+        files[part], sha256[part] = place.name, file_sha256(place)
     return {"samples": len(waveform), "files": files, "sha256": sha256}
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from kzoo import audio
+from kzoo.files import file_sha256
 
 SUBSETS = ("train", "test")
 # The streams of MUSDB18's files, in their order.
@@ -279,8 +280,7 @@ def recordings_sha256(recordings: Mapping[str, Recording]) -> str:
 @functools.cache
 def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
     # Asked for again and again (for every system that is scored, for every stream): read once.
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)
 
 
 def audio_file(folder: Path, name: str) -> Path | None:

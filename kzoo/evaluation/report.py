@@ -8,7 +8,6 @@ import importlib.metadata
 import io
 import json
 import math
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from kzoo.evaluation.scoring import (
     median,
     track_scores,
 )
+from kzoo.files import replacing
 
 
 @dataclass(frozen=True)
@@ -241,10 +241,5 @@ def _shown(value: float, measure: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

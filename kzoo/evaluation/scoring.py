@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ import kzoo
 from kzoo.data.tracks import Track, read_track
 from kzoo.evaluation.speech import Speech, clip_scores, heard_at
 from kzoo.evaluation.systems import System, fitted
+from kzoo.files import replacing
 from kzoo.metrics import bss_eval, si_sdr
 
 METRICS = ("SDR", "SIR", "ISR", "SAR")
@@ -276,15 +276,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write beside `path` and move into place, so that a half-written score is never resumed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # NaN, not null: museval writes its silent frames so, and its readers expect numbers.
-        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=True)
+    # NaN, not null: museval writes its silent frames so, and its readers expect numbers.
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=True)
+    with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _audible(reference: np.ndarray) -> bool:

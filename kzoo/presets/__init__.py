@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kzoo.presets.cache import cache_folder, file_sha256
+from kzoo.files import file_sha256
+from kzoo.presets.cache import cache_folder
 from kzoo.presets.card import (
     CARD,
     CARDS,

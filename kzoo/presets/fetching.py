@@ -17,7 +17,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-from kzoo.presets.cache import file_sha256
+from kzoo.files import file_sha256
 from kzoo.presets.card import PresetError, Progress
 
 _CHUNK = 1 << 18

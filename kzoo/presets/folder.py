@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kzoo import config, models
-from kzoo.presets.cache import file_sha256
+from kzoo.files import file_sha256
 from kzoo.presets.card import CARD, TRAINED, WEIGHTS, PresetError, check_card
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kzoo.presets.cache import cache_folder, file_sha256
+from kzoo.files import file_sha256
+from kzoo.presets.cache import cache_folder
 from kzoo.presets.card import PresetError, Progress
 from kzoo.presets.fetching import fetch, free_space_or_refuse
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kzoo.presets.cache import file_sha256
+from kzoo.files import file_sha256
 from kzoo.presets.card import PresetError
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ dropout are variables of the model, and the data of a step are a function of its
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+
+from kzoo.files import replacing
 
 _STATE = "state"
 
@@ -24,12 +25,8 @@ def save(path: Path, model: keras.Model, state: dict[str, Any]) -> None:
         for number, variable in enumerate(_variables(model))
     }
     arrays[_STATE] = np.array(json.dumps(state))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    try:
+    with replacing(path) as temporary:
         np.savez(temporary, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def restore(path: Path, model: keras.Model) -> dict[str, Any]:
