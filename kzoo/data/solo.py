@@ -24,6 +24,7 @@ from kzoo import audio
 from kzoo.data import json_index
 from kzoo.data.corpus import Corpus, chosen
 from kzoo.data.tracks import find_audio
+from kzoo.dsp.notes import hz_to_midi
 from kzoo.files import file_sha256, replacing
 
 INDEX, FORMAT = "solo.json", 1
@@ -86,7 +87,7 @@ class Solo(Corpus):
         ).astype(np.float64)
         voiced = frames[:, 1] >= self._threshold
         f0_hz, _, loudness = frames[voiced].T
-        found = {"loudness_db": loudness, "midi": 69 + 12 * np.log2(f0_hz / 440.0)}
+        found = {"loudness_db": loudness, "midi": hz_to_midi(f0_hz)}
         summary = {
             name: {
                 "mean": _rounded(values.mean()), "std": _rounded(values.std()),

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kzoo.data.corpus import Corpus, chosen
+from kzoo.dsp.notes import midi_to_hz
 
 _SOURCES = ("vocals", "drums", "bass", "other")
 _SCALE = np.array([0, 2, 4, 5, 7, 9, 11])
@@ -89,7 +90,7 @@ def _add(total, at, sound):
 def _degree_hz(seed, degree: int, octave: int) -> float:
     key = np.random.default_rng(seed[:2]).integers(0, 12)
     semitones = key + _SCALE[degree % 7] + 12 * (octave + degree // 7)
-    return 440.0 * 2.0 ** ((semitones - 69) / 12)
+    return midi_to_hz(semitones)
 
 
 def _voice(seed, start, samples, rate):

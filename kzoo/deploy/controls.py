@@ -25,6 +25,7 @@ from kzoo.deploy.saved_model import describe_saved_model
 from kzoo.deploy.signature import SIGNATURE
 from kzoo.deploy.streaming import Stream, write_stream
 from kzoo.deploy.tflite import convert, describe_tflite, open_interpreter
+from kzoo.dsp.notes import midi_to_hz
 
 OUTPUT = "audio"
 _FRAMES = 250  # of controls to compare on, where any number is taken
@@ -109,7 +110,7 @@ def example(model: keras.Model, frames: int | None = None) -> dict[str, np.ndarr
     notes = 57 + np.repeat(rng.integers(0, 25, -(-count // 50)), 50)[:count]
     vibrato = 0.2 * np.sin(np.arange(count) / 7)
     found = {
-        "f0_hz": 440 * 2 ** ((notes + vibrato - 69) / 12),
+        "f0_hz": midi_to_hz(notes + vibrato),
         "loudness_db": -40 + 20 * np.sin(np.arange(count) / 25),
         "waveform": 0.1 * rng.standard_normal(count * hop),
     }

@@ -102,13 +102,6 @@ def magnitude(real, imag):
     return ops.sqrt(ops.maximum(real * real + imag * imag, 1e-20))
 
 
-def count_frames(samples: int, n_fft: int, hop_length: int, padding: str = "center") -> int:
-    """Number of frames that `stft` makes of `samples` samples."""
-    if padding == "full":
-        return -(-(samples + n_fft) // hop_length)
-    return 1 + (samples + (n_fft // 2 * 2 if padding == "center" else 0) - n_fft) // hop_length
-
-
 def _frame_window(n_fft: int, win_length: int | None, window: str) -> np.ndarray:
     win_length = n_fft if win_length is None else win_length
     if not 0 < win_length <= n_fft:

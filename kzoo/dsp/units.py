@@ -22,24 +22,9 @@ def hz_to_midi(frequency_hz):
     return ops.where(voiced, 12.0 * octaves + 69.0, 0.0)
 
 
-def midi_to_hz(note):
-    """Hertz of MIDI note numbers; note 0 is 8.18 Hz, not silence."""
-    return 440.0 * ops.exp((note - 69.0) * (math.log(2.0) / 12.0))
-
-
 def power_to_db(power, range_db: float = RANGE_DB):
     """Decibels of a power, at least -range_db."""
     return ops.maximum(_decibels(ops.maximum(power, LEAST_POWER), 10.0), -range_db)
-
-
-def amplitude_to_db(amplitude, range_db: float = RANGE_DB):
-    """Decibels of an amplitude (its sign counts for nothing), at least -range_db."""
-    return power_to_db(ops.square(amplitude), range_db)
-
-
-def db_to_amplitude(level_db):
-    """The amplitude of a level: 0 dB is 1."""
-    return ops.exp(level_db * (math.log(10.0) / 20.0))
 
 
 def exp_sigmoid(x, *, exponent: float = 10.0, max_value: float = 2.0, threshold: float = 1e-7):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kzoo.dsp.notes import midi_to_hz
 from kzoo.pictures.images import Points, Spectrogram, figure
 from kzoo.pitch_tracking import SAMPLE_RATE, Pitch
 
@@ -46,7 +47,7 @@ class Overview:
         upper.plot(seconds[unsure], hz[unsure], ".", color="0.75", ms=1, alpha=0.35)
         upper.plot(seconds, np.where(unsure, np.nan, hz), color="aqua", lw=1.6, label="f0")
         notes = upper.secondary_yaxis("right")
-        octaves = [440 * 2 ** (octave - 4 - 9 / 12) for octave in _OCTAVES]
+        octaves = [midi_to_hz(12 * (octave + 1)) for octave in _OCTAVES]
         notes.set_yticks(octaves, [f"C{octave}" for octave in _OCTAVES])
         notes.set_yticks([], minor=True)
         upper.set_title(title, loc="left", fontsize=10)

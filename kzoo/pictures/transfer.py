@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kzoo.dsp.notes import midi_to_hz
 from kzoo.pictures.images import Columns, Points, Spectrogram, figure
 from kzoo.pitch_tracking import SAMPLE_RATE
 from kzoo.synthesis.transfer import Watcher
@@ -103,7 +104,7 @@ def _notes(axes, hertz: np.ndarray) -> None:
     axes.set_yscale("log")
     axes.set_ylim(0.8 * hertz.min(), 1.25 * hertz.max())
     low, high = axes.get_ylim()
-    at = {440 * 2 ** ((note - 69) / 12): f"C{note // 12 - 1}" for note in _NOTES}
+    at = {midi_to_hz(note): f"C{note // 12 - 1}" for note in _NOTES}
     at = {hertz: f"{name}  {hertz:.0f} Hz" for hertz, name in at.items() if low <= hertz <= high}
     axes.set_yticks(list(at), list(at.values()))
     axes.set_yticks([], minor=True)

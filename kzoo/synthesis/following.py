@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from kzoo.data import solo
+from kzoo.dsp.notes import hz_to_midi
 from kzoo.pitch_tracking import SAMPLE_RATE, Pitch, PitchTracker
 
 STRETCH = 4096  # frames
@@ -82,7 +83,7 @@ class Controls:
         """Of all frames that have a pitch; None where none has."""
         if not self.voiced.any():
             return None
-        midi = 69 + 12 * np.log2(self.f0_hz[self.voiced] / 440.0)
+        midi = hz_to_midi(self.f0_hz[self.voiced])
         values = (midi, self.loudness_db[self.voiced])
         quantiles = (np.quantile(each, solo.QUANTILES) for each in values)
         return Summary(*quantiles, float(self.voiced.mean()))

@@ -33,7 +33,7 @@ MAY = {
     "pitch_tracking": "audio presets runtime",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp models presets pitch_tracking",
-    "pictures": "pitch_tracking synthesis",
+    "pictures": "dsp pitch_tracking synthesis",
 }
 # May import everything, and nothing below may import them; `cli` has no importer at all.
 TOP = {"api", "cli", "__init__"}

@@ -12,7 +12,6 @@ from kzoo.dsp.stft import (
     PADDINGS,
     STFT,
     InverseSTFT,
-    count_frames,
     irfft,
     istft,
     magnitude,
@@ -82,14 +81,6 @@ def test_full_padding_begins_a_frame_early_and_ends_with_the_last_sample_in_a_fi
     assert starts[-1] <= samples - 1 < starts[-1] + 64
 
 
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("samples", [256, 257, 1000, 1023])
-@pytest.mark.parametrize("hop_length", [64, 100, 255])
-def test_frames_are_counted_without_making_them(padding, samples, hop_length):
-    real, _ = stft(np.zeros(samples, np.float32), 256, hop_length, padding=padding)
-    assert count_frames(samples, 256, hop_length, padding) == real.shape[0]
-
-
 @pytest.mark.parametrize("padding", ["center", "full"])
 @pytest.mark.parametrize("samples", [65, 129, 511, 1001, 4001])
 @pytest.mark.parametrize(
@@ -140,8 +131,8 @@ def test_inverse_of_a_spectrum_that_no_waveform_has_is_librosas(rng, n_fft, hop_
 @pytest.mark.parametrize("padding", ["center", "full"])
 @pytest.mark.parametrize("samples", [300, 301, 2001])
 def test_a_graph_of_unknown_length_inverts_like_one_of_known_length(rng, padding, samples):
-    spectra = rng.standard_normal((2, 1, count_frames(samples, 128, 48, padding), 65))
-    spectra = spectra.astype(np.float32)
+    frames = len(stft(np.zeros(samples, np.float32), 128, 48, padding=padding)[0])
+    spectra = rng.standard_normal((2, 1, frames, 65)).astype(np.float32)
     unknown = tf.TensorSpec((1, None, 65), tf.float32)
 
     @tf.function(input_signature=[unknown, unknown, tf.TensorSpec((), tf.int32)])

@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from kzoo import losses
-from kzoo.layers.consistency import MixtureConsistency, mixture_consistency
 from kzoo.losses.permutation import pairwise_losses
 
 CENTRED = {"zero_mean": True}
@@ -144,21 +143,3 @@ def test_the_mixture_losses_hear_what_is_lost_and_not_how_it_is_shared():
     estimate = np.array([[3.0, 2.0], [1.0, 1.0]]).reshape(1, 2, 2, 1)  # sums 4 6 against 4 3
     np.testing.assert_allclose(losses.mixture_l1(target, estimate), [1.5])
     np.testing.assert_allclose(losses.mixture_l2(target, estimate), [4.5])
-
-
-@pytest.mark.parametrize("weights", ["equal", "power"])
-def test_consistent_estimates_sum_to_the_mixture_and_stay_as_they_are(rng, weights):
-    mixture = rng.standard_normal((2, 40, 2)).astype("float32")
-    estimates = rng.standard_normal((2, 3, 40, 2)).astype("float32")
-    estimates[:, 2] *= 1e-3
-    layer = MixtureConsistency(weights)
-    found = layer([mixture, estimates])
-    np.testing.assert_allclose(np.asarray(found).sum(axis=1), mixture, atol=1e-5)
-    again = MixtureConsistency.from_config(layer.get_config())([mixture, found])
-    np.testing.assert_allclose(again, found, atol=1e-5)
-    moved = np.abs(np.asarray(found) - estimates)[:, 2].max()
-    assert moved < 1e-4 if weights == "power" else moved > 0.1
-    silent = mixture_consistency(mixture, 0 * estimates, weights=weights)
-    np.testing.assert_allclose(silent, np.repeat(mixture[:, None], 3, 1) / 3, atol=1e-6)
-    with pytest.raises(ValueError, match="equal, power; got 'loud'"):
-        MixtureConsistency("loud")
