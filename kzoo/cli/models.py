@@ -1,11 +1,50 @@
-"""The verb `models`: the architectures."""
+"""The verb `models`: the architectures, and the options of one."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from typing import Annotated
 
-def models() -> None:
-    """List the architectures."""
+import typer
+
+from kzoo.cli.terminal import quiet_tensorflow
+
+
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="Architecture whose options are printed."),
+    ] = None,
+) -> None:
+    """List the architectures or, by its name, the options and variants of one."""
     from kzoo.models import list_models
 
-    for name in list_models():
-        print(name)
+    for line in list_models() if name is None else options_of(name):
+        print(line)
+
+
+def options_of(name: str) -> Iterator[str]:
+    """The options of an architecture with their types and defaults, then its variants."""
+    from kzoo import config
+    from kzoo.models import architecture, list_models
+
+    config.named(list_models(), name, "model")  # before TensorFlow is loaded
+    quiet_tensorflow()
+    variants = architecture(name).VARIANTS
+    default = next(iter(variants.values()))
+    yield inspect.getdoc(type(default)) or name
+    yield ""
+    yield "options, as in kzoo.build, in the section model of a configuration, and in cards:"
+    for field in dataclasses.fields(default):
+        yield f"  {field.name}: {field.type} = {getattr(default, field.name)!r}"
+    yield ""
+    yield "variants, and what each changes:"
+    for variant, size in variants.items():
+        changes = (
+            f"{field.name}={getattr(size, field.name)!r}"
+            for field in dataclasses.fields(size)
+            if getattr(size, field.name) != getattr(default, field.name)
+        )
+        yield f"  {variant}: {', '.join(changes) or 'the defaults'}"

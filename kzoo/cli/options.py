@@ -21,7 +21,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SECTION.KEY=VALUE",
-        help="Values that replace those of the file, such as train.epochs=1.",
+        help="Values that replace those of the file, such as fit.epochs=1.",
     ),
 ]
 
