@@ -1,0 +1,70 @@
+"""The examples of the guides run as they stand there, and the reference lists what there is."""
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kzoo import audio, cli, models
+
+ROOT = Path(__file__).parents[2]
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+BLOCK = re.compile(r'```(python|console|yaml)(?: title="(.*?)")?\n(.*?)```', re.DOTALL)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, rng):
+    """A folder like the one that a reader of the guides has: a song, stems, configurations."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "configs", "configs")
+    monkeypatch.setattr(models, "__path__", [*models.__path__, "kzoo/models"])
+
+    def noise(seconds):
+        return 0.1 * rng.standard_normal((round(44100 * seconds), 2)).astype(np.float32)
+
+    audio.write("song.mp3", noise(0.3), 44100)
+    for song in ("first", "second"):
+        Path("songs", song).mkdir(parents=True)
+        for stem in ("vocals", "accompaniment"):
+            audio.write(f"songs/{song}/{stem}.wav", noise(4), 44100)
+    yield tmp_path
+    for name in set(sys.modules) - {f"kzoo.models.{name}" for name in models.list_models()}:
+        if name.startswith("kzoo.models.") and str(tmp_path) in str(sys.modules[name].__file__):
+            del sys.modules[name]
+
+
+def run_command(line, monkeypatch):
+    words = shlex.split(line)
+    assert words[0] == "kzoo", f"the guides run no other program: {line}"
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code, line
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=[path.stem for path in GUIDES])
+def test_the_examples_of_a_guide_run_one_after_the_other(path, workplace, monkeypatch):
+    blocks = BLOCK.findall(path.read_text(encoding="utf-8"))
+    assert blocks
+    names = {"__name__": "guide"}
+    for number, (language, title, text) in enumerate(blocks):
+        file = Path(title or f"example_{number}.py").absolute()
+        if language != "console":  # TensorFlow's AutoGraph wants the source of a function in a file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        if language == "python" and not title:
+            exec(compile(text, file, "exec"), names)
+        elif language == "console":
+            for line in text.splitlines():
+                run_command(line.removeprefix("$ "), monkeypatch)
+
+
+def test_the_page_of_the_environment_names_every_variable_that_the_code_reads():
+    page = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
+    code = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "kzoo").rglob("*.py"))
+    variable = re.compile(r"KZOO_[A-Z]+")
+    assert set(variable.findall(page)) == set(variable.findall(code))
