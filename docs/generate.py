@@ -103,12 +103,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """One cell: no pipe and no tag in it, code in backticks untouched."""
-    parts = re.split(r"(`[^`]*`)", str(value).replace("\n", " ").replace("|", "&#124;"))
-    escaped = [
-        html.escape(part, quote=False) if i % 2 == 0 else part for i, part in enumerate(parts)
+    """`value` as one cell: text without pipes, tags and stars; code in backticks is untouched."""
+    parts = re.split(r"(`[^`]*`)", str(value).replace("\n", " "))
+    # Every second part is code, in which Markdown and HTML mean nothing.
+    parts[::2] = [
+        html.escape(part, quote=False).replace("|", "&#124;").replace("*", r"\*")
+        for part in parts[::2]
     ]
-    return "".join(escaped).replace("&amp;#124;", "&#124;").replace("*", r"\*")
+    return "".join(parts)
 
 
 def code(value: Any) -> str:
@@ -314,7 +316,7 @@ def preset_page(card: Mapping[str, Any]) -> str:
     }
     text = f"# {name}\n\n{sentence(card['summary'])}\n\n```sh\nkzoo presets info {name}\n```\n\n"
     # No escaping: the links and addresses here are written above.
-    text += "| | |\n| --- | --- |\n"
+    text += "| property | value |\n| --- | --- |\n"
     text += "".join(f"| {key} | {value} |\n" for key, value in facts.items() if value)
     rows = [(f"`{key}`", code(value)) for key, value in options.items() if key != "sources"]
     if rows:

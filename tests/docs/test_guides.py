@@ -13,7 +13,7 @@ from kzoo import audio, cli, models
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
-BLOCK = re.compile(r'```(python|console|yaml)(?: title="(.*?)")?\n(.*?)```', re.DOTALL)
+BLOCK = re.compile(r'```(python|console|yaml|csv)(?: title="(.*?)")?\n(.*?)```', re.DOTALL)
 
 
 @pytest.fixture
