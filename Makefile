@@ -1,12 +1,14 @@
 # make demo   a real song to stems, scores, a picture and a TFLite file, in demo/
 # make test   the test suite;  make test-all   with the slow ones
-# Both set up .venv first, from nothing, and are quick when it is there.
+# make docs   guides, presets and reference as a site, in site/
+# All set up .venv first, from nothing, and are quick when it is there.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+DOCS_READY = $(VENV)/.ready-docs
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint docs clean
 
 demo: $(READY)
 	$(BIN)/kzoo demo -o demo
@@ -24,6 +26,17 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Zensical wants its output beside its sources; --strict makes errors of its warnings.
+docs: $(DOCS_READY)
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/generate.py build/docs
+	$(BIN)/zensical build --strict --config-file build/docs/mkdocs.yml
+	rm -rf site
+	mv build/docs/site site
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $(DOCS_READY)
+
 $(READY): setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -33,4 +46,4 @@ $(READY): setup.cfg constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .ruff_cache
