@@ -38,10 +38,11 @@ __all__ = [
 
 
 def build(name: str, **options: Any) -> keras.Model:
-    """An untrained model by the name of its architecture.
+    """Build an untrained model by the name of its architecture.
 
-    options: `sources`, `samples` and what else the architecture's `build` takes; `variant`, the
-    first of its VARIANTS by default, and any field of its sizes, in place of the variant's.
+    options: `sources`, `samples` and whatever else the architecture's `build` takes; `variant`,
+    by default the first of its VARIANTS; and any field of its sizes, which replaces the
+    variant's.
     Raises ValueError for an unknown name or option, with the nearest known one.
     """
     from kzoo import models
@@ -50,7 +51,7 @@ def build(name: str, **options: Any) -> keras.Model:
 
 
 def from_preset(preset: str | Path, **options: Any) -> keras.Model:
-    """A model with verified weights; see `kzoo.presets.from_preset`."""
+    """Build a preset's model with its verified weights; see `kzoo.presets.from_preset`."""
     return presets.from_preset(preset, **options)
 
 
@@ -126,11 +127,12 @@ def enhance(
     progress: separation.Progress | None = None,
     **options: Any,
 ) -> np.ndarray:
-    """The speech of a noisy signal, `[samples, channels]` or `[samples]`, as long and at its rate.
+    """Return the speech of a noisy signal, `[samples, channels]` or `[samples]`, in its shape.
 
     preset: one that gives "speech"; by default the best that ships. Channels are enhanced one by
-    one where the model has one. The rest is as of `separate`; for many signals keep a Separator,
-    whose "speech" this is. Raises presets.PresetError for a preset that gives no speech.
+    one where the model takes one channel. The other arguments are those of `separate`; for many
+    signals keep a Separator and take its "speech".
+    Raises presets.PresetError for a preset that gives no speech.
     """
     enhancer = presets.enhancer(preset)
     return separate(waveform, sample_rate, enhancer, progress=progress, **options)["speech"]
@@ -144,10 +146,12 @@ def pitch(
     threshold: float = 0.0,
     **options: Any,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(times in seconds, f0_hz, confidence) of `[samples]` or `[samples, channels]`, one a frame.
+    """Return (times in seconds, f0_hz, confidence), one value a frame, of a waveform.
 
-    threshold: confidence under which f0_hz is NaN. options: of `PitchTracker` (hop_ms=4, fmin_hz,
-    fmax_hz, decoder, ...), which is what to keep when there is more than one signal.
+    waveform: `[samples]` or `[samples, channels]`, full scale 1.0.
+
+    threshold: f0_hz is NaN where the confidence is below it. options: those of `PitchTracker`
+    (hop_ms=4, fmin_hz, fmax_hz, decoder, ...), which is the object to keep for many signals.
     """
     from kzoo.pitch_tracking import PitchTracker
 
@@ -164,7 +168,7 @@ def transfer(
     input_rate: bool = False,
     **options: Any,
 ) -> tuple[np.ndarray, int]:
-    """(Sound `[samples]`, its rate): what a recording sings or plays, by a trained synthesiser.
+    """Play what a recording sings or plays by a trained synthesiser: (sound `[samples]`, rate).
 
     waveform: `[samples]` or `[samples, channels]`, full scale 1.0, at any rate. The sound is as
     long, at the preset's rate, or with input_rate at the recording's. options: of
@@ -215,7 +219,7 @@ def evaluation_systems(
     names: Sequence[str], options: dict[str, Any], *, interchangeable: bool = False,
     say: Callable[[str], object] | None = None,
 ) -> list:  # fmt: skip
-    """A system for each name: a preset's, a run folder's, a folder of estimates, or a baseline.
+    """Make a system of each name: a preset, a run folder, a folder of estimates, or a baseline.
 
     interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated; `say` is told what a user should know of

@@ -20,7 +20,7 @@ class ConfigError(ValueError):
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file; ConfigError where it is absent, broken or no mapping."""
+    """Read the mapping in a YAML file; ConfigError where it is absent, broken or no mapping."""
     try:
         loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -42,14 +42,14 @@ def dump_yaml(values: Mapping[str, Any], path: str | Path) -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` as it comes back from a YAML file: tuples as lists, mappings as dicts."""
+    """Return `value` as a YAML file gives it back: tuples as lists, mappings as dicts."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
-    """`values` with each "section.key=value" put in, the value read as YAML; values is unchanged.
+    """Put each "section.key=value" into a copy of `values`; the value is read as YAML.
 
     Raises ConfigError for a setting without "=", or one that would go into something that is no
     mapping. Numbers of a list are its positions: "data.steps.0.probability=1".
@@ -86,7 +86,7 @@ def named(
     listing: str = "there are",
     error: type[ValueError] = ConfigError,
 ) -> Any:
-    """The entry `name` of `known`: of a mapping its value, of other names the name itself.
+    """Look `name` up in `known`: a mapping gives its value, other names give the name itself.
 
     what: the singular noun of the error for a name that is not there, which names the nearest one,
     or all of them behind `listing`.
@@ -99,7 +99,7 @@ def named(
 
 
 def call(function: Callable, options: Mapping[str, Any], *, where: str = "", **others: Any) -> Any:
-    """`function(**options, **others)`; options are checked by name and by type, others are not.
+    """Call `function(**options, **others)` after options are checked by name and by type.
 
     Raises ConfigError as `check` does.
     """
@@ -108,7 +108,7 @@ def call(function: Callable, options: Mapping[str, Any], *, where: str = "", **o
 
 
 def defaults(function: Callable) -> dict[str, Any]:
-    """The arguments of `function` that have a default, with it."""
+    """Return the arguments of `function` that have a default, as {name: default}."""
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
@@ -116,7 +116,7 @@ def defaults(function: Callable) -> dict[str, Any]:
 def check(
     function: Callable, options: Mapping[str, Any], *, where: str = "", given: Iterable[str] = ()
 ) -> None:
-    """ConfigError where `function` cannot be called with `options` and what is `given` besides.
+    """Raise ConfigError where `function` cannot be called with `options` and what is `given`.
 
     It names the nearest option for a key that the function does not take, one that is missing, and
     a value of another type than the annotation says ("1e-3" in quotes, or without a dot, is text in
@@ -141,7 +141,7 @@ def check(
 
 
 def check_types(function: Callable, options: Mapping[str, Any], *, where: str) -> None:
-    """ConfigError for a value of another type than the annotation of `function` says."""
+    """Raise ConfigError for a value of another type than the annotation of `function` says."""
     parameters = inspect.signature(function).parameters
     for key, value in options.items():
         if key not in parameters:

@@ -18,7 +18,7 @@ from kzoo.separation import System
 
 
 def prepare_devices(device: str | None = None) -> str | None:
-    """Let GPU memory grow as needed; the TensorFlow name of `device` ("cpu", "gpu", "gpu:1").
+    """Let GPU memory grow as needed; return TensorFlow's name of `device` ("cpu", "gpu:1").
 
     Raises ValueError for a device that this machine does not have.
     """
@@ -47,7 +47,7 @@ def system(
     progress: presets.Progress | None = None,
     **options: Any,
 ) -> System:
-    """The preset's model as blocks on its own grid, compiled for this machine.
+    """Compile the preset's model for this machine, as blocks on its own grid.
 
     mwf: with the multichannel Wiener filter after it (two passes over the signal).
     options: of the architecture's sizes and `build`, over the card's own.
@@ -98,7 +98,7 @@ def _system(
 
 
 def compiled(model: keras.Model, place: str | None):
-    """`model` for inference as one graph of static shape: NumPy in, NumPy out."""
+    """Compile `model` for inference as one graph of static shape: NumPy in, NumPy out."""
     # Not jitted: XLA on a CPU halves the speed of these graphs.
     signature = [tf.TensorSpec((1, *x.shape[1:]), tf.float32) for x in model.inputs]
 

@@ -1,4 +1,4 @@
-"""Audio files in and out, resampled where asked, with no ffmpeg program on the machine.
+"""Audio files are read and written, and resampled where asked, without an ffmpeg program.
 
 Sound is float32 `[samples, channels]` with full scale 1.0, beside its `sample_rate` in Hz.
 libsndfile (through soundfile) reads what it reads well, FFmpeg's libraries (inside PyAV's wheel)

@@ -10,7 +10,7 @@ LOUD_DB = 20.0  # over full scale: no mix peaks there, integers that became floa
 
 
 def checked_rate(sample_rate: int) -> int:
-    """The sample rate in Hz as an int; ValueError for what is no whole number of at least 1."""
+    """Return the sample rate in Hz as an int; ValueError for no whole number of at least 1."""
     number = isinstance(sample_rate, (int, float, np.integer, np.floating))
     number = number and not isinstance(sample_rate, bool)
     if not number or not 1 <= sample_rate < 2**31 or sample_rate != int(sample_rate):
@@ -23,7 +23,7 @@ def checked_rate(sample_rate: int) -> int:
 
 
 def checked_waveform(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A waveform `[samples, channels]`, or `[samples]`, as float32 `[samples, channels]`.
+    """Return a waveform `[samples, channels]`, or `[samples]`, as float32 `[samples, channels]`.
 
     Full scale is 1.0; a peak of more than 20 dB above it is a UserWarning. What is float32 already
     is not copied. Raises ValueError for integers, another shape, no samples, more than 64 channels

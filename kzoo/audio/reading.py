@@ -31,7 +31,7 @@ class AudioInfo:
 
     @property
     def duration_seconds(self) -> float | None:
-        """From the exact count, else the container's estimate, else None."""
+        """Length by the exact count, else by the container's estimate, else None."""
         if self.samples is not None:
             return self.samples / self.sample_rate
         return self.approximate_seconds

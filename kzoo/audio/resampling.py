@@ -12,7 +12,7 @@ QUALITY = "VHQ"
 
 
 def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """`[samples, channels]` at from_rate to float32 `[round(samples * ratio), channels]`."""
+    """Resample `[samples, channels]` to float32 `[round(samples * ratio), channels]`."""
     resampler = StreamResampler(from_rate, to_rate, _channels(waveform))
     return np.concatenate([resampler.push(waveform), resampler.flush()])
 
@@ -47,7 +47,7 @@ class StreamResampler:
         return self._counted(self._stream.resample_chunk(block))
 
     def flush(self) -> np.ndarray:
-        """The end of the signal, `[m, channels]`; afterwards a new signal may begin."""
+        """Give the end of the signal, `[m, channels]`; afterwards a new signal may begin."""
         rest = np.zeros((0, self.channels), np.float32)
         if self._stream is not None and self._taken:
             due = (2 * self._taken * self.to_rate + self.from_rate) // (2 * self.from_rate)

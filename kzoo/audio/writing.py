@@ -199,7 +199,7 @@ class AudioWriter:
             raise self._refused(failure) from failure
 
     def encode(self, gain: float | None = None) -> None:
-        """All of `finish` but the move: of files that belong together the last may yet fail."""
+        """Do all of `finish` but the move: of files that belong together the last may yet fail."""
         if self._encoder is not None:
             self._or_abort(self._close, gain)
 

@@ -1,1 +1,1 @@
-"""Methods without training, on NumPy and SciPy alone."""
+"""Methods that need no training; they use NumPy and SciPy alone."""

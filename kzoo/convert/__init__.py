@@ -1,4 +1,4 @@
-"""Published weights into kzoo's models, one file a source.
+"""Published weights converted to kzoo's models; each file takes those of one source.
 
 Each file offers `from_weights(weights: Mapping[str, array], ...) -> keras.Model`, which takes the
 reference's own names and is strict both ways, and readers for the files the reference ships.

@@ -14,7 +14,7 @@ from keras import ops
 
 
 def pre_emphasis(waveform, coefficient: float = 0.95):
-    """`[..., samples, channels]` to the same shape."""
+    """Subtract a share of each sample from the next: `[..., samples, channels]`, same shape."""
     first, rest = waveform[..., :1, :], waveform[..., 1:, :]
     return ops.concatenate([first, rest - coefficient * waveform[..., :-1, :]], axis=-2)
 

@@ -11,7 +11,7 @@ from keras import ops
 
 
 def frame(signal, frame_length: int, hop_length: int):
-    """`[..., samples]` to `[..., frames, frame_length]`; only whole frames, none padded.
+    """Cut `[..., samples]` into whole frames `[..., frames, frame_length]`, with no padding.
 
     frames = 1 + (samples - frame_length) // hop_length; a shorter signal raises ValueError where
     its length is known.
@@ -34,7 +34,7 @@ def frame(signal, frame_length: int, hop_length: int):
 
 
 def overlap_add(frames, hop_length: int):
-    """`[..., frames, frame_length]` to `[..., samples]`, the transpose of `frame`.
+    """Add frames `[..., frames, frame_length]` up to `[..., samples]`: the transpose of `frame`.
 
     samples = (frames - 1) * hop_length + frame_length.
     """

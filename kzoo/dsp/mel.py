@@ -22,7 +22,7 @@ def mfcc(
     waveform, *, sample_rate: int, n_fft: int, hop_length: int, coefficients: int, bands: int = 128,
     low_hz: float = 20.0, high_hz: float = 8000.0,
 ):  # fmt: skip
-    """`[..., samples]` to `[..., frames, coefficients]`, frames = ceil(samples / hop_length).
+    """Compute `[..., ceil(samples / hop_length), coefficients]` of `[..., samples]`.
 
     Frame k begins at sample k * hop_length; after the end there is silence.
     """

@@ -17,7 +17,7 @@ ZEROS, ROLLOFF = 24, 0.945
 
 
 def resample(signal, old_rate: int, new_rate: int, *, zeros: int = ZEROS, rolloff: float = ROLLOFF):
-    """`[..., samples]` to `[..., samples * new_rate // old_rate]`.
+    """Resample `[..., samples]` to `[..., samples * new_rate // old_rate]`.
 
     Only the ratio of the rates counts. zeros: zero crossings of the sinc on each side; rolloff:
     cutoff as a share of the lower Nyquist frequency. Samples must be one at least.

@@ -37,7 +37,7 @@ def stft(
     padding: str = "center",
     pad_mode: str = "constant",
 ):
-    """`[..., samples]` to (real, imag), each `[..., frames, n_fft // 2 + 1]`.
+    """Transform `[..., samples]` to (real, imag), each `[..., frames, n_fft // 2 + 1]`.
 
     `win_length` (default n_fft) centres a shorter window in the frame. `pad_mode` is "constant"
     (zeros) or "reflect", for padding="center". Equal to librosa.stft with the same arguments.
@@ -60,7 +60,7 @@ def istft(
     padding: str = "center",
     length=None,
 ):
-    """(real, imag) `[..., frames, bins]` to `[..., length]`: the inverse of `stft`, least squares.
+    """Invert `stft` by least squares: (real, imag) `[..., frames, bins]` to `[..., length]`.
 
     Frames are windowed again, overlap-added and divided by the overlap-added squared window, so
     an unchanged spectrum gives the waveform back, the first and last samples included.
@@ -84,7 +84,7 @@ def istft(
 
 
 def irfft(real, imag, n_fft: int):
-    """Half spectra `[..., n_fft // 2 + 1]` to real signals `[..., n_fft]`, by a forward FFT.
+    """Invert half spectra `[..., n_fft // 2 + 1]` to signals `[..., n_fft]` by a forward FFT.
 
     As in numpy.fft.irfft, the imaginary parts of bin 0 and of the Nyquist bin count for nothing.
     """

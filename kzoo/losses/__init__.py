@@ -39,12 +39,12 @@ __all__ = [
 
 
 def list_losses() -> list[str]:
-    """Names that `get` knows."""
+    """List the names that `get` knows."""
     return sorted(_LOSSES)
 
 
 def get(name: str, **options: Any) -> Loss:
-    """The loss called `name` with its options fixed: (target, estimate) -> `[batch]`.
+    """Return the loss `name` with its options fixed: (target, estimate) -> `[batch]`.
 
     Raises ValueError for an unknown name or option, with the nearest known one, and for a value of
     another type than the option's.
@@ -69,12 +69,12 @@ class Loss:
 
     @property
     def permutation_invariant(self) -> bool:
-        """Whether the order of the estimates does not matter to it."""
+        """Whether the loss is the same for every order of the estimates."""
         return self._function is pit
 
     @property
     def takes_mixture(self) -> bool:
-        """Whether it is called with (target, estimate, mixture)."""
+        """Whether the loss is called with (target, estimate, mixture)."""
         return "mixture" in inspect.signature(self._function).parameters
 
     def __call__(self, target, estimate, *mixture):
@@ -88,7 +88,7 @@ class Loss:
         return {"name": self.name, **self.options}
 
     def resolved(self) -> dict[str, Any]:
-        """As `get_config`, with the defaults of all options; tuples are lists, as in YAML."""
+        """Return `get_config` with the defaults of all options; tuples are lists, as in YAML."""
         return {"name": self.name, **self._resolved}
 
     @classmethod

@@ -34,7 +34,7 @@ def least_squares_discriminator(real, fake, *, label_smoothing: float = 0.0):
 
 
 def least_squares_generator(fake):
-    """(fake - 1)^2."""
+    """Return (fake - 1)^2."""
     return over_examples(ops.square(_float32(fake) - 1.0))
 
 
@@ -46,7 +46,7 @@ def hinge_discriminator(real, fake, *, label_smoothing: float = 0.0):
 
 
 def hinge_generator(fake):
-    """-fake, which has no lower bound."""
+    """Return -fake, which has no lower bound."""
     return over_examples(-_float32(fake))
 
 
@@ -57,7 +57,7 @@ ADVERSARIAL = {
 
 
 def get_adversarial(name: str) -> Adversarial:
-    """The pair of losses called `name`; ValueError with the nearest name for an unknown one."""
+    """Return the pair of losses `name`; ValueError with the nearest name for an unknown one."""
     return config.named(ADVERSARIAL, name, "adversarial loss")
 
 

@@ -34,7 +34,7 @@ def pit(target, estimate, *, pairwise: Pairwise = "si_sdr"):
 
 
 def best_permutation(target, estimate, pairwise: Pairwise = "si_sdr"):
-    """(loss `[batch]`, permutation `[batch, sources]` int32): which estimate is which target's.
+    """Find which estimate is which target's: (loss `[batch]`, permutation `[batch, sources]`).
 
     Source i goes with estimate permutation[i]; of equal losses the first in lexical order counts,
     so with nothing to choose by the order stays.
@@ -79,7 +79,7 @@ def pairwise_losses(target, estimate, pairwise: Pairwise = "si_sdr"):
 
 
 def reorder(estimate, permutation):
-    """`[batch, sources, ...]` in the order of `permutation` `[batch, sources]`."""
+    """Put `[batch, sources, ...]` into the order of `permutation` `[batch, sources]`."""
     rank = len(estimate.shape)
     indices = ops.reshape(permutation, (-1, estimate.shape[1], *[1] * (rank - 2)))
     return ops.take_along_axis(estimate, indices, axis=1)

@@ -83,7 +83,7 @@ def mixture_l1(target, estimate):
 
 
 def mixture_l2(target, estimate):
-    """As `mixture_l1`, of squares."""
+    """Mean squared difference of the sums over sources, per example; see `mixture_l1`."""
     target, estimate = waveforms(target, estimate)
     return over_examples(ops.square(ops.sum(estimate - target, axis=1)))
 

@@ -4,8 +4,8 @@ Three figures are called SDR in the literature and must not share a column: BSS 
 median over frames of 1 s, then over tracks), the plain energy ratio of a track (`snr`), and the
 scale-invariant one (`si_sdr`).
 
-Of speech, those of Loizou's book (`ssnr`, `llr`, `wss`) are computed here; `pesq`, `composite`
-(which holds PESQ), `stoi` and `DNSMOS` need packages: pip install 'kzoo[speech]'.
+Of the measures of speech, those of Loizou's book (`ssnr`, `llr`, `wss`) are computed here; `pesq`,
+`composite` (which holds PESQ), `stoi` and `DNSMOS` need packages: pip install 'kzoo[speech]'.
 """
 
 from kzoo.metrics.bsseval import BSSEval, bss_eval, track_medians

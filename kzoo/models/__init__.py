@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 def list_models() -> list[str]:
-    """Names of all architectures, for `architecture`."""
+    """List the names of all architectures, which `architecture` takes."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)
 
 
 def architecture(name: str) -> ModuleType:
-    """The module of one architecture; ValueError with the nearest name for an unknown one."""
+    """Import the module of one architecture; ValueError names the nearest for an unknown one."""
     known = list_models()
     config.named(known, name, "model")
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def sizes(name: str, *, variant: str | None = None, **changes: Any) -> Signal:
-    """The sizes of a variant, the first of the file by default, with some of them changed.
+    """Return the sizes of a variant, by default the first of the file, with some changed.
 
     Lists, as YAML has them, count as tuples, and None is a value like any other. Raises
     ConfigError for an unknown variant or option, with the nearest known one, for a value of
@@ -57,14 +57,14 @@ def changed(base: Any, changes: Mapping[str, Any], *, where: str) -> Any:
 
 
 def split(name: str, options: Mapping[str, Any]) -> tuple[Signal, dict[str, Any]]:
-    """(sizes, other arguments of `build`) of one flat mapping, as in a card or a YAML section."""
+    """Split the flat mapping of a card or a YAML section: (sizes, other arguments of `build`)."""
     own = _arguments(name)
     changes = {key: value for key, value in options.items() if key not in own}
     return sizes(name, **changes), {key: options[key] for key in options if key in own}
 
 
 def build(name: str, size: Signal | None = None, **options: Any) -> keras.Model:
-    """The untrained model `name` of `size`, or of a variant and changes among the options.
+    """Build the untrained model `name` of `size`, or of a variant and changes in the options.
 
     options: `sources`, `samples` and whatever else the architecture's `build` takes beside its
     sizes; without `size` also `variant` and every field of its sizes. Raises ConfigError as

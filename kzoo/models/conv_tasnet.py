@@ -82,7 +82,7 @@ class ConvTasNet(FilterbankSizes):
         return {**super().block(), "padding": "valid"}
 
     def training(self, system: keras.Model, *, inference_mode: bool = False) -> domains.Training:
-        """On the waveform that the network takes, without the silence around it."""
+        """Train on the waveform that the network takes, without the silence around it."""
         return domains.core_waveforms(
             system, core="conv_tasnet_core", inference_mode=inference_mode
         )

@@ -26,7 +26,7 @@ BINS = 360
 class CREPE(Sizes):
     """The authors' largest network by default; its bins are hertz at 16 kHz alone.
 
-    filters: of the six convolutions. dropout: after each, in training.
+    filters: channels of the six convolutions. dropout: share dropped after each, in training.
     hop_length: in samples, from one frame to the next; 160 is the paper's 10 ms, 64 gives 250
         frames a second.
     """

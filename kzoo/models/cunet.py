@@ -31,7 +31,7 @@ class CUNet(SpectrogramSizes):
     control: "dense", or "cnn", convolutions over the condition.
     control_widths: of the control network's three layers; with None as in the authors'
         configurations.
-    filters: of the levels on the way down.
+    filters: channels of the levels on the way down.
     log_input: the network sees log(1 + magnitude), as in `unet.UNet`; not the paper's, as
         linear_bins.
     conditions: what the network was taught, in the order of its condition; with None the sources.
@@ -59,7 +59,7 @@ class CUNet(SpectrogramSizes):
     condition: Literal["fixed", "input"] = "fixed"
 
     def training(self, system: keras.Model, *, inference_mode: bool = False) -> domains.Training:
-        """On magnitudes."""
+        """Train on magnitudes."""
         return domains.magnitudes(system, core="cunet_core", inference_mode=inference_mode)
 
 

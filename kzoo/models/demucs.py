@@ -34,13 +34,13 @@ from kzoo.models.base.sizes import Sizes, check_padding, check_positive, check_s
 class Demucs(Lengths, Sizes):
     """The paper's network, v1, by default: 649 million weights with four sources.
 
-    filters: of the first level, `growth` times as many at each further one.
+    filters: channels of the first level; each further level has `growth` times as many.
     glu, rewrite: with `rewrite` every level has a further convolution, of 1 frame on the way down
         and of `context` frames on the way up, which gates itself with `glu` and ends in a ReLU
         without.
-    lstm_layers: bidirectional ones at the bottom, 0 for none.
-    normalize: by mean and standard deviation of the mono mixture.
-    rescale: the reference of the initial weights, 0 for PyTorch's own.
+    lstm_layers: how many bidirectional LSTMs lie at the bottom; 0 for none.
+    normalize: whether the mixture is normalised by mean and deviation of its mono version.
+    rescale: scale of the initial weights; 0 keeps PyTorch's own.
     The fields that are not named here are those of `Lengths` and `Sizes`.
     Without LSTM and normalisation an estimate depends on `context_samples` to each side, else on
     the whole signal.
@@ -111,7 +111,7 @@ class Demucs(Lengths, Sizes):
         return self, {**self.block(), "samples": samples}
 
     def training(self, system: keras.Model, *, inference_mode: bool = False) -> domains.Training:
-        """The core, on waveforms."""
+        """Train the core on waveforms."""
         return domains.core_waveforms(system, core="demucs_core", inference_mode=inference_mode)
 
 

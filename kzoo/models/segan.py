@@ -46,7 +46,7 @@ class Convolutions:
 
 @dataclass(frozen=True, kw_only=True)
 class SEGAN(Convolutions, Signal):
-    """SEGAN+ by default.
+    """The sizes of SEGAN+ by default.
 
     window: samples of one window, even and a multiple of stride ** len(filters), which makes so
         many frames of the code.
@@ -54,7 +54,7 @@ class SEGAN(Convolutions, Signal):
         in every window; "zero"; or "input", a second input `[batch, frames, z_channels]`, the same
         for all windows of an example. In training, the first two draw new ones for each window.
     skip_factors: SEGAN+'s learned factor for each channel that is handed across, 1 at first.
-    biases: of all convolutions.
+    biases: whether the convolutions have them.
     pre_emphasis: the share of each sample that is subtracted from the next one.
     """
 
@@ -109,7 +109,7 @@ class SEGAN(Convolutions, Signal):
         """None: the network is trained for windows of this length."""
 
     def training(self, system: keras.Model, *, inference_mode: bool = False) -> domains.Training:
-        """Between pre-emphasis and its inverse."""
+        """Train between pre-emphasis and its inverse."""
         return domains.pre_emphasised(system, core="segan_core", inference_mode=inference_mode)
 
 

@@ -29,14 +29,15 @@ from kzoo.models.base.spectrogram import SpectrogramSizes, waveform_model
 class UNet(SpectrogramSizes):
     """Spleeter's network by default.
 
-    network: "spleeter" or "jansson". filters: of the levels on the way down.
+    network: "spleeter" or "jansson". filters: channels of the levels on the way down.
     activation: "leaky_relu" (0.2 on the way down, ReLU on the way up: Spleeter's 2 stems) or
         "elu" both ways (its 4 and 5 stems). Weights of one load into the other and give garbage.
     masks: "sigmoid", each source on its own, or "softmax" across the sources (5 stems).
     dropout_levels: decoder levels that drop out, counted from the deepest.
     log_input: the network sees log(1 + magnitude), as in f90's replication of Jansson's; a small
         one learns several times faster so. The masks are for the magnitudes all the same.
-    output_norm: of Jansson's network alone: f90's has no batch norm before the last sigmoid.
+    output_norm: whether Jansson's network has a batch norm before the last sigmoid; f90's has
+        none.
     trunk: "each" source has a network of its own (the papers), or one network is "shared", its
         last layers as wide as all masks: 1 / len(sources) of the compute, for small devices.
     The fields that are not named here are those of `SpectrogramSizes`.
@@ -59,7 +60,7 @@ class UNet(SpectrogramSizes):
     trunk: Literal["each", "shared"] = "each"
 
     def training(self, system: keras.Model, *, inference_mode: bool = False) -> domains.Training:
-        """On magnitudes."""
+        """Train on magnitudes."""
         return domains.magnitudes(system, core="unet_core", inference_mode=inference_mode)
 
 

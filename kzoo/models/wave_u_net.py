@@ -26,9 +26,10 @@ from kzoo.models.base.sizes import Sizes, check_padding, check_positive, check_s
 class WaveUNet(Sizes):
     """The paper's M4 by default.
 
-    levels: how often the rate is halved. filters: of the first level; level i has i times as many.
-    kernel_size, merge_kernel_size, output_kernel_size: of the convolutions on the way down, on the
-        way up and at the end; all odd.
+    levels: how often the rate is halved. filters: channels of the first level; level i has i times
+        as many.
+    kernel_size, merge_kernel_size, output_kernel_size: lengths of the convolutions on the way down,
+        on the way up and at the end; all are odd.
     context: True convolves what is there ("valid"), so the core's estimates are shorter than its
         input, from its middle; False fills with zeros ("same"), so they are as long, and their
         ends are not to be trusted.

@@ -27,7 +27,7 @@ SYNTHESISER = "ddsp_violin"
 
 @dataclass(frozen=True)
 class Preset:
-    """What `open_preset` gives: handed down, it is read once.
+    """A preset as `open_preset` gives it: its card is read once, and handed down.
 
     name: as the user has it, a known name or a folder. folder: None for a known name.
     """
@@ -41,7 +41,7 @@ class Preset:
 
     @property
     def sources(self) -> list[str]:
-        """What it separates; PresetError where its card says that it is for something else."""
+        """The sources it separates; PresetError where its card says that it is for something else."""
         return cards.sources(self.name, self.card)
 
     @property
@@ -59,7 +59,7 @@ class Preset:
         cards.refuse_untrained(self.name, self.card)
 
     def weights_path(self) -> Path | None:
-        """Its weights where they are on this machine already, else None."""
+        """The path of its weights where they are on this machine already, else None."""
         if self.folder is not None:
             return self.folder / WEIGHTS
         bundled = cards.CARDS / f"{self.name}.npz"
@@ -67,7 +67,7 @@ class Preset:
         return next((path for path in (bundled, cached) if path.is_file()), None)
 
     def download(self, *, progress: Progress | None = None) -> Path:
-        """Make sure that its weights are here; the file that holds them.
+        """Make sure that its weights are here, and return the file that holds them.
 
         progress: called with (bytes done, bytes in all or None). Of several processes one fetches
         and the others wait. Raises PresetError where fetching is forbidden, fails, or brings
@@ -91,18 +91,18 @@ class Preset:
         return target / WEIGHTS
 
     def weights(self, *, progress: Progress | None = None) -> dict[str, np.ndarray]:
-        """Its weights by their paths, fetched if need be, their sha256 checked."""
+        """Read its weights by their paths; they are fetched if need be, and their sha256 checked."""
         path = self.weights_path() or self.download(progress=progress)
         fetched = self.folder is None and (path.parent / CARD).is_file()
         card = read_card(path.parent)[1] if fetched else self.card
         return read_weights(path, card.get("weights", {}).get("sha256"))
 
     def sizes(self, **changes: Any) -> tuple[Signal, dict[str, Any]]:
-        """(sizes, other arguments of `build`), with some options in place of the card's."""
+        """Return (sizes, other arguments of `build`), with some options in place of the card's."""
         return models.split(self.card["model"]["name"], {**self.options, **changes})
 
     def untrained_model(self, size: Signal | None = None, **changes: Any) -> keras.Model:
-        """The model that the card describes, at random weights.
+        """Build the model that the card describes, at random weights.
 
         size: in place of the card's sizes. changes: of other arguments of `build`, and, without
         `size`, of the sizes.
@@ -113,7 +113,7 @@ class Preset:
     def model(
         self, size: Signal | None = None, *, progress: Progress | None = None, **changes: Any
     ) -> keras.Model:
-        """The model with verified weights; nothing is ever left at random values.
+        """Build the model with verified weights; nothing is ever left at random values.
 
         Raises PresetError for weights that are absent, untrained, or do not match the sha256.
         """
@@ -125,7 +125,7 @@ class Preset:
 
 
 def open_preset(preset: str | Path | Preset) -> Preset:
-    """A preset by its name or its folder; PresetError with a suggestion for an unknown one."""
+    """Open a preset by its name or folder; PresetError with a suggestion for an unknown one."""
     if isinstance(preset, Preset):
         return preset
     folder, card = read_card(preset)
@@ -133,7 +133,7 @@ def open_preset(preset: str | Path | Preset) -> Preset:
 
 
 def enhancer(preset: str | Path | None = None) -> Preset:
-    """A preset that gives back speech; by default the best that ships.
+    """Open a preset that gives back speech; by default the best that ships.
 
     Raises PresetError for one that does not, and where none ships.
     """
@@ -147,7 +147,7 @@ def enhancer(preset: str | Path | None = None) -> Preset:
 
 
 def synthesiser(preset: str | Path | None = None) -> Preset:
-    """A preset that is played by controls; by default the one that ships.
+    """Open a preset that is played by controls; by default the one that ships.
 
     Raises PresetError for one that is not, and where none ships.
     """

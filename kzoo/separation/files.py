@@ -58,7 +58,7 @@ def selection(
 
 
 def enhancement(sources: Sequence[str], *, noise: bool = False) -> dict[str, list[int] | None]:
-    """As `selection`: the speech, and with `noise` what it leaves of the recording."""
+    """Select the speech and, with `noise`, what it leaves of the recording; see `selection`."""
     stems: dict[str, list[int] | None] = {"speech": [list(sources).index("speech")]}
     return {**stems, "noise": None} if noise else stems
 

@@ -33,7 +33,7 @@ _Result = TypeVar("_Result")
 
 
 class Cancelled(Exception):
-    """The progress callback asked for an end."""
+    """Raised where the progress callback has asked for an end."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Separator:
     def separate(
         self, waveform: np.ndarray, sample_rate: int, *, progress: Progress | None = None
     ) -> dict[str, np.ndarray]:
-        """`[samples, channels]` (or `[samples]`) to {source: array of the same shape}, float32.
+        """Separate `[samples, channels]` (or `[samples]`) to {source: array of the same shape}.
 
         Raises ValueError as `audio.checked_waveform`; Cancelled when `progress` says so.
         """

@@ -50,23 +50,23 @@ class Watcher:
     """What sees a transfer pass by; a picture is one. All of it may be ignored."""
 
     def hear(self, signal: np.ndarray) -> None:
-        """The recording, `[samples]` at 16 kHz."""
+        """Called with the recording, `[samples]` at 16 kHz."""
 
     def follow(self, pitch: Pitch) -> None:
-        """The pitch that was found."""
+        """Called with the pitch that was found."""
 
     def play(self, played: np.ndarray, recorded_loudness_db: np.ndarray) -> None:
-        """Controls `[frames, 4]`: seconds, f0_hz, loudness_db, and how open the gate is."""
+        """Called with controls `[frames, 4]`: seconds, f0_hz, loudness_db, how open the gate is."""
 
     def control(self, amplitudes: np.ndarray, noise_magnitudes: np.ndarray) -> None:
-        """What the network made of them: `[frames, harmonics]` and `[frames, bands]`."""
+        """Called with what the network made: `[frames, harmonics]` and `[frames, bands]`."""
 
     def sound(self, signal: np.ndarray) -> None:
-        """What is played, `[samples]` at the synthesiser's rate."""
+        """Called with what is played, `[samples]` at the synthesiser's rate."""
 
 
 class TimbreTransfer:
-    """A preset that plays recordings.
+    """Plays recordings by a trained synthesiser, which is built once.
 
     preset: a trained synthesiser; by default the one that ships.
     octaves: by how many all notes are moved; by default by as many as bring the median nearest to
@@ -120,7 +120,7 @@ class TimbreTransfer:
         input_rate: bool = False, watcher: Watcher | None = None,
         progress: Progress | None = None, say: Callable[[Moved], object] | None = None,
     ) -> Iterator[np.ndarray]:  # fmt: skip
-        """`[samples, channels]` blocks to the sound `[n]`, n as it comes.
+        """Yield the sound `[n]` of blocks `[samples, channels]`, n as it comes.
 
         samples: the recording's length where it is known, for the progress. say: told what was
         moved, before the first sound. Raises ValueError where nothing has a pitch.

@@ -110,12 +110,12 @@ class AdversarialModel(keras.Model):
 
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
-        """Both, for a checkpoint."""
+        """Both optimizers, for a checkpoint."""
         return [self.optimizer, self.discriminator_optimizer]
 
     @property
     def trainable_weights(self) -> list:
-        """Those that `optimizer` trains; the discriminator's are its own optimizer's."""
+        """The weights that `optimizer` trains; the discriminator's belong to its own optimizer."""
         return self.generator.trainable_weights
 
     @property
@@ -128,11 +128,11 @@ class AdversarialModel(keras.Model):
         set_reference(self.discriminator, self.shown(self.target(targets), inputs))
 
     def call(self, inputs, training=False):
-        """The generator's estimates."""
+        """Return the generator's estimates."""
         return self.generator(inputs, training=training)
 
     def train_step(self, data):
-        """Some steps of the discriminator, and one of the generator, on the same batch."""
+        """Take some steps of the discriminator and one of the generator on the same batch."""
         inputs, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if sample_weight is not None:
             raise ValueError("an adversarial model takes no sample weights")

@@ -25,12 +25,12 @@ class AveragedValidation(keras.callbacks.Callback):
     """Validates with the averaged weights, and puts the others back, bit by bit."""
 
     def on_test_begin(self, logs=None):
-        """Averages in."""
+        """Put the averaged weights in."""
         self._within = averaged(self.model)
         self._within.__enter__()
 
     def on_test_end(self, logs=None):
-        """And out."""
+        """Put the trained weights back."""
         self._within.__exit__(None, None, None)
 
 
@@ -41,7 +41,7 @@ class Meter:
         self.waited = 0.0
 
     def through(self, batches: Iterable) -> Iterator:
-        """The same batches."""
+        """Pass the same batches on."""
         iterator = iter(batches)
         while True:
             began = time.perf_counter()
@@ -122,7 +122,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._began, self._waited = time.perf_counter(), self.meter.waited
 
     def on_epoch_end(self, epoch, logs=None):
-        """Write it all down."""
+        """Write history, checkpoint and, where the loss is best, the preset."""
         logs = {key: float(value) for key, value in (logs or {}).items()}
         seconds = time.perf_counter() - self._began
         share = (self.meter.waited - self._waited) / seconds
@@ -190,7 +190,7 @@ class TensorBoardExamples(keras.callbacks.Callback):
         self.sources, self.sample_rate, self.every = sources, sample_rate, every
 
     def on_train_begin(self, logs=None):
-        """One writer a run: a resumed one adds to the same folder."""
+        """Open one writer a run: a resumed run adds to the same folder."""
         self.writer = self.summary.create_file_writer(str(self.folder))
 
     def on_epoch_end(self, epoch, logs=None):

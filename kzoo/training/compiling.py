@@ -30,7 +30,7 @@ class DomainLoss(keras.losses.Loss):
         self.loss, self.domain = loss, domain
 
     def call(self, y_true, y_pred):
-        """Per example, `[batch]`."""
+        """Return the loss of each example, `[batch]`."""
         targets = self.domain(y_true)
         if self.loss.takes_mixture:
             return self.loss(targets[:, :-1], y_pred, targets[:, -1])
@@ -89,7 +89,7 @@ class Compiled:
 def compiled(
     values: Mapping[str, Any], *, synchronized: bool = False, jit_compile: bool = False
 ) -> Compiled:
-    """The model of a configuration, as `resolved` gives it, with its weights, loss and optimizer.
+    """Build the model of a resolved configuration, with its weights, loss and optimizer.
 
     synchronized: batch norms over several devices, where fit.synchronized_batch_norm has it so.
     Raises ConfigError and ValueError for what cannot be built.

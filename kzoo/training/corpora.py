@@ -14,7 +14,7 @@ from kzoo.tasks import Task
 
 @dataclass
 class Data:
-    """The section itself: corpora, steps that vary the examples, and who reads them.
+    """The fields of the section: corpora, steps that vary the examples, and who reads them.
 
     conditions: options of `data.Conditioned`, for models that are told what to extract.
     tests: for kzoo data mix; training takes no notice.
@@ -43,7 +43,7 @@ class Described:
         self._examples, self.description = examples, description
 
     def example(self, index: int):
-        """The examples' own."""
+        """Return the example of that number, unchanged."""
         return self._examples.example(index)
 
 

@@ -33,7 +33,7 @@ def optimizer(
     decay_steps: int | None = None,
     rates: Mapping[str, float] | None = None,
 ) -> keras.optimizers.Optimizer:
-    """An optimizer of Keras; what is None keeps its default.
+    """Make an optimizer of Keras; what is None keeps its default.
 
     warmup_steps, decay_steps: the rate rises from 0 over the first and falls to 0 as a cosine over
         the second; not together with fit.plateau.

@@ -23,7 +23,7 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 @dataclass
 class Fit:
-    """How long and how: the `fit` section of a configuration.
+    """The `fit` section of a configuration: how long a training lasts, and how it is done.
 
     An epoch is `steps_per_epoch` batches; after each one the run can be killed and resumed.
     early_stopping: epochs without a better loss after which the run ends; plateau: those after
@@ -66,7 +66,7 @@ class Fit:
 
 
 def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with every section, and the defaults of fit, optimizer, loss and variant.
+    """Fill `values` up: every section, and the defaults of fit, optimizer, loss and variant.
 
     A section without a line is one that says nothing. Of what was resolved before, nothing changes.
     Raises ConfigError and ValueError for whatever is wrong without a look at the data.
@@ -103,7 +103,7 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sizes(values: Mapping[str, Any]) -> tuple[Signal, dict[str, Any]]:
-    """(sizes, other arguments of `build`) of the model of a resolved configuration."""
+    """Return (sizes, other arguments of `build`) of the model of a resolved configuration."""
     section = {k: v for k, v in values["model"].items() if k not in ("name", "variant", "sizes")}
     kept = {key: value for key, value in values["model"]["sizes"].items() if key != "variant"}
     return models.split(values["model"]["name"], {**kept, **section})

@@ -18,7 +18,7 @@ SMALLEST_SECONDS = 0.25  # blocks that do not fit in memory are halved down to h
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Signal(ABC):
-    """The sound that a model takes, and what whoever runs, trains or exports it asks of its sizes.
+    """The sound that a model takes, and what running, training and exporting ask of its sizes.
 
     sample_rate: in Hz. channels: of the waveform.
     A subclass without one of the abstract methods raises TypeError where its file makes VARIANTS.
@@ -103,7 +103,7 @@ class Sizes(Signal):
         return max(1, round(self.block_seconds * self.sample_rate)) if samples is None else samples
 
     def segment(self, samples: int) -> tuple[Self, dict[str, Any]]:
-        """As long as `whole` has it, padded as a block is."""
+        """Give a segment as long as `whole` says, padded as a block is."""
         return self, {**self.block(), "samples": self.whole(samples)}
 
     def static(self, samples: int | None = None) -> tuple[Self, int]:

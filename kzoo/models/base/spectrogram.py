@@ -20,8 +20,8 @@ from kzoo.models.base.sizes import Signal, check_positive
 class SpectrogramSizes(Signal):
     """Sizes of a U-Net on magnitudes.
 
-    frames, bins: of a segment, multiples of 2 ** len(filters); bins count from 0 Hz.
-    n_fft, hop_length: of the STFT, in samples.
+    frames, bins: size of a segment, multiples of 2 ** len(filters); bins count from 0 Hz.
+    n_fft, hop_length: window and hop of the STFT, in samples.
     masking: with "ratio" the sources share the mixture by their power; with "direct" each has the
         network's mask as it is.
     mask_extension: what happens above the network's band, bins * sample_rate / n_fft hertz:
