@@ -41,7 +41,7 @@ class Preset:
 
     @property
     def sources(self) -> list[str]:
-        """The sources it separates; PresetError where its card says that it is for something else."""
+        """The sources it separates; PresetError where its card says it is for something else."""
         return cards.sources(self.name, self.card)
 
     @property
@@ -91,7 +91,7 @@ class Preset:
         return target / WEIGHTS
 
     def weights(self, *, progress: Progress | None = None) -> dict[str, np.ndarray]:
-        """Read its weights by their paths; they are fetched if need be, and their sha256 checked."""
+        """Read its weights by their paths, fetched if need be, their sha256 checked."""
         path = self.weights_path() or self.download(progress=progress)
         fetched = self.folder is None and (path.parent / CARD).is_file()
         card = read_card(path.parent)[1] if fetched else self.card
