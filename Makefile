@@ -29,7 +29,7 @@ lint: $(READY)
 # Zensical wants its output beside its sources; --strict makes errors of its warnings.
 docs: $(DOCS_READY)
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/generate.py build/docs
-	$(BIN)/zensical build --strict --config-file build/docs/mkdocs.yml
+	$(BIN)/zensical build --clean --strict --config-file build/docs/mkdocs.yml
 	rm -rf site
 	mv build/docs/site site
 

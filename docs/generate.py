@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import docstrings
 from typer.main import get_command
 
 import kzoo
@@ -206,34 +207,12 @@ def documented(function: Any) -> dict[str, str]:
         texts = [base.__doc__ for base in reversed(function.__mro__) if "__doc__" in vars(base)]
     else:
         names, texts = set(inspect.signature(function).parameters), [function.__doc__]
-    found: dict[str, str] = {}
-    for text in filter(None, texts):
-        found |= described(inspect.cleandoc(text), names)
-    return found
-
-
-def described(text: str, names: Iterable[str]) -> dict[str, str]:
-    """{name: sentence} of lines "name: sentence", "a, b: sentence" and their indented rest."""
-    known = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
-    if not known:
-        return {}
-    heading = re.compile(rf"(?:^|(?<=\. )|(?<=\) ))((?:{known})(?:, (?:{known}))*): ")
-    entries: list[str] = []
-    for line in text.splitlines():
-        if heading.match(line):
-            entries.append(line)
-        elif entries and entries[-1] and line.startswith("    "):
-            entries[-1] += f" {line.strip()}"
-        elif entries and entries[-1] and line and not entries[-1].endswith((".", ")")):
-            entries[-1] += f" {line}"
-        else:
-            entries.append("")
-    found = {}
-    for entry in filter(None, entries):
-        pieces = heading.split(entry)[1:]
-        for keys, sentence in zip(pieces[::2], pieces[1::2], strict=True):
-            found |= dict.fromkeys(keys.split(", "), sentence.strip())
-    return found
+    return {
+        name: meaning
+        for text in filter(None, texts)
+        for keys, meaning in docstrings.split(inspect.cleandoc(text), names)
+        for name in keys
+    }
 
 
 def loss_functions() -> dict[str, Callable]:
@@ -254,8 +233,7 @@ def functions(title: str, what: str, known: Mapping[str, Any]) -> str:
 def summary(function: Any) -> str:
     """What a docstring says before and after its list of options."""
     text, names = inspect.cleandoc(function.__doc__ or ""), documented(function)
-    heading = re.compile(rf"({'|'.join(map(re.escape, names)) or '(?!)'})(, \w+)*: ")
-    return "\n\n".join(p for p in prose(text).split("\n\n") if not heading.match(p))
+    return prose("\n\n".join(piece for keys, piece in docstrings.split(text, names) if not keys))
 
 
 def arguments(function: Any) -> Iterator[tuple[str, str, str, str]]:
