@@ -63,6 +63,7 @@ def write(folder: Path) -> None:
     listed = {
         "Presets": ["presets/index.md", *(f"presets/{n}.md" for n in presets.list_presets())],
         "Python": ["api/index.md", *(f"api/{name}.md" for name in PACKAGES)],
+        "Measured": ["measured.md"],
     }
     settings["nav"] += [{title: names} for title, names in listed.items()]
     config.dump_yaml(settings, folder / "mkdocs.yml")
@@ -176,8 +177,8 @@ def model_options() -> str:
 
 
 def references(text: str) -> str:
-    """The lines of a docstring in paragraphs, their addresses as links."""
-    return re.sub(r"(https?://[^\s,;)]+)", r"<\1>", inspect.cleandoc(text))
+    """`text` with its addresses as links."""
+    return re.sub(r"(https?://[^\s,;)]+[^\s,;.)])", r"<\1>", inspect.cleandoc(text))
 
 
 def changes(size: Any, default: Any) -> str:
@@ -233,7 +234,8 @@ def functions(title: str, what: str, known: Mapping[str, Any]) -> str:
 def summary(function: Any) -> str:
     """What a docstring says before and after its list of options."""
     text, names = inspect.cleandoc(function.__doc__ or ""), documented(function)
-    return prose("\n\n".join(piece for keys, piece in docstrings.split(text, names) if not keys))
+    pieces = [piece for keys, piece in docstrings.split(text, names) if not keys]
+    return references(prose("\n\n".join(pieces)))
 
 
 def arguments(function: Any) -> Iterator[tuple[str, str, str, str]]:

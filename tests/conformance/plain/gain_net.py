@@ -13,7 +13,7 @@ from kzoo.models.base.sizes import Sizes
 
 @dataclass(frozen=True, kw_only=True)
 class GainNet(Sizes):
-    """units: of the layer that is learned."""
+    """units: width of the layer that is learned."""
 
     sample_rate: int = 8000
     channels: int = 2
