@@ -1,4 +1,4 @@
-"""Corpora as functions: sound to train with, as a pure function of a seed and a number.
+"""Corpora: sound to train with, each example a pure function of a seed and a number.
 
     corpus = data.open_corpus("stems", "music", sources=["vocals", "accompaniment"])
     examples = data.Examples(corpus, samples=65536, seed=0, steps=[data.step("remix")])

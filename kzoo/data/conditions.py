@@ -50,7 +50,7 @@ class ConditionedWindows:
         return len(self._windows) * self._count
 
     def example(self, index: int) -> Example:
-        """As `Conditioned.example`."""
+        """Same as `Conditioned.example`."""
         window, source = divmod(index, self._count)
         condition = np.eye(self._count, dtype=np.float32)[source]
         return _with_target(self._windows.example(window), condition)

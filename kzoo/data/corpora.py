@@ -35,9 +35,9 @@ KINDS = {
 
 
 def open_corpus(kind: str, **options: Any) -> Corpus:
-    """A corpus by its kind; options are those of the kind, `path` first among them.
+    """Open a corpus by its kind; options are those of the kind, `path` first among them.
 
-    Of every kind: sources (their names and order; "accompaniment" is the sum of whatever no other
+    Every kind takes sources (their names and order; "accompaniment" is the sum of whatever no other
     source claims), include and exclude (tracks by names, or by patterns such as "p226_*"),
     sample_rate, channels.
     Raises config.ConfigError for an unknown kind or option, ValueError for what is not there.

@@ -66,7 +66,7 @@ class Corpus:
 
     @property
     def seconds(self) -> float:
-        """Of all tracks."""
+        """Seconds of all tracks together."""
         return sum(samples for _, samples in self.tracks) / self.sample_rate
 
 

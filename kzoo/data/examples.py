@@ -33,7 +33,7 @@ class Examples:
             self._chances[source] = own / own.sum()
 
     def example(self, index: int) -> Example:
-        """{"mixture": `[samples, channels]`, "sources": `[sources, samples, channels]`}."""
+        """Draw {"mixture": `[samples, channels]`, "sources": `[sources, samples, channels]`}."""
         rng = np.random.default_rng((self.seed, index))
         example = self.draw(rng) if self.corpus.aligned else self.draw_each(rng)
         rest = None
@@ -88,5 +88,5 @@ class Windows:
         return len(self._places)
 
     def example(self, index: int) -> Example:
-        """As `Examples.example`."""
+        """Same as `Examples.example`."""
         return self.corpus.read(*self._places[index], self.samples)

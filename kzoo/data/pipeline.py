@@ -41,7 +41,7 @@ class ReadErrors:
 
 
 def batch(examples, number: int, batch_size: int) -> dict[str, np.ndarray]:
-    """Batch `number`: examples number * batch_size and after, stacked."""
+    """Stack batch `number`: examples number * batch_size and after."""
     first, stop = number * batch_size, (number + 1) * batch_size
     if hasattr(examples, "__len__"):
         stop = min(stop, len(examples))

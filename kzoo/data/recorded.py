@@ -71,7 +71,7 @@ class Recorded(Corpus):
         ]
 
     def read_part(self, track, part, start, samples):
-        """As `Corpus.read_part`; ValueError where the files have other rates: prepare shards."""
+        """Same as `Corpus.read_part`; ValueError where the files have other rates."""
         if not self.native:
             raise ValueError(
                 f"files at other rates than {self.sample_rate} Hz cannot be read at random; "
@@ -100,11 +100,11 @@ class Recorded(Corpus):
         return total
 
     def tracks_of(self, source):
-        """Those with a file for it."""
+        """List the tracks that have a file for the source."""
         return [i for i, parts in enumerate(self._parts) if parts.get(source)]
 
     def identity(self, track):
-        """Of the bytes of the files, which are read for it."""
+        """Return the sha256 of the bytes of the files, which are read for it."""
         return recordings_sha256(_named(self._parts[track]))
 
 
@@ -119,19 +119,19 @@ class WithRest(Corpus):
         self.tracks, self.rates = corpus.tracks, corpus.rates
 
     def read_part(self, track, part, start, samples):
-        """As `Corpus.read_part`."""
+        """Same as `Corpus.read_part`."""
         return self._part(part, lambda part: self._corpus.read_part(track, part, start, samples))
 
     def whole(self, track: int, part: str) -> np.ndarray:
-        """As `Recorded.whole`."""
+        """Same as `Recorded.whole`."""
         return self._part(part, lambda part: self._corpus.whole(track, part))
 
     def tracks_of(self, source):
-        """As `Corpus.tracks_of`."""
+        """Same as `Corpus.tracks_of`."""
         return self._corpus.tracks_of(source if source in self._corpus.sources else "mixture")
 
     def identity(self, track):
-        """Of the bytes of the files."""
+        """Return the sha256 of the bytes of the files."""
         return self._corpus.identity(track)
 
     def _part(self, part: str, read: Callable[[str], np.ndarray]) -> np.ndarray:
@@ -164,7 +164,7 @@ class Layout:
         return self._recorded(self.tracks(), self.sources)
 
     def tracks(self) -> list[Track]:
-        """Those of `find` that are not left out."""
+        """List the tracks of `find` that are not left out."""
         return chosen(self.find(), self.include, self.exclude, self.path)
 
     def _recorded(self, tracks: Sequence[Track], sources: Sequence[str] | None) -> Recorded:
@@ -181,7 +181,7 @@ class Stems(Layout):
     subset: str | None = None
 
     def find(self):
-        """As `Layout.find`."""
+        """Same as `Layout.find`."""
         tree = (Path(self.path) / "train").is_dir()
         return find_tracks(self.path, subset=self.subset or ("train" if tree else None))
 
@@ -200,7 +200,7 @@ class Pairs(Layout):
     subset: str | None = None
 
     def find(self):
-        """As `Layout.find`; tracks of a rest are without it."""
+        """Same as `Layout.find`; tracks of a rest are without it."""
         root = Path(self.path)
         places = {n: _pair_folder(root, n, self.subset) for n in (self.mixture, *self.sources)}
         folders = {name: places[name] or name for name in self.sources}
@@ -209,7 +209,7 @@ class Pairs(Layout):
         return _aligned(root, places[self.mixture] or self.mixture, folders)
 
     def open(self):
-        """As `Layout.open`."""
+        """Same as `Layout.open`."""
         tracks = self.tracks()
         recorded = [name for name in self.sources if name in tracks[0].stems]
         corpus = self._recorded(tracks, recorded)
@@ -232,7 +232,7 @@ class LibriMix(Layout):
     channels: int | None = 1
 
     def find(self):
-        """As `Layout.find`."""
+        """Same as `Layout.find`."""
         rate = f"wav{self.sample_rate // 1000}k"
         place = Path(self.path) / rate / self.mode / self.subset
         return _aligned(place, self.task, _numbered(self.sources))
@@ -249,7 +249,7 @@ class Wsj0Mix(Layout):
     channels: int | None = 1
 
     def find(self):
-        """As `Layout.find`."""
+        """Same as `Layout.find`."""
         root = Path(self.path)
         speakers = root / f"{len(self.sources)}speakers"
         root = speakers if speakers.is_dir() else root
@@ -262,7 +262,7 @@ class Folders(Layout):
     """One folder a source, searched to any depth; recordings have nothing to do with each other."""
 
     def find(self):
-        """As `Layout.find`: a recording each, in the order of their sources."""
+        """Same as `Layout.find`: a recording each, in the order of their sources."""
         root = Path(self.path)
         if not root.is_dir():
             raise ValueError(f"{self.path}: there is no such folder")
@@ -279,7 +279,7 @@ class Folders(Layout):
         return tracks
 
     def open(self):
-        """As `Layout.open`."""
+        """Same as `Layout.open`."""
         everything = self.find()
         names = list(dict.fromkeys(name for track in everything for name in track.stems))
         kept = chosen(everything, self.include, self.exclude, self.path)
@@ -293,7 +293,7 @@ class Table(Layout):
     """A CSV; paths in it are relative to its own folder."""
 
     def find(self):
-        """As `Layout.find`."""
+        """Same as `Layout.find`."""
         base = Path(self.path).parent
         tracks = []
         with open(self.path, newline="", encoding="utf-8") as file:

@@ -33,7 +33,7 @@ _CHUNK = 1 << 22  # samples that are converted at a time
 
 
 class Shards(Corpus):
-    """What `prepare` wrote; parts are memory-mapped, so reading is random access."""
+    """The corpus that `prepare` wrote; it is memory-mapped, so reading is random access."""
 
     def __init__(self, path: Path, index: dict[str, Any], tracks: Sequence[dict], sources):
         self.path, self.index = path, index
@@ -45,7 +45,7 @@ class Shards(Corpus):
         self._type = np.dtype(index["dtype"]).newbyteorder("<")
 
     def read_part(self, track, part, start, samples):
-        """As `Corpus.read_part`."""
+        """Same as `Corpus.read_part`."""
         entry = self._tracks[track]
         out = np.zeros((samples, self.channels), np.float32)
         if part in entry["parts"]:
@@ -57,11 +57,11 @@ class Shards(Corpus):
         return out
 
     def tracks_of(self, source):
-        """Those with a file for it."""
+        """List the tracks that have a file for the source."""
         return [i for i, entry in enumerate(self._tracks) if source in entry["parts"]]
 
     def identity(self, track):
-        """Of the bytes of its shards."""
+        """Return the sha256 of the bytes of its shards."""
         parts = self._tracks[track]["parts"]
         text = json.dumps({part: parts[part]["sha256"] for part in sorted(parts)})
         return hashlib.sha256(text.encode()).hexdigest()

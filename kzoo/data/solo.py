@@ -39,7 +39,7 @@ Estimate = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
 class Solo(Corpus):
-    """What `prepare` wrote; files are memory-mapped, so reading is random access."""
+    """The corpus that `prepare` wrote; it is memory-mapped, so reading is random access."""
 
     sources, channels, records_mixture = ("audio",), 1, True
     controls = ("f0_hz", "loudness_db")
@@ -68,7 +68,7 @@ class Solo(Corpus):
         return {"f0_hz": found[:, :1], "loudness_db": found[:, 2:], "waveform": waveform}
 
     def identity(self, track):
-        """Of the bytes of its files."""
+        """Return the sha256 of the bytes of its files."""
         return hashlib.sha256("".join(self._tracks[track]["sha256"].values()).encode()).hexdigest()
 
     @property

@@ -17,12 +17,12 @@ from kzoo.data.mixing.signals import at_speed, level_db
 
 
 def step(name: str, **options: Any) -> Step:
-    """A step by its name; ConfigError for an unknown name or option."""
+    """Make a step by its name; ConfigError for an unknown name or option."""
     return config.call(config.named(STEPS, name, "step"), options, where=f"step {name}")
 
 
 def remix(*, probability: float = 1.0, active_db: float | None = None) -> Step:
-    """Sources of different tracks and places together: each is drawn by itself.
+    """Mix sources of different tracks and places: each is drawn by itself.
 
     active_db: draw again, up to eight times, a source whose RMS level is below so many dB of full
         scale: a voice rests for half of a song, and pauses teach little.
@@ -47,7 +47,7 @@ def level(
     *, probability: float = 1.0, low_db: float = -30.0, high_db: float = -16.0,
     silence_db: float = -60.0,
 ) -> Step:  # fmt: skip
-    """Each source to an RMS level of its own, drawn in dB of full scale; silence stays silence.
+    """Bring each source to an RMS level of its own, in dB of full scale; silence stays silence.
 
     For corpora put together from recordings of different levels, where the gains of `gain` would
     leave some sources always the louder ones.
@@ -63,7 +63,7 @@ def level(
 
 
 def gain(*, probability: float = 1.0, low_db: float = -6.0, high_db: float = 6.0) -> Step:
-    """Each source louder or softer by its own number of decibels."""
+    """Make each source louder or softer by its own number of decibels."""
     if low_db > high_db:
         raise ValueError(f"gain: low_db must not exceed high_db; got {low_db} and {high_db}")
 
@@ -74,17 +74,17 @@ def gain(*, probability: float = 1.0, low_db: float = -6.0, high_db: float = 6.0
 
 
 def swap_channels(*, probability: float = 0.5) -> Step:
-    """Left and right of each source exchanged."""
+    """Exchange left and right of each source."""
     return _each_source(lambda source, rng: source[:, ::-1], probability)
 
 
 def flip_polarity(*, probability: float = 0.5) -> Step:
-    """Each source times -1: the sum changes, its magnitudes alone do not."""
+    """Multiply each source by -1: the sum changes, its magnitudes alone do not."""
     return _each_source(lambda source, rng: -source, probability)
 
 
 def shift(*, probability: float = 1.0, seconds: float = 1.0) -> Step:
-    """Each source moved in time by up to so many seconds either way, around the ends."""
+    """Move each source in time by up to `seconds` either way, around the ends."""
 
     def apply(example, rng, examples):
         most = round(seconds * examples.corpus.sample_rate)
@@ -99,7 +99,9 @@ def shift(*, probability: float = 1.0, seconds: float = 1.0) -> Step:
 
 
 def speed(*, probability: float = 1.0, low: float = 0.9, high: float = 1.1) -> Step:
-    """Each source at a speed of its own, pitch and tempo together: a few speakers become many.
+    """Play each source at a speed of its own: a few speakers become many.
+
+    Pitch and tempo change together.
 
     What is too long then is cut; what is too short is followed by silence.
     """
@@ -115,7 +117,7 @@ def speed(*, probability: float = 1.0, low: float = 0.9, high: float = 1.1) -> S
 
 
 def mute(*, probability: float = 0.1) -> Step:
-    """Each source silent now and then, all of them never."""
+    """Silence each source now and then, but never all of them."""
 
     def apply(example, rng, examples):
         silent = rng.random(len(example["sources"])) < probability

@@ -29,7 +29,7 @@ class Synthetic(Corpus):
         self._numbers = [int(name.rsplit("_", 1)[1]) for name in names]
 
     def read_part(self, track, part, start, samples):
-        """As `Corpus.read_part`; "accompaniment" is everything but the voice."""
+        """Same as `Corpus.read_part`; "accompaniment" is everything but the voice."""
         names = [n for n in _SOURCES if n != "vocals"] if part == "accompaniment" else [part]
         total = np.zeros((samples, self.channels), np.float32)
         length = self.tracks[track][1]
@@ -42,7 +42,7 @@ class Synthetic(Corpus):
         return total * inside[:, None]
 
     def identity(self, track):
-        """Of what the track is made from."""
+        """Return the sha256 of what the track is made from."""
         text = repr((self.seed, self._numbers[track], self.sample_rate, self.tracks[track]))
         return hashlib.sha256(text.encode()).hexdigest()
 

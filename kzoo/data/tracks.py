@@ -64,7 +64,7 @@ class Track:
         return [*self.stems.values(), *([self.mixture] if self.mixture else [])]
 
     def sha256(self) -> str:
-        """Of the bytes of all files and what each is taken for."""
+        """Return the sha256 of the bytes of all files and what each is taken for."""
         parts = {**self.stems, **({"mixture": self.mixture} if self.mixture else {})}
         return recordings_sha256(parts)
 
@@ -267,7 +267,7 @@ def visible(folder: Path) -> list[Path]:
 
 
 def recordings_sha256(recordings: Mapping[str, Recording]) -> str:
-    """Of the bytes of the files, their names in the track and their streams."""
+    """Return the sha256 of the files' bytes, their names in the track and their streams."""
     digest = hashlib.sha256()
     for name in sorted(recordings):
         recording = recordings[name]

@@ -148,7 +148,7 @@ def load_saved_model(folder: Path) -> Run:
 
 
 def load_tflite(path: Path) -> Run:
-    """As `load_saved_model`, by LiteRT."""
+    """Same as `load_saved_model`, by LiteRT."""
     interpreter = open_interpreter(path, 1, flex=False)
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner(SIGNATURE)

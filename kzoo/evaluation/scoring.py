@@ -72,7 +72,7 @@ class Settings:
 
     @property
     def definition(self) -> tuple[str, ...]:
-        """What they are."""
+        """Sentences that define the measures, for the header of a table."""
         return self.speech.definition if self.speech else DEFINITION
 
     def crop(self, track: Track) -> dict[str, float | None]:
@@ -230,7 +230,7 @@ def speech_targets(
     sample_rate: int,
     settings: Settings,
 ) -> list[dict[str, Any]]:
-    """As `targets`, by the measures of speech, which are of whole clips."""
+    """Same as `targets`, by the measures of speech, which are of whole clips."""
     found = []
     for source, reference in references.items():
         scores = clip_scores(reference, estimates[source], sample_rate, settings.speech)
@@ -254,13 +254,13 @@ def track_scores(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def median(values: Iterable[float]) -> float:
-    """Of those that are numbers; NaN where none is."""
+    """Median of the values that are numbers; NaN where none is."""
     numbers = [value for value in values if not math.isnan(value)]
     return float(np.median(numbers)) if numbers else math.nan
 
 
 def mean(values: Iterable[float]) -> float:
-    """As `median`."""
+    """Mean of the values that are numbers; NaN where none is."""
     numbers = [value for value in values if not math.isnan(value)]
     return float(np.mean(numbers)) if numbers else math.nan
 

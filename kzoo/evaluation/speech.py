@@ -57,12 +57,12 @@ class Speech:
 
     @property
     def definition(self) -> tuple[str, ...]:
-        """What the columns are, for the header."""
+        """Sentences that define the columns, for the header of a table."""
         return (*_DEFINITION, _DNSMOS_DEFINITION) if self.dnsmos else _DEFINITION
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Those that the scores depend on."""
+        """Names of the packages that the scores depend on."""
         return (*_PACKAGES, "onnxruntime") if self.dnsmos else tuple(_PACKAGES)
 
     def check(self) -> None:

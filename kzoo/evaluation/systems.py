@@ -93,7 +93,7 @@ class EstimatesFolder:
         return {"estimates_sha256": recordings_sha256(recordings)}
 
     def estimates(self, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
-        """As `Baseline.estimates`; ValueError for another sample rate, or a source not there."""
+        """Same as `Baseline.estimates`; ValueError for another rate, or a source not there."""
         place = self.place(track)
         if place.is_dir():
             recordings = stem_recordings(place)
@@ -156,7 +156,7 @@ class StoredEstimates:
         return self.known_by
 
     def estimates(self, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
-        """As `Baseline.estimates`."""
+        """Same as `Baseline.estimates`."""
         return {source: np.load(self.folder / f"{source}.npy") for source in sound.references}
 
     def discard(self) -> None:

@@ -23,7 +23,7 @@ def same_shape(target, estimate):
 
 
 def waveforms(target, estimate):
-    """As `same_shape`, for `[batch, ..., samples, channels]`."""
+    """Same as `same_shape`, for `[batch, ..., samples, channels]`."""
     target, estimate = same_shape(target, estimate)
     if len(target.shape) < 3:
         raise ValueError(

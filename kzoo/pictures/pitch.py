@@ -26,7 +26,7 @@ class Overview:
 
     @property
     def seconds(self) -> float:
-        """Of the sound so far."""
+        """Seconds of the sound so far."""
         return self._spectrogram.seconds
 
     def hear(self, signal: np.ndarray) -> None:

@@ -87,7 +87,7 @@ class PitchTracker:
         return SAMPLE_RATE / self.hop_length
 
     def track(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Pitch]:
-        """`[samples, channels]` blocks of any length to the pitch, a stretch at a time."""
+        """Yield the pitch of `[samples, channels]` blocks of any length, a stretch at a time."""
         frames = 0
         for f0_hz, confidence, level_db in self._estimates(
             mono(blocks, sample_rate), self.silence_db
@@ -103,7 +103,7 @@ class PitchTracker:
         return Pitch(*(np.concatenate(part) for part in parts))
 
     def estimate(self, waveform: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-        """(f0_hz, confidence) of a waveform, float32 `[frames]` each."""
+        """Estimate (f0_hz, confidence) of a waveform, float32 `[frames]` each."""
         found = self(waveform, sample_rate)
         return found.f0_hz.astype(np.float32), found.confidence.astype(np.float32)
 

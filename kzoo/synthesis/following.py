@@ -76,7 +76,7 @@ class Controls:
 
     @property
     def frames(self) -> int:
-        """How many there are."""
+        """The number of frames."""
         return len(self.loudness_db)
 
     def summary(self) -> Summary | None:

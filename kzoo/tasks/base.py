@@ -1,4 +1,4 @@
-"""What training asks of every task."""
+"""The questions that training asks of every task."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Task(ABC):
     def examples(
         self, corpus: data.Corpus, *, seed: int, steps: Sequence, conditions: Mapping | None
     ) -> Any:
-        """What is learned from: an object with `example(index)`.
+        """Return what the model learns from: an object with `example(index)`.
 
         steps: functions that vary an example. conditions: of models that are told what to extract.
         Raises ConfigError for options that this task does not have.
@@ -57,13 +57,13 @@ class Task(ABC):
 
     @abstractmethod
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
-        """(inputs, targets) of the graph.
+        """Return (inputs, targets) of the graph.
 
         takes_mixture: the loss finds the mixture behind the targets.
         """
 
     def sounds(self, example: Mapping[str, Any]) -> tuple[Any, Any]:
-        """(mixture, sources) of an example, to be heard in TensorBoard.
+        """Return (mixture, sources) of an example, to be heard in TensorBoard.
 
         Raises ConfigError for a task that has none.
         """

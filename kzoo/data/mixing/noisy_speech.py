@@ -130,7 +130,7 @@ class NoisySpeech(Mixtures):
         return {"sources": sources * scale, "mixture": mixture * scale}
 
     def made_of(self):
-        """As `Mixtures.made_of`."""
+        """Same as `Mixtures.made_of`."""
         speech = {name: voice.identities() for name, voice in self.voices.items()}
         noises = {
             kind: [chance, recordings.identities() if recordings else None]
@@ -140,7 +140,7 @@ class NoisySpeech(Mixtures):
 
     @property
     def description(self):
-        """As `Mixtures.description`, with the noises."""
+        """Same as `Mixtures.description`, with the noises."""
         noises = {
             kind: f"{recordings.ends[-1] / self.sample_rate / 60:.1f} minutes" if recordings
             else "other speakers" if kind == BABBLE else "made up"

@@ -77,7 +77,7 @@ class Speech(Mixtures):
         return {"sources": targets * scale, "mixture": mixture * scale}
 
     def made_of(self):
-        """As `Mixtures.made_of`."""
+        """Same as `Mixtures.made_of`."""
         heard = {**self.voices, **({} if self.noises is None else {"": self.noises})}
         made_of = {name: utterances.identities() for name, utterances in heard.items()}
         return json.dumps([made_of, self.scene, self.sources, self.required, self.seed])

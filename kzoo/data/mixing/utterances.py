@@ -171,7 +171,7 @@ class Mixtures(Corpus):
         }
 
     def read(self, track, start, samples):
-        """As `Corpus.read`, of the fixed mixtures."""
+        """Same as `Corpus.read`, of the fixed mixtures."""
         whole, length = self._whole(track), self.tracks[track][1]
         count = max(min(samples, length - start), 0)
         found = {"sources": np.zeros((len(self.sources), samples, self.channels), np.float32),
@@ -181,7 +181,7 @@ class Mixtures(Corpus):
         return found
 
     def read_part(self, track, part, start, samples):
-        """As `Corpus.read_part`."""
+        """Same as `Corpus.read_part`."""
         found = self.read(track, start, samples)
         return found["mixture"] if part == "mixture" else found["sources"][self.sources.index(part)]
 
