@@ -133,11 +133,13 @@ def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray
 
 def export_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
     """Write the graph for LiteRT; run() is the Keras model's own."""
-    from kzoo.deploy.tflite import write_tflite
+    from kzoo.deploy.examples import sound_proof
+    from kzoo.deploy.formats import tflite
 
     mixture = np.load(folder / "mixture.npy")
     model = _core(case, mixture.shape[1])
-    write_tflite(model, folder / "model.tflite", sources=case["sources"])
+    proof = sound_proof(model, sample_rate=case["sizes"]["sample_rate"], sources=case["sources"])
+    tflite.write(model, folder / "model.tflite", proof)
     return lambda: model.predict_on_batch(mixture)
 
 
@@ -145,13 +147,15 @@ def export_onnx_side(case: dict, folder: Path, threads: int) -> Callable[[], np.
     """Write the graph that LiteRT's converter gets, for ONNX Runtime."""
     from tf2onnx import convert  # before TensorFlow, which it sets up
 
-    from kzoo.deploy.rewrite import for_tflite
-    from kzoo.deploy.saved_model import write_saved_model
+    from kzoo.deploy.examples import sound_proof
+    from kzoo.deploy.formats import saved_model
+    from kzoo.deploy.formats.rewrite import for_tflite
 
     mixture = np.load(folder / "mixture.npy")
     model = _core(case, mixture.shape[1])
     saved = folder / "saved_model"
-    write_saved_model(for_tflite(model), saved, sources=case["sources"], batched=False)
+    proof = sound_proof(model, sample_rate=case["sizes"]["sample_rate"], sources=case["sources"])
+    saved_model.write(for_tflite(model), saved, proof, batched=False)
     sys.argv = ["convert", "--saved-model", str(saved), "--output", str(folder / "keras.onnx"),
                 "--opset", "18"]  # fmt: skip
     convert.main()

@@ -185,7 +185,7 @@ def scores(controls: dict, sound: np.ndarray, *, rate: int, hop_length: int, fol
 def streaming_factor(preset: str, controls: dict, *, rate: int, hop_length: int, threads: int):
     """Seconds of work for a second of sound in LiteRT; None where it does not stream."""
     from kzoo import api
-    from kzoo.deploy.streaming import Stream
+    from kzoo.deploy.formats.streaming import Stream
 
     with tempfile.TemporaryDirectory() as folder:
         card = api.export(preset, "tflite", folder)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow
+from kzoo.cli.terminal import quiet_tensorflow, say
 
 
 def export(
@@ -66,25 +66,40 @@ def export(
         opened, to, out, precision=precision, block_seconds=block_seconds, sound=sound,
         allow_flex=allow_flex, overwrite=overwrite,
     )  # fmt: skip
+    note = request.block_note(card, block_seconds)
+    if note:
+        say(f"kzoo: {note}")
     if not quiet:
         for line in _lines(card):
             print(line)
 
 
 def _lines(card: Mapping[str, Any]) -> list[str]:
-    block = card["block_samples"]
-    length = f"{block} samples ({block / card['sample_rate']:.2f} s)" if block else "any length"
+    block, rate = card["block_samples"], card["sample_rate"]
+    length = f"{block} samples ({block / rate:.2f} s)" if block else "any length"
     lines = [
         f"{card['path']}: {card['bytes'] / 1e6:.1f} MB, {card['precision']}, {length} "
-        f"at {card['sample_rate']} Hz, {card['channels']} channels",
-        f"compared with {card['parity']['against']} on {card['parity']['sound']}:",
+        f"at {rate} Hz, {card['channels']} channels",
     ]
-    if card["parity"]["not_compared"]:
-        lines[1] = f"NOT compared with Keras: {card['parity']['not_compared']}"
-    for source, found in card["parity"]["sources"].items():
+    if stream := card.get("stream"):
+        samples = stream["frames"] * stream["hop_length"]
+        lines.append(
+            f"{Path(card['path']).with_name(stream['file'])}: {stream['bytes'] / 1e6:.1f} MB, "
+            f"steps of {samples} samples ({1000 * samples / rate:.0f} ms), "
+            f"{stream['delay_samples']} samples late"
+        )
+    parity = card["parity"]
+    if parity["not_compared"]:
+        lines.append(f"NOT compared with Keras: {parity['not_compared']}")
+    else:
+        lines.append(f"compared with {parity['against']} on {parity['sound']}:")
+    for source, found in parity["sources"].items():
         snr = "equal" if found["snr_db"] is None else f"{found['snr_db']:.1f} dB"
         lines.append(f"  {source:16} {snr:>9}   max {found['max_abs_difference']:.1e}")
-    if "operators" in card:
-        names = ", ".join(f"{name} x{count}" for name, count in card["operators"].items())
-        lines.append(f"operators: {names}")
-    return lines
+    if worst := parity["worst"]:
+        lines.append(
+            f"  at worst {worst['snr_db']:.1f} dB, {worst['output']} of {worst['sound']}, "
+            f"max {worst['max_abs_difference']:.1e}"
+        )
+    names = ", ".join(f"{name} x{count}" for name, count in card["operators"].items())
+    return [*lines, f"operators: {names}"]

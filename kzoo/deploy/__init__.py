@@ -1,8 +1,9 @@
-"""The function that is shipped, whatever the format: waveform in, named stems out, proven.
+"""What ships, whatever the format and whatever the model is for: named tensors in and out, proven.
 
-`artefact.export` does all of it: write, reload in the format's own runtime, compare with Keras on
-sound, describe in a card, move into place. The parts are of use alone: `saved_model` and `tflite`
-write, reload and run; `parity` compares; `signature` is the function that both formats hold.
-Any Keras model will do whose one input is a waveform `[batch, samples, channels]` and whose one
-output is `[batch, sources, samples, channels]`; the names of the sources are an argument.
+`export.export` does all of it: write, reload in the format's own runtime, compare with Keras,
+describe in a card, move into place. What differs between models is a `proof.Proof`: the names of
+what goes in and comes out, and an example that shows that the artefact says what Keras says;
+`examples` makes those of models that hear a waveform and of models that are played by controls.
+The parts are of use alone: each module of `formats` writes, describes and runs its format,
+`parity` compares, `signature` is the function that every format holds.
 """

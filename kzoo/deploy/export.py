@@ -1,7 +1,8 @@
 """An artefact and its card: written, reloaded in its own runtime, compared, then moved into place.
 
 saved_model   FOLDER/NAME/VERSION/   as TF Serving wants it; the card in assets.extra/card.json
-tflite        FOLDER/NAME_PRECISION.tflite and NAME_PRECISION.json, the card
+tflite        FOLDER/NAME_PRECISION.tflite and NAME_PRECISION.json, the card; of a model that
+              streams FOLDER/NAME_stream.tflite too, see `formats.streaming`
 """
 
 from __future__ import annotations
@@ -9,13 +10,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
-import importlib.metadata
 import json
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +22,16 @@ import tensorflow as tf
 
 import kzoo
 from kzoo.deploy import parity, request
-from kzoo.deploy.saved_model import describe_saved_model, load_saved_model, write_saved_model
-from kzoo.deploy.signature import INPUT, SIGNATURE, further_inputs
-from kzoo.deploy.tflite import FlexUnavailable, describe_tflite, load_tflite, write_tflite
+from kzoo.deploy.formats import saved_model, tflite
+from kzoo.deploy.formats.streaming import Stream, write_stream
+from kzoo.deploy.placing import beside, move
+from kzoo.deploy.proof import Proof
+from kzoo.deploy.signature import SIGNATURE, check, named_outputs
 
-_DEFAULT_SECONDS, _LONGEST_SECONDS = 4, 30  # of sound to compare on, where any length is taken
+_FORMATS = {"saved_model": saved_model, "tflite": tflite}
+_OF_THE_PRESET = ("summary", "bandwidth_hz", "licences", "paper", "trained")
+
+Answers = dict[str, np.ndarray]
 
 
 def export(
@@ -38,11 +40,8 @@ def export(
     folder: str | Path,
     *,
     name: str,
-    sources: Sequence[str],
+    proof: Proof,
     sample_rate: int,
-    sound: np.ndarray | None = None,
-    sound_description: str | None = None,
-    samples: int | None = None,
     precision: str = "fp32",
     base_card: Mapping[str, Any] | None = None,
     allow_flex: bool = False,
@@ -53,9 +52,8 @@ def export(
     """Write `model` as `to` ("saved_model" or "tflite") under `folder`; returns the card.
 
     The card's `path` (not in the file) is where the artefact lies.
-    samples: length of a block; TFLite needs it, SavedModel takes any length without.
-    sound: float32 `[samples, channels]` to compare on, repeated or cut to the block, or to its
-        first 30 s, with a line that says what it is; by default `parity.parity_sound`.
+    model: of static shape for TFLite. proof: the names of its tensors, and the example on which the
+        artefact must say what Keras says.
     precision: of TFLite alone. base_card: its licences, paper and summary go into the card.
     allow_flex: lets Flex operators through; where no interpreter here runs them the artefact is
         written all the same, and the card's parity.not_compared says why nothing was measured.
@@ -67,132 +65,143 @@ def export(
     places = request.places(
         to, folder, name=name, precision=precision, version=version, overwrite=overwrite
     )
-    block = model.inputs[0].shape[1] if samples is None else samples
-    channels = model.inputs[0].shape[-1]
-    if sound is None:
-        length = block or _DEFAULT_SECONDS * sample_rate
-        sound, sound_description = parity.parity_sound(sample_rate, channels, length)
-    else:
-        length = block or min(len(sound), _LONGEST_SECONDS * sample_rate)
-        sound = parity.fitted_to(np.asarray(sound), channels, length)
-
-    not_compared = None
+    check(model, proof)
+    limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
+    form = _FORMATS[to]
     with beside(places["artefact"]) as temporary:
-        written = temporary / places["artefact"].name
-        if to == "saved_model":
-            write_saved_model(model, written, sources=sources, samples=samples)
-            described, run = describe_saved_model(written), load_saved_model(written)
-            runtime = {"name": "tf.saved_model.load", "version": tf.__version__}
-        else:
-            write_tflite(
-                model, written, sources=sources, samples=samples, precision=precision,
-                allow_flex=allow_flex,
-            )  # fmt: skip
-            described, run = describe_tflite(written), None
-            flex = any(operator.startswith("Flex") for operator in described["operators"])
-            if flex:
-                runtime = {"name": "tf.lite.Interpreter", "version": tf.__version__}
-            else:
-                runtime = {"name": "LiteRT", "version": litert_version()}
-            try:
-                run = load_tflite(written)
-            except (
-                FlexUnavailable
-            ) as error:  # the caller allowed Flex: the card says what is unknown
-                not_compared = str(error)
-        limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
-        differences = {}
-        if run is not None:
-            others = further_inputs(model)
-            expected = _keras(model, sources, sound, others)
-            differences = parity.compare(expected, run(sound, **others), sound)
-            try:
-                parity.check(differences, limit_db)
-            except parity.ParityError as error:
-                raise parity.ParityError(f"{error}; {places['artefact']} was not written") from None
+        artefact = temporary / places["artefact"].name
+        arguments = {"precision": precision, "allow_flex": allow_flex} if to == "tflite" else {}
+        form.write(model, artefact, proof, **arguments)
+        described = form.describe(artefact)
+        with _said_of(places["artefact"]):
+            compared = _compare(model, artefact, form.load, proof, limit_db)
         card = {
             "name": name,
             "format": to,
             "precision": precision,
             "sample_rate": sample_rate,
-            "block_samples": block,
-            "channels": channels,
-            "sources": list(sources),
+            **proof.card,
             "signature": SIGNATURE,
-            "input": INPUT,
             **described,
             "parity": {
                 "against": f"Keras {keras.__version__}",
-                "sound": sound_description or "given by the caller",
+                "sound": proof.description,
                 "limit_db": limit_db,
-                "not_compared": not_compared,
-                "sources": {
-                    source: {
-                        # JSON has no infinity: null where not one sample differs.
-                        "snr_db": round(d.snr_db, 2) if math.isfinite(d.snr_db) else None,
-                        "max_abs_difference": d.max_abs,
-                    }
-                    for source, d in differences.items()
-                },
+                **compared,
             },
-            "files": files(written),
-            "runtime": runtime,
-            "versions": versions(),
+            "files": _files(artefact),
+            "runtime": form.runtime(described["operators"]),
+            "versions": _versions(),
             "date": datetime.date.today().isoformat(),
         }
-        card["bytes"] = sum(file["bytes"] for file in card["files"].values())
-        for key in ("summary", "bandwidth_hz", "licences", "paper", "trained"):
-            if base_card and key in base_card:
-                card[key] = base_card[key]
-        if to == "saved_model":
-            kept = written / "assets.extra" / "card.json"
-            kept.parent.mkdir(exist_ok=True)
-        else:
+        card["bytes"] = _bytes(card["files"])
+        if to == "tflite" and proof.stream is not None:
+            places["stream"] = Path(folder) / f"{name}_stream.tflite"  # of every precision the same
+            stream = temporary / places["stream"].name
+            write_stream(proof.stream.step, stream, state=proof.stream.state)
+            _refuse_another(places["stream"], stream, overwrite=overwrite)
+            with _said_of(places["artefact"]):
+                card["parity"]["sources"]["stream"] = _compare_stream(model, stream, proof)
+            card["files"] |= _files(stream)
+            card["stream"] = {
+                "file": stream.name,
+                "frames": proof.stream.frames,
+                "hop_length": proof.stream.hop_length,
+                "delay_samples": proof.stream.delay_samples,
+                "bytes": _bytes(_files(stream)),
+            }
+        card |= {key: base_card[key] for key in _OF_THE_PRESET if key in (base_card or {})}
+        if "card" in places:
             kept = temporary / places["card"].name
+        else:
+            kept = artefact / "assets.extra" / "card.json"
+            kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         for place in places.values():
             move(temporary / place.name, place, temporary)
     return {**card, "path": str(places["artefact"])}
 
 
-def _keras(model, sources: Sequence[str], sound, others) -> dict[str, np.ndarray]:
-    arguments = [array[None] for array in (sound, *others.values())]
-    arguments = arguments if others else arguments[0]
-    estimates = np.asarray(model(arguments, training=False))[0]
-    return dict(zip(sources, estimates if estimates.ndim == 3 else [estimates], strict=True))
+def _compare(
+    model: keras.Model, artefact: Path, load: Callable, proof: Proof, limit_db: float
+) -> dict[str, Any]:
+    """What the card's `parity` says of the artefact; ParityError where it fails on the example."""
+    try:
+        run = load(artefact)
+    except (
+        tflite.FlexUnavailable
+    ) as error:  # the caller allowed Flex: the card says what is unknown
+        return {"not_compared": str(error), "sources": {}, "worst": None}
+
+    def differences(inputs: Mapping[str, np.ndarray]) -> dict[str, parity.Difference]:
+        return parity.compare(
+            _keras(model, inputs, proof), run(inputs), inputs.get(proof.reference)
+        )  # fmt: skip
+
+    on_example = differences(proof.inputs)
+    parity.check(on_example, limit_db)
+    found = [
+        {"sound": what, "output": output, **_figures(difference)}
+        for what, inputs in proof.probes.items()
+        for output, difference in differences(inputs).items()
+    ]
+    measured = [row for row in found if row["snr_db"] is not None]
+    return {
+        "not_compared": None,
+        "sources": {name: _figures(difference) for name, difference in on_example.items()},
+        "worst": min(measured, key=lambda row: row["snr_db"], default=None),
+    }
+
+
+def _keras(model: keras.Model, inputs: Mapping[str, np.ndarray], proof: Proof) -> Answers:
+    outputs = named_outputs(model, proof, list(inputs.values()))
+    return {name: np.asarray(tensor) for name, tensor in outputs.items()}
+
+
+def _compare_stream(model: keras.Model, path: Path, proof: Proof) -> dict[str, float | None]:
+    """How a stream's blocks, joined, differ from the whole model; ParityError where they do."""
+    stream, frames, late = Stream(path), proof.stream.frames, proof.stream.delay_samples
+    [output] = proof.outputs
+    count = min(array.shape[1] for array in proof.inputs.values()) // frames
+    blocks = [
+        stream.step(
+            **{name: x[:, k * frames : (k + 1) * frames] for name, x in proof.inputs.items()}
+        )[output]
+        for k in range(count)
+    ]
+    found = np.concatenate(blocks, axis=1)[:, late:]
+    expected = _keras(model, proof.inputs, proof)[output][:, : found.shape[1]]
+    compared = parity.compare({output: expected}, {output: found})
+    parity.check(compared, parity.LIMITS_DB["fp32"])
+    return _figures(compared[output])
+
+
+def _figures(difference: parity.Difference) -> dict[str, float | None]:
+    # JSON has no infinity: null where not one sample differs, or all of it is beside silence.
+    level = round(difference.snr_db, 2) if math.isfinite(difference.snr_db) else None
+    return {"snr_db": level, "max_abs_difference": difference.max_abs}
 
 
 @contextlib.contextmanager
-def beside(place: Path) -> Iterator[Path]:
-    """A temporary folder on the same disk as `place`; on failure no new folder stays behind."""
-    new = [p for p in (place.parent, *place.parent.parents) if not p.exists()]
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+def _said_of(place: Path) -> Iterator[None]:
     try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        for made in new:
-            with contextlib.suppress(OSError):  # not empty: the artefact is in it
-                made.rmdir()
+        yield
+    except parity.ParityError as error:
+        raise parity.ParityError(f"{error}; {place} was not written") from None
 
 
-def move(written: Path, place: Path, temporary: Path) -> None:
-    """Put what was written in its place, over what is there."""
-    # A folder cannot be replaced in one step where it holds something: the old one steps aside.
-    if place.is_dir():
-        os.replace(place, temporary / f"{place.name}.old")
-    os.replace(written, place)
-    place.chmod(0o755 if place.is_dir() else 0o644)
+def _refuse_another(there: Path, written: Path, *, overwrite: bool) -> None:
+    if there.exists() and not overwrite and there.read_bytes() != written.read_bytes():
+        raise FileExistsError(f"{there}: is there already, and is another; overwrite it")
 
 
-def files(written: Path) -> dict[str, dict[str, Any]]:
+def _files(written: Path) -> dict[str, dict[str, Any]]:
     """Bytes and sha256 of every file of an artefact."""
     if written.is_file():
-        found, base = [written], written.parent
+        paths, base = [written], written.parent
     else:
-        found, base = sorted(p for p in written.rglob("*") if p.is_file()), written
-    return {str(path.relative_to(base).as_posix()): _stamp(path) for path in found}
+        paths, base = sorted(p for p in written.rglob("*") if p.is_file()), written
+    return {str(path.relative_to(base).as_posix()): _stamp(path) for path in paths}
 
 
 def _stamp(path: Path) -> dict[str, Any]:
@@ -201,15 +210,10 @@ def _stamp(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 
-def versions() -> dict[str, str]:
-    """Of what made an artefact."""
+def _bytes(files: Mapping[str, Mapping[str, Any]]) -> int:
+    return sum(file["bytes"] for file in files.values())
+
+
+def _versions() -> dict[str, str]:
     modules = {"tensorflow": tf, "keras": keras, "numpy": np}
     return {"kzoo": kzoo.__version__, **{n: m.__version__ for n, m in modules.items()}}
-
-
-def litert_version() -> str | None:
-    """Of the runtime, None where another distribution has it."""
-    try:
-        return importlib.metadata.version("ai-edge-litert")
-    except importlib.metadata.PackageNotFoundError:
-        return None  # another distribution of the same module

@@ -1,11 +1,9 @@
-"""Does the artefact say what Keras says? Signal-to-noise ratios per source, on sound."""
+"""Does the artefact say what Keras says? Signal-to-noise ratios of each output."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -33,14 +31,20 @@ class Difference:
 
 
 def compare(
-    reference: Mapping[str, np.ndarray], artefact: Mapping[str, np.ndarray], mixture: np.ndarray
+    reference: Mapping[str, np.ndarray],
+    artefact: Mapping[str, np.ndarray],
+    mixture: np.ndarray | None = None,
 ) -> dict[str, Difference]:
-    """Difference per source. Raises ParityError where names or shapes differ."""
+    """Difference per output. Raises ParityError where names or shapes differ.
+
+    mixture: what a stem is faint beside; without one, each output is measured by itself.
+    """
     if set(reference) != set(artefact):
         raise ParityError(
             f"the artefact gives {', '.join(artefact)}; the model has {', '.join(reference)}"
         )
-    floor = np.sum(np.square(mixture, dtype=np.float64)) * 10 ** (_FLOOR_DB / 10)
+    energy = 0.0 if mixture is None else np.sum(np.square(mixture, dtype=np.float64))
+    floor = energy * 10 ** (_FLOOR_DB / 10)
     return {
         source: _difference(source, reference[source], artefact[source], floor)
         for source in reference
@@ -55,34 +59,6 @@ def check(differences: Mapping[str, Difference], limit_db: float) -> None:
         raise ParityError(
             f"the artefact differs from Keras by more than its limit of {limit_db:g} dB: {found}"
         )
-
-
-def parity_sound(sample_rate: int, channels: int, samples: int) -> tuple[np.ndarray, str]:
-    """float32 `[samples, channels]` to compare on, and a line that says what it is.
-
-    The song excerpt of the stempeg package where that is installed, repeated to the length;
-    otherwise notes and drum hits from a seeded generator, which the line calls synthetic.
-    """
-    song = _stempeg_song()
-    if song is None:
-        waveform, source = _synthetic(sample_rate, channels, samples), "synthetic notes and hits"
-        return waveform, f"{source}, seed 0, {sample_rate} Hz"
-    from kzoo import audio
-
-    waveform, _ = audio.read(song, sample_rate=sample_rate)
-    return fitted_to(
-        waveform, channels, samples
-    ), f"{song.stem.removesuffix('.stem')} (stempeg's excerpt)"
-
-
-def fitted_to(waveform: np.ndarray, channels: int, samples: int) -> np.ndarray:
-    """`[samples, channels]` repeated or cut to that length; mono is the mean."""
-    if not len(waveform):
-        raise ValueError("the sound to compare on is empty")
-    if channels == 1:
-        waveform = waveform.mean(axis=1, keepdims=True)
-    waveform = waveform[:, np.arange(channels) % waveform.shape[1]]
-    return np.resize(waveform, (samples, channels)).astype(np.float32)
 
 
 def _difference(source: str, reference, artefact, floor: float) -> Difference:
@@ -100,28 +76,3 @@ def _difference(source: str, reference, artefact, floor: float) -> Difference:
     signal = max(np.sum(reference**2), floor)
     snr = 10 * np.log10(signal / noise) if signal else float("-inf")
     return Difference(float(snr), float(np.abs(error).max()))
-
-
-def _stempeg_song() -> Path | None:
-    # Located, not imported: stempeg refuses to be imported where the ffmpeg program is missing.
-    spec = importlib.util.find_spec("stempeg")
-    folders = spec.submodule_search_locations or [] if spec else []
-    return next((path for f in folders for path in Path(f).glob("data/*.stem.mp4")), None)
-
-
-def _synthetic(sample_rate: int, channels: int, samples: int) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    waveform = np.zeros((samples, channels))
-    for onset in range(0, samples, max(1, sample_rate // 4)):
-        seconds = np.arange(min(samples - onset, sample_rate)) / sample_rate
-        pitch_hz = 110.0 * 2 ** (rng.integers(0, 25) / 12)
-        partials = np.arange(1, 9)
-        partials = partials[partials * pitch_hz < sample_rate / 2]
-        note = np.sin(2 * np.pi * pitch_hz * np.outer(seconds, partials)) @ (1.0 / partials)
-        hit = rng.standard_normal(len(seconds)) * np.exp(-40 * seconds)
-        for sound, level, decay in ((note, 0.1, 3.0), (hit, 0.2, 1.0)):
-            gains = rng.uniform(0.3, 1.0, channels)
-            waveform[onset : onset + len(seconds)] += (
-                level * (sound * np.exp(-decay * seconds))[:, None] * gains
-            )
-    return np.clip(waveform, -1, 1).astype(np.float32)

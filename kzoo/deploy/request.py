@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 FORMATS = ("saved_model", "tflite")
 PRECISIONS = ("fp32", "fp16")
 LITERT_MISSING = "LiteRT, which reads .tflite files, is not installed: pip install 'kzoo[tflite]'"
+_UNSAID = 0.05
 
 
 def check(
@@ -58,3 +61,19 @@ def places(
         if place.exists() and not overwrite:
             raise FileExistsError(f"{place}: is there already; overwrite it or name another folder")
     return found
+
+
+def block_note(card: Mapping[str, Any], block_seconds: float | None) -> str | None:
+    """What to say where an artefact's block is not as long as was asked for; None where it is.
+
+    A difference of less than 5 % goes without saying: lengths are whole frames of a network.
+    """
+    if block_seconds is None or card["block_samples"] is None:
+        return None
+    seconds = card["block_samples"] / card["sample_rate"]
+    if abs(seconds - block_seconds) <= _UNSAID * block_seconds:
+        return None
+    return (
+        f"{card['name']}: its blocks last {seconds:.3g} s, not {block_seconds:.3g} s: that is the "
+        "next length that the network takes"
+    )

@@ -1,114 +1,99 @@
-"""The function inside every artefact: a tensor called `waveform` in, one tensor per source out.
-
-What else a model takes, such as the random numbers of a generative one, are inputs of their names.
-"""
+"""The function inside every artefact: named tensors in, named tensors out."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-INPUT = "waveform"
+from kzoo.deploy.proof import Proof
+
 SIGNATURE = "serving_default"
 
 
 def serving_function(
-    model: keras.Model,
-    sources: Sequence[str],
-    *,
-    samples: int | None = None,
-    channels: int | None = None,
-    batched: bool = True,
+    model: keras.Model, proof: Proof, *, batched: bool = True
 ) -> tf.types.experimental.GenericFunction:
-    """`model` as a traced tf.function: `waveform` to {source: waveform of the same shape}, float32.
+    """`model` as a traced tf.function of the proof's inputs to {output: tensor}.
 
-    batched: `[batch, samples, channels]`, any batch; otherwise `[samples, channels]`, one signal as
-        an app has it in its buffer.
-    A model's further inputs follow under their own names, of fixed shapes but for the batch.
-    samples: None for any length, where the model takes any; a model made for one length keeps it.
-    channels: by default the model's; to be given where the model leaves them open.
-    Raises ValueError for a model of another shape, and for sources that do not fit its output.
+    batched: tensors have a batch axis of any length and are open where the model is; otherwise
+        they have none, one signal as an app has it in its buffer, and the model must be static.
+    Raises ValueError for a model that the proof's names and example do not fit.
     """
-    if keras.backend.backend() != "tensorflow":
+    check(model, proof)
+    if not batched and any(None in x.shape[1:] for x in model.inputs):
         raise ValueError(
-            "artefacts are written by TensorFlow; "
-            f"set KERAS_BACKEND=tensorflow (it is {keras.backend.backend()})"
+            f"samples must be given: {model.name!r} takes any length and a file one; build it with "
+            "samples=..."
         )
-    samples, channels = _input_shape(model, samples, channels)
-    stacked = _check_sources(model, sources)
 
-    def serve(*inputs):
-        inputs = [tensor if batched else tensor[None] for tensor in inputs]
-        estimates = model(inputs if len(inputs) > 1 else inputs[0], training=False)
-        stems = tf.unstack(estimates, axis=1) if stacked else [estimates]
-        stems = stems if batched else [stem[0] for stem in stems]
+    def serve(*tensors):
+        tensors = [tensor if batched else tensor[None] for tensor in tensors]
+        outputs = named_outputs(model, proof, tensors)
+        shape = model.outputs[0].shape[2 if proof.stacked else 1 :]
+        shape = (None, *shape) if batched else shape
         return {
-            source: tf.ensure_shape(stem, shape)
-            for source, stem in zip(sources, stems, strict=True)
+            name: tf.ensure_shape(tensor if batched else tensor[0], shape)
+            for name, tensor in outputs.items()
         }
 
-    shape = (None, samples, channels) if batched else (samples, channels)
     lead = (None,) if batched else ()
-    specs = [tf.TensorSpec(shape, tf.float32, name=INPUT)] + [
-        tf.TensorSpec((*lead, *x.shape[1:]), x.dtype, name=x.name) for x in model.inputs[1:]
+    specs = [
+        tf.TensorSpec((*lead, *x.shape[1:]), x.dtype, name=name)
+        for name, x in zip(proof.inputs, model.inputs, strict=True)
     ]
     function = tf.function(serve, input_signature=specs, autograph=False)
     function.get_concrete_function()  # ExportArchive wants it traced
     return function
 
 
-def further_inputs(model: keras.Model, *, seed: int = 0) -> dict[str, np.ndarray]:
-    """Standard normal numbers for one example of what `model` takes beside the waveform."""
-    rng = np.random.default_rng(seed)
-    return {
-        x.name: rng.standard_normal(x.shape[1:]).astype(x.dtype) for x in model.inputs[1:]
-    }  # fmt: skip
+def named_outputs(model: keras.Model, proof: Proof, tensors: Sequence[Any]) -> dict[str, Any]:
+    """{output: tensor `[batch, ...]`} of `model` for its inputs in their order."""
+    given = keras.tree.pack_sequence_as(model.input, list(tensors))
+    found = model(given, training=False)
+    return dict(
+        zip(proof.outputs, tf.unstack(found, axis=1) if proof.stacked else [found], strict=True)
+    )
 
 
-def _input_shape(model, samples: int | None, channels: int | None) -> tuple[int | None, int]:
-    fixed = all(None not in x.shape[1:] for x in model.inputs[1:])
-    if not fixed or len(model.outputs) != 1 or len(model.inputs[0].shape) != 3:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
+def check(model: keras.Model, proof: Proof) -> None:
+    """Raise ValueError where `proof` does not fit `model`."""
+    if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "an artefact has an input [batch, samples, channels], further ones of fixed shapes, and"
-            f" one output; {model.name!r} has inputs {shapes} and {len(model.outputs)} outputs"
+            "artefacts are written by TensorFlow; "
+            f"set KERAS_BACKEND=tensorflow (it is {keras.backend.backend()})"
         )
-    _, own_samples, own_channels = model.inputs[0].shape
-    for what, given, own in (
-        ("samples", samples, own_samples),
-        ("channels", channels, own_channels),
-    ):
-        if given is not None and own is not None and given != own:
-            raise ValueError(
-                f"{model.name!r} is built for {what}={own}; got {what}={given}: "
-                f"build the model with {what}={given}, or leave it out"
-            )
-    channels = own_channels if channels is None else channels
-    if channels is None:
-        raise ValueError(f"channels must be given: {model.name!r} leaves them open")
-    return own_samples if samples is None else samples, channels
-
-
-def _check_sources(model, sources: Sequence[str]) -> bool:
-    """Whether the output has an axis of sources."""
-    if isinstance(sources, str) or not sources or len(set(sources)) != len(sources):
-        raise ValueError(f"sources must be a sequence of different names; got {sources!r}")
-    for source in sources:
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", source) or source == INPUT:
-            raise ValueError(
-                f"a source names a tensor, so letters, digits and _, and not {INPUT!r}; "
-                f"got {source!r}"
-            )
-    shape = model.outputs[0].shape
-    if len(shape) == 3 and len(sources) == 1:
-        return False
-    if len(shape) != 4 or shape[1] != len(sources):
+    _check_names([*proof.inputs, *proof.outputs])
+    given = {name: (None, *array.shape[1:]) for name, array in proof.inputs.items()}
+    wanted = [tuple(x.shape) for x in model.inputs]
+    if len(given) != len(wanted) or not all(map(_fits, given.values(), wanted)):
         raise ValueError(
-            f"{model.name!r} must give [batch, {len(sources)}, samples, channels] for the sources "
-            f"{', '.join(sources)}; it gives {tuple(shape)}"
+            f"{model.name!r} takes {', '.join(map(str, wanted))}; the example has "
+            f"{', '.join(f'{name} {shape}' for name, shape in given.items())}"
         )
-    return True
+    shapes = [tuple(x.shape) for x in model.outputs]
+    named = shapes[0][1] if proof.stacked else 1
+    if len(shapes) != 1 or named != len(proof.outputs):
+        raise ValueError(
+            f"{model.name!r} must have one output for {', '.join(proof.outputs)}"
+            f"{', which lie along its axis 1' if proof.stacked else ''}; it gives "
+            f"{', '.join(map(str, shapes))}"
+        )
+
+
+def _fits(shape: tuple, wanted: tuple) -> bool:
+    return len(shape) == len(wanted) and all(
+        own is None or n == own for n, own in zip(shape[1:], wanted[1:], strict=True)
+    )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+            raise ValueError(f"a tensor's name has letters, digits and _; got {name!r}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"inputs and outputs must have different names; got {', '.join(twice)}")

@@ -22,7 +22,7 @@ MAY = {
     "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML
     "classical": "audio",
     "convert": "models",
-    "deploy": "dsp audio metrics",
+    "deploy": "dsp audio metrics layers",  # layers: the names that the last one carries
     "presets": "convert models config",
     "separation": "audio dsp",  # dsp: the grid on which blocks lie
     "evaluation": "audio data metrics separation classical",

@@ -19,8 +19,9 @@ import pytest
 import tensorflow as tf
 
 from kzoo import models
-from kzoo.deploy import artefact
-from kzoo.deploy.tflite import describe_tflite
+from kzoo.deploy.examples import sound_proof
+from kzoo.deploy.export import export
+from kzoo.deploy.formats import tflite
 from kzoo.layers.masks import Estimates, source_names
 from kzoo.models import architecture, list_models
 from kzoo.separation import Separator, System
@@ -377,12 +378,10 @@ def test_the_names_of_the_sources_travel_with_the_model(name, tmp_path):
     assert source_names(loaded) == ("speech", "noise", "other")
 
 
-def exported(name, to, folder, model, samples=None):
+def exported(name, to, folder, model):
     mixture = noise(model, 2 * 1999, level=0.2)[0]
-    return artefact.export(
-        model, to, folder, name=name, sources=source_names(model), sample_rate=8000,
-        sound=mixture, samples=samples,
-    )  # fmt: skip
+    proof = sound_proof(model, sample_rate=8000, sound=mixture)
+    return export(model, to, folder, name=name, proof=proof, sample_rate=8000)
 
 
 @every_model
@@ -402,7 +401,7 @@ def test_a_tflite_file_has_built_in_operators_and_says_what_keras_says(name, tmp
     size, samples = tiny(name).static()
     model = alone(roughened(made(name, size=size, samples=samples)))
     card = exported(name, "tflite", tmp_path, model)
-    operators = describe_tflite(card["path"])["operators"]
+    operators = tflite.describe(card["path"])["operators"]
     assert [name for name in operators if not name.isupper()] == []  # Flex and custom ones are not
     assert card["parity"]["not_compared"] is None
     assert set(json.loads(json.dumps(card["parity"]["sources"]))) == set(source_names(model))

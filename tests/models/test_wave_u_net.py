@@ -9,8 +9,9 @@ import pytest
 
 from kzoo import models
 from kzoo.convert import wave_u_net as convert
-from kzoo.deploy import artefact
-from kzoo.deploy.tflite import describe_tflite
+from kzoo.deploy.examples import sound_proof
+from kzoo.deploy.export import export
+from kzoo.deploy.formats import tflite
 from kzoo.models import wave_u_net
 from kzoo.separation import Separator, System
 
@@ -275,12 +276,11 @@ def test_tflite_says_what_keras_says_with_context(rng, tmp_path, upsampling):
     pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
     _, samples = sizes(**TINY, context=True).static(1500)
     model = built(rng, context=True, upsampling=upsampling, samples=samples)
-    card = artefact.export(
-        model, "tflite", tmp_path, name="wave_u_net", sources=wave_u_net.SOURCES,
-        sample_rate=8000, sound=0.2 * rng.standard_normal((4000, 2)).astype(np.float32),
-    )  # fmt: skip
+    sound = 0.2 * rng.standard_normal((4000, 2)).astype(np.float32)
+    proof = sound_proof(model, sample_rate=8000, sound=sound)
+    card = export(model, "tflite", tmp_path, name="wave_u_net", proof=proof, sample_rate=8000)
     assert all(found["snr_db"] > 100 for found in card["parity"]["sources"].values())
-    found = describe_tflite(card["path"])
+    found = tflite.describe(card["path"])
     assert found["dynamic_tensors"] == 0
     assert all(name.isupper() for name in found["operators"])
 

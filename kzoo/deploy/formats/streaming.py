@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kzoo.deploy.tflite import FlexError, convert, open_interpreter, operators
+from kzoo.deploy.formats.tflite import FlexError, convert, open_interpreter, operators
 
 STEP, RESET, DONE = "step", "reset", "done"
 _STATE = "state_"

@@ -6,22 +6,25 @@ Built-in operators only, static shapes, named tensors. The road is Keras -> Save
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kzoo.deploy.half import halve
+from kzoo.deploy.formats import saved_model
+from kzoo.deploy.formats.float16 import halve
+from kzoo.deploy.formats.rewrite import for_tflite
+from kzoo.deploy.proof import Proof
 from kzoo.deploy.request import LITERT_MISSING, PRECISIONS
-from kzoo.deploy.rewrite import for_tflite
-from kzoo.deploy.saved_model import write_saved_model
-from kzoo.deploy.signature import INPUT, SIGNATURE
+from kzoo.deploy.signature import SIGNATURE
 
 
 class FlexUnavailable(RuntimeError):
@@ -40,47 +43,38 @@ class FlexError(ValueError):
         )
 
 
-def write_tflite(
+def write(
     model: keras.Model,
     path: str | Path,
+    proof: Proof,
     *,
-    sources: Sequence[str],
-    samples: int | None = None,
-    channels: int | None = None,
     precision: str = "fp32",
     allow_flex: bool = False,
 ) -> Path:
-    """Write one file: `waveform` `[samples, channels]` to one `[samples, channels]` per source.
+    """Write one file of a model of static shape, the proof's inputs to its outputs.
 
-    There is no batch axis: an app fills one interleaved buffer and reads one per stem.
-    samples: needed where the model takes any length; the file takes this one only.
+    There is no batch axis: an app fills one interleaved buffer and reads one per output.
     precision: "fp32", or "fp16": kernels are stored so and half the size, computation is as ever.
     Raises FlexError for operators outside the built-ins unless `allow_flex`, and ValueError for
     anything that came out without static shapes or names.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    samples = model.inputs[0].shape[1] if samples is None else samples
-    if samples is None:
-        raise ValueError(f"samples must be given: {model.name!r} takes any length and a file one")
     with tempfile.TemporaryDirectory() as folder:
-        write_saved_model(
-            for_tflite(model), folder, sources=sources, samples=samples, channels=channels,
-            batched=False,
-        )  # fmt: skip
+        saved_model.write(for_tflite(model), folder, proof, batched=False)
         content = convert(folder, model.name, allow_flex)
     content = halve(content) if precision == "fp16" else content
     found = _describe(content)
     foreign = [name for name in found["operators"] if name.startswith("Flex")]
     if foreign and not allow_flex:
         raise FlexError(model.name, [name.removeprefix("Flex") for name in foreign])
-    _check(found, sources, model)
+    _check(found, proof, model.name)
     path = Path(path)
     path.write_bytes(content)
     return path
 
 
-def describe_tflite(path: str | Path) -> dict:
+def describe(path: str | Path) -> dict[str, Any]:
     """What the file says of itself.
 
     `inputs` and `outputs` of the signature ({name: shape, -1 where open}), `operators` ({name:
@@ -96,18 +90,18 @@ def describe_tflite(path: str | Path) -> dict:
 
 def operators(path: str | Path) -> dict[str, int]:
     """Operators by name and how often each is there."""
-    return describe_tflite(path)["operators"]
+    return describe(path)["operators"]
 
 
-def load_tflite(
+def load(
     path: str | Path, *, threads: int = 1
-) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """The artefact as a function of float32 `[samples, channels]`, by LiteRT; not thread-safe.
+) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """The artefact as a function of {input: `[1, ...]`} to {output: `[1, ...]`}; not thread-safe.
 
-    A file with Flex operators is run by TensorFlow's own interpreter, the one that may link them.
-    Raises ImportError where LiteRT is not installed, FlexUnavailable where that interpreter does
-    not (in TensorFlow 2.21's Python it does not), ValueError for a waveform of another shape.
-    Further inputs are keyword arguments.
+    LiteRT runs it; a file with Flex operators is run by TensorFlow's own interpreter, the one that
+    may link them. Raises ImportError where LiteRT is not installed, FlexUnavailable where that
+    interpreter does not (in TensorFlow 2.21's Python it does not), ValueError for an input of
+    another shape.
     """
     flex = any(name.startswith("Flex") for name in operators(path))
     interpreter = open_interpreter(path, threads, flex)
@@ -120,21 +114,31 @@ def load_tflite(
             ) from None
         raise
     runner = interpreter.get_signature_runner(SIGNATURE)
-    shape = tuple(int(n) for n in runner.get_input_details()[INPUT]["shape"])
+    details = runner.get_input_details()
+    shapes = {name: (1, *map(int, detail["shape"])) for name, detail in details.items()}
 
-    def run(waveform: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
-        if np.shape(waveform) != shape:
-            raise ValueError(f"{path} takes a waveform of {shape}; got {np.shape(waveform)}")
-        return runner(**{INPUT: np.ascontiguousarray(waveform, np.float32)}, **others)
+    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        given = {name: np.shape(array) for name, array in inputs.items()}
+        if given != shapes:
+            raise ValueError(f"{path} takes {_listed(shapes)}; got {_listed(given)}")
+        arrays = {
+            name: np.ascontiguousarray(array[0], details[name]["dtype"])
+            for name, array in inputs.items()
+        }
+        return {name: output[None] for name, output in runner(**arrays).items()}
 
     return run
 
 
-def run_tflite(
-    path: str | Path, waveform: np.ndarray, *, threads: int = 1
-) -> dict[str, np.ndarray]:
-    """Load and run once: float32 `[samples, channels]` to {source: the same shape}."""
-    return load_tflite(path, threads=threads)(waveform)
+def runtime(operators: Mapping[str, int]) -> dict[str, str | None]:
+    """What `load` runs an artefact of these operators with; version None where it is not known."""
+    if any(name.startswith("Flex") for name in operators):
+        return {"name": "tf.lite.Interpreter", "version": tf.__version__}
+    try:
+        version = importlib.metadata.version("ai-edge-litert")
+    except importlib.metadata.PackageNotFoundError:
+        version = None  # another distribution of the same module
+    return {"name": "LiteRT", "version": version}
 
 
 def convert(folder: str, name: str, allow_flex: bool) -> bytes:
@@ -193,20 +197,23 @@ def _shape(tensor) -> list[int]:
     return [int(n) for n in tensor.ShapeAsNumpy()] if tensor.ShapeLength() else []
 
 
-def _check(found: dict, sources: Sequence[str], model: keras.Model) -> None:
-    name, others = model.name, [x.name for x in model.inputs[1:]]
-    if set(found["inputs"]) != {INPUT, *others} or set(found["outputs"]) != set(sources):
+def _check(found: dict, proof: Proof, name: str) -> None:
+    if set(found["inputs"]) != set(proof.inputs) or set(found["outputs"]) != set(proof.outputs):
         raise ValueError(
-            f"the TFLite file of {name!r} should map {', '.join([INPUT, *others])} to "
-            f"{', '.join(sources)}; it maps "
+            f"the TFLite file of {name!r} should map {', '.join(proof.inputs)} to "
+            f"{', '.join(proof.outputs)}; it maps "
             f"{', '.join(found['inputs'])} to {', '.join(found['outputs'])}"
         )
     for tensor, shape in {**found["inputs"], **found["outputs"]}.items():
-        if (len(shape) != 2 and tensor not in others) or min(shape) < 1:
+        if min(shape, default=1) < 1:
             raise ValueError(
                 f"the TFLite file of {name!r} has no static shape for {tensor!r}: {shape}; give "
                 "`samples` when the model is built"
             )
+
+
+def _listed(shapes: Mapping[str, tuple]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
 def open_interpreter(path: str | Path, threads: int, flex: bool):

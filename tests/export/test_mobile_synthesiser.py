@@ -34,19 +34,8 @@ def bundle(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
         mobile = importlib.import_module("export.mobile")
-        options = mobile.parser().parse_args(
-            [
-                "-p",
-                str(folder / "preset"),
-                "-o",
-                str(folder / "out"),
-                "--block-seconds",
-                "0.4",
-                "--precision",
-                "fp16",
-                "fp32",
-            ]
-        )
+        words = ["-p", str(folder / "preset"), "-o", str(folder / "out"), "--block-seconds", "0.4"]
+        options = mobile.parser().parse_args([*words, "--precision", "fp16", "fp32"])
         said = list(mobile.bundle(options))
         assert mobile.main(["-p", str(folder / "preset"), "-o", str(folder / "out")]) == 1
         words = ["-p", str(folder / "preset"), "-o", str(folder / "other"), "--sound", "a.wav"]
@@ -64,7 +53,7 @@ def play(bundle, controls, *words):
 def test_the_bundle_is_whole_and_its_program_plays_what_kzoo_plays(bundle):
     folder, said = bundle
     assert sorted(path.name for path in folder.iterdir()) == [
-        "operators.txt", "organ_fp16.json", "organ_fp16.tflite", "organ_fp32.json",
+        "LICENCES.txt", "operators.txt", "organ_fp16.json", "organ_fp16.tflite", "organ_fp32.json",
         "organ_fp32.tflite", "organ_stream.tflite", "play_tflite.py",
     ]  # fmt: skip
     operators = (folder / "operators.txt").read_text().split()

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from kzoo.deploy.streaming import Stream, write_stream
-from kzoo.deploy.tflite import operators
+from kzoo.deploy.formats.streaming import Stream, write_stream
+from kzoo.deploy.formats.tflite import operators
 from kzoo.dsp import synthesis
 from kzoo.layers.synthesis import ContinueHarmonicsPlusNoise
 from kzoo.models import ddsp

@@ -1,0 +1,116 @@
+"""What a separator's bundle has beside its files: a program that separates whole recordings.
+
+The program separates a recording a block and a half long with each file, and is compared with Keras
+on the same blocks.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export.mobile import figures
+
+if TYPE_CHECKING:
+    from kzoo.presets import Preset
+
+CONSUMER = Path(__file__).parent / "consumers" / "separate_tflite.py"
+
+
+def prove(
+    preset: Preset,
+    cards: Sequence[Mapping[str, Any]],
+    folder: Path,
+    scratch: Path,
+    *,
+    sound: Path | None,
+) -> Iterator[str]:
+    """Run the program of the bundle `folder` with the file of each card; yields how it did.
+
+    scratch: where it writes. sound: a recording, or None for `deploy.examples.parity_sound`.
+    Raises ValueError where it fails, and where its stems are not those of Keras.
+    """
+    from kzoo import audio
+    from kzoo.deploy import examples, parity
+    from kzoo.deploy.formats import tflite
+
+    rate, block, channels = (cards[0][key] for key in ("sample_rate", "block_samples", "channels"))
+    length, overlap = 3 * block // 2, min(rate, block // 4)
+    if sound is None:
+        waveform, _ = examples.parity_sound(rate, channels, length)
+    else:
+        waveform = examples.fitted_to(audio.read(sound, sample_rate=rate)[0], channels, length)
+    song = scratch / "song.wav"
+    waveform = _write_wav(song, waveform, rate)
+    size, samples = preset.sizes()[0].static(block)
+    model = preset.model(size, samples=samples)
+    stems = _keras_in_blocks(model, waveform, block, overlap)
+    expected = dict(zip(cards[0]["sources"], stems, strict=True))
+    for card in cards:
+        path = Path(card["path"])
+        one, two = (
+            _speed(tflite.load(path, threads=threads), waveform[:block], rate) for threads in (1, 2)
+        )
+        yield f"{path.name}: {one:.0f} ms per second of sound on 1 thread, {two:.0f} on 2"
+        command = [sys.executable, folder / CONSUMER.name, path, song]
+        command += ["--overlap-seconds", overlap / rate, "-o", scratch]
+        run = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise ValueError(f"{CONSUMER.name} failed: {run.stderr.strip().splitlines()[-1]}")
+        found = {source: _read_wav(scratch / f"{source}.wav") for source in expected}
+        differences = parity.compare(expected, found, waveform)
+        parity.check(differences, parity.LIMITS_DB[card["precision"]])
+        yield f"{CONSUMER.name} with {path.name}, against Keras in blocks:"
+        yield f"  {figures({source: vars(d) for source, d in differences.items()})}"
+
+
+def _keras_in_blocks(model, waveform: np.ndarray, block: int, overlap: int) -> np.ndarray:
+    """`[sources, samples, channels]`: a second account of the blocks, float64 on whole arrays."""
+    hop, samples = block - overlap, len(waveform)
+    starts = range(0, max(samples - overlap, 1), hop)
+    padded = np.pad(waveform, ((0, starts[-1] + block - samples), (0, 0)))
+    fade = np.sin(0.5 * np.pi * (np.arange(overlap) + 0.5) / max(overlap, 1)) ** 2
+    total = 0.0
+    for start in starts:
+        weight = np.ones(block)
+        weight[:overlap] = fade if start else 1.0
+        weight[hop:] = fade[::-1] if start < starts[-1] else 1.0
+        estimate = np.asarray(model(padded[None, start : start + block], training=False))[0]
+        placed = np.zeros((len(estimate), *padded.shape))
+        placed[:, start : start + block] = estimate * weight[:, None]
+        total = total + placed
+    return np.clip(total[:, :samples], -1, 1)  # as a WAV holds it
+
+
+def _speed(run: Callable, waveform: np.ndarray, rate: int) -> float:
+    """Milliseconds per second of sound, the best of three after one to warm up."""
+    spent = []
+    for _ in range(4):
+        begun = time.perf_counter()
+        run({"waveform": waveform[None]})
+        spent.append(time.perf_counter() - begun)
+    return 1000 * min(spent[1:]) / (len(waveform) / rate)
+
+
+def _write_wav(path: Path, waveform: np.ndarray, rate: int) -> np.ndarray:
+    """Write 24-bit PCM; the waveform as it is in the file."""
+    values = np.rint(np.clip(waveform, -1, 1 - 2**-23).astype(np.float64) * 2**23).astype("<i4")
+    with wave.open(str(path), "wb") as writer:
+        writer.setparams((waveform.shape[1], 3, rate, 0, "NONE", None))
+        writer.writeframes(values.reshape(-1, 1).view(np.uint8)[:, :3].tobytes())
+    return (values / 2**23).astype(np.float32)
+
+
+def _read_wav(path: Path) -> np.ndarray:
+    with wave.open(str(path), "rb") as reader:
+        data = np.frombuffer(reader.readframes(reader.getnframes()), np.uint8).reshape(-1, 3)
+        raw = np.zeros((len(data), 4), np.uint8)
+        raw[:, 1:] = data
+        return (raw.view("<i4")[:, 0] / 2**31).reshape(-1, reader.getnchannels())

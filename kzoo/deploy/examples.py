@@ -1,0 +1,175 @@
+"""Examples that prove an export: sounds for what hears, a melody for what is played."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kzoo.deploy.proof import Proof, Streaming
+from kzoo.layers.masks import source_names
+
+WAVEFORM, AUDIO = "waveform", "audio"
+_DEFAULT_SECONDS, _LONGEST_SECONDS = 4, 30  # of sound to compare on, where any length is taken
+_FRAMES = 250  # of controls to compare on, where any number is taken
+
+
+def sound_proof(
+    model: keras.Model,
+    *,
+    sample_rate: int,
+    sources: Sequence[str] | None = None,
+    sound: np.ndarray | None = None,
+    description: str | None = None,
+) -> Proof:
+    """The proof of a model that separates: `[batch, samples, channels]` to one such per source.
+
+    sources: by default those that the model's last layer names. The model's output may have no
+        axis of sources where there is one.
+    sound: float32 `[samples, channels]` to compare on, repeated or cut to the model's length, or to
+        its first 30 s, and what it is; by default `parity_sound`.
+    Further inputs, such as the random numbers of a generative model, bear their own names and get
+    standard normal numbers. Raises ValueError for a model without names of its sources, one that
+    has no waveform first, and further inputs of open shapes.
+    """
+    first, *others = model.inputs
+    if len(first.shape) != 3 or any(None in x.shape[1:] for x in others):
+        shapes = ", ".join(str(tuple(x.shape)) for x in model.inputs)
+        raise ValueError(
+            f"{model.name!r} must take a waveform [batch, samples, channels] and further inputs of "
+            f"fixed shapes; it takes {shapes}"
+        )
+    _, block, channels = first.shape
+    if sound is None:
+        length = block or _DEFAULT_SECONDS * sample_rate
+        sound, description = parity_sound(sample_rate, channels, length)
+    else:
+        length = block or min(len(sound), _LONGEST_SECONDS * sample_rate)
+        sound = fitted_to(np.asarray(sound), channels, length)
+    rng = np.random.default_rng(0)
+    further = {x.name: rng.standard_normal((1, *x.shape[1:])).astype(x.dtype) for x in others}
+    sources = list(source_names(model) if sources is None else sources)
+    return Proof(
+        inputs={WAVEFORM: sound[None], **further},
+        outputs=sources,
+        stacked=len(model.outputs[0].shape) == 4,
+        description=description or "given by the caller",
+        reference=WAVEFORM,
+        probes={
+            what: {WAVEFORM: probe[None], **further}
+            for what, probe in probes(channels, length).items()
+        },
+        card={
+            "block_samples": block, "channels": channels, "sources": sources, "input": WAVEFORM
+        },
+    )  # fmt: skip
+
+
+def melody_proof(model: keras.Model, *, hop_length: int, stream: Streaming | None = None) -> Proof:
+    """The proof of a model that is played: named controls `[batch, frames, 1]` to "audio".
+
+    hop_length: samples of a frame. stream: its streaming form.
+    """
+    return Proof(
+        inputs=melody(model, hop_length=hop_length),
+        outputs=[AUDIO],
+        description="a melody, seed 0",
+        stream=stream,
+        card={"block_samples": model.outputs[0].shape[1], "channels": 1},
+    )
+
+
+def melody(
+    model: keras.Model, *, hop_length: int, frames: int | None = None
+) -> dict[str, np.ndarray]:
+    """Controls `[1, frames, 1]` for every input of `model`: a melody that swells, seed 0.
+
+    An input called "waveform" gets noise `[1, frames * hop_length, 1]`. frames: by default the
+    model's, or 250 where it takes any number.
+    """
+    rng = np.random.default_rng(0)
+    shapes = {x.name: x.shape[1] for x in model.inputs}
+    count = frames or shapes["f0_hz"] or _FRAMES
+    notes = 57 + np.repeat(rng.integers(0, 25, -(-count // 50)), 50)[:count]
+    vibrato = 0.2 * np.sin(np.arange(count) / 7)
+    controls = {
+        "f0_hz": 440 * 2 ** ((notes + vibrato - 69) / 12),
+        "loudness_db": -40 + 20 * np.sin(np.arange(count) / 25),
+        WAVEFORM: 0.1 * rng.standard_normal(count * hop_length),
+    }
+    return {name: controls[name][None, :, None].astype(np.float32) for name in shapes}
+
+
+def probes(channels: int, samples: int) -> dict[str, np.ndarray]:
+    """Sounds on which rounding shows, {what: float32 `[samples, channels]`}, seed 0."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((samples, channels))
+    clicks = np.zeros((samples, channels))
+    clicks[:: max(1, samples // 8)] = 0.9
+    sounds = {
+        "silence": np.zeros((samples, channels)),
+        "impulses": clicks,
+        "noise at full scale": np.clip(noise, -1, 1),
+        "noise of 1e-6": 1e-6 * noise,
+    }
+    if channels > 1:
+        side = np.arange(channels)
+        sounds["antiphase"] = 0.1 * noise[:, :1] * np.where(side % 2, -1, 1)
+        sounds["the first channel alone"] = 0.1 * noise * (side == 0)
+    return {what: sound.astype(np.float32) for what, sound in sounds.items()}
+
+
+def parity_sound(sample_rate: int, channels: int, samples: int) -> tuple[np.ndarray, str]:
+    """float32 `[samples, channels]` to compare on, and a line that says what it is.
+
+    The song excerpt of the stempeg package where that is installed, repeated to the length;
+    otherwise notes and drum hits from a seeded generator, which the line calls synthetic.
+    """
+    song = _stempeg_song()
+    if song is None:
+        waveform, source = _synthetic(sample_rate, channels, samples), "synthetic notes and hits"
+        return waveform, f"{source}, seed 0, {sample_rate} Hz"
+    from kzoo import audio
+
+    waveform, _ = audio.read(song, sample_rate=sample_rate)
+    return fitted_to(
+        waveform, channels, samples
+    ), f"{song.stem.removesuffix('.stem')} (stempeg's excerpt)"
+
+
+def fitted_to(waveform: np.ndarray, channels: int, samples: int) -> np.ndarray:
+    """`[samples, channels]` repeated or cut to that length; mono is the mean."""
+    if not len(waveform):
+        raise ValueError("the sound to compare on is empty")
+    if channels == 1:
+        waveform = waveform.mean(axis=1, keepdims=True)
+    waveform = waveform[:, np.arange(channels) % waveform.shape[1]]
+    return np.resize(waveform, (samples, channels)).astype(np.float32)
+
+
+def _stempeg_song() -> Path | None:
+    # Located, not imported: stempeg refuses to be imported where the ffmpeg program is missing.
+    spec = importlib.util.find_spec("stempeg")
+    folders = spec.submodule_search_locations or [] if spec else []
+    return next((path for f in folders for path in Path(f).glob("data/*.stem.mp4")), None)
+
+
+def _synthetic(sample_rate: int, channels: int, samples: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    waveform = np.zeros((samples, channels))
+    for onset in range(0, samples, max(1, sample_rate // 4)):
+        seconds = np.arange(min(samples - onset, sample_rate)) / sample_rate
+        pitch_hz = 110.0 * 2 ** (rng.integers(0, 25) / 12)
+        partials = np.arange(1, 9)
+        partials = partials[partials * pitch_hz < sample_rate / 2]
+        note = np.sin(2 * np.pi * pitch_hz * np.outer(seconds, partials)) @ (1.0 / partials)
+        hit = rng.standard_normal(len(seconds)) * np.exp(-40 * seconds)
+        for sound, level, decay in ((note, 0.1, 3.0), (hit, 0.2, 1.0)):
+            gains = rng.uniform(0.3, 1.0, channels)
+            waveform[onset : onset + len(seconds)] += (
+                level * (sound * np.exp(-decay * seconds))[:, None] * gains
+            )
+    return np.clip(waveform, -1, 1).astype(np.float32)

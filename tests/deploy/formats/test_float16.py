@@ -1,0 +1,56 @@
+"""Kernels of half the size in a TFLite file, and nothing else in it."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from made_artefacts import decibels, proof_of
+
+from kzoo.deploy.formats import tflite
+from kzoo.deploy.formats.float16 import halve
+from kzoo.dsp.stft import STFT, InverseSTFT
+
+
+def test_fp16_halves_the_kernels_and_nothing_else(bundle, model, tmp_path):
+    folder, _ = bundle
+    full, half = ((folder / f"tiny_{p}.tflite").stat().st_size for p in ("fp32", "fp16"))
+    convolutions = [layer for layer in model.get_layer("unet_core").layers if "_conv" in layer.name]
+    weights = sum(
+        int(np.prod(layer.kernel.shape)) * (36 / 25 if "_up" in layer.name else 1)
+        for layer in convolutions
+    )
+    assert full - half == pytest.approx(2 * weights, rel=0.1)
+
+    transform = {"n_fft": 256, "hop_length": 64}
+    waveform = keras.Input((1024, 2))
+    real, imag = STFT(**transform)(waveform)
+    stem = InverseSTFT(**transform)(real[:, None], imag[:, None], waveform)
+    identity = keras.Model(waveform, stem)
+    path = tflite.write(identity, tmp_path / "m", proof_of(identity, ["mix"]), precision="fp16")
+    noise = np.random.default_rng(0).normal(0, 0.1, (1024, 2)).astype(np.float32)
+    assert decibels(noise, tflite.load(path)({"waveform": noise[None]})["mix"][0]) > 120
+
+
+def test_buffers_of_a_halved_file_lie_at_multiples_of_16_bytes(tmp_path):
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    inputs = keras.Input((64, 2))
+    doubled = layers.Conv1D(2, 3, padding="same")(layers.Conv1D(7, 3, padding="same")(inputs))
+    model = keras.Model(inputs, doubled)
+    content = halve(tflite.write(model, tmp_path / "m", proof_of(model)).read_bytes())
+    read = schema.Model.GetRootAsModel(content, 0)
+    starts = []
+    for i in range(read.BuffersLength()):
+        if read.Buffers(i).DataLength() >= 16:
+            data = read.Buffers(i).DataAsNumpy()
+            starts.append(data.ctypes.data - np.frombuffer(content, np.uint8).ctypes.data)
+    assert starts
+    assert not any(start % 16 for start in starts)
+
+
+def test_kernel_too_large_for_float16_is_refused(tmp_path):
+    inputs = keras.Input((64, 2))
+    model = keras.Model(inputs, layers.Conv1D(2, 3, padding="same")(inputs))
+    model.set_weights([np.full(w.shape, 1e5) for w in model.weights])
+    with pytest.raises(ValueError, match=r"above 65504.*use precision fp32"):
+        tflite.write(model, tmp_path / "m", proof_of(model), precision="fp16")

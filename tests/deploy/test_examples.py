@@ -1,0 +1,75 @@
+"""The examples that prove exports: they fill the length, and say what they are."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from made_artefacts import RATE
+
+from kzoo import models
+from kzoo.deploy import examples
+from kzoo.deploy.export import export
+from kzoo.deploy.formats import saved_model, tflite
+
+LOAD = {"saved_model": saved_model.load, "tflite": tflite.load}
+
+
+def test_parity_sound_fills_the_length_and_says_what_it_is(monkeypatch):
+    monkeypatch.setattr(examples, "_stempeg_song", lambda: None)
+    waveform, what = examples.parity_sound(RATE, 2, 12345)
+    assert waveform.shape == (12345, 2)
+    assert waveform.dtype == np.float32
+    assert 0.02 < waveform.std() < 0.5
+    assert not np.allclose(waveform[:, 0], waveform[:, 1])
+    assert "synthetic" in what
+    np.testing.assert_array_equal(waveform, examples.parity_sound(RATE, 2, 12345)[0])
+
+
+@pytest.mark.parametrize(("samples", "heard"), [(500, 500), (40 * 100, 30 * 100)])
+def test_any_recording_is_fitted_to_a_model_of_any_length(samples, heard, rng):
+    waveform = keras.Input((None, 2))
+    model = keras.Model(waveform, ops.expand_dims(0.5 * waveform, 1), name="half")
+    for channels in (1, 2, 6):
+        sound = 0.1 * rng.standard_normal((samples, channels))
+        proof = examples.sound_proof(model, sample_rate=100, sources=["a"], sound=sound)
+        assert {array.shape for array in proof.inputs.values()} == {(1, heard, 2)}
+        assert {x["waveform"].shape for x in proof.probes.values()} == {(1, heard, 2)}
+
+
+def test_sources_are_those_that_the_last_layer_names():
+    model = models.build("unet", sources=["speech", "rest"], variant="tiny")
+    assert examples.sound_proof(model, sample_rate=RATE).outputs == ["speech", "rest"]
+    waveform = keras.Input((None, 2))
+    with pytest.raises(ValueError, match="names no sources"):
+        examples.sound_proof(keras.Model(waveform, 1.0 * waveform), sample_rate=RATE)
+
+
+@pytest.mark.parametrize("to", LOAD)
+def test_random_numbers_are_a_named_input_or_a_constant(tmp_path, rng, to):
+    if to == "tflite":
+        pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    keras.utils.set_random_seed(1)
+    sound, ran, weights = 0.1 * rng.standard_normal((2048, 1)).astype(np.float32), {}, None
+    for z in ("fixed", "input"):
+        model = models.build("segan", variant="tiny", samples=2048, z=z)
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        proof = examples.sound_proof(model, sample_rate=8000, sources=["speech"], sound=sound)
+        card = export(model, to, tmp_path / z, name="tiny", proof=proof, sample_rate=8000)
+        assert set(card["inputs"]) == {"waveform"} | ({"z"} if z == "input" else set())
+        level = card["parity"]["sources"]["speech"]["snr_db"]  # None where all bits are the same
+        assert level is None or level > 80
+        ran[z] = LOAD[to](card["path"])
+    numbers = np.random.default_rng(0).standard_normal((1, 16, 2)).astype(np.float32)
+    given = {"waveform": sound[None]}
+    fixed, own = ran["fixed"](given)["speech"], ran["input"]({**given, "z": numbers})["speech"]
+    np.testing.assert_allclose(own, fixed, atol=1e-5)
+    assert np.abs(ran["input"]({**given, "z": -numbers})["speech"] - fixed).max() > 1e-4
+
+
+def test_a_further_input_of_open_shape_is_refused():
+    waveform, other = keras.Input((100, 1)), keras.Input((None, 2))
+    width = ops.mean(other, axis=(1, 2), keepdims=True)
+    model = keras.Model([waveform, other], waveform * width)
+    with pytest.raises(ValueError, match="further inputs of fixed shapes"):
+        examples.sound_proof(model, sample_rate=RATE, sources=["speech"])

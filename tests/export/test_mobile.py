@@ -1,0 +1,68 @@
+"""The bundle of a separator: it has run, says what it needs, and carries its licences."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import made_artefacts
+import pytest
+from made_artefacts import OPTIONS, RATE, SOURCES
+
+from kzoo import models
+from kzoo.presets import save_to_preset
+
+ROOT = Path(__file__).parents[2]
+pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+
+
+@pytest.fixture
+def mobile(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
+    return importlib.import_module("export.mobile")
+
+
+def test_a_separators_bundle_has_run_and_is_whole(mobile, tmp_path, capsys):
+    model = models.build("unet", **OPTIONS)
+    model.set_weights(made_artefacts.tiny_unet().get_weights())
+    options = {**OPTIONS, "sources": list(SOURCES), "filters": list(OPTIONS["filters"])}
+    card = {
+        "name": "small", "model": {"name": "unet", "options": options}, "sources": list(SOURCES),
+        "sample_rate": RATE, "trained": "not at all: random weights from a seed",
+        "licences": {"code": "Apache-2.0 (kzoo)", "weights": "MIT (Deezer SA)"},
+    }  # fmt: skip
+    save_to_preset(model, tmp_path / "preset", card)
+    arguments = ["-p", str(tmp_path / "preset"), "-o", str(tmp_path / "out")]
+    arguments += ["--precision", "fp16", "--block-seconds", "0.05"]
+    assert mobile.main(arguments) == 0
+    folder = tmp_path / "out" / "small"
+    assert {path.name for path in folder.iterdir()} == {
+        "LICENCES.txt", "operators.txt", "separate_tflite.py", "small_fp16.json",
+        "small_fp16.tflite",
+    }  # fmt: skip
+    lines = capsys.readouterr().out
+    assert "separate_tflite.py with small_fp16.tflite, against Keras in blocks:" in lines
+    assert "small: its blocks last 0.224 s, not 0.05 s" in lines
+    assert "CONV_2D" in (folder / "operators.txt").read_text().split()
+    licences = (folder / "LICENCES.txt").read_text()
+    assert licences.startswith("code: Apache-2.0 (kzoo)\nweights: MIT (Deezer SA)\n")
+    assert "Copyright (c) 2019-present, Deezer SA." in licences
+    assert "TERMS AND CONDITIONS FOR USE, REPRODUCTION" in licences
+    assert mobile.main(arguments) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["small"]
+
+
+def test_a_mistake_is_one_line_and_tensorflow_says_nothing(tmp_path):
+    """In a process of its own: TensorFlow says what it has to say where it is imported."""
+    loud = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    run = subprocess.run(
+        [sys.executable, "-m", "export.mobile", "-p", "crepe_tiny", "-o", tmp_path / "out"],
+        cwd=ROOT, env=loud, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr == (
+        "export.mobile: crepe_tiny is for pitch; there are bundles for separation, synthesis\n"
+    )
+    assert not (tmp_path / "out").exists()

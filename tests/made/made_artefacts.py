@@ -1,0 +1,75 @@
+"""A tiny U-Net of fixed length and its artefacts, for the tests of exports and of their readers."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kzoo import models
+from kzoo.deploy import examples
+from kzoo.deploy.export import export
+
+SOURCES = ("vocals", "accompaniment")
+RATE = 8000
+OPTIONS = {"sources": SOURCES, "variant": "tiny", "filters": (4, 24), "frames": 32}
+BLOCK = 32 * 64 - 256
+
+
+def song():
+    """Three blocks of notes and hits, `[samples, 2]`."""
+    return examples._synthetic(RATE, 2, 3 * BLOCK)
+
+
+def tiny_unet():
+    """A U-Net of one block, from a seed."""
+    keras.utils.set_random_seed(1)
+    return models.build("unet", **OPTIONS, samples=BLOCK)
+
+
+def write_bundle(folder, model, sound):
+    """Write both TFLite files of `tiny_unet`; {precision: card}."""
+    base = {"licences": {"weights": "none"}, "weights": {"secret": 1}}
+    proof = examples.sound_proof(model, sample_rate=RATE, sound=sound, description="notes")
+    return {
+        precision: export(
+            model, "tflite", folder, name="tiny", proof=proof, sample_rate=RATE,
+            precision=precision, base_card=base,
+        )
+        for precision in ("fp32", "fp16")
+    }  # fmt: skip
+
+
+def small_model(layer, samples=256):
+    """One layer as a model of stereo sound with one source."""
+    waveform = keras.Input((samples, 2), name="waveform")
+    return keras.Model(waveform, ops.expand_dims(layer(waveform), 1), name="small")
+
+
+def proof_of(model, sources=("a",), **options):
+    """A proof of a model that names no sources."""
+    return examples.sound_proof(model, sample_rate=RATE, sources=sources, **options)
+
+
+class InverseFFT(layers.Layer):
+    """What TFLite's built-in operators cannot express: its inverse FFT is none of them."""
+
+    def call(self, waveform):
+        signal = ops.swapaxes(waveform, 1, 2)
+        return ops.swapaxes(ops.irfft(ops.rfft(signal)), 1, 2)
+
+
+class Fickle(layers.Layer):
+    """Says something else each time it is called, so the graph differs from the eager model."""
+
+    calls = 0
+
+    def call(self, waveform):
+        self.calls += 1
+        return waveform * (1 + 1e-3 * self.calls)
+
+
+def decibels(reference, estimate):
+    """Energy of the reference over energy of the difference."""
+    error = np.sum((np.float64(reference) - np.float64(estimate)) ** 2)
+    return 10 * np.log10(np.sum(np.float64(reference) ** 2) / error)
