@@ -44,6 +44,7 @@ def prove(
     """
     from kzoo import audio
     from kzoo.deploy import parity
+    from kzoo.synthesis.files import synthesize_file
 
     if "stream" not in cards[0]:
         raise ValueError(f"{preset}: does not stream; kzoo export --to tflite writes its block")
@@ -53,8 +54,9 @@ def prove(
     run = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     if run.returncode:
         raise ValueError(f"{CONSUMER.name} failed: {run.stderr.strip().splitlines()[-1]}")
-    expected = np.clip(_played_by_kzoo(preset, controls), -1, 1)  # as the program's 16 bits hold it
-    found = audio.read(out)[0][:, 0]
+    synthesize_file(controls, scratch / "kzoo.wav", preset=preset.name, bit_depth="float32")
+    found, plain = (audio.read(path)[0] for path in (out, scratch / "kzoo.wav"))
+    expected = np.clip(plain, -1, 1)  # as the program's 16 bits hold it
     level = parity.compare({"audio": expected}, {"audio": found})["audio"].snr_db
     if not level >= _LIMIT_DB:
         raise ValueError(f"{CONSUMER.name} plays something else than kzoo: {level:.1f} dB")
@@ -62,16 +64,6 @@ def prove(
         f"{CONSUMER.name} with {stream.name}: {level:.1f} dB against kzoo synthesize, in 16 bits; "
         f"{run.stdout.strip().split(': ')[-1]}"
     )
-
-
-def _played_by_kzoo(preset: Preset, controls: Path) -> np.ndarray:
-    from kzoo.synthesis.controls import frames, read_points, rests_as_silence
-    from kzoo.synthesis.player import in_room, instrument, played
-
-    begin, hop_length, room = instrument(preset)
-    rows = frames(read_points(controls), preset.card["sample_rate"] / hop_length)
-    blocks = in_room(played(begin(), rests_as_silence(rows, _D4_HZ), hop_length), room)
-    return np.concatenate([*blocks])
 
 
 def melody(path: Path) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import presets
+from kzoo import models, presets
 from kzoo.models import ddsp
 from kzoo.synthesis.files import synthesize_file
 
@@ -23,7 +23,7 @@ def bundle(tmp_path_factory):
     """(folder, what was said) of a tiny synthesiser in a room."""
     keras.utils.set_random_seed(0)
     options = {"variant": "tiny", "reverb_seconds": 0.1}
-    model = ddsp.build(**options)
+    model = models.build("ddsp", **options)
     weights = {weight.path: weight for weight in model.weights}
     weights["controls/bias"].assign(np.full(22, -1.5))  # below full scale
     weights[ddsp.ROOM].assign(np.random.default_rng(0).normal(0, 0.05, 800))
