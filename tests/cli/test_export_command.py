@@ -1,6 +1,6 @@
 """What `kzoo export` prints of an artefact: each file and its size, and how it was compared."""
 
-from kzoo.cli.export import _export_lines
+from kzoo.cli.export import _lines
 
 CARD = {
     "path": "out/x_fp16.tflite",
@@ -25,18 +25,18 @@ def test_the_stream_of_a_synthesiser_has_a_line_and_a_size_of_its_own():
         "file": "x_stream.tflite", "frames": 4, "hop_length": 64, "delay_samples": 64,
         "bytes": 3_500_000,
     }  # fmt: skip
-    first, second, *_ = _export_lines({**CARD, "stream": stream})
+    first, second, *_ = _lines({**CARD, "stream": stream})
     assert first.startswith("out/x_fp16.tflite: 2.0 MB, fp16, 8000 samples (0.50 s) at 16000 Hz")
     assert second == ("out/x_stream.tflite: 3.5 MB, steps of 256 samples (16 ms), 64 samples late")
 
 
 def test_what_was_not_compared_is_said_and_so_is_the_worst_that_was():
-    lines = _export_lines(CARD)
+    lines = _lines(CARD)
     assert "compared with Keras 3 on a melody:" in lines
     assert not [line for line in lines if "at worst" in line]
     worst = {"sound": "antiphase", "output": "audio", "snr_db": 14.5, "max_abs_difference": 0.1}
     parity = {**CARD["parity"], "worst": worst}
-    lines = _export_lines({**CARD, "parity": parity})
+    lines = _lines({**CARD, "parity": parity})
     assert "  at worst 14.5 dB, audio of antiphase, max 1.0e-01" in lines
     parity = {**parity, "not_compared": "no Flex here", "sources": {}, "worst": None}
-    assert "NOT compared with Keras: no Flex here" in _export_lines({**CARD, "parity": parity})
+    assert "NOT compared with Keras: no Flex here" in _lines({**CARD, "parity": parity})
