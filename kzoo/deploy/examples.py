@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kzoo.deploy.proof import Proof, Streaming
+from kzoo.dsp.notes import midi_to_hz
 from kzoo.layers.masks import source_names
 
 WAVEFORM, AUDIO = "waveform", "audio"
@@ -96,7 +97,7 @@ def melody(
     notes = 57 + np.repeat(rng.integers(0, 25, -(-count // 50)), 50)[:count]
     vibrato = 0.2 * np.sin(np.arange(count) / 7)
     controls = {
-        "f0_hz": 440 * 2 ** ((notes + vibrato - 69) / 12),
+        "f0_hz": midi_to_hz(notes + vibrato),
         "loudness_db": -40 + 20 * np.sin(np.arange(count) / 25),
         WAVEFORM: 0.1 * rng.standard_normal(count * hop_length),
     }
