@@ -73,8 +73,9 @@ def sinusoids(
     from kzoo.dsp import synthesis
     from kzoo.dsp.oscillators import audible_distribution
 
+    noise_bands = min(_NOISE_BANDS, hop_length + 1)  # half of the noise's filter must fit a hop
     state = synthesis.initial_state(
-        harmonics=harmonics, noise_bands=_NOISE_BANDS, hop_length=hop_length
+        harmonics=harmonics, noise_bands=noise_bands, hop_length=hop_length
     )
     shares = np.arange(1, harmonics + 1) ** (-slope_db / (20 * math.log10(2)))
     pitch = 0.0
@@ -93,7 +94,7 @@ def sinusoids(
                 audible_distribution(tiled, f0_hz[None, :, None], sample_rate)
             )[0]  # fmt: skip
         amplitudes = level * amplitudes * (block[:, 1:2] > 0)
-        noise = np.tile(level * 10 ** (noise_db / 20), (1, _NOISE_BANDS))
+        noise = np.tile(level * 10 ** (noise_db / 20), (1, noise_bands))
         signal, state = synthesis.continue_harmonics_plus_noise(
             f0_hz[None, :, None], *(x[None].astype(np.float32) for x in (amplitudes, noise)),
             state, hop_length=hop_length, sample_rate=sample_rate,
