@@ -1,0 +1,81 @@
+"""Every configuration of the project builds its network and takes one step on sound as it asks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+import yaml
+
+from kzoo import config, data
+from kzoo.data import solo
+from kzoo.training import train
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.yaml"))
+NAMED_VOICES = ("en_1", "it_1", "fr_1", "ru_1", "cs_m/1", "cs_v/1", "nl_m/1", "nl_v/1")
+RECORDED_NOISES = ("recorded", "music", "keyboard", "impacts")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """A folder with the data of all configurations, a second or two of each, where they look."""
+    root = tmp_path_factory.mktemp("recordings")
+    for name, sources in {
+        "mobile": ["vocals", "accompaniment"],
+        "own": ["vocals", "accompaniment"],
+        "four": ["vocals", "drums", "bass", "other"],
+    }.items():
+        corpus = data.open_corpus("synthetic", sources=sources, tracks=1, seconds=2.0)
+        data.prepare(corpus, root / "shards" / name, licence="none: made by a program")
+    for folder, rate in (("data/voices", 8000), ("data/noisy_speech/speech", 16000)):
+        for voice in NAMED_VOICES:
+            write_noise(root / folder / voice, rate, count=12)
+    for kind in RECORDED_NOISES:
+        write_noise(root / "data/noisy_speech/noise" / kind, 16000, count=1)
+    write_noise(root / "violin", 16000, count=2)
+    (root / "violin" / "0.wav").rename(root / "violin" / "minji-kim_bwv1003_mov4.wav")
+    solo.prepare(root / "violin", root / "data/violin", estimate=constant_pitch,
+                 sample_rate=16000, hop_length=64)  # fmt: skip
+    return root
+
+
+def write_noise(folder, rate, *, count):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        waveform = 0.1 * rng.standard_normal(rate + 100 * number)
+        soundfile.write(folder / f"{number}.wav", waveform, rate, subtype="FLOAT")
+
+
+def constant_pitch(waveform, sample_rate):
+    frames = 1 + len(waveform) // 64
+    return np.full(frames, 220.0), np.ones(frames)
+
+
+@pytest.fixture
+def eagerly():
+    """Without graphs, as drawing one takes longer than its single step."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.filterwarnings("ignore:Even though the .*eagerly:UserWarning")  # tf.data keeps graphs
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+def test_a_configuration_takes_a_step(path, recordings, tmp_path, monkeypatch):
+    values = config.load_yaml(path)
+    values.pop("start", None)  # published weights, which this machine need not have
+    values["fit"] |= {"batch_size": 1, "epochs": 1, "steps_per_epoch": 1}
+    if values["model"]["name"] in ("conv_tasnet", "ddsp"):  # the same network for every length
+        values["fit"]["segment_seconds"] = 0.25
+    if values["model"].get("variant") == "spleeter":
+        values["model"]["frames"] = 64
+    validation = values["data"].get("validation", {})
+    if "mixtures" in validation:
+        validation |= {"mixtures": 1, "seconds": 0.5}
+    monkeypatch.chdir(recordings)
+    folder = train(values, tmp_path / "run", say=lambda line: None)
+    card = yaml.safe_load((folder / "card.yaml").read_text("utf-8"))
+    assert card["trained"]["steps"] == 1
