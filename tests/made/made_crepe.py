@@ -41,14 +41,22 @@ def torch_file(weights):
     return file.getvalue()
 
 
-def nano_preset(folder, filters=(4, 2, 2, 2, 2, 3)):
-    """A preset folder of a random CREPE."""
+def nano_preset(folder, filters=(4, 2, 2, 2, 2, 3), *, contrast=1.0):
+    """A preset folder of a random CREPE.
+
+    contrast: by how much more than a random network's its answer depends on what it hears.
+    """
     card = {
         "task": "pitch", "sample_rate": 16000, "channels": 1,
         "trained": "not at all: random weights from a seed",
         "model": {"name": "crepe", "options": {"filters": list(filters)}},
     }  # fmt: skip
-    return presets.save_to_preset(crepe.from_weights(weights(filters)), folder, card)
+    numbers = weights(filters)
+    usual = numpy_crepe(numbers, np.random.default_rng(1).standard_normal((1, 1024)))[0]
+    for name in ("classifier.weight", "classifier.bias"):
+        numbers[name] *= np.float32(contrast)
+    numbers["classifier.bias"] -= np.float32((contrast - 1) * np.log(usual / (1 - usual)))
+    return presets.save_to_preset(crepe.from_weights(numbers), folder, card)
 
 
 def weights(filters, seed=0):

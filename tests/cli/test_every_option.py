@@ -1,0 +1,458 @@
+"""Every option of every verb changes what it says it changes.
+
+Each is given to a run that is otherwise the same; files, stdout and exit status are compared byte
+for byte with those of the run without it. An option that is accepted and read by nothing fails
+here, and so does a new one without a row.
+"""
+
+import contextlib
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import made_crepe
+import numpy as np
+import pytest
+import soundfile
+from made_once import once
+from typer.main import get_command
+
+import kzoo.cli.demo
+import kzoo.cli.presets
+from kzoo import api, cli, config, models, pitch_tracking, presets, runtime, training
+from kzoo.cli.app import app
+from kzoo.pitch_tracking import Pitch, PitchTracker
+from kzoo.synthesis import player, transfer
+
+RATE = 8000
+MUSIC, SPEECH = ("vocals", "accompaniment"), ("speech", "noise")
+
+# Verb -> the words of a plain run; {name} is a file or folder of `material`.
+PLAIN = {
+    "": ("doctor",),
+    "separate": ("{song}", "-p", "{preset}"),
+    "enhance": ("{song}", "-p", "{enhancer}"),
+    "export": ("-p", "{preset}", "-o", "out"),
+    "evaluate": ("{estimates}", "--corpus", "{stems}", "--sources", "vocals,accompaniment",
+                 "--baselines", "mixture", "-o", "out"),
+    "train": ("{config}",),
+    "synthesize": ("{controls}", "-o", "out/a.wav"),
+    "transfer": ("{voice}", "-o", "out/a.wav", "-p", "{organ}", "--method", "{nano}"),
+    "pitch": ("{voice}", "--method", "{nano}", "--no-plot"),
+    "demo": (),
+    "data check": ("{stems}",),
+    "data prepare": ("{stems}", "-o", "out"),
+    "data mix": ("{config}", "-o", "out"),
+    "presets download": ("unet_2stems_mobile",),
+}  # fmt: skip
+
+
+class Row(NamedTuple):
+    """words: the option, put behind those of both runs. both: further words of both.
+
+    again: both run where a plain run has written already. status: of the run with the option.
+    terminal: stderr is one, and what is printed is compared.
+    """
+
+    words: tuple = ()
+    both: tuple = ()
+    again: bool = False
+    status: int = 0
+    terminal: bool = False
+
+
+QUIET = Row(("--quiet",), terminal=True)
+OVERWRITE = Row(("--overwrite",), again=True)
+NO_DEVICE = Row(("--device", "gpu:99"), status=1)
+DEPTH = Row(("--bit-depth", "24"))
+RECORDING = {
+    "--overlap": Row(("--overlap", "0.25")),
+    "--start": Row(("--start", "0.5")),
+    "--duration": Row(("--duration", "0.5")),
+    "--format": Row(("--format", "flac")),
+    "--bit-depth": DEPTH,
+    "--clip": Row(("--clip", "clamp"), both=("{loud}",)),
+    "--tags": Row(("--no-tags",)),
+    "--overwrite": OVERWRITE,
+    "--device": NO_DEVICE,
+    "--quiet": QUIET,
+    "--out": Row(("-o", "elsewhere")),
+}
+SOUND = {
+    "--out": Row(("-o", "out/b.wav")),
+    "--preset": Row(("-p", "{other_organ}")),
+    "--dry": Row(("--dry",), both=("-p", "{room}")),
+    "--bit-depth": DEPTH,
+    "--overwrite": OVERWRITE,
+    "--quiet": QUIET,
+}
+
+OPTIONS = {
+    "": {"--version": Row(("--version",))},
+    "separate": {
+        **RECORDING,
+        "--preset": Row(("-p", "{other}")),
+        "--two-stems": Row(("--two-stems", "vocals")),
+        "--only": Row(("--only", "vocals")),
+        "--mwf": Row(("--mwf",)),
+        "--consistent": Row(("--consistent",)),
+    },
+    "enhance": {
+        **RECORDING,
+        "--preset": Row(("-p", "{other_enhancer}")),
+        "--noise": Row(("--noise",)),
+    },
+    "export": {
+        "--preset": Row(("-p", "{other}")),
+        "--to": Row(("--to", "saved_model")),
+        "--out": Row(("-o", "elsewhere")),
+        "--precision": Row(("--precision", "fp16")),
+        "--block-seconds": Row(("--block-seconds", "2")),
+        "--sound": Row(("--sound", "{song}")),
+        "--allow-flex": Row(("--allow-flex",)),
+        "--overwrite": OVERWRITE,
+        "--quiet": QUIET,
+    },
+    "evaluate": {
+        "--corpus": Row(("--corpus", "{tree}")),
+        "--sources": Row(("--sources", "vocals")),
+        "--out": Row(("-o", "elsewhere")),
+        "--subset": Row(("--subset", "train"), both=("--corpus", "{tree}")),
+        "--track": Row(("--track", "b")),
+        "--start": Row(("--start", "1")),
+        "--duration": Row(("--duration", "1")),
+        "--baselines": Row(("--baselines", "ibm")),
+        "--overlap": Row(("--overlap", "0.25"), both=("{preset}",)),
+        "--mwf": Row(("--mwf",), both=("{preset}",)),
+        "--interchangeable": Row(("--interchangeable",)),
+        "--dnsmos": Row(("--dnsmos", "{song}"), status=1),
+        "--quiet": QUIET,
+    },
+    "train": {
+        "--out": Row(("-o", "elsewhere")),
+        "--devices": Row(("--devices", "cpu")),
+        "--quiet": QUIET,
+    },
+    "synthesize": {
+        **SOUND,
+        "--sample-rate": Row(("--sample-rate", "8000")),
+        "--harmonics": Row(("--harmonics", "3")),
+        "--slope": Row(("--slope", "3")),
+        "--noise": Row(("--noise", "-20")),
+    },
+    "transfer": {
+        **SOUND,
+        "--octaves": Row(("--octaves", "-1")),
+        "--match": Row(("--no-match",)),
+        "--loudness-db": Row(("--loudness-db", "6")),
+        "--gate": Row(("--gate", "0.8")),
+        "--method": Row(("--method", "{wide}"), both=("--octaves", "0")),
+        "--input-rate": Row(("--input-rate",)),
+        "--picture": Row(("--picture", "out/a.png")),
+    },
+    "pitch": {
+        "--out": Row(("-o", "elsewhere")),
+        "--method": Row(("--method", "{wide}")),
+        "--hop-ms": Row(("--hop-ms", "8")),
+        "--fmin": Row(("--fmin", "600")),
+        "--fmax": Row(("--fmax", "200")),
+        "--decoder": Row(("--decoder", "local_average")),
+        "--threshold": Row(("--threshold", "0.99")),
+        "--plot": Row(("--plot",)),
+        "--overwrite": OVERWRITE,
+        "--quiet": QUIET,
+    },
+    "demo": {"--out": Row(("-o", "elsewhere")), "--quiet": QUIET},
+    "data check": {
+        "--kind": Row(("--kind", "sources")),
+        "--sources": Row(("--sources", "vocals,bass")),
+        "--mixture": Row(("--mixture", "other"), both=("{pairs}", "--kind", "pairs")),
+        "--subset": Row(("--subset", "test"), both=("{tree}",)),
+        "--quiet": QUIET,
+    },
+    "data prepare": {
+        "--out": Row(("-o", "elsewhere")),
+        "--kind": Row(("--kind", "sources")),
+        "--sources": Row(("--sources", "vocals")),
+        "--mixture": Row(("--mixture", "other"), both=("{pairs}", "--kind", "pairs")),
+        "--exclude": Row(("--exclude", "b")),
+        "--sample-rate": Row(("--sample-rate", "4000")),
+        "--channels": Row(("--channels", "2")),
+        "--dtype": Row(("--dtype", "float32")),
+        "--licence": Row(("--licence", "CC0")),
+        "--pitch": Row(("--pitch", "{wide}"),
+                       both=("{recordings}", "--kind", "solo", "--pitch", "{nano}")),
+        "--teacher": Row(("--teacher", "{other}"), both=("{recordings}", "--teacher", "{preset}")),
+        "--quiet": QUIET,
+    },
+    "data mix": {"--out": Row(("-o", "elsewhere")), "--quiet": QUIET},
+    "presets download": {"--quiet": QUIET},
+}  # fmt: skip
+# Compared by tests that know what must come out.
+ELSEWHERE = {
+    ("evaluate", "--jobs"): "evaluation/test_evaluation.py::"
+    "test_several_processes_give_the_same_figures",
+    ("evaluate", "--measures"): "evaluation/test_speech_corpora.py::"
+    "test_speech_is_recognised_by_the_corpus_or_its_sources",
+}
+
+
+class Terminal(io.StringIO):
+    """A stderr on which progress is shown."""
+
+    def isatty(self):
+        return True
+
+
+class Outcome(NamedTuple):
+    status: int
+    files: dict[str, bytes]
+    out: bytes
+    err: str
+
+
+class Ear:
+    """A pitch tracker that takes no time: 220 Hz, an octave higher by another method."""
+
+    def __init__(self, method, *, hop_ms, progress=None):
+        self.hop_ms, self.f0_hz = hop_ms, 440.0 if "wide" in str(method) else 220.0
+
+    def track(self, blocks, sample_rate):
+        frames = 1 + int(sum(map(len, blocks)) / sample_rate / self.hop_ms * 1000)
+        seconds = np.arange(frames) * self.hop_ms / 1000
+        confidence = np.where(seconds < 0.3, 0.9, 0.6)
+        yield Pitch(seconds, np.full(frames, self.f0_hz), confidence, np.zeros(frames))
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """{name: path} of presets, recordings and corpora."""
+    root = tmp_path_factory.mktemp("material")
+    rng = np.random.default_rng(0)
+
+    def write(name, sound, **options):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, sound, RATE, **options)
+        return path
+
+    def noise(seconds=2.0, level=0.1, channels=2):
+        return level * rng.standard_normal((round(seconds * RATE), channels))
+
+    with soundfile.SoundFile(root / "song.flac", "w", RATE, 2) as file:
+        file.title = "A song"
+        file.write(noise())
+    write("loud.wav", noise(level=3.0), subtype="FLOAT")
+    soundfile.write(
+        root / "voice.wav",
+        noise(1.0, channels=1) * np.linspace(0, 1, RATE)[:, None],
+        2 * RATE,
+        subtype="FLOAT",
+    )
+    for track, tree in (("a", "train"), ("b", "test")):
+        stems = {name: noise(2.2, channels=1) for name in MUSIC}
+        for name, other in (MUSIC, MUSIC[::-1]):
+            for place in (f"stems/{track}", f"tree/{tree}/{track}"):
+                write(f"{place}/{name}.wav", stems[name], subtype="FLOAT")
+            swapped = 0.5 * stems[name] + stems[other] + 0.1 * stems[name] ** 2
+            write(f"estimates/{track}/{name}.wav", swapped, subtype="FLOAT")
+    for name, seconds in (("clean", 0.5), ("noisy", 0.5), ("other", 0.3)):
+        write(f"pairs/{name}/a.wav", noise(seconds))
+    shutil.copytree(root / "stems" / "a", root / "recordings")
+    lines = ["time,f0_hz,loudness_db", *(f"{k / 250},{200 + k},{-20 - k / 20}" for k in range(99))]
+    (root / "controls.csv").write_text("\n".join(lines))
+    tests = {"a": {"kind": "synthetic", "tracks": 1, "seconds": 0.5, "sample_rate": RATE}}
+    values = {"model": {"sources": ["vocals", "bass"]}, "data": {"tests": tests}}
+    config.dump_yaml(values, root / "config.yaml")
+    for seed, prefix in ((0, ""), (1, "other_")):
+        save(root / (f"{prefix}preset" if not seed else "other"), seed, MUSIC)
+        save(root / f"{prefix}enhancer", seed, SPEECH)
+        save_synthesiser(root / f"{prefix}organ", seed)
+    save_synthesiser(root / "room", 0, reverb_seconds=0.2)
+    made_crepe.nano_preset(root / "nano", contrast=300.0)
+    made_crepe.nano_preset(root / "wide", filters=(3, 2, 2, 2, 2, 4), contrast=300.0)
+    return {path.stem: path for path in root.iterdir()}
+
+
+def save(folder, seed, sources):
+    keras.utils.set_random_seed(seed)
+    card = {
+        "name": "tiny", "sources": list(sources), "sample_rate": RATE, "channels": 2,
+        "model": {"name": "unet", "options": {"sources": list(sources), "variant": "tiny"}},
+        "trained": "not at all: random weights from a seed",
+    }  # fmt: skip
+    presets.save_to_preset(
+        models.build("unet", sources=list(sources), variant="tiny"), folder, card
+    )
+
+
+def save_synthesiser(folder, seed, **options):
+    keras.utils.set_random_seed(seed)
+    model = models.build("ddsp", variant="tiny", **options)
+    if options:
+        model.get_layer("reverb").response.assign(np.eye(1, 1600, 800)[0])
+    quantiles = {
+        name: {
+            "quantiles": dict(
+                zip(transfer.solo.QUANTILES, np.linspace(*span, 7).tolist(), strict=True)
+            )
+        }
+        for name, span in (("midi", (67.0, 88.0)), ("loudness_db", (-45.0, -15.0)))
+    }
+    card = {
+        "name": "organ", "task": "synthesis", "sample_rate": RATE,
+        "model": {"name": "ddsp", "options": {"variant": "tiny", **options}},
+        "trained": {"steps": 1, "data": {"statistics": {**quantiles, "voiced": 0.9}}},
+    }  # fmt: skip
+    presets.save_to_preset(model, folder, card)
+
+
+@pytest.fixture(scope="module")
+def run(material, tmp_path_factory):
+    """Run `kzoo WORDS...` in a folder of its own: an Outcome. Plain runs are made once.
+
+    What takes long is replaced: models are built once, pitch is known in `transfer`, and export,
+    train and demo write down what they were asked for.
+    """
+    outcomes = {}
+
+    def call(*words, after=None, terminal=False):
+        key = (words, after, terminal)
+        if key not in outcomes:
+            folder = tmp_path_factory.mktemp("run")
+            if after is not None:
+                execute(after, folder, material)
+            outcomes[key] = execute(words, folder, material, terminal=terminal)
+        return outcomes[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "system", once(runtime.system))
+        patch.setattr(player, "instrument", once(player.instrument))
+        patch.setattr(pitch_tracking, "PitchTracker", once(PitchTracker))
+        patch.setattr(transfer, "PitchTracker", Ear)
+        patch.setattr(api, "export", exported)
+        patch.setattr(training, "train", trained)
+        patch.setattr(kzoo.cli.demo, "song_path", lambda: material["song"])
+        patch.setattr(kzoo.cli.demo, "_STREAMS", dict.fromkeys(kzoo.cli.demo._STREAMS, 0))
+        patch.setattr(kzoo.cli.demo, "separate", demonstrated)
+        patch.setattr(kzoo.cli.presets, "fetch", fetched)
+        yield call
+
+
+def asked(folder, **options):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "asked.json").write_text(json.dumps(options, default=str))
+
+
+def exported(preset, to, out, **options):
+    asked(out, preset=preset, to=to, **options)
+    parity = {"against": "Keras", "sound": "", "not_compared": "", "sources": {}}
+    return {"path": "", "bytes": 0, "precision": "", "block_samples": None, "sample_rate": RATE,
+            "channels": 2, "parity": parity}  # fmt: skip
+
+
+def trained(values, folder, *, say, **options):
+    asked(folder, devices=options["devices"])
+    say("epoch 1")
+
+
+def demonstrated(files, preset, out, *, quiet, **options):
+    asked(Path(out))
+    if not quiet:
+        print("a song", file=sys.stderr)
+    raise SystemExit(0)  # what comes after is proven where its verbs are
+
+
+FETCH = kzoo.cli.presets.fetch
+
+
+def fetched(preset, *, show):
+    if show:
+        print("fetching", file=sys.stderr)
+    return FETCH(preset, show=False)
+
+
+def execute(words, folder, material, *, terminal=False):
+    words = [word.format(**material) for word in words]
+    out, err = io.TextIOWrapper(io.BytesIO()), Terminal() if terminal else io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        patch.setattr(sys, "argv", ["kzoo", *words])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        patch.setenv("TERM", "xterm")
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    out.flush()
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    return Outcome(stop.value.code or 0, files, out.buffer.getvalue(), err.getvalue())
+
+
+def figures(verb, outcome):
+    """What counts of a run; of `evaluate` the tables of figures, as the rest repeats its words."""
+    if verb == "evaluate":
+        files = {name: data for name, data in outcome.files.items() if name.endswith(".csv")}
+        return outcome.status, files
+    return outcome.status, outcome.files, outcome.out
+
+
+def leaves(command, verb=""):
+    """(verb, its command) of a whole program, the program itself as ""."""
+    yield verb, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, f"{verb} {name}".strip())
+
+
+def options():
+    """(verb, option) of the whole program, without --help and arguments."""
+    for verb, command in leaves(get_command(app)):
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and parameter.name != "help":
+                yield verb, next(name for name in parameter.opts if name.startswith("--"))
+
+
+ROWS = [(verb, option) for verb, rows in OPTIONS.items() for option in rows]
+
+
+def test_every_option_of_the_program_has_a_row():
+    assert sorted({*ROWS, *ELSEWHERE}) == sorted(set(options()))
+
+
+@pytest.mark.parametrize("place", ELSEWHERE.values())
+def test_what_is_compared_elsewhere_is_there(place, request):
+    file, test = place.split("::")
+    assert f"def {test}(" in (request.config.rootpath / "tests" / file).read_text("utf-8")
+
+
+@pytest.mark.parametrize("verb", PLAIN)
+def test_the_same_words_give_the_same_files(run, material, tmp_path, verb):
+    words = (*verb.split(), *PLAIN[verb])
+    first, again = run(*words), execute(words, tmp_path, material)
+    assert first.status == 0, first.err
+    assert figures(verb, first) == figures(verb, again)
+
+
+@pytest.mark.parametrize(("verb", "option"), ROWS, ids=[" ".join(row).strip() for row in ROWS])
+def test_an_option_changes_what_is_written(run, verb, option):
+    row = OPTIONS[verb][option]
+    words = (*verb.split(), *PLAIN[verb])
+    after = words if row.again else None
+    if row.both and row.both[0].startswith("{") and verb.startswith("data"):
+        words = (*verb.split(), *row.both, *PLAIN[verb][1:])
+    else:
+        words += row.both
+    changed = (*row.words, *words) if verb == "" else (*words, *row.words)
+    plain = run(*words, after=after, terminal=row.terminal)
+    found = run(*changed, after=after, terminal=row.terminal)
+    assert found.status == row.status, found.err
+    if row.terminal:
+        assert len(found.out) + len(found.err) < len(plain.out) + len(plain.err)
+    else:
+        assert figures(verb, found) != figures(verb, plain)
