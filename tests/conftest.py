@@ -80,7 +80,7 @@ def vectors():
     return load
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_preset():
     """A maker of preset folders of the tiny U-Net: `tiny_preset(folder, seed=0)`."""
     import keras

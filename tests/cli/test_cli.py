@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from made_once import once
 
-from kzoo import cli, config
+from kzoo import cli, config, runtime
 from kzoo.cli.doctor import EXTRAS
 
 RATE = 8000
@@ -40,9 +41,12 @@ def run(monkeypatch, capfdbinary):
     return call
 
 
-@pytest.fixture
-def preset(tmp_path, tiny_preset):
-    return tiny_preset(tmp_path / "preset")
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory, tiny_preset):
+    """A preset folder, whose system is built once for all songs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "system", once(runtime.system))
+        yield tiny_preset(tmp_path_factory.mktemp("presets") / "tiny")
 
 
 @pytest.fixture
@@ -265,7 +269,7 @@ def test_the_doctor_knows_every_package_of_every_extra():
 )
 def test_a_signal_leaves_nothing_half_written(preset, tmp_path, rng, sent, status, word):
     song = tmp_path / "long.wav"
-    soundfile.write(song, 0.1 * rng.standard_normal((RATE * 3600, 2)), RATE)
+    soundfile.write(song, np.tile(0.1 * rng.standard_normal((RATE, 2)), (1800, 1)), RATE)
     out = tmp_path / "out"
     # A test run in a shell's background inherits a SIGINT that is ignored.
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

@@ -8,9 +8,10 @@ import types
 import numpy as np
 import pytest
 import soundfile
+from made_once import once
 
 import kzoo
-from kzoo import cli, presets, separation
+from kzoo import cli, presets, runtime, separation
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.separation import Separator, System
 
@@ -34,7 +35,7 @@ def run(monkeypatch, capfdbinary):
 
 @pytest.fixture(scope="module")
 def enhancer(tmp_path_factory):
-    """A mono enhancer of random weights, which its card calls trained."""
+    """A mono enhancer of random weights, which its card calls trained; its system is built once."""
     import keras
 
     from kzoo import models
@@ -47,7 +48,9 @@ def enhancer(tmp_path_factory):
         "sample_rate": RATE, "channels": 1, "trained": "not at all: random weights from a seed",
     }  # fmt: skip
     model = models.build("conv_tasnet", sources=sources, variant="tiny")
-    return presets.save_to_preset(model, tmp_path_factory.mktemp("preset") / "tiny", card)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "system", once(runtime.system))
+        yield presets.save_to_preset(model, tmp_path_factory.mktemp("preset") / "tiny", card)
 
 
 @pytest.fixture

@@ -151,9 +151,16 @@ def alone(model):
     return keras.Model(waveform, Estimates(source_names(model))(model(arguments)), name=model.name)
 
 
+@functools.cache
+def drawn(model):
+    """`model`; one with a recurrent layer as a graph, as eagerly each of its steps takes 1 ms."""
+    recurrent = any(weight.path.endswith("recurrent_kernel") for weight in model.weights)
+    return tf.function(model) if recurrent else model
+
+
 def outputs(model, arguments, training=False):
     """All outputs of a call as a flat list."""
-    return tf.nest.flatten(model(arguments, training=training))
+    return tf.nest.flatten(drawn(model)(arguments, training=training))
 
 
 @every_model
