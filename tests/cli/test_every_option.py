@@ -350,9 +350,9 @@ def asked(folder, **options):
 
 def exported(preset, to, out, **options):
     asked(out, preset=preset, to=to, **options)
-    parity = {"against": "Keras", "sound": "", "not_compared": "", "sources": {}}
+    parity = {"against": "Keras", "sound": "", "not_compared": "", "sources": {}, "worst": None}
     return {"path": "", "bytes": 0, "precision": "", "block_samples": None, "sample_rate": RATE,
-            "channels": 2, "parity": parity}  # fmt: skip
+            "channels": 2, "parity": parity, "operators": {}}  # fmt: skip
 
 
 def trained(values, folder, *, say, **options):
