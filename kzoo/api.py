@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     import keras
 
     from kzoo import evaluation
-    from kzoo.deploy.proof import Proof
 
 DEFAULT_PRESET = "spleeter_2stems"
-STREAM_FRAMES = 4  # of a step of a synthesiser that streams: 16 ms
+
 
 __all__ = [
     "Separator",
@@ -301,6 +300,7 @@ def export(
     where LiteRT, which proves a TFLite file, is missing; whatever is raised, `folder` is left as it
     was.
     """
+    from kzoo import tasks
     from kzoo.deploy import request
 
     preset = presets.open_preset(preset)
@@ -308,57 +308,15 @@ def export(
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     request.places(to, folder, name=card["name"], precision=precision, overwrite=overwrite)
     size, arguments = preset.sizes(**options)
-    prove = _PROOFS.get(size.task)
-    if prove is None:
-        raise presets.PresetError(f"preset {preset} is for {size.task}, which is not exported")
+    task = tasks.task(size.task)
     if to == "tflite" or block_seconds is not None:
         samples = block_seconds and max(1, round(block_seconds * card["sample_rate"]))
         size, arguments["samples"] = size.static(samples)
-    proof = prove(preset, size, sound=sound, stream=to == "tflite")
+    prove = task.prove(preset, size, sound=sound, stream=to == "tflite")
     from kzoo.deploy.export import export
 
     model = preset.model(size, **arguments)
     return export(
-        model, to, folder, name=card["name"], proof=proof(model), sample_rate=card["sample_rate"],
+        model, to, folder, name=card["name"], proof=prove(model), sample_rate=card["sample_rate"],
         precision=precision, base_card=card, allow_flex=allow_flex, overwrite=overwrite,
     )  # fmt: skip
-
-
-def _separation_proof(
-    preset: presets.Preset, size, *, sound: str | Path | None, stream: bool
-) -> Callable[[keras.Model], Proof]:
-    """What makes the proof of a separator: a sound, the sources that its last layer names."""
-    from kzoo import audio
-    from kzoo.deploy.examples import sound_proof
-
-    waveform, description = None, None
-    if sound is not None:
-        waveform, _ = audio.read(sound, sample_rate=size.sample_rate)
-        description = Path(sound).name
-    return functools.partial(
-        sound_proof, sample_rate=size.sample_rate, sound=waveform, description=description
-    )
-
-
-def _synthesis_proof(
-    preset: presets.Preset, size, *, sound: str | Path | None, stream: bool
-) -> Callable[[keras.Model], Proof]:
-    """What makes the proof of a synthesiser: a melody and, where the model can, a stream."""
-    from kzoo.deploy.examples import melody_proof
-    from kzoo.deploy.proof import Streaming
-
-    if sound is not None:
-        raise ValueError("a synthesiser is compared on controls, not on a sound: leave it out")
-    streaming = None
-    if stream and not size.z_dims:  # an encoder hears the whole recording
-        step = preset.module.build_step(size, frames=STREAM_FRAMES)
-        presets.load_weights(step, preset.weights(), where=str(preset))
-        streaming = Streaming(
-            step=step, state=preset.module.initial_state(size, frames=STREAM_FRAMES),
-            frames=STREAM_FRAMES, hop_length=size.hop_length, delay_samples=size.hop_length,
-        )  # fmt: skip
-    return functools.partial(melody_proof, hop_length=size.hop_length, stream=streaming)
-
-
-# How the export of a model is proven, by the task that its sizes name.
-_PROOFS = {"separation": _separation_proof, "synthesis": _synthesis_proof}

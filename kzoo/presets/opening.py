@@ -118,10 +118,14 @@ class Preset:
         Raises PresetError for weights that are absent, untrained, or do not match the sha256.
         """
         self.refuse_untrained()
-        weights = self.weights(progress=progress)
+        self.download(progress=progress)
         model = self.untrained_model(size, **changes)
-        load_weights(model, weights, where=self.name)
+        self.assign(model)
         return model
+
+    def assign(self, model: keras.Model) -> None:
+        """Give every weight of `model` the preset's own; PresetError where they do not fit."""
+        load_weights(model, self.weights(), where=self.name)
 
 
 def open_preset(preset: str | Path | Preset) -> Preset:

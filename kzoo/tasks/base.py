@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kzoo.config import ConfigError
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import keras
 
     from kzoo import data
+    from kzoo.deploy.proof import Proof
 
 
 class Task(ABC):
@@ -61,6 +63,18 @@ class Task(ABC):
 
         takes_mixture: the loss finds the mixture behind the targets.
         """
+
+    @staticmethod
+    def prove(
+        preset: Any, size: Any, *, sound: str | Path | None, stream: bool
+    ) -> Callable[[keras.Model], Proof]:
+        """The maker of what an export must know of a preset's model: names, and an example.
+
+        preset: an opened `presets.Preset`. size: of the model that is exported. sound: a recording
+        to compare on. stream: whether a form that runs for ever is wanted beside it.
+        Raises ConfigError for a task that is not exported.
+        """
+        raise ConfigError(f"preset {preset} is for {size.task}, which is not exported")
 
     def sounds(self, example: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (mixture, sources) of an example, to be heard in TensorBoard.

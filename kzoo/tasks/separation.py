@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from kzoo import config, data
+from kzoo import audio, config, data
 from kzoo.config import ConfigError
 from kzoo.tasks.base import Task
+
+if TYPE_CHECKING:
+    import keras
+
+    from kzoo.deploy.proof import Proof
 
 
 class Separation(Task):
@@ -68,6 +75,21 @@ class Separation(Task):
         if takes_mixture:
             targets = ops.concatenate([targets, mixture[:, None]], axis=1)
         return ((mixture, batch["condition"]) if self.conditioned else mixture), targets
+
+    @staticmethod
+    def prove(
+        preset: Any, size: Any, *, sound: str | Path | None, stream: bool
+    ) -> Callable[[keras.Model], Proof]:
+        """A sound, and the sources that the model's last layer names."""
+        from kzoo.deploy.examples import sound_proof
+
+        waveform, description = None, None
+        if sound is not None:
+            waveform, _ = audio.read(sound, sample_rate=size.sample_rate)
+            description = Path(sound).name
+        return functools.partial(
+            sound_proof, sample_rate=size.sample_rate, sound=waveform, description=description
+        )
 
     def sounds(self, example: Mapping[str, Any]) -> tuple[Any, Any]:
         return example["mixture"], example["sources"]

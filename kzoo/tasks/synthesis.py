@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kzoo import data
 from kzoo.config import ConfigError
 from kzoo.tasks.base import Task
+
+if TYPE_CHECKING:
+    import keras
+
+    from kzoo.deploy.proof import Proof
+
+STREAM_FRAMES = 4  # of a step of a synthesiser that streams: 16 ms
 
 
 class Synthesis(Task):
@@ -54,6 +63,29 @@ class Synthesis(Task):
 
     def windows(self, corpus: data.Corpus) -> Any:
         return data.Windows(corpus, samples=self.samples)
+
+    @staticmethod
+    def prove(
+        preset: Any, size: Any, *, sound: str | Path | None, stream: bool
+    ) -> Callable[[keras.Model], Proof]:
+        """A melody and, where the model can, a stream."""
+        from kzoo.deploy.examples import melody_proof
+        from kzoo.deploy.proof import Streaming
+
+        if sound is not None:
+            raise ValueError("a synthesiser is compared on controls, not on a sound: leave it out")
+        streaming = None
+        if stream and not size.z_dims:  # an encoder hears the whole recording
+            step = preset.module.build_step(size, frames=STREAM_FRAMES)
+            preset.assign(step)
+            streaming = Streaming(
+                step=step,
+                state=preset.module.initial_state(size, frames=STREAM_FRAMES),
+                frames=STREAM_FRAMES,
+                hop_length=size.hop_length,
+                delay_samples=size.hop_length,
+            )
+        return functools.partial(melody_proof, hop_length=size.hop_length, stream=streaming)
 
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
         return {name: batch[name] for name in self.controls}, batch["waveform"]
