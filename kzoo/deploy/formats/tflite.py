@@ -98,8 +98,8 @@ def load(
 ) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """Load the artefact as a function of {input: `[1, ...]`} to {output: `[1, ...]`}.
 
-    It is not thread-safe. LiteRT runs it; a file with Flex operators is run by TensorFlow's own interpreter, the one that
-    may link them. Raises ImportError where LiteRT is not installed, FlexUnavailable where that
+    It is not thread-safe. LiteRT runs it; a file with Flex operators is run by TensorFlow's own
+    interpreter, the one that may link them. Raises ImportError where LiteRT is not installed, FlexUnavailable where that
     interpreter does not (in TensorFlow 2.21's Python it does not), ValueError for an input of
     another shape.
     """
