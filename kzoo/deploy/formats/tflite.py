@@ -99,9 +99,9 @@ def load(
     """Load the artefact as a function of {input: `[1, ...]`} to {output: `[1, ...]`}.
 
     It is not thread-safe. LiteRT runs it; a file with Flex operators is run by TensorFlow's own
-    interpreter, the one that may link them. Raises ImportError where LiteRT is not installed, FlexUnavailable where that
-    interpreter does not (in TensorFlow 2.21's Python it does not), ValueError for an input of
-    another shape.
+    interpreter, the one that may link them. Raises ImportError where LiteRT is not installed,
+    FlexUnavailable where that interpreter does not link them (in TensorFlow 2.21's Python it does
+    not), ValueError for an input of another shape.
     """
     flex = any(name.startswith("Flex") for name in operators(path))
     interpreter = open_interpreter(path, threads, flex)
