@@ -32,11 +32,10 @@ from kzoo.training.settings import Fit
 
 HERE = Path(__file__).parent
 GENERATED = "Made from the code; the text is that of the docstrings."
-PACKAGES = (
-    "audio", "classical", "config", "convert", "data", "deploy", "dsp", "evaluation", "layers",
-    "losses", "metrics", "models", "pictures", "pitch_tracking", "presets", "runtime",
-    "separation", "synthesis", "training",
-)  # fmt: skip
+# `api` is the page of `import kzoo`, and `cli` that of the commands.
+PACKAGES = tuple(
+    sorted({part.name for part in pkgutil.iter_modules(kzoo.__path__)} - {"api", "cli"})
+)
 
 
 def main() -> None:

@@ -135,7 +135,7 @@ def _said_of(card: Mapping[str, Any]) -> Iterator[str]:
     )
     yield f"  {parity['not_compared'] or figures(parity['sources'])}"
     if worst := parity["worst"]:
-        yield f"  at worst {worst['snr_db']:.1f} dB, {worst['output']} of {worst['sound']}"
+        yield f"  at worst {worst['snr_db']:.1f} dB, {worst['output']}, on {worst['sound']}"
 
 
 def _write_operators(folder: Path) -> str:

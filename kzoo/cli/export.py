@@ -98,7 +98,7 @@ def _lines(card: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {source:16} {snr:>9}   max {found['max_abs_difference']:.1e}")
     if worst := parity["worst"]:
         lines.append(
-            f"  at worst {worst['snr_db']:.1f} dB, {worst['output']} of {worst['sound']}, "
+            f"  at worst {worst['snr_db']:.1f} dB, {worst['output']}, on {worst['sound']}, "
             f"max {worst['max_abs_difference']:.1e}"
         )
     names = ", ".join(f"{name} x{count}" for name, count in card["operators"].items())

@@ -26,7 +26,7 @@ def sound_proof(
     sound: np.ndarray | None = None,
     description: str | None = None,
 ) -> Proof:
-    """The proof of a model that separates: `[batch, samples, channels]` to one such per source.
+    """Prove a model that separates: `[batch, samples, channels]` to one such per source.
 
     sources: by default those that the model's last layer names. The model's output may have no
         axis of sources where there is one.
@@ -70,7 +70,7 @@ def sound_proof(
 
 
 def melody_proof(model: keras.Model, *, hop_length: int, stream: Streaming | None = None) -> Proof:
-    """The proof of a model that is played: named controls `[batch, frames, 1]` to "audio".
+    """Prove a model that is played: named controls `[batch, frames, 1]` to "audio".
 
     hop_length: samples of a frame. stream: its streaming form.
     """
@@ -86,7 +86,7 @@ def melody_proof(model: keras.Model, *, hop_length: int, stream: Streaming | Non
 def melody(
     model: keras.Model, *, hop_length: int, frames: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Controls `[1, frames, 1]` for every input of `model`: a melody that swells, seed 0.
+    """Make controls `[1, frames, 1]` for every input of `model`: a melody that swells, seed 0.
 
     An input called "waveform" gets noise `[1, frames * hop_length, 1]`. frames: by default the
     model's, or 250 where it takes any number.
@@ -105,7 +105,7 @@ def melody(
 
 
 def probes(channels: int, samples: int) -> dict[str, np.ndarray]:
-    """Sounds on which rounding shows, {what: float32 `[samples, channels]`}, seed 0."""
+    """Make sounds on which rounding shows, {what: float32 `[samples, channels]`}, seed 0."""
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((samples, channels))
     clicks = np.zeros((samples, channels))

@@ -64,7 +64,7 @@ def places(
 
 
 def block_note(card: Mapping[str, Any], block_seconds: float | None) -> str | None:
-    """What to say where an artefact's block is not as long as was asked for; None where it is.
+    """Say that an artefact's block is not as long as was asked for; None where it is.
 
     A difference of less than 5 % goes without saying: lengths are whole frames of a network.
     """

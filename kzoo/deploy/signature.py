@@ -17,7 +17,7 @@ SIGNATURE = "serving_default"
 def serving_function(
     model: keras.Model, proof: Proof, *, batched: bool = True
 ) -> tf.types.experimental.GenericFunction:
-    """`model` as a traced tf.function of the proof's inputs to {output: tensor}.
+    """Trace `model` as a tf.function of the proof's inputs to {output: tensor}.
 
     batched: tensors have a batch axis of any length and are open where the model is; otherwise
         they have none, one signal as an app has it in its buffer, and the model must be static.
@@ -51,7 +51,7 @@ def serving_function(
 
 
 def named_outputs(model: keras.Model, proof: Proof, tensors: Sequence[Any]) -> dict[str, Any]:
-    """{output: tensor `[batch, ...]`} of `model` for its inputs in their order."""
+    """Call `model` with its inputs in their order: {output: tensor `[batch, ...]`}."""
     given = keras.tree.pack_sequence_as(model.input, list(tensors))
     found = model(given, training=False)
     return dict(

@@ -37,6 +37,6 @@ def test_what_was_not_compared_is_said_and_so_is_the_worst_that_was():
     worst = {"sound": "antiphase", "output": "audio", "snr_db": 14.5, "max_abs_difference": 0.1}
     parity = {**CARD["parity"], "worst": worst}
     lines = _lines({**CARD, "parity": parity})
-    assert "  at worst 14.5 dB, audio of antiphase, max 1.0e-01" in lines
+    assert "  at worst 14.5 dB, audio, on antiphase, max 1.0e-01" in lines
     parity = {**parity, "not_compared": "no Flex here", "sources": {}, "worst": None}
     assert "NOT compared with Keras: no Flex here" in _lines({**CARD, "parity": parity})

@@ -8,11 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 from kzoo import audio, cli, models
+from kzoo.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+SHOWN = [
+    command.strip()
+    for path in PAGES
+    for block in re.findall(r"```sh\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    for command in re.findall(r"\bkzoo (?!\[)[^|>#\n]*", block.replace("pip install kzoo\n", ""))
+]
 BLOCK = re.compile(r'```(python|console|yaml|csv)(?: title="(.*?)")?\n(.*?)```', re.DOTALL)
 
 
@@ -61,6 +70,15 @@ def test_the_examples_of_a_guide_run_one_after_the_other(path, workplace, monkey
         elif language == "console":
             for line in text.splitlines():
                 run_command(line.removeprefix("$ "), monkeypatch)
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_a_command_that_is_only_shown_is_one_that_the_program_parses(line):
+    words = shlex.split(line)[1:]
+    command = get_command(app)
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    assert command.make_context("kzoo", words, resilient_parsing=False).command is command
 
 
 def test_the_page_of_the_environment_names_every_variable_that_the_code_reads():

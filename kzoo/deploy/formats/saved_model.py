@@ -42,7 +42,7 @@ def write(model: keras.Model, folder: str | Path, proof: Proof, *, batched: bool
 def load(
     folder: str | Path,
 ) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    """The artefact as a function of {input: `[batch, ...]`} to {output: `[batch, ...]`}.
+    """Load the artefact as a function of {input: `[batch, ...]`} to {output: `[batch, ...]`}.
 
     Raises ValueError for a folder without a signature of ours.
     """
@@ -61,7 +61,7 @@ def load(
 
 
 def describe(folder: str | Path) -> dict[str, Any]:
-    """`inputs` and `outputs` ({name: shape, None where open}) and `operators` ({name: count})."""
+    """Tell `inputs`, `outputs` ({name: shape, None where open}) and `operators` ({name: count})."""
     loaded = tf.saved_model.load(str(folder))
     signature = loaded.signatures[SIGNATURE]
     graph = signature.graph.as_graph_def()
@@ -80,5 +80,5 @@ def describe(folder: str | Path) -> dict[str, Any]:
 
 
 def runtime(operators: Mapping[str, int]) -> dict[str, str]:
-    """What `load` runs an artefact of these operators with."""
+    """Name what `load` runs an artefact of these operators with."""
     return {"name": "tf.saved_model.load", "version": tf.__version__}

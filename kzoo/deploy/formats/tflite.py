@@ -96,12 +96,12 @@ def operators(path: str | Path) -> dict[str, int]:
 def load(
     path: str | Path, *, threads: int = 1
 ) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    """The artefact as a function of {input: `[1, ...]`} to {output: `[1, ...]`}; not thread-safe.
+    """Load the artefact as a function of {input: `[1, ...]`} to {output: `[1, ...]`}.
 
-    LiteRT runs it; a file with Flex operators is run by TensorFlow's own interpreter, the one that
-    may link them. Raises ImportError where LiteRT is not installed, FlexUnavailable where that
-    interpreter does not (in TensorFlow 2.21's Python it does not), ValueError for an input of
-    another shape.
+    It is not thread-safe. LiteRT runs it; a file with Flex operators is run by TensorFlow's own
+    interpreter, the one that may link them. Raises ImportError where LiteRT is not installed,
+    FlexUnavailable where that interpreter does not link them (in TensorFlow 2.21's Python it does
+    not), ValueError for an input of another shape.
     """
     flex = any(name.startswith("Flex") for name in operators(path))
     interpreter = open_interpreter(path, threads, flex)
@@ -131,7 +131,7 @@ def load(
 
 
 def runtime(operators: Mapping[str, int]) -> dict[str, str | None]:
-    """What `load` runs an artefact of these operators with; version None where it is not known."""
+    """Name what `load` runs an artefact of these operators with; version None if not known."""
     if any(name.startswith("Flex") for name in operators):
         return {"name": "tf.lite.Interpreter", "version": tf.__version__}
     try:
