@@ -9,10 +9,11 @@
     sound, rate = kzoo.transfer(voice, sample_rate, "runs/violin")  # played by what is trained
     kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven
 
-Packages, from the ground up: `audio` (files), `dsp` (signal processing), `layers`, `models`,
-`convert` (published weights), `presets` (verified weights and their cards), `separation` (files of
-any length), `metrics` (scores), `deploy` (SavedModel and TFLite). TensorFlow is imported when a
-model is, not before.
+Packages, from the ground up: `audio` (files), `dsp` (signal processing), `layers`, `losses`,
+`models`, `data` (corpora), `convert` (published weights), `presets` (verified weights and their
+cards), `separation`, `pitch_tracking` and `synthesis` (recordings of any length), `training`,
+`metrics` and `evaluation` (scores), `deploy` (SavedModel and TFLite). TensorFlow is imported when
+a model is, not before.
 """
 
 from __future__ import annotations

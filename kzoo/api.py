@@ -83,9 +83,10 @@ class Separator(separation.Separator):
         """Fetch (once), verify, build and compile a preset.
 
         overlap: share of a block, up to 0.5, that fades into the next; 0 is the model's own grid.
-        consistent: make the stems sum to the mixture. mwf: multichannel Wiener filter, two passes.
-        device: "cpu", "gpu", "gpu:1". progress: bytes fetched, bytes in all.
-        options: of the architecture's build, such as mask_extension="average".
+        consistent: make the stems sum to the mixture. mwf: refine them by a multichannel
+            Wiener filter, in two passes.
+        device: "cpu", "gpu", "gpu:1". progress: called with bytes fetched and bytes in all.
+        options: arguments of the architecture's build, such as mask_extension="average".
         """
         from kzoo import runtime
 
@@ -112,8 +113,8 @@ def separate(
     """Separate a signal: `[samples, channels]` or `[samples]` to {source: array of that shape}.
 
     waveform: floating point, full scale 1.0, at any rate; progress(seconds done, in all) may
-    return False to cancel. options: of `Separator.from_preset`, which is what to keep when there
-    is more than one signal: this function builds the model on every call.
+    return False to cancel. options: those of `Separator.from_preset`. Where there is
+    more than one signal keep a Separator: this function builds the model on every call.
     """
     separator = Separator.from_preset(preset, **options)
     return separator.separate(waveform, sample_rate, progress=progress)
@@ -171,9 +172,9 @@ def transfer(
     """Play what a recording sings or plays by a trained synthesiser: (sound `[samples]`, rate).
 
     waveform: `[samples]` or `[samples, channels]`, full scale 1.0, at any rate. The sound is as
-    long, at the preset's rate, or with input_rate at the recording's. options: of
-    `TimbreTransfer` in `synthesis.transfer` (octaves, match, loudness_db, gate, dry, method), which
-    is what to keep when there is more than one signal. Raises presets.PresetError for a preset that
+    long, at the preset's rate, or with input_rate at the recording's. options: those
+    of `TimbreTransfer` in `synthesis.transfer` (octaves, match, loudness_db, gate, dry, method),
+    which is the object to keep for many signals. Raises presets.PresetError for a preset that
     is no synthesiser, ValueError where nothing has a pitch.
     """
     from kzoo.synthesis.transfer import TimbreTransfer

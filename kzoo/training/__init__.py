@@ -1,10 +1,10 @@
 """Training: a configuration, plain `compile` and `fit`, and a run folder that is a preset.
 
 `train` (in `running`) does all of it. `settings` says what a configuration leaves out, `compiling`
-makes a compiled model of it, `folder` sees whose a run folder is; `graph` makes the graph that is
-trained of the system that ships; `start` takes weights from a preset; `optimizers` averages and
-slows down; `adversarial` is a GAN's two networks as one model, `adversary` its section of a
-configuration; `callbacks` and `checkpoint` write down what a run needs to go on bit by bit.
+makes a compiled model of it, `corpora` opens its data, `folder` lets one process at a time work in
+a run folder; `start` takes weights from a preset; `optimizers` averages and slows down;
+`adversarial` is a GAN's two networks as one model, `adversary` its section of a configuration;
+`callbacks` and `checkpoint` write down what a run needs to go on bit by bit.
 """
 
 from kzoo.training.adversarial import AdversarialModel, AdversaryWatch
