@@ -13,8 +13,6 @@ from kzoo.config import ConfigError
 from kzoo.training.settings import resolved
 
 CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.npz", "history.csv"
-# What may differ between the parts of a run: how long it is, and what changes no batch.
-_FREE = {"fit": "epochs", "data": "workers"}
 
 
 @contextlib.contextmanager
@@ -58,10 +56,11 @@ def check_folder(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     before = resolved(config.load_yaml(folder / CONFIG))
     # The variant's name is compared, and not what has become of it since the run began.
     values = {**values, "model": {**values["model"], "sizes": before["model"]["sizes"]}}
+    # What may differ between the parts of a run: how long it is, and what changes no batch.
+    before["fit"]["epochs"] = values["fit"]["epochs"]
+    before["data"]["workers"] = values["data"]["workers"]
     for key in {**before, **values}:
         one, other = before.get(key), values.get(key)
-        if key in _FREE:
-            one, other = ({**section, _FREE[key]: None} for section in (one, other))
         if one != other:
             raise ConfigError(
                 f"{folder}: holds a run with another section {key!r}{_difference(one, other)}; name"
