@@ -14,6 +14,9 @@ import yaml
 
 from kzoo.files import replacing
 
+# Limits that an annotation may set, as pydantic calls them, and how an error calls them.
+_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message is one line that names the way out."""
@@ -148,7 +151,8 @@ def check_types(function: Callable, options: Mapping[str, Any], *, where: str) -
             continue
         annotation = parameters[key].annotation
         if isinstance(annotation, str):
-            annotation = typing.get_type_hints(_only(annotation, function))["value"]
+            holder = _only(annotation, function)
+            annotation = typing.get_type_hints(holder, include_extras=True)["value"]
         if annotation is not inspect.Parameter.empty:
             _check_type(value, annotation, f"{where}: {key}")
 
@@ -182,6 +186,9 @@ def _check_type(value: Any, annotation: Any, what: str) -> None:
         adapter.validate_python(value, strict=True)
     except ValidationError as error:
         found = error.errors()[0]
+        for limit in _LIMITS.keys() & found.get("ctx", {}):
+            words = f"{_LIMITS[limit]} {found['ctx'][limit]:g}"
+            raise ConfigError(f"{what} must be {words}; got {value!r}") from None
         if found["type"] == "literal_error" and not found["loc"]:
             known = ", ".join(str(choice) for choice in typing.get_args(annotation))
             raise ConfigError(f"{what} must be one of {known}; got {value!r}") from None

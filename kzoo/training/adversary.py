@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import keras
+from pydantic import Field
 
 from kzoo import config, losses, models
 from kzoo.config import ConfigError
@@ -16,7 +17,6 @@ from kzoo.layers.latent import Latent
 from kzoo.training.adversarial import AdversarialModel
 from kzoo.training.optimizers import optimizer
 
-CHOICES = ("latest", "best")
 # Arguments of `discriminator` that the graph decides.
 _OF_THE_GRAPH = ("window", "channels")
 # Keys of the section `network` that are no sizes.
@@ -36,7 +36,7 @@ class Adversary:
         which is only that of the section `loss`.
     """
 
-    weight: float = 1.0
+    weight: Annotated[float, Field(ge=0)] = 1.0
     network: dict | None = None
     loss: str = "least_squares"
     optimizer: dict | None = None
@@ -45,16 +45,10 @@ class Adversary:
     noise_std: float = 0.0
     noise_decay: float = 0.7
     noise_steps: int = 1000
-    choose: str = "latest"
+    choose: Literal["latest", "best"] = "latest"
 
     def __post_init__(self):
         losses.get_adversarial(self.loss)
-        if self.weight < 0:
-            raise ValueError(f"adversary.weight must not be negative; got {self.weight}")
-        if self.choose not in CHOICES:
-            raise ValueError(
-                f"adversary.choose must be one of {', '.join(CHOICES)}; got {self.choose!r}"
-            )
 
 
 def resolved(section: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from kzoo import config, data
 from kzoo.tasks import Task
@@ -26,11 +28,9 @@ class Data:
     steps: list[dict] = ()
     conditions: dict | None = None
     tests: dict | None = None
-    workers: int = 2
+    workers: Annotated[int, Field(ge=1)] = 2
 
     def __post_init__(self):
-        if self.workers < 1:
-            raise ValueError(f"data.workers must be at least 1; got {self.workers}")
         self.varied = [
             config.call(data.step, options, where="data.steps") for options in self.steps
         ]

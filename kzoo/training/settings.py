@@ -9,7 +9,9 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from kzoo import config, losses, models
 from kzoo.config import ConfigError
@@ -18,7 +20,7 @@ from kzoo.training import adversary
 from kzoo.training.corpora import Data
 from kzoo.training.optimizers import optimizer
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+AtLeastOne = Annotated[int, Field(ge=1)]
 
 
 @dataclass
@@ -28,7 +30,6 @@ class Fit:
     An epoch is `steps_per_epoch` batches; after each one the run can be killed and resumed.
     early_stopping: epochs without a better loss after which the run ends; plateau: those after
     which the learning rate is multiplied by plateau_factor.
-    precision: "float32", "mixed_float16" or "mixed_bfloat16".
     deterministic: the same bits on every run of one machine; some GPU kernels are slower then.
     inference_mode: batch norms keep the statistics that they have and dropout is off, while all
         weights learn, the norms' scales and offsets too. For going on from weights that were
@@ -39,30 +40,19 @@ class Fit:
     segment_seconds: of an example; by default one block of the model, as it is used later.
     """
 
-    batch_size: int = 4
-    epochs: int = 100
-    steps_per_epoch: int = 500
+    batch_size: AtLeastOne = 4
+    epochs: AtLeastOne = 100
+    steps_per_epoch: AtLeastOne = 500
     early_stopping: int | None = None
     plateau: int | None = None
     plateau_factor: float = 0.5
     min_delta: float = 0.0
-    precision: str = "float32"
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     deterministic: bool = True
     inference_mode: bool = False
     synchronized_batch_norm: bool = True
     tensorboard: int = 0
-    segment_seconds: float | None = None
-
-    def __post_init__(self):
-        for name in ("batch_size", "epochs", "steps_per_epoch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"fit.{name} must be at least 1; got {getattr(self, name)}")
-        if self.segment_seconds is not None and not self.segment_seconds > 0:
-            raise ValueError(f"fit.segment_seconds must be above 0; got {self.segment_seconds}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"fit.precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}"
-            )
+    segment_seconds: Annotated[float, Field(gt=0)] | None = None
 
 
 def resolved(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -425,7 +425,7 @@ def test_the_discriminator_is_shown_the_signal_beside_the_noisy_one(rng):
         ({"adversary__wieght": 1.0}, "did you mean 'weight'"),
         ({"adversary__loss": "hingee"}, "did you mean 'hinge'"),
         ({"adversary__choose": "first"}, "choose must be one of latest, best; got 'first'"),
-        ({"adversary__weight": -1.0}, "weight must not be negative; got -1"),
+        ({"adversary__weight": -1.0}, "adversary: weight must be at least 0; got -1"),
         ({"adversary__optimizer": {"name": "adma"}}, "optimizer must be one of"),
         ({"adversary__network": {"norms": "none"}}, "did you mean 'norm'"),
         ({"adversary__network": {"window": 64}}, "window is that of what it is shown"),
