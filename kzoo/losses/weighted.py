@@ -8,9 +8,16 @@ from typing import Any
 from kzoo.losses.table import LOSSES, looked_up
 
 TERMS = (
-    "l1", "l2", "si_sdr", "sd_sdr", "snr", "mixture_l1", "mixture_l2", "multi_resolution_stft",
+    "l1",
+    "l2",
+    "si_sdr",
+    "sd_sdr",
+    "snr",
+    "mixture_l1",
+    "mixture_l2",
+    "multi_resolution_stft",
     "loudness_l1",
-)  # fmt: skip
+)
 
 
 def weighted_sum(target, estimate, *, terms: Sequence[Mapping[str, Any]] = ({"name": "l1"},)):
