@@ -17,7 +17,7 @@ from kzoo.dsp.units import RANGE_DB, power_to_db
 
 def loudness_db(
     waveform, *, sample_rate: int, hop_length: int, n_fft: int = 512, range_db: float = RANGE_DB
-):  # fmt: skip
+):
     """Measure A-weighted loudness in dB: `[..., samples]` to `[..., 1 + samples // hop_length]`.
 
     Frame k is centred on sample k * hop_length, with silence around the signal. A sine of full

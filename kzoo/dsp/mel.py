@@ -19,9 +19,16 @@ _EMPTY, _IF_EMPTY = 1e-8, 1e-5
 
 
 def mfcc(
-    waveform, *, sample_rate: int, n_fft: int, hop_length: int, coefficients: int, bands: int = 128,
-    low_hz: float = 20.0, high_hz: float = 8000.0,
-):  # fmt: skip
+    waveform,
+    *,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    coefficients: int,
+    bands: int = 128,
+    low_hz: float = 20.0,
+    high_hz: float = 8000.0,
+):
     """Compute `[..., ceil(samples / hop_length), coefficients]` of `[..., samples]`.
 
     Frame k begins at sample k * hop_length; after the end there is silence.
@@ -66,18 +73,27 @@ class MFCC(keras.layers.Layer):
     """Waveform `[batch, samples, 1]` to `[batch, frames, coefficients]`; see `mfcc`."""
 
     def __init__(
-        self, sample_rate: int, n_fft: int, hop_length: int, coefficients: int, high_hz: float,
+        self,
+        sample_rate: int,
+        n_fft: int,
+        hop_length: int,
+        coefficients: int,
+        high_hz: float,
         **kwargs,
-    ):  # fmt: skip
+    ):
         super().__init__(**kwargs)
         self.sample_rate, self.n_fft, self.hop_length = sample_rate, n_fft, hop_length
         self.coefficients, self.high_hz = coefficients, high_hz
 
     def call(self, waveform):
         return mfcc(
-            waveform[..., 0], sample_rate=self.sample_rate, n_fft=self.n_fft,
-            hop_length=self.hop_length, coefficients=self.coefficients, high_hz=self.high_hz,
-        )  # fmt: skip
+            waveform[..., 0],
+            sample_rate=self.sample_rate,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            coefficients=self.coefficients,
+            high_hz=self.high_hz,
+        )
 
     def get_config(self):
         names = ("sample_rate", "n_fft", "hop_length", "coefficients", "high_hz")

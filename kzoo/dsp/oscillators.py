@@ -20,9 +20,7 @@ _CHUNK = 256  # frames that are summed in 31 bits before their sum is wrapped
 _LEVELS = 3  # of sums of sums where the number of frames is open: 18 hours at 250 a second
 
 
-def harmonic_bank(
-    f0_hz, amplitudes, *, hop_length: int, sample_rate: int, fade: str = "hann"
-):  # fmt: skip
+def harmonic_bank(f0_hz, amplitudes, *, hop_length: int, sample_rate: int, fade: str = "hann"):
     """`f0_hz` `[batch, frames, 1]`, `amplitudes` `[batch, frames, harmonics]` to a signal.
 
     The signal is `[batch, frames * hop_length, 1]`: harmonic h (from 1) has the frequency h * f0,
@@ -31,9 +29,12 @@ def harmonic_bank(
     Raises ValueError where `turn_steps` does.
     """
     signal, _ = oscillate(
-        (f0_hz, next_frames(f0_hz)), (amplitudes, next_frames(amplitudes)),
-        hop_length=hop_length, sample_rate=sample_rate, fade=fade,
-    )  # fmt: skip
+        (f0_hz, next_frames(f0_hz)),
+        (amplitudes, next_frames(amplitudes)),
+        hop_length=hop_length,
+        sample_rate=sample_rate,
+        fade=fade,
+    )
     return signal
 
 

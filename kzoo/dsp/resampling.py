@@ -73,9 +73,14 @@ class Resample(keras.layers.Layer):
     """`[batch, samples, channels]` to `[batch, samples * new_rate // old_rate, channels]`."""
 
     def __init__(
-        self, old_rate: int, new_rate: int, *, zeros: int = ZEROS, rolloff: float = ROLLOFF,
+        self,
+        old_rate: int,
+        new_rate: int,
+        *,
+        zeros: int = ZEROS,
+        rolloff: float = ROLLOFF,
         **kwargs,
-    ):  # fmt: skip
+    ):
         super().__init__(**kwargs)
         sinc_kernels(old_rate, new_rate, zeros=zeros, rolloff=rolloff)  # refuses what is no filter
         self.old_rate, self.new_rate = old_rate, new_rate

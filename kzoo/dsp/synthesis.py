@@ -18,7 +18,7 @@ _NOT_YET = -1.0
 
 def harmonics_plus_noise(
     f0_hz, amplitudes, noise_magnitudes, *, hop_length: int, sample_rate: int, noise_frames=None
-):  # fmt: skip
+):
     """Controls `[batch, frames, ...]` to a signal `[batch, frames * hop_length, 1]`.
 
     f0_hz: `[batch, frames, 1]`; amplitudes: of each harmonic; noise_magnitudes: of the noise's
@@ -38,7 +38,7 @@ def harmonics_plus_noise(
 
 def continue_harmonics_plus_noise(
     f0_hz, amplitudes, noise_magnitudes, state, *, hop_length: int, sample_rate: int
-):  # fmt: skip
+):
     """(signal of a block, state after it); arguments as of `harmonics_plus_noise`.
 
     state: as `initial_state` or the call before gives it. Block after block, of any sizes, it is
@@ -52,9 +52,13 @@ def continue_harmonics_plus_noise(
     ends = ops.concatenate([first, f0_hz[:, 1:]], axis=1)
     levels = ops.concatenate([state["amplitudes"], amplitudes[:, :-1]], axis=1)
     tone, phase = oscillators.oscillate(
-        (ops.maximum(starts, 0.0), ends), (levels, amplitudes),
-        hop_length=hop_length, sample_rate=sample_rate, fade="hann", phase=state["phase"],
-    )  # fmt: skip
+        (ops.maximum(starts, 0.0), ends),
+        (levels, amplitudes),
+        hop_length=hop_length,
+        sample_rate=sample_rate,
+        fade="hann",
+        phase=state["phase"],
+    )
     frames, seed = noise.uniform_noise(state["noise_seed"], ops.shape(f0_hz)[1], hop_length)
     taps = filters.impulse_responses(noise_magnitudes)
     rest, tail = filters.continue_filtered(frames, taps, state["noise_tail"])
@@ -62,9 +66,12 @@ def continue_harmonics_plus_noise(
     later = ops.arange(ops.shape(rest)[1])[None, :, None] >= hop_length
     rest = ops.where(ops.logical_or(sounding, later), rest, 0.0)
     after = {
-        "f0_hz": f0_hz[:, -1:], "amplitudes": amplitudes[:, -1:], "phase": phase,
-        "noise_seed": seed, "noise_tail": tail,
-    }  # fmt: skip
+        "f0_hz": f0_hz[:, -1:],
+        "amplitudes": amplitudes[:, -1:],
+        "phase": phase,
+        "noise_seed": seed,
+        "noise_tail": tail,
+    }
     return tone + rest, after
 
 
