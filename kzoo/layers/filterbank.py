@@ -42,9 +42,12 @@ class PadToFrames(keras.layers.Layer):
 
     def get_config(self):
         return {
-            **super().get_config(), "frame_length": self.frame_length,
-            "hop_length": self.hop_length, "before": self.before, "after": self.after,
-        }  # fmt: skip
+            **super().get_config(),
+            "frame_length": self.frame_length,
+            "hop_length": self.hop_length,
+            "before": self.before,
+            "after": self.after,
+        }
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -80,9 +83,11 @@ class FilterbankDecoder(keras.layers.Layer):
 
     def get_config(self):
         return {
-            **super().get_config(), "frame_length": self.frame_length,
-            "hop_length": self.hop_length, "channels": self.channels,
-        }  # fmt: skip
+            **super().get_config(),
+            "frame_length": self.frame_length,
+            "hop_length": self.hop_length,
+            "channels": self.channels,
+        }
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -132,6 +137,7 @@ class FrameLevels(keras.layers.Layer):
 
     def get_config(self):
         return {
-            **super().get_config(), "frame_length": self.frame_length,
+            **super().get_config(),
+            "frame_length": self.frame_length,
             "hop_length": self.hop_length,
-        }  # fmt: skip
+        }

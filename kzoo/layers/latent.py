@@ -38,6 +38,8 @@ class Latent(keras.layers.Layer):
 
     def get_config(self):
         return {
-            **super().get_config(), "shape": list(self.shape), "mode": self.mode,
+            **super().get_config(),
+            "shape": list(self.shape),
+            "mode": self.mode,
             "seed": self.seed,
-        }  # fmt: skip
+        }

@@ -30,13 +30,20 @@ class HarmonicsPlusNoise(keras.layers.Layer):
             shape = (*ops.shape(f0_hz)[:2], self.hop_length)
             noise = keras.random.uniform(shape, -1.0, 1.0, seed=self.seed_generator)
         return synthesis.harmonics_plus_noise(
-            f0_hz, amplitudes, noise_magnitudes, hop_length=self.hop_length,
-            sample_rate=self.sample_rate, noise_frames=noise,
-        )  # fmt: skip
+            f0_hz,
+            amplitudes,
+            noise_magnitudes,
+            hop_length=self.hop_length,
+            sample_rate=self.sample_rate,
+            noise_frames=noise,
+        )
 
     def get_config(self):
-        return {**super().get_config(), "hop_length": self.hop_length,
-                "sample_rate": self.sample_rate}  # fmt: skip
+        return {
+            **super().get_config(),
+            "hop_length": self.hop_length,
+            "sample_rate": self.sample_rate,
+        }
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -50,14 +57,21 @@ class ContinueHarmonicsPlusNoise(keras.layers.Layer):
     def call(self, f0_hz, amplitudes, noise_magnitudes, *state):
         names = ("amplitudes", "f0_hz", "noise_seed", "noise_tail", "phase")
         signal, after = synthesis.continue_harmonics_plus_noise(
-            f0_hz, amplitudes, noise_magnitudes, dict(zip(names, state, strict=True)),
-            hop_length=self.hop_length, sample_rate=self.sample_rate,
-        )  # fmt: skip
+            f0_hz,
+            amplitudes,
+            noise_magnitudes,
+            dict(zip(names, state, strict=True)),
+            hop_length=self.hop_length,
+            sample_rate=self.sample_rate,
+        )
         return signal, *(after[name] for name in names)
 
     def get_config(self):
-        return {**super().get_config(), "hop_length": self.hop_length,
-                "sample_rate": self.sample_rate}  # fmt: skip
+        return {
+            **super().get_config(),
+            "hop_length": self.hop_length,
+            "sample_rate": self.sample_rate,
+        }
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -74,9 +88,10 @@ class Reverb(keras.layers.Layer):
 
     def build(self, input_shape):
         self.response = self.add_weight(
-            shape=(self.taps,), initializer=keras.initializers.RandomNormal(stddev=1e-6),
+            shape=(self.taps,),
+            initializer=keras.initializers.RandomNormal(stddev=1e-6),
             name="response",
-        )  # fmt: skip
+        )
 
     def call(self, signal):
         return filters.reverberate(signal, ops.convert_to_tensor(self.response))

@@ -12,9 +12,18 @@ from kzoo.layers.norms import norm_layer
 
 
 def temporal_block(
-    x, *, hidden: int, dilation: int, name: str, residual: bool = True, skip: int = 0,
-    kernel_size: int = 3, norm_kind: str = "gln", causal: bool = False, biases: bool = True,
-):  # fmt: skip
+    x,
+    *,
+    hidden: int,
+    dilation: int,
+    name: str,
+    residual: bool = True,
+    skip: int = 0,
+    kernel_size: int = 3,
+    norm_kind: str = "gln",
+    causal: bool = False,
+    biases: bool = True,
+):
     """`[batch, frames, width]` to (x plus the block's residual, skip path).
 
     1x1 convolution to `hidden`, PReLU, norm, depthwise convolution, PReLU, norm, then a 1x1
@@ -26,9 +35,12 @@ def temporal_block(
     if causal:
         h = layers.ZeroPadding1D(((kernel_size - 1) * dilation, 0), name=f"{name}_past")(h)
     h = layers.DepthwiseConv1D(
-        kernel_size, dilation_rate=dilation, padding="valid" if causal else "same",
-        use_bias=biases, name=f"{name}_depthwise",
-    )(h)  # fmt: skip
+        kernel_size,
+        dilation_rate=dilation,
+        padding="valid" if causal else "same",
+        use_bias=biases,
+        name=f"{name}_depthwise",
+    )(h)
     h = prelu(f"{name}_depthwise_prelu")(h)
     h = norm_layer(norm_kind, name=f"{name}_depthwise_norm")(h)
     out = side = None

@@ -24,9 +24,13 @@ class ReferenceBatch(keras.layers.Layer):
 
     def build(self, input_shape):
         self.reference = self.add_weight(
-            shape=(self.examples, *input_shape[1:]), initializer="zeros", trainable=False,
-            autocast=False, aggregation="only_first_replica", name="reference",
-        )  # fmt: skip
+            shape=(self.examples, *input_shape[1:]),
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+            name="reference",
+        )
 
     def call(self, x):
         return ops.cast(self.reference, self.compute_dtype)
@@ -72,9 +76,11 @@ class VirtualBatchNorm(keras.layers.Layer):
     def build(self, x_shape, reference_shape=None):
         width = (x_shape[-1],)
         self.gamma = self.add_weight(
-            shape=width, initializer=keras.initializers.RandomNormal(1.0, 0.02), autocast=False,
+            shape=width,
+            initializer=keras.initializers.RandomNormal(1.0, 0.02),
+            autocast=False,
             name="gamma",
-        )  # fmt: skip
+        )
         self.beta = self.add_weight(shape=width, initializer="zeros", autocast=False, name="beta")
         # Every replica sees the same reference.
         kept = {"trainable": False, "autocast": False, "aggregation": "only_first_replica"}

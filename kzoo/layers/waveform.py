@@ -38,8 +38,13 @@ class SilenceAround(layers.Layer):
         return ops.swapaxes(pad_last(ops.swapaxes(waveform, 1, 2), self.before, after), 1, 2)
 
     def get_config(self):
-        return {**super().get_config(), "before": self.before, "inner": self.inner,
-                "outer": self.outer, "step": self.step}  # fmt: skip
+        return {
+            **super().get_config(),
+            "before": self.before,
+            "inner": self.inner,
+            "outer": self.outer,
+            "step": self.step,
+        }
 
 
 @keras.saving.register_keras_serializable("kzoo")
