@@ -19,9 +19,11 @@ from kzoo.models import conv_tasnet, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
 _BATCH_NORM = {
-    "weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
     "running_var": "moving_variance",
-}  # fmt: skip
+}
 
 
 _LSTM = "masker.masker.0.rnn"
@@ -95,18 +97,24 @@ def conv_tasnet_from_weights(
     )
     model = conv_tasnet.core(sources, size)
     layers = {
-        "masker.bottleneck.0": "input_norm", "masker.bottleneck.1": "bottleneck",
-        "masker.mask_net.0": "mask_prelu", "masker.mask_net.1": "mask_conv",
-    }  # fmt: skip
+        "masker.bottleneck.0": "input_norm",
+        "masker.bottleneck.1": "bottleneck",
+        "masker.mask_net.0": "mask_prelu",
+        "masker.mask_net.1": "mask_conv",
+    }
     for number in range(count):
         theirs, ours = f"masker.TCN.{number}", "block{}_{}".format(*_from_one(number, blocks))
         depthwise = "shared_block.3.0" if causal else "shared_block.3"
         parts = {
-            "shared_block.0": "expand", "shared_block.1": "expand_prelu",
-            "shared_block.2": "expand_norm", depthwise: "depthwise",
-            "shared_block.4": "depthwise_prelu", "shared_block.5": "depthwise_norm",
-            "res_conv": "residual", "skip_conv": "skip",
-        }  # fmt: skip
+            "shared_block.0": "expand",
+            "shared_block.1": "expand_prelu",
+            "shared_block.2": "expand_norm",
+            depthwise: "depthwise",
+            "shared_block.4": "depthwise_prelu",
+            "shared_block.5": "depthwise_norm",
+            "res_conv": "residual",
+            "skip_conv": "skip",
+        }
         layers |= {f"{theirs}.{part}": f"{ours}_{name}" for part, name in parts.items()}
     existing = {layer.name for layer in model.layers}
     targets = _filterbanks(model, {"encoder": "encoder"})

@@ -36,8 +36,9 @@ def from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 0.25) ->
         raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
     model = crepe.core(crepe.CREPE(filters=filters, dropout=dropout))
     counters = [f"conv{i}_BN.num_batches_tracked" for i in _CONVOLUTIONS]
-    assign(_variables(model), {name: _array(value) for name, value in weights.items()},
-           unused=counters)  # fmt: skip
+    assign(
+        _variables(model), {name: _array(value) for name, value in weights.items()}, unused=counters
+    )
     return model
 
 
@@ -56,8 +57,9 @@ def _variables(model) -> dict[str, object]:
         found |= {f"{theirs}.weight": layer.kernel, f"{theirs}.bias": layer.bias}
     for i in _CONVOLUTIONS:
         norm = model.get_layer(f"conv{i}_norm")
-        found |= {f"conv{i}_BN.{theirs}": getattr(norm, ours)
-                  for theirs, ours in _NORM_PARTS.items()}  # fmt: skip
+        found |= {
+            f"conv{i}_BN.{theirs}": getattr(norm, ours) for theirs, ours in _NORM_PARTS.items()
+        }
     return found
 
 

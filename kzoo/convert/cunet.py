@@ -73,8 +73,9 @@ def _variables(model, kind: str, head: int, levels: int) -> dict[str, object]:
     norms += [f"{way}{i + 1}" for way in ("down", "up") for i in range(levels)]
     found = {}
     for name, theirs in layers.items():
-        found |= {f"{theirs}/{part}": getattr(model.get_layer(name), part)
-                  for part in ("kernel", "bias")}  # fmt: skip
+        found |= {
+            f"{theirs}/{part}": getattr(model.get_layer(name), part) for part in ("kernel", "bias")
+        }
     for number, name in enumerate(norms):
         layer = model.get_layer(f"{name}_norm")
         at = _numbered("batch_normalization", number)

@@ -17,15 +17,25 @@ from typing import NamedTuple
 import numpy as np
 
 _DTYPES = {
-    "DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "BFloat16Storage": "u2",
-    "LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1",
-    "ByteStorage": "u1", "BoolStorage": "?",
-}  # fmt: skip
+    "DoubleStorage": "f8",
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "BFloat16Storage": "u2",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
 # Named in published checkpoints beside the tensors; what they hold is dropped unread.
 _IGNORED = {
-    ("argparse", "Namespace"), ("pathlib", "PosixPath"), ("pathlib", "WindowsPath"),
-    ("demucs.model", "Demucs"), ("demucs.tasnet", "ConvTasNet"),
-}  # fmt: skip
+    ("argparse", "Namespace"),
+    ("pathlib", "PosixPath"),
+    ("pathlib", "WindowsPath"),
+    ("demucs.model", "Demucs"),
+    ("demucs.tasnet", "ConvTasNet"),
+}
 
 
 def read_torch(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
@@ -135,8 +145,9 @@ def _selected(content, key: str | None, path) -> Mapping:
         raise ValueError(f"{path} holds a {type(content).__name__}, not a mapping of tensors")
     if key is not None:
         if not isinstance(parts.get(key), Mapping):
-            known = ", ".join(str(name) for name, value in parts.items()
-                              if isinstance(value, Mapping))  # fmt: skip
+            known = ", ".join(
+                str(name) for name, value in parts.items() if isinstance(value, Mapping)
+            )
             raise ValueError(f"{path} has no mapping called {key!r}; there are: {known or 'none'}")
         chosen = parts[key]
     elif any(map(_is_tensor, parts.values())):
