@@ -101,10 +101,9 @@ def wss(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
             slope = np.diff(levels)
             below_loudest = levels.max(axis=1, keepdims=True) - levels[:, :-1]
             below_peak = _nearest_peak(levels, slope) - levels[:, :-1]
-            weights.append(
-                _FROM_LOUDEST_DB / (_FROM_LOUDEST_DB + below_loudest)
-                * _FROM_PEAK_DB / (_FROM_PEAK_DB + below_peak)
-            )  # fmt: skip
+            near_loudest = _FROM_LOUDEST_DB / (_FROM_LOUDEST_DB + below_loudest)
+            near_peak = _FROM_PEAK_DB / (_FROM_PEAK_DB + below_peak)
+            weights.append(near_loudest * near_peak)
             slopes.append(slope)
         weight = (weights[0] + weights[1]) / 2
         return np.sum(weight * (slopes[0] - slopes[1]) ** 2, axis=1) / weight.sum(axis=1)
