@@ -154,12 +154,15 @@ def _improved(rows: Sequence[Row]) -> list[Row]:
     if not mixture:
         return list(rows)
     return [
-        replace(row, scores={
-            **row.scores,
-            IMPROVEMENT: row.scores["SI-SDR"] - mixture.get((row.track, row.source), math.nan),
-        })
+        replace(
+            row,
+            scores={
+                **row.scores,
+                IMPROVEMENT: row.scores["SI-SDR"] - mixture.get((row.track, row.source), math.nan),
+            },
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _header(
@@ -176,9 +179,11 @@ def _header(
         stretch = f", of each {'the rest' if length is None else f'{length:g} s'}"
         stretch += f" from {settings.start_seconds:g} s"
     anyhow = sorted({d["kzoo"]["system"] for d in documents if "order" in d["kzoo"]})
-    order = {
-        "order": f"{', '.join(anyhow)}: sources in the best order of each track, by SI-SDR"
-    } if anyhow else {}  # fmt: skip
+    order = (
+        {"order": f"{', '.join(anyhow)}: sources in the best order of each track, by SI-SDR"}
+        if anyhow
+        else {}
+    )
     return {
         "command": command or "kzoo.evaluate(...)",
         "corpus": f"{corpus}: {len(data)} tracks, {sum(seconds.values()):.1f} s{stretch}",

@@ -202,10 +202,11 @@ def targets(
     truth = np.stack(list(references.values()))
     guess = np.stack([estimates[source] for source in references])
     scores = bss_eval(
-        truth, guess,
+        truth,
+        guess,
         window=int(settings.window_seconds * sample_rate),
         hop=int(settings.hop_seconds * sample_rate),
-    )  # fmt: skip
+    )
     columns = {name: np.asarray(getattr(scores, name.lower())) for name in METRICS}
     return [
         {
@@ -241,16 +242,15 @@ def speech_targets(
 
 def track_scores(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """{source: {measure: value}} of a document: medians over the frames that have a value."""
-    return {
-        target["name"]: target["measures"] if "measures" in target else {
-            **{
-                name: median(frame["metrics"][name] for frame in target["frames"])
-                for name in METRICS
-            },
-            "SI-SDR": target["SI-SDR"],
-        }
-        for target in document["targets"]
-    }  # fmt: skip
+    return {target["name"]: _scores(target) for target in document["targets"]}
+
+
+def _scores(target: Mapping[str, Any]) -> dict[str, float]:
+    if "measures" in target:
+        return target["measures"]
+    frames = target["frames"]
+    medians = {name: median(frame["metrics"][name] for frame in frames) for name in METRICS}
+    return {**medians, "SI-SDR": target["SI-SDR"]}
 
 
 def median(values: Iterable[float]) -> float:
