@@ -12,6 +12,4 @@ from kzoo.training.compiling import Compiled, compiled
 from kzoo.training.running import train
 from kzoo.training.settings import Fit, resolved
 
-__all__ = [
-    "AdversarialModel", "AdversaryWatch", "Compiled", "Fit", "compiled", "resolved", "train"
-]  # fmt: skip
+__all__ = ["AdversarialModel", "AdversaryWatch", "Compiled", "Fit", "compiled", "resolved", "train"]

@@ -53,9 +53,14 @@ class AdversarialModel(keras.Model):
         self.target = target or (lambda targets: targets)
         self.noise_seed = keras.random.SeedGenerator()
         names = [
-            "adversarial_loss", "discriminator_loss", "generator_gradient",
-            "discriminator_gradient", "real_accuracy", "fake_accuracy", "adversarial_share",
-        ]  # fmt: skip
+            "adversarial_loss",
+            "discriminator_loss",
+            "generator_gradient",
+            "discriminator_gradient",
+            "real_accuracy",
+            "fake_accuracy",
+            "adversarial_share",
+        ]
         self.measured = {n: keras.metrics.Mean(n) for n in names + ["z_effect"] * latent}
         self.built = True
 

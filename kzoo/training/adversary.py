@@ -103,12 +103,14 @@ def adversarial_model(
         return keras.ops.reshape(both, (-1, shape[2], (shape[1] + 1) * shape[3]))
 
     return AdversarialModel(
-        graph, discriminator, shown=shown,
+        graph,
+        discriminator,
+        shown=shown,
         # Behind the sources there may be the mixture, for losses that take it.
         target=lambda targets: domain(targets[:, :sources]),
         latent=any(isinstance(layer, Latent) for layer in graph._flatten_layers()),
         name=f"{graph.name}_adversarial",
-    )  # fmt: skip
+    )
 
 
 def compile_adversarial(model: AdversarialModel, section: Mapping[str, Any], **options) -> None:
@@ -116,9 +118,11 @@ def compile_adversarial(model: AdversarialModel, section: Mapping[str, Any], **o
     second = config.call(optimizer, section["optimizer"], where="adversary: optimizer")
     names = ("weight", "steps", "label_smoothing", "noise_std", "noise_decay", "noise_steps")
     model.compile(
-        discriminator_optimizer=second, adversarial=section["loss"],
-        **{name: section[name] for name in names}, **options,
-    )  # fmt: skip
+        discriminator_optimizer=second,
+        adversarial=section["loss"],
+        **{name: section[name] for name in names},
+        **options,
+    )
 
 
 def _sizes(network: Mapping[str, Any]):

@@ -78,9 +78,17 @@ class Checkpoints(keras.callbacks.Callback):
         self.folder, self.others, self.save_preset = folder, others, save_preset
         self.meter, self.say, self.latest = meter, say, latest
         self.state: dict[str, Any] = {
-            "epoch": 0, "epochs": 0, "steps": 0, "seconds": 0.0, "best": None, "best_epoch": None,
-            "finished": False, "callbacks": {}, "history": [], "data": data,
-        }  # fmt: skip
+            "epoch": 0,
+            "epochs": 0,
+            "steps": 0,
+            "seconds": 0.0,
+            "best": None,
+            "best_epoch": None,
+            "finished": False,
+            "callbacks": {},
+            "history": [],
+            "data": data,
+        }
         self.diverged: str | None = None
 
     @property

@@ -120,8 +120,10 @@ def compiled(
         loss = losses.get(**values["loss"])
         chosen = config.call(optimizer, values["optimizer"], where="optimizer")
         compiling = {
-            "optimizer": chosen, "loss": DomainLoss(loss, domain), "jit_compile": jit_compile
-        }  # fmt: skip
+            "optimizer": chosen,
+            "loss": DomainLoss(loss, domain),
+            "jit_compile": jit_compile,
+        }
         if trainer is graph:
             graph.compile(**compiling)
             graph.optimizer.build(graph.trainable_variables)

@@ -46,16 +46,23 @@ def optimizer(
     rate: float | keras.optimizers.schedules.LearningRateSchedule = learning_rate
     if decay_steps is not None:
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup_steps else learning_rate, decay_steps, warmup_steps=warmup_steps,
+            0.0 if warmup_steps else learning_rate,
+            decay_steps,
+            warmup_steps=warmup_steps,
             warmup_target=learning_rate if warmup_steps else None,
-        )  # fmt: skip
+        )
     elif warmup_steps:
         raise ValueError("optimizer: warmup_steps needs decay_steps too")
     options = {
-        "learning_rate": rate, "beta_1": beta_1, "beta_2": beta_2, "momentum": momentum,
-        "weight_decay": weight_decay, "clipnorm": clipnorm, "global_clipnorm": global_clipnorm,
+        "learning_rate": rate,
+        "beta_1": beta_1,
+        "beta_2": beta_2,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "clipnorm": clipnorm,
+        "global_clipnorm": global_clipnorm,
         "clipvalue": clipvalue,
-    }  # fmt: skip
+    }
     options = {key: value for key, value in options.items() if value is not None}
     if ema_momentum is not None:
         options.update(use_ema=True, ema_momentum=ema_momentum)

@@ -75,11 +75,17 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
 
     others = _schedules(settings, validation is not None)
     checkpoints = Checkpoints(
-        folder, others=others, save_preset=save_preset, meter=meter, say=say,
+        folder,
+        others=others,
+        save_preset=save_preset,
+        meter=meter,
+        say=say,
         latest=adversary.active(values) and values["adversary"]["choose"] == "latest",
-        data={"train": training.description["sha256"],
-              "validation": training.description.get("validation_sha256")},
-    )  # fmt: skip
+        data={
+            "train": training.description["sha256"],
+            "validation": training.description.get("validation_sha256"),
+        },
+    )
     checkpoints.resume(made.trainer, settings.epochs)
     state = checkpoints.state
     callbacks = [*others]
@@ -91,17 +97,24 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
         callbacks.append(_tensorboard(folder, settings.tensorboard, made, training))
     workers = values["data"]["workers"]
     batches = _batches(
-        made, training, settings.batch_size, start=state["steps"], workers=workers, meter=meter,
+        made,
+        training,
+        settings.batch_size,
+        start=state["steps"],
+        workers=workers,
+        meter=meter,
         errors=errors,
-    )  # fmt: skip
+    )
     held_out = None
     if validation is not None:
         whole, rest = divmod(len(validation), settings.batch_size)
         # A rest would leave some of several devices without an example, which TensorFlow refuses.
         count = whole + (1 if rest and replicas == 1 else 0)
         if not count:
-            raise ValueError(f"the validation tracks make {len(validation)} windows, less than one "
-                             f"batch of {settings.batch_size} for {replicas} devices")  # fmt: skip
+            raise ValueError(
+                f"the validation tracks make {len(validation)} windows, less than one "
+                f"batch of {settings.batch_size} for {replicas} devices"
+            )
         held_out = _batches(
             made, validation, settings.batch_size, batches=count, workers=workers, errors=errors
         )
@@ -118,10 +131,15 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
     config.dump_yaml(values, folder / CONFIG)
     with errors.told():
         made.trainer.fit(
-            batches, epochs=settings.epochs, initial_epoch=state["epoch"],
-            steps_per_epoch=settings.steps_per_epoch, validation_data=held_out,
-            callbacks=[*callbacks, checkpoints], verbose=verbose, shuffle=False,
-        )  # fmt: skip
+            batches,
+            epochs=settings.epochs,
+            initial_epoch=state["epoch"],
+            steps_per_epoch=settings.steps_per_epoch,
+            validation_data=held_out,
+            callbacks=[*callbacks, checkpoints],
+            verbose=verbose,
+            shuffle=False,
+        )
     if checkpoints.diverged:
         raise ValueError(f"{folder}: {checkpoints.diverged}")
 
@@ -149,11 +167,13 @@ def _card(made: Compiled, values, training, command) -> dict[str, Any]:
             "date": datetime.date.today().isoformat(),
             "machine": f"{platform.machine()}, Python {platform.python_version()}",
             "versions": {
-                "kzoo": kzoo.__version__, "tensorflow": tf.__version__,
-                "keras": keras.__version__, "numpy": np.__version__,
+                "kzoo": kzoo.__version__,
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "numpy": np.__version__,
             },
         },
-    }  # fmt: skip
+    }
     if made.loss.permutation_invariant:
         card["interchangeable"] = True
     if values["fit"]["inference_mode"]:
@@ -167,10 +187,12 @@ def _schedules(settings: Fit, validated: bool) -> list[keras.callbacks.Callback]
     if settings.plateau is not None:
         found.append(
             keras.callbacks.ReduceLROnPlateau(
-                monitor, factor=settings.plateau_factor, patience=settings.plateau,
+                monitor,
+                factor=settings.plateau_factor,
+                patience=settings.plateau,
                 min_delta=settings.min_delta,
             )
-        )  # fmt: skip
+        )
     if settings.early_stopping is not None:
         found.append(
             keras.callbacks.EarlyStopping(
@@ -186,9 +208,14 @@ def _batches(
     """(inputs, targets) of the graph, from batch `start` on."""
     # Positions count batches, so that a run that is resumed sees what it would have seen.
     source = data.dataset(
-        examples, batch_size, start=start, batches=batches, workers=workers,
-        ahead=max(4, 2 * workers), errors=errors,
-    ).map(made.pair)  # fmt: skip
+        examples,
+        batch_size,
+        start=start,
+        batches=batches,
+        workers=workers,
+        ahead=max(4, 2 * workers),
+        errors=errors,
+    ).map(made.pair)
     if meter is None:
         return source
     # The generator is asked for a batch when the training wants one, so its own wait is the run's.
@@ -211,9 +238,13 @@ def _tensorboard(folder: Path, every: int, made: Compiled, training) -> TensorBo
     example = training.example(0)
     batch = tuple(made.middle(sound)[None] for sound in made.task.sounds(example))
     return TensorBoardExamples(
-        folder / "logs", system=made.system, batch=batch, sources=made.task.sources,
-        sample_rate=made.size.sample_rate, every=every,
-    )  # fmt: skip
+        folder / "logs",
+        system=made.system,
+        batch=batch,
+        sources=made.task.sources,
+        sample_rate=made.size.sample_rate,
+        every=every,
+    )
 
 
 def _strategy(devices: Sequence[str] | None) -> tf.distribute.Strategy:

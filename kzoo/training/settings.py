@@ -63,11 +63,20 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
     """
 
     def sections(
-        *, name: str, model: dict, data: dict, summary: str | None = None, task: str | None = None,
-        seed: int = 0, loss: dict | None = None, optimizer: dict | None = None,
-        fit: dict | None = None, start: dict | None = None, licences: dict | None = None,
+        *,
+        name: str,
+        model: dict,
+        data: dict,
+        summary: str | None = None,
+        task: str | None = None,
+        seed: int = 0,
+        loss: dict | None = None,
+        optimizer: dict | None = None,
+        fit: dict | None = None,
+        start: dict | None = None,
+        licences: dict | None = None,
         adversary: dict | None = None,
-    ):  # fmt: skip
+    ):
         """Never called; `config.check` reads the allowed sections from this signature."""
 
     config.check(sections, values, where="the configuration")

@@ -76,8 +76,9 @@ def _fits(path: str, patterns: Sequence[str]) -> bool:
 def _check_patterns(patterns: Sequence[str], model: keras.Model, what: str) -> None:
     for pattern in patterns:
         if not any(fnmatch.fnmatch(weight.path, pattern) for weight in model.weights):
-            raise ValueError(f"{what}: no weight is called {pattern!r}; one is "
-                             f"{model.weights[0].path!r}")  # fmt: skip
+            raise ValueError(
+                f"{what}: no weight is called {pattern!r}; one is {model.weights[0].path!r}"
+            )
 
 
 def _leaves(model: keras.Model) -> list[keras.layers.Layer]:
