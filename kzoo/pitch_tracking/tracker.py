@@ -269,9 +269,15 @@ def _pyin(hop_length: int, fmin_hz: float | None, fmax_hz: float | None) -> Call
         ):
             piece = piece[: frame_length + (count + 2 * context - 1) * hop_length]
             f0_hz, _, voiced = librosa.pyin(
-                piece, fmin=low, fmax=high, sr=SAMPLE_RATE, frame_length=frame_length,
-                hop_length=hop_length, center=False, fill_na=None,
-            )  # fmt: skip
+                piece,
+                fmin=low,
+                fmax=high,
+                sr=SAMPLE_RATE,
+                frame_length=frame_length,
+                hop_length=hop_length,
+                center=False,
+                fill_na=None,
+            )
             level_db = _levels_db(piece, frame_length, hop_length)
             voiced = np.where(level_db < silence_db, 0.0, voiced)
             kept = slice(context, context + count)
