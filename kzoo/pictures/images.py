@@ -78,12 +78,20 @@ class Spectrogram(Columns):
         edges, magnitude = self.image()
         level_db = 20 * np.log10(magnitude + 1e-7)
         top = max(level_db.max(), -100.0)
-        made = axes.pcolormesh(edges, self.edges_hz, level_db, cmap="magma", vmin=top - range_db,
-                               vmax=top, rasterized=True)  # fmt: skip
+        made = axes.pcolormesh(
+            edges,
+            self.edges_hz,
+            level_db,
+            cmap="magma",
+            vmin=top - range_db,
+            vmax=top,
+            rasterized=True,
+        )
         axes.set_yscale("log")
         axes.set_ylim(self.rows_hz[0], self.rows_hz[-1])
-        ticks = [hertz for hertz in (50, 100, 200, 500, 1000, 2000, 5000)
-                 if hertz <= self.rows_hz[-1]]  # fmt: skip
+        ticks = [
+            hertz for hertz in (50, 100, 200, 500, 1000, 2000, 5000) if hertz <= self.rows_hz[-1]
+        ]
         axes.set_yticks(ticks, [f"{hertz}" for hertz in ticks])
         axes.set_yticks([], minor=True)
         axes.set_ylabel("Hz")

@@ -24,9 +24,14 @@ def draw_spectrograms(panels: Mapping[str, np.ndarray], sample_rate: int, path: 
     for axis, (title, signal) in zip(axes, panels.items(), strict=True):
         level = 20 * np.log10(np.abs(transform.spectrogram(signal.mean(axis=1))) ** 0.5 + 1e-7)
         image = axis.imshow(
-            level, origin="lower", aspect="auto", cmap="magma", vmin=-110, vmax=-30,
+            level,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=-110,
+            vmax=-30,
             extent=(0, len(signal) / sample_rate, 0, sample_rate / 2000),
-        )  # fmt: skip
+        )
         axis.set_ylim(0, 14)
         axis.set_ylabel("kHz")
         axis.set_title(title, loc="left", fontsize=10)

@@ -59,8 +59,9 @@ class TransferPicture(Watcher):
         recording.set_title(title, loc="left", fontsize=10)
         at, found_hz, confidence = self._found.columns
         pitch.plot(at[confidence < 0.5], found_hz[confidence < 0.5], ".", color="0.8", ms=1.5)
-        pitch.plot(at, np.where(confidence < 0.5, np.nan, found_hz), color="0.45", lw=1.4,
-                   label="recorded")  # fmt: skip
+        pitch.plot(
+            at, np.where(confidence < 0.5, np.nan, found_hz), color="0.45", lw=1.4, label="recorded"
+        )
         pitch.plot(seconds, np.where(shut, np.nan, f0_hz), color="crimson", lw=1.4, label="played")
         _notes(pitch, np.concatenate([found_hz[confidence >= 0.5], f0_hz]))
         loudness.plot(seconds, found_db, color="0.45", lw=1.0, label="recorded")
@@ -69,14 +70,22 @@ class TransferPicture(Watcher):
         loudness.set_ylim(-82, max(loudest, -40))
         across = loudness.get_xaxis_transform()
         loudness.fill_between(
-            seconds, 0, 1, where=shut, color="0.92", lw=0, zorder=0, transform=across,
+            seconds,
+            0,
+            1,
+            where=shut,
+            color="0.92",
+            lw=0,
+            zorder=0,
+            transform=across,
             label="silenced",
-        )  # fmt: skip
+        )
         for each, label in ((pitch, "f0"), (loudness, "loudness, dB")):
             each.set_ylabel(label)
             each.grid(color="0.9", lw=0.6)
-            each.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=3, fontsize=8,
-                        frameon=False)  # fmt: skip
+            each.legend(
+                loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=3, fontsize=8, frameon=False
+            )
         for each, columns, label, top in (
             (harmonics, self._harmonics, "harmonic", self._harmonics.rows + 0.5),
             (noise, self._noise, "noise, Hz", self._sample_rate / 2),
@@ -85,8 +94,15 @@ class TransferPicture(Watcher):
             level_db = 20 * np.log10(values + 1e-7)
             high = level_db.max()
             rows = np.linspace(0.5 if each is harmonics else 0.0, top, len(values) + 1)
-            image = each.pcolormesh(edges, rows, level_db, cmap="viridis", rasterized=True,
-                                    vmin=high - _CONTROL_RANGE_DB, vmax=high)  # fmt: skip
+            image = each.pcolormesh(
+                edges,
+                rows,
+                level_db,
+                cmap="viridis",
+                rasterized=True,
+                vmin=high - _CONTROL_RANGE_DB,
+                vmax=high,
+            )
             made.colorbar(image, ax=each, label="dB", pad=0.01)
             each.set_ylabel(label)
             if each is harmonics:
