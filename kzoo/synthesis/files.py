@@ -54,9 +54,13 @@ def synthesize_file(
     if preset is None:
         hop_length = 1 << round(math.log2(sample_rate / _FRAMES_A_SECOND))
         play = sinusoids(
-            sample_rate, hop_length, harmonics=len(first) - 3 or harmonics,
-            given=len(first) > 3, slope_db=slope_db, noise_db=noise_db,
-        )  # fmt: skip
+            sample_rate,
+            hop_length,
+            harmonics=len(first) - 3 or harmonics,
+            given=len(first) > 3,
+            slope_db=slope_db,
+            noise_db=noise_db,
+        )
     else:
         opened = presets.synthesiser(preset)
         opened.refuse_untrained()

@@ -99,9 +99,14 @@ class Controls:
 
 
 def follow(
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]], tracker: PitchTracker, *, gate: float,
-    sample_rate: int, hop_length: int, hear: Callable[[Pitch], object],
-) -> Controls:  # fmt: skip
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    tracker: PitchTracker,
+    *,
+    gate: float,
+    sample_rate: int,
+    hop_length: int,
+    hear: Callable[[Pitch], object],
+) -> Controls:
     """Follow a recording that comes as pairs of `[samples]`: for the tracker, for loudness.
 
     The one is at the tracker's rate, the other at `sample_rate`, where `hop_length` counts.

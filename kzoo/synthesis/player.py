@@ -66,9 +66,14 @@ def _last_held(controls: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def sinusoids(
-    sample_rate: int, hop_length: int, *, harmonics: int, given: bool, slope_db: float,
+    sample_rate: int,
+    hop_length: int,
+    *,
+    harmonics: int,
+    given: bool,
+    slope_db: float,
     noise_db: float,
-) -> Player:  # fmt: skip
+) -> Player:
     """Harmonics of fixed shares, or of `given` amplitudes, and white noise under them."""
     from kzoo.dsp import synthesis
     from kzoo.dsp.oscillators import audible_distribution
@@ -90,15 +95,17 @@ def sinusoids(
             amplitudes = block[:, 3:]
         else:
             tiled = np.tile(shares.astype(np.float32), (1, len(block), 1))
-            amplitudes = np.asarray(
-                audible_distribution(tiled, f0_hz[None, :, None], sample_rate)
-            )[0]  # fmt: skip
+            audible = audible_distribution(tiled, f0_hz[None, :, None], sample_rate)
+            amplitudes = np.asarray(audible)[0]
         amplitudes = level * amplitudes * (block[:, 1:2] > 0)
         noise = np.tile(level * 10 ** (noise_db / 20), (1, noise_bands))
         signal, state = synthesis.continue_harmonics_plus_noise(
-            f0_hz[None, :, None], *(x[None].astype(np.float32) for x in (amplitudes, noise)),
-            state, hop_length=hop_length, sample_rate=sample_rate,
-        )  # fmt: skip
+            f0_hz[None, :, None],
+            *(x[None].astype(np.float32) for x in (amplitudes, noise)),
+            state,
+            hop_length=hop_length,
+            sample_rate=sample_rate,
+        )
         return np.asarray(signal)[0, :, 0]
 
     return play

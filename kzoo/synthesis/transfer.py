@@ -104,9 +104,13 @@ class TimbreTransfer:
         self._tracker = PitchTracker(method, hop_ms=hop_ms, progress=progress)
 
     def __call__(
-        self, waveform: np.ndarray, sample_rate: int, *, input_rate: bool = False,
+        self,
+        waveform: np.ndarray,
+        sample_rate: int,
+        *,
+        input_rate: bool = False,
         watcher: Watcher | None = None,
-    ) -> tuple[np.ndarray, int]:  # fmt: skip
+    ) -> tuple[np.ndarray, int]:
         """(Sound `[samples]`, its rate) of `[samples]` or `[samples, channels]`, full scale 1.0.
 
         It is as long as the recording; at the synthesiser's rate, or with input_rate at its.
@@ -116,10 +120,16 @@ class TimbreTransfer:
         return np.concatenate(parts), sample_rate if input_rate else self.sample_rate
 
     def stream(
-        self, blocks: Iterable[np.ndarray], sample_rate: int, *, samples: int | None = None,
-        input_rate: bool = False, watcher: Watcher | None = None,
-        progress: Progress | None = None, say: Callable[[Moved], object] | None = None,
-    ) -> Iterator[np.ndarray]:  # fmt: skip
+        self,
+        blocks: Iterable[np.ndarray],
+        sample_rate: int,
+        *,
+        samples: int | None = None,
+        input_rate: bool = False,
+        watcher: Watcher | None = None,
+        progress: Progress | None = None,
+        say: Callable[[Moved], object] | None = None,
+    ) -> Iterator[np.ndarray]:
         """Yield the sound `[n]` of blocks `[samples, channels]`, n as it comes.
 
         samples: the recording's length where it is known, for the progress. say: told what was
@@ -128,9 +138,13 @@ class TimbreTransfer:
         watcher = Watcher() if watcher is None else watcher
         counted = _Counted(blocks, sample_rate, samples, progress)
         controls = follow(
-            self._heard(counted, watcher), self._tracker, gate=self.gate,
-            sample_rate=self.sample_rate, hop_length=self.hop_length, hear=watcher.follow,
-        )  # fmt: skip
+            self._heard(counted, watcher),
+            self._tracker,
+            gate=self.gate,
+            sample_rate=self.sample_rate,
+            hop_length=self.hop_length,
+            hear=watcher.follow,
+        )
         summary = controls.summary()
         if summary is None:
             raise ValueError(
