@@ -82,16 +82,24 @@ class Side:
         self.label, self.folder, self.spin = case["label"], folder, spin
         self.turns: list[dict] = []
         environment = {
-            **os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2",
-            "OMP_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": "-1",
-            "KERAS_BACKEND": "tensorflow", **({} if spin else {"OMP_WAIT_POLICY": "passive"}),
-        }  # fmt: skip
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "OMP_NUM_THREADS": str(threads),
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "KERAS_BACKEND": "tensorflow",
+            **({} if spin else {"OMP_WAIT_POLICY": "passive"}),
+        }
         self.log = folder / f"{self.label}.log"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
-                [python, str(PROGRAM), side, str(folder), str(threads)], env=environment,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
+                [python, str(PROGRAM), side, str(folder), str(threads)],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         self.rest = self._ask({**case, "spin": spin})["rest"]
         self.first = np.load(folder / f"{self.label}.npy")
 
@@ -212,8 +220,10 @@ class Row:
             for side in self.sides
         ]
         for peer in peers:
-            ratios = [theirs["wall"] / mine["wall"]
-                      for theirs, mine in zip(peer.turns, ours.turns, strict=True)]  # fmt: skip
+            ratios = [
+                theirs["wall"] / mine["wall"]
+                for theirs, mine in zip(peer.turns, ours.turns, strict=True)
+            ]
             speed = statistics.median(ratios)
             verdict = "" if speed >= AIM else f", short of {AIM}"
             memory = ours.turns[-1]["peak"] / peer.turns[-1]["peak"]

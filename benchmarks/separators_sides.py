@@ -24,15 +24,22 @@ import numpy as np
 
 # kzoo's names and those of the peers
 CONV_TASNET = {
-    "filters": "n_filters", "filter_length": "kernel_size", "bottleneck": "bn_chan",
-    "hidden": "hid_chan", "skip": "skip_chan", "kernel_size": "conv_kernel_size",
-    "blocks": "n_blocks", "repeats": "n_repeats", "mask": "mask_act",
-}  # fmt: skip
+    "filters": "n_filters",
+    "filter_length": "kernel_size",
+    "bottleneck": "bn_chan",
+    "hidden": "hid_chan",
+    "skip": "skip_chan",
+    "kernel_size": "conv_kernel_size",
+    "blocks": "n_blocks",
+    "repeats": "n_repeats",
+    "mask": "mask_act",
+}
+_SAME = "depth growth kernel_size stride context glu rewrite lstm_layers resample normalize rescale"
 DEMUCS = {
-    "filters": "channels", "channels": "audio_channels",
-    **{name: name for name in ("depth", "growth", "kernel_size", "stride", "context", "glu",
-                               "rewrite", "lstm_layers", "resample", "normalize", "rescale")},
-}  # fmt: skip
+    "filters": "channels",
+    "channels": "audio_channels",
+    **{name: name for name in _SAME.split()},
+}
 LEARNING = {"learning_rate": 1e-3, "global_clipnorm": 5.0}
 
 
@@ -156,8 +163,15 @@ def export_onnx_side(case: dict, folder: Path, threads: int) -> Callable[[], np.
     saved = folder / "saved_model"
     proof = sound_proof(model, sample_rate=case["sizes"]["sample_rate"], sources=case["sources"])
     saved_model.write(for_tflite(model), saved, proof, batched=False)
-    sys.argv = ["convert", "--saved-model", str(saved), "--output", str(folder / "keras.onnx"),
-                "--opset", "18"]  # fmt: skip
+    sys.argv = [
+        "convert",
+        "--saved-model",
+        str(saved),
+        "--output",
+        str(folder / "keras.onnx"),
+        "--opset",
+        "18",
+    ]
     convert.main()
     return lambda: model.predict_on_batch(mixture)
 
@@ -204,9 +218,14 @@ def ort_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]
 
 
 SIDES = {
-    "torch": torch_side, "convert": convert_side, "kzoo": kzoo_side, "export": export_side,
-    "export_onnx": export_onnx_side, "LiteRT": litert_side, "ORT": ort_side,
-}  # fmt: skip
+    "torch": torch_side,
+    "convert": convert_side,
+    "kzoo": kzoo_side,
+    "export": export_side,
+    "export_onnx": export_onnx_side,
+    "LiteRT": litert_side,
+    "ORT": ort_side,
+}
 
 
 def _asteroid(case):
@@ -216,9 +235,12 @@ def _asteroid(case):
     sizes = case["sizes"]
     options = {theirs: sizes[ours] for ours, theirs in CONV_TASNET.items()}
     return ConvTasNet(
-        len(case["sources"]), norm_type="gLN", stride=sizes["filter_length"] // 2,
-        sample_rate=sizes["sample_rate"], **options,
-    )  # fmt: skip
+        len(case["sources"]),
+        norm_type="gLN",
+        stride=sizes["filter_length"] // 2,
+        sample_rate=sizes["sample_rate"],
+        **options,
+    )
 
 
 def _demucs(case):

@@ -72,9 +72,13 @@ def held_out(recordings: Path, name: str, method: str, rate: int, hop_length: in
             (alone / f"held_out{found.suffix}").symlink_to(found.resolve())
             estimate = tracker(method, rate, hop_length).estimate
             recordings = solo.prepare(
-                alone, Path(folder) / "prepared", estimate=estimate, method=method,
-                sample_rate=rate, hop_length=hop_length,
-            )  # fmt: skip
+                alone,
+                Path(folder) / "prepared",
+                estimate=estimate,
+                method=method,
+                sample_rate=rate,
+                hop_length=hop_length,
+            )
             name = "held_out"
         corpus = solo.solo(str(recordings), include=[name], sample_rate=rate)
         if corpus.hop_length != hop_length:
@@ -91,9 +95,15 @@ def tracker(method: str, rate: int, hop_length: int):
 
 
 def copied(
-    waveform: np.ndarray, f0_hz: np.ndarray, voiced: np.ndarray, *, rate: int, hop_length: int,
-    harmonics: int, bands: int,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    waveform: np.ndarray,
+    f0_hz: np.ndarray,
+    voiced: np.ndarray,
+    *,
+    rate: int,
+    hop_length: int,
+    harmonics: int,
+    bands: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """(amplitudes `[frames, harmonics]`, noise magnitudes `[frames, bands]`) as measured.
 
     voiced: `[frames]`; elsewhere all is noise. bands - 1 must divide half a window.
@@ -133,18 +143,27 @@ def copy_synthesis(controls: dict, *, rate: int, hop_length: int, harmonics: int
 
     f0_hz = controls["f0_hz"]
     amplitudes, noise = copied(
-        controls["waveform"], f0_hz, controls["confidence"] >= SURE, rate=rate,
-        hop_length=hop_length, harmonics=harmonics, bands=bands,
-    )  # fmt: skip
+        controls["waveform"],
+        f0_hz,
+        controls["confidence"] >= SURE,
+        rate=rate,
+        hop_length=hop_length,
+        harmonics=harmonics,
+        bands=bands,
+    )
     state = synthesis.initial_state(harmonics=harmonics, noise_bands=bands, hop_length=hop_length)
 
     def play(block: np.ndarray) -> np.ndarray:
         nonlocal state
         block = block[None].astype(np.float32)
         sound, state = synthesis.continue_harmonics_plus_noise(
-            block[..., :1], block[..., 1 : 1 + harmonics], block[..., 1 + harmonics :], state,
-            hop_length=hop_length, sample_rate=rate,
-        )  # fmt: skip
+            block[..., :1],
+            block[..., 1 : 1 + harmonics],
+            block[..., 1 + harmonics :],
+            state,
+            hop_length=hop_length,
+            sample_rate=rate,
+        )
         return np.asarray(sound)[0, :, 0]
 
     rows = iter(np.concatenate([f0_hz[:, None], amplitudes, noise], axis=1))
@@ -168,10 +187,13 @@ def scores(controls: dict, sound: np.ndarray, *, rate: int, hop_length: int, fol
     losses = []
     for start in range(0, max(len(sound) - size, 0) + 1, size):
         pair = [x[None, start : start + size, None] for x in (waveform, sound)]
-        losses.append([float(multi_resolution_stft(*pair, log_floor=floor)[0])
-                       for floor in (0.0, 1e-3)])  # fmt: skip
-    levels = [np.asarray(loudness_db(x[None], sample_rate=rate, hop_length=hop_length))[0]
-              for x in (waveform, sound)]  # fmt: skip
+        losses.append(
+            [float(multi_resolution_stft(*pair, log_floor=floor)[0]) for floor in (0.0, 1e-3)]
+        )
+    levels = [
+        np.asarray(loudness_db(x[None], sample_rate=rate, hop_length=hop_length))[0]
+        for x in (waveform, sound)
+    ]
     f0_hz, confidence = follow(sound, rate)
     frames = min(len(f0_hz), len(controls["f0_hz"]))
     sure = controls["confidence"][:frames] >= SURE
@@ -195,10 +217,12 @@ def streaming_factor(preset: str, controls: dict, *, rate: int, hop_length: int,
         frames = card["stream"]["frames"]
         count = min(round(TIMED_SECONDS * rate), len(controls["waveform"])) // hop_length // frames
         blocks = [
-            {name: controls[name][None, k * frames : (k + 1) * frames, None].astype(np.float32)
-             for name in ("f0_hz", "loudness_db")}
+            {
+                name: controls[name][None, k * frames : (k + 1) * frames, None].astype(np.float32)
+                for name in ("f0_hz", "loudness_db")
+            }
             for k in range(count)
-        ]  # fmt: skip
+        ]
         stream.step(**blocks[0])
         began = time.perf_counter()
         for block in blocks:
@@ -228,14 +252,15 @@ def main() -> None:
     controls = held_out(options.recordings, options.held_out, options.method, rate, hop_length)
     if options.seconds:
         frames = round(options.seconds * rate / hop_length)
-        controls = {"waveform": controls.pop("waveform")[: frames * hop_length],
-                    **{name: values[:frames] for name, values in controls.items()}}  # fmt: skip
+        controls = {
+            "waveform": controls.pop("waveform")[: frames * hop_length],
+            **{name: values[:frames] for name, values in controls.items()},
+        }
     follow = tracker(options.method, rate, hop_length).estimate
     _, confidence = follow(controls["waveform"], rate)
     controls["confidence"] = confidence[: len(controls["f0_hz"])]
     seconds = len(controls["waveform"]) / rate
-    print(f"{name} on {options.held_out}, {seconds:.1f} s at {rate} Hz, "
-          f"{date.today().isoformat()}")  # fmt: skip
+    print(f"{name} on {options.held_out}, {seconds:.1f} s at {rate} Hz, {date.today().isoformat()}")
     level = controls["loudness_db"]
     away = np.mean(np.abs(level - np.median(level)))
     print(f"its loudness is {away:.2f} dB away from its median, in the mean over all frames")
@@ -254,14 +279,21 @@ def main() -> None:
             controls, **size, harmonics=network.harmonics, bands=network.noise_bands
         ),
     }
-    print(f"{'':24} {'spectral loss':>14} {'from 1e-3 up':>13} {'loudness L1':>12} {'f0 L1':>11} "
-          f"{'f0 lost':>8}")  # fmt: skip
+    print(
+        f"{'':24} {'spectral loss':>14} {'from 1e-3 up':>13} {'loudness L1':>12} {'f0 L1':>11} "
+        f"{'f0 lost':>8}"
+    )
     for name, sound in sounds.items():
         plain, floored, level, pitch, lost = scores(controls, sound, **size, follow=follow)
-        print(f"{name:24} {plain:14.3f} {floored:13.3f} {level:9.2f} dB {pitch:8.3f} st "
-              f"{100 * lost:6.1f} %", flush=True)  # fmt: skip
-    print(f"\nreal-time factor of a voice in Keras, {player.BLOCK_FRAMES} frames a "
-          f"block: {factor:.4f} (load {load:.1f} of {os.cpu_count()} cores)")  # fmt: skip
+        print(
+            f"{name:24} {plain:14.3f} {floored:13.3f} {level:9.2f} dB {pitch:8.3f} st "
+            f"{100 * lost:6.1f} %",
+            flush=True,
+        )
+    print(
+        f"\nreal-time factor of a voice in Keras, {player.BLOCK_FRAMES} frames a "
+        f"block: {factor:.4f} (load {load:.1f} of {os.cpu_count()} cores)"
+    )
     load = os.getloadavg()[0]
     factor = streaming_factor(str(preset), controls, **size, threads=options.threads)
     text = "it does not stream" if factor is None else f"{factor:.4f} (load {load:.1f})"

@@ -78,8 +78,10 @@ def step(options: argparse.Namespace) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     backend = f"Keras {keras.__version__} on {keras.backend.backend()}"
     print(f"{options.config.name}, batch {size}, {options.steps} steps, {backend}: {machine()}")
-    print(f"first step {first:.1f} s; a step {total:.3f} s, of which the network {compute:.3f} s "
-          f"(data {max(0.0, 1 - compute / total):.0%}); peak {peak:.0f} MB")  # fmt: skip
+    print(
+        f"first step {first:.1f} s; a step {total:.3f} s, of which the network {compute:.3f} s "
+        f"(data {max(0.0, 1 - compute / total):.0%}); peak {peak:.0f} MB"
+    )
 
 
 def reading(options: argparse.Namespace) -> None:
@@ -116,8 +118,10 @@ def reading(options: argparse.Namespace) -> None:
             runs["shards"] += seconds_each(by_shards, options.chunks // 5)
     rates = {name: 1 / statistics.median(found) for name, found in runs.items()}
     kind = "wav" if options.wav else ".stem.mp4"
-    print(f"{len(tracks.tracks)} tracks, {corpus.seconds:.0f} s, chunks of {options.seconds:g} s, "
-          f"mixture and {len(stems)} stems: {machine()}")  # fmt: skip
+    print(
+        f"{len(tracks.tracks)} tracks, {corpus.seconds:.0f} s, chunks of {options.seconds:g} s, "
+        f"mixture and {len(stems)} stems: {machine()}"
+    )
     print(
         f"musdb, {kind}: {rates['musdb']:.1f} chunks a second; shards: {rates['shards']:.1f}, "
         f"{rates['shards'] / rates['musdb']:.0f} times; prepared once in {prepared:.1f} s"

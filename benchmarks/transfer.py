@@ -46,8 +46,10 @@ def main() -> None:
     parser.add_argument("--method", default="crepe_tiny", help="of kzoo transfer")
     options = parser.parse_args()
     kzoo = str(Path(sys.executable).with_name("kzoo"))
-    print(f"{Path(options.preset).name}, {options.method}; {platform.machine()}, "
-          f"{os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}")  # fmt: skip
+    print(
+        f"{Path(options.preset).name}, {options.method}; {platform.machine()}, "
+        f"{os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for seconds in options.seconds:
@@ -57,17 +59,26 @@ def main() -> None:
             played = ["-p", options.preset]
             commands = {
                 "transfer": [
-                    kzoo, "transfer", str(recording), *played, "--method", options.method, *out
+                    kzoo,
+                    "transfer",
+                    str(recording),
+                    *played,
+                    "--method",
+                    options.method,
+                    *out,
                 ],
                 "synthesize, preset": [kzoo, "synthesize", str(controls), *played, *out],
                 "synthesize, plain": [kzoo, "synthesize", str(controls), *out],
-            }  # fmt: skip
+            }
             for label, command in commands.items():
                 load = os.getloadavg()[0]
                 found = measure(command)
                 wall, memory = found["wall s"], found["peak MB"]
-                print(f"{label:20}{seconds:8.0f} s{wall:9.1f} s wall, factor {wall / seconds:7.4f}"
-                      f"{memory:8.0f} MB (load {load:.1f})", flush=True)  # fmt: skip
+                print(
+                    f"{label:20}{seconds:8.0f} s{wall:9.1f} s wall, factor {wall / seconds:7.4f}"
+                    f"{memory:8.0f} MB (load {load:.1f})",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
