@@ -18,7 +18,7 @@ def models(
         typer.Argument(metavar="MODEL", help="Architecture whose options are printed."),
     ] = None,
 ) -> None:
-    """List the architectures or, by its name, the options and variants of one."""
+    """List the architectures, or the options of one."""
     from kzoo.models import list_models
 
     for line in list_models() if name is None else options_of(name):

@@ -32,16 +32,17 @@ def save_to_preset(model: keras.Model, folder: str | Path, card: Mapping[str, An
     if not card.get("trained"):
         raise PresetError(f"a card must have 'trained', {TRAINED}; got {', '.join(card)}")
     check_card(card, "the card")
-    write_folder(Path(folder), model, {**card, "model": with_whole_sizes(card["model"])})
+    write_folder(Path(folder), model, {**card, "model": with_whole_sizes(card)})
     return Path(folder)
 
 
-def with_whole_sizes(section: Mapping[str, Any]) -> dict[str, Any]:
+def with_whole_sizes(card: Mapping[str, Any]) -> dict[str, Any]:
     """A card's `model` whose options are every size, so that no later variant changes them.
 
     The variant's name stays beside the options, for whoever reads the card.
     """
-    options = dict(section.get("options", {}))
+    section = card["model"]
+    options = {**section.get("options", {}), "sample_rate": card["sample_rate"]}
     size, arguments = models.split(section["name"], options)
     variant = options.get("variant") or section.get("variant")
     return {

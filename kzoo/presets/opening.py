@@ -98,8 +98,12 @@ class Preset:
         return read_weights(path, card.get("weights", {}).get("sha256"))
 
     def sizes(self, **changes: Any) -> tuple[Signal, dict[str, Any]]:
-        """Return (sizes, other arguments of `build`), with some options in place of the card's."""
-        return models.split(self.card["model"]["name"], {**self.options, **changes})
+        """Return (sizes, other arguments of `build`), some options in place of the card's.
+
+        The card's sample rate is that of the sizes, whatever their variant's is.
+        """
+        rate = {"sample_rate": self.card["sample_rate"]}
+        return models.split(self.card["model"]["name"], {**self.options, **rate, **changes})
 
     def untrained_model(self, size: Signal | None = None, **changes: Any) -> keras.Model:
         """Build the model that the card describes, at random weights.

@@ -242,7 +242,8 @@ def test_a_segment_of_any_length_is_trained(name):
     system = made(name, size=size, **arguments)
     assert [w.path for w in system.weights] == [w.path for w in built(name).weights]
     graph, domain = size.training(system)
-    sources = np.zeros((1, 2, *graph.inputs[0].shape[1:]), np.float32)
+    count = graph.outputs[0].shape[1]  # one where the graph is told which
+    sources = np.zeros((1, count, *graph.inputs[0].shape[1:]), np.float32)
     assert tuple(domain(sources).shape) == (1, *graph.outputs[0].shape[1:])
 
 

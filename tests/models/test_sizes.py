@@ -143,3 +143,19 @@ def test_another_variant_on_the_command_line_is_not_the_kept_one():
     values = resolved(settings(name="unet"))
     values["model"]["variant"] = "speech"
     assert resolved(values)["model"]["sizes"]["sample_rate"] == 16000
+
+
+def test_a_preset_runs_at_the_rate_of_its_card(tmp_path):
+    sources = {"sources": SOURCES, "variant": "tiny"}
+    card = {
+        "model": {"name": "unet", "options": sources},
+        "sources": SOURCES,
+        "sample_rate": 11025,
+        "trained": "not at all: random weights, for tests",
+    }
+    folder = presets.save_to_preset(models.build("unet", **sources), tmp_path / "other", card)
+    assert presets.load_card(folder)["model"]["options"]["sample_rate"] == 11025
+    assert runtime.system(folder).sample_rate == 11025
+    old = {**presets.load_card(folder), "model": card["model"]}
+    (folder / "card.yaml").write_text(json.dumps(old))
+    assert runtime.system(folder).sample_rate == 11025

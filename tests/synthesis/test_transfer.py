@@ -11,7 +11,6 @@ import kzoo
 from kzoo import cli, models, presets
 from kzoo.data import solo
 from kzoo.dsp.loudness import loudness_db
-from kzoo.models import ddsp
 from kzoo.pitch_tracking import Pitch
 from kzoo.synthesis import transfer
 from kzoo.synthesis.following import LoudnessMeter, follow
@@ -45,7 +44,7 @@ def in_a_room(instrument, tmp_path_factory):
     """The same in a room that answers 0.1 s later."""
     dry, card = presets.from_preset(instrument), presets.load_card(instrument)
     options = {"variant": "tiny", "reverb_seconds": 0.2}
-    wet = ddsp.build(**options)
+    wet = models.build("ddsp", **options)
     weights = {weight.path: weight for weight in dry.weights}
     for weight in wet.weights:
         weight.assign(weights[weight.path] if weight.path in weights else np.eye(1, 1600, 800)[0])

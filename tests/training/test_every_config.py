@@ -33,6 +33,10 @@ def recordings(tmp_path_factory):
             write_noise(root / folder / voice, rate, count=12)
     for kind in RECORDED_NOISES:
         write_noise(root / "data/noisy_speech/noise" / kind, 16000, count=1)
+    song = root / "songs" / "first"
+    write_noise(song, 44100, count=2)
+    (song / "0.wav").rename(song / "vocals.wav")
+    (song / "1.wav").rename(song / "accompaniment.wav")
     write_noise(root / "violin", 16000, count=2)
     (root / "violin" / "0.wav").rename(root / "violin" / "minji-kim_bwv1003_mov4.wav")
     solo.prepare(root / "violin", root / "data/violin", estimate=constant_pitch,
