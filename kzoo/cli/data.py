@@ -90,12 +90,14 @@ def prepare(
         int | None,
         typer.Option(
             metavar="HZ", min=1,
-            help="Of the shards; by default the lowest of the recordings, for solo 16000.",
+            help="Rate of the shards; by default the lowest of the recordings, for solo 16000.",
         ),
     ] = None,
     channels: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="By default the most of the recordings."),
+        typer.Option(
+            metavar="N", min=1, help="Channels of the shards; by default the most of any recording."
+        ),
     ] = None,
     dtype: Annotated[
         str, typer.Option(metavar="TYPE", help="How samples are stored: int16 or float32.")

@@ -15,11 +15,11 @@ from kzoo.cli.terminal import quiet_tensorflow, say
 def export(
     preset: options.Preset = "spleeter_2stems",
     to: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help="tflite or saved_model.")
+        str, typer.Option("--to", metavar="FORMAT", help="What to write: tflite or saved_model.")
     ] = "tflite",
     out: Annotated[Path, options.out("Folder of the artefact and its card.")] = Path("export_out"),
     precision: Annotated[
-        str, typer.Option(metavar="PRECISION", help="Of the weights: fp32, or fp16 for tflite.")
+        str, typer.Option(metavar="PRECISION", help="How weights are stored: fp32, or fp16 for tflite.")
     ] = "fp32",
     block_seconds: Annotated[
         float | None,

@@ -23,14 +23,14 @@ def synthesize(
     preset: options.Synthesiser = None,
     dry: options.Dry = False,
     sample_rate: Annotated[
-        int, typer.Option(metavar="HZ", min=4000, help="Of the sound; a preset has its own.")
+        int, typer.Option(metavar="HZ", min=4000, help="Sample rate of the sound; a preset has its own.")
     ] = 16000,
     harmonics: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How many, where the file gives none.")
+        int, typer.Option(metavar="N", min=1, help="Number of harmonics where the file gives none.")
     ] = 30,
     slope: Annotated[
         float,
-        typer.Option(metavar="DB", help="How much softer harmonics become with every octave."),
+        typer.Option(metavar="DB", help="How much softer the harmonics become with every octave."),
     ] = 9.0,
     noise: Annotated[
         float, typer.Option(metavar="DB", help="Level of the noise, relative to the tone.")
