@@ -19,7 +19,7 @@ def pitch(
     ] = "out",
     method: options.PitchMethod = "crepe_tiny",
     hop_ms: Annotated[
-        float, typer.Option(metavar="MS", help="Milliseconds from one frame to the next; DDSP has 4.")
+        float, typer.Option(metavar="MS", help="Milliseconds from frame to frame; DDSP uses 4.")
     ] = 4.0,
     fmin: Annotated[
         float | None,

@@ -23,7 +23,7 @@ def synthesize(
     preset: options.Synthesiser = None,
     dry: options.Dry = False,
     sample_rate: Annotated[
-        int, typer.Option(metavar="HZ", min=4000, help="Sample rate of the sound; a preset has its own.")
+        int, typer.Option(metavar="HZ", min=4000, help="Rate of the sound; a preset has its own.")
     ] = 16000,
     harmonics: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of harmonics where the file gives none.")
