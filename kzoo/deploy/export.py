@@ -133,10 +133,10 @@ def _compare(
     ) as error:  # the caller allowed Flex: the card says what is unknown
         return {"not_compared": str(error), "sources": {}, "worst": None}
 
+    expected = _keras(model, proof)
+
     def differences(inputs: Mapping[str, np.ndarray]) -> dict[str, parity.Difference]:
-        return parity.compare(
-            _keras(model, inputs, proof), run(inputs), inputs.get(proof.reference)
-        )  # fmt: skip
+        return parity.compare(expected(inputs), run(inputs), inputs.get(proof.reference))
 
     on_example = differences(proof.inputs)
     parity.check(on_example, limit_db)
@@ -153,9 +153,17 @@ def _compare(
     }
 
 
-def _keras(model: keras.Model, inputs: Mapping[str, np.ndarray], proof: Proof) -> Answers:
-    outputs = named_outputs(model, proof, list(inputs.values()))
-    return {name: np.asarray(tensor) for name, tensor in outputs.items()}
+def _keras(model: keras.Model, proof: Proof) -> Callable[[Mapping[str, np.ndarray]], Answers]:
+    """What Keras says of inputs: drawn once, as a recurrent network step by step takes minutes."""
+    graph = tf.function(
+        lambda *tensors: named_outputs(model, proof, list(tensors)), autograph=False
+    )
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Answers:
+        outputs = graph(*(tf.constant(array) for array in inputs.values()))
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    return run
 
 
 def _compare_stream(model: keras.Model, path: Path, proof: Proof) -> dict[str, float | None]:
@@ -170,7 +178,7 @@ def _compare_stream(model: keras.Model, path: Path, proof: Proof) -> dict[str, f
         for k in range(count)
     ]
     found = np.concatenate(blocks, axis=1)[:, late:]
-    expected = _keras(model, proof.inputs, proof)[output][:, : found.shape[1]]
+    expected = _keras(model, proof)(proof.inputs)[output][:, : found.shape[1]]
     compared = parity.compare({output: expected}, {output: found})
     parity.check(compared, parity.LIMITS_DB["fp32"])
     return _figures(compared[output])
