@@ -253,12 +253,21 @@ def _demucs(case):
 
 def _core(case, samples: int):
     """The network of fixed length with the peer's weights."""
+    import keras
+
     from kzoo import models
+    from kzoo.layers.masks import Estimates
 
     size = models.sizes(case["model"], **case["sizes"])
-    model = models.architecture(case["model"]).core(case["sources"], size, samples=samples)
-    model.load_weights(case["weights"])
-    return model
+    if case["model"] == "demucs":  # whose core takes some lengths only
+        model = models.architecture("demucs").core(case["sources"], size, samples=samples)
+        model.load_weights(case["weights"])
+        return model
+    core = models.architecture(case["model"]).core(case["sources"], size)
+    core.load_weights(case["weights"])
+    waveform = keras.Input((samples, size.channels), name="waveform")
+    estimates = Estimates(case["sources"], name="stems")(core(waveform))
+    return keras.Model(waveform, estimates, name=core.name)
 
 
 def _stand_in(*names: str) -> None:

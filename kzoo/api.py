@@ -86,7 +86,7 @@ class Separator(separation.Separator):
         consistent: make the stems sum to the mixture. mwf: refine them by a multichannel
             Wiener filter, in two passes.
         device: "cpu", "gpu", "gpu:1". progress: called with bytes fetched and bytes in all.
-        options: arguments of the architecture's build, such as mask_extension="average".
+        options: of the architecture's sizes and build, such as mask_extension="average".
         """
         from kzoo import runtime
 
@@ -296,7 +296,8 @@ def export(
 
     TFLite has a static block of about `block_seconds` (by default the model's own); a SavedModel
     takes any length unless that is given. sound: a recording to compare on; by default
-    `deploy.examples.parity_sound`. options: of the architecture's build.
+    `deploy.examples.parity_sound`. options: of the
+    architecture's sizes and build.
     Raises deploy's ParityError and FlexError, FileExistsError without `overwrite`, and ImportError
     where LiteRT, which proves a TFLite file, is missing; whatever is raised, `folder` is left as it
     was.
@@ -311,13 +312,13 @@ def export(
     size, arguments = preset.sizes(**options)
     task = tasks.task(size.task)
     if to == "tflite" or block_seconds is not None:
-        samples = block_seconds and max(1, round(block_seconds * card["sample_rate"]))
+        samples = block_seconds and max(1, round(block_seconds * size.sample_rate))
         size, arguments["samples"] = size.static(samples)
     prove = task.prove(preset, size, sound=sound, stream=to == "tflite")
     from kzoo.deploy.export import export
 
     model = preset.model(size, **arguments)
     return export(
-        model, to, folder, name=card["name"], proof=prove(model), sample_rate=card["sample_rate"],
+        model, to, folder, name=card["name"], proof=prove(model), sample_rate=size.sample_rate,
         precision=precision, base_card=card, allow_flex=allow_flex, overwrite=overwrite,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -151,20 +152,26 @@ def check_types(function: Callable, options: Mapping[str, Any], *, where: str) -
             continue
         annotation = parameters[key].annotation
         if isinstance(annotation, str):
-            holder = _only(annotation, function)
-            annotation = typing.get_type_hints(holder, include_extras=True)["value"]
+            annotation = _evaluated(annotation, key, function)
         if annotation is not inspect.Parameter.empty:
             _check_type(value, annotation, f"{where}: {key}")
 
 
-def _only(annotation: str, function: Callable) -> Callable:
+def _evaluated(annotation: str, key: str, function: Callable) -> Any:
+    """An annotation in words, by the names of its module: of a field, its own class's."""
+
     # One annotation at a time: those of the other arguments may name what only checkers import.
     def holder(value):
         return value
 
     holder.__annotations__ = {"value": annotation}
-    holder.__wrapped__ = function.__init__ if inspect.isclass(function) else function
-    return holder
+    if inspect.isclass(function):
+        homes = (kind for kind in function.__mro__ if key in inspect.get_annotations(kind))
+        home = next(homes, function)
+        names = vars(sys.modules[home.__module__])
+        return typing.get_type_hints(holder, globalns=names, include_extras=True)["value"]
+    holder.__wrapped__ = function
+    return typing.get_type_hints(holder, include_extras=True)["value"]
 
 
 def _check_type(value: Any, annotation: Any, what: str) -> None:

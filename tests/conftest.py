@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -105,6 +106,18 @@ def tiny_preset():
         return presets.save_to_preset(model, folder, card)
 
     return make
+
+
+@pytest.fixture
+def eagerly():
+    """Trainings without graphs, as drawing one takes longer than a few steps of a tiny network."""
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Even though the .*eagerly")  # tf.data keeps its graphs
+        tf.config.run_functions_eagerly(True)
+        yield
+        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

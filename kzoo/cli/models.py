@@ -32,13 +32,18 @@ def options_of(name: str) -> Iterator[str]:
 
     config.named(list_models(), name, "model")  # before TensorFlow is loaded
     quiet_tensorflow()
-    variants = architecture(name).VARIANTS
+    module = architecture(name)
+    variants = module.VARIANTS
     default = next(iter(variants.values()))
-    yield inspect.getdoc(type(default)) or name
-    yield ""
+    for kind in type(default).__mro__:
+        if dataclasses.is_dataclass(kind):
+            yield inspect.cleandoc(kind.__doc__)
+            yield ""
     yield "options, as in kzoo.build, in the section model of a configuration, and in cards:"
     for field in dataclasses.fields(default):
         yield f"  {field.name}: {field.type} = {getattr(default, field.name)!r}"
+    others = [p for p in inspect.signature(module.build).parameters if p != "size"]
+    yield f"and of kzoo.build alone: {', '.join(others)}"
     yield ""
     yield "variants, and what each changes:"
     for variant, size in variants.items():

@@ -53,7 +53,12 @@ def changed(base: Any, changes: Mapping[str, Any], *, where: str) -> Any:
     changes = {key: _tuples(value) for key, value in changes.items()}
     given = [field.name for field in dataclasses.fields(base)]
     config.check(type(base), changes, where=where, given=given)
-    return dataclasses.replace(base, **changes)
+    try:
+        return dataclasses.replace(base, **changes)
+    except config.ConfigError:
+        raise
+    except ValueError as error:
+        raise config.ConfigError(f"{where}: {error}") from None
 
 
 def split(name: str, options: Mapping[str, Any]) -> tuple[Signal, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The cache: where fetched presets are kept, and how a file is known again."""
+"""The cache: where fetched presets are kept."""
 
 from __future__ import annotations
 

@@ -42,14 +42,25 @@ def with_whole_sizes(card: Mapping[str, Any]) -> dict[str, Any]:
     The variant's name stays beside the options, for whoever reads the card.
     """
     section = card["model"]
-    options = {**section.get("options", {}), "sample_rate": card["sample_rate"]}
+    options = {**model_options(section), "sample_rate": card["sample_rate"]}
     size, arguments = models.split(section["name"], options)
-    variant = options.get("variant") or section.get("variant")
+    variant = section.get("variant") or options.get("variant")
     return {
         "name": section["name"],
         **({"variant": variant} if variant else {}),
         "options": {**arguments, **config.plain(dataclasses.asdict(size))},
     }
+
+
+def model_options(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a card's `model`; the variant that stands beside them is one.
+
+    A variant that there is no more is only a name: the options are then every size.
+    """
+    options, variant = dict(section.get("options", {})), section.get("variant")
+    if variant in models.architecture(section["name"]).VARIANTS:
+        options.setdefault("variant", variant)
+    return options
 
 
 def write_folder(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> None:

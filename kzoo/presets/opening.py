@@ -13,7 +13,7 @@ from kzoo import models
 from kzoo.presets import card as cards
 from kzoo.presets.cache import cache_folder
 from kzoo.presets.card import CARD, WEIGHTS, PresetError, Progress, read_card
-from kzoo.presets.folder import write_folder
+from kzoo.presets.folder import model_options, write_folder
 from kzoo.presets.weights import load_weights, read_weights
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Preset:
     @property
     def options(self) -> dict[str, Any]:
         """The options of its model: sizes, and other arguments of the architecture's `build`."""
-        return dict(self.card["model"].get("options", {}))
+        return model_options(self.card["model"])
 
     @property
     def module(self):
@@ -100,8 +100,14 @@ class Preset:
     def sizes(self, **changes: Any) -> tuple[Signal, dict[str, Any]]:
         """Return (sizes, other arguments of `build`), some options in place of the card's.
 
-        The card's sample rate is that of the sizes, whatever their variant's is.
+        The card's sample rate is that of the sizes, whatever their variant's is. Raises PresetError
+        for another variant, of which the card's sizes would leave nothing.
         """
+        if "variant" in changes:
+            raise PresetError(
+                f"preset {self} has sizes of its own; got variant={changes['variant']!r}: change "
+                "single options, or build another model with kzoo.build"
+            )
         rate = {"sample_rate": self.card["sample_rate"]}
         return models.split(self.card["model"]["name"], {**self.options, **rate, **changes})
 

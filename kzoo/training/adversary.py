@@ -133,10 +133,11 @@ def _sizes(network: Mapping[str, Any]):
     if taken:
         raise ConfigError(f"{where}: {taken[0]} is that of what it is shown; leave it out")
     known = _module(network["name"]).DISCRIMINATORS
-    base = config.named(known, network["variant"], f"discriminator of {network['name']}")
     kept = dict(network.get("sizes") or {})
     if kept.pop("variant", None) == network["variant"]:
-        changes = {**kept, **changes}
+        base, changes = next(iter(known.values())), {**kept, **changes}
+    else:
+        base = config.named(known, network["variant"], f"discriminator of {network['name']}")
     return models.changed(base, changes, where=where)
 
 

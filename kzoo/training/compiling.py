@@ -105,7 +105,9 @@ def compiled(
         graph, domain = size.training(system, inference_mode=settings.inference_mode)
         trainer, rival = graph, values.get("adversary")
         if adversary.active(values):
-            trainer = adversary.adversarial_model(graph, domain, rival, len(options["sources"]))
+            trainer = adversary.adversarial_model(
+                graph, domain, rival, len(options.get("sources", ()))
+            )
         if synchronized and settings.synchronized_batch_norm:
             for layer in trainer._flatten_layers():
                 if isinstance(layer, keras.layers.BatchNormalization):

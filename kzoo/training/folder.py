@@ -42,9 +42,12 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(place)
 
 
-def check_folder(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """Resolved `values`, with the sizes of the model that the run in `folder` has kept.
+def check_folder(
+    values: Mapping[str, Any], folder: Path, *, sizes_given: bool = False
+) -> Mapping[str, Any]:
+    """Resolved `values`, with the sizes of the networks that the run in `folder` has kept.
 
+    sizes_given: whether the configuration has sizes itself, as a run's own has.
     Raises ConfigError where the folder holds something else than their run. Of its configuration
     only fit.epochs and data.workers may change between the parts of a run. Until its first
     checkpoint a run has nothing to lose, and may be begun anew with another.
@@ -55,7 +58,9 @@ def check_folder(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         return values
     before = resolved(config.load_yaml(folder / CONFIG))
     # The variant's name is compared, and not what has become of it since the run began.
-    values = {**values, "model": {**values["model"], "sizes": before["model"]["sizes"]}}
+    if not sizes_given:
+        values = {**values, "model": {**values["model"], "sizes": before["model"]["sizes"]}}
+        values = _with_kept_discriminator(values, before)
     # What may differ between the parts of a run: how long it is, and what changes no batch.
     before["fit"]["epochs"] = values["fit"]["epochs"]
     before["data"]["workers"] = values["data"]["workers"]
@@ -67,6 +72,14 @@ def check_folder(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
                 f" a new folder, or go on with it: kzoo train {folder / CONFIG} -o {folder}"
             )
     return values
+
+
+def _with_kept_discriminator(values: Mapping, before: Mapping) -> Mapping[str, Any]:
+    own, kept = (x.get("adversary") for x in (values, before))
+    if not own or not kept or own["network"]["variant"] != kept["network"]["variant"]:
+        return values
+    network = {**own["network"], "sizes": kept["network"].get("sizes")}
+    return {**values, "adversary": {**own, "network": network}}
 
 
 def _begun(folder: Path) -> bool:

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import kzoo
 from kzoo import config, data, presets
+from kzoo.config import ConfigError
 from kzoo.training import adversary
 from kzoo.training.adversarial import AdversaryWatch
 from kzoo.training.callbacks import AveragedValidation, Checkpoints, Meter, TensorBoardExamples
@@ -42,10 +43,11 @@ def train(
     Raises ConfigError and ValueError for what cannot be trained, before the first step, and
     ValueError for a run whose loss is no number any more.
     """
+    sizes_given = "sizes" in (values.get("model") or {})
     values, folder = resolved(values), Path(folder)
     settings = Fit(**values["fit"])
     with locked(folder):
-        values = check_folder(values, folder)
+        values = check_folder(values, folder, sizes_given=sizes_given)
         keras.utils.set_random_seed(values["seed"])
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
@@ -152,7 +154,11 @@ def _card(made: Compiled, values, training, command) -> dict[str, Any]:
         "name": values["name"],
         **made.task.card(values.get("task")),
         "summary": values.get("summary") or f"{values['model']['name']}, trained here",
-        "model": {"name": options.pop("name"), "options": options},
+        "model": {
+            "name": options.pop("name"),
+            "variant": options.pop("variant"),
+            "options": options,
+        },
         "sample_rate": made.size.sample_rate,
         "channels": made.task.channels,
         "bandwidth_hz": made.size.bandwidth_hz(),
@@ -235,6 +241,11 @@ def _tensorboard(folder: Path, every: int, made: Compiled, training) -> TensorBo
         raise ValueError(
             "fit.tensorboard needs a package: pip install 'kzoo[train]', or set it to 0"
         ) from None
+    if len(made.system.inputs) > 1:
+        raise ConfigError(
+            "fit.tensorboard shows what is separated, and this system must be told what: leave it "
+            "at 0, or say model.condition=fixed"
+        )
     example = training.example(0)
     batch = tuple(made.middle(sound)[None] for sound in made.task.sounds(example))
     return TensorBoardExamples(

@@ -134,6 +134,11 @@ def _model(section: Mapping[str, Any]) -> dict[str, Any]:
     variant = section.get("variant") or next(iter(module.VARIANTS))
     options = {k: v for k, v in section.items() if k not in ("name", "variant", "sizes")}
     kept = section.get("sizes") or {}
+    if kept and "variant" not in kept:
+        raise ConfigError(
+            f"model.sizes is what a run keeps of itself; got {', '.join(kept)}: say "
+            f"model.{next(iter(kept))}=..."
+        )
     if kept.get("variant") == variant:
         base = {key: value for key, value in kept.items() if key != "variant"}
     else:

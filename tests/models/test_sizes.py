@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo import models, presets, runtime
+from kzoo import config, models, presets, runtime
 from kzoo.config import ConfigError
 from kzoo.models import unet
 from kzoo.training import resolved, train
+from kzoo.training.folder import check_folder
 
 SOURCES = ["vocals", "accompaniment"]
 
@@ -50,6 +51,7 @@ def test_the_shipped_model_for_two_speakers_has_smaller_blocks():
     assert system.smaller().grid.samples < system.grid.samples
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("name", ["unet", "cunet"])
 def test_networks_on_spectrograms_train_on_segments_of_any_length(tmp_path, name):
     values = settings(name=name)
@@ -126,6 +128,7 @@ def test_a_card_that_names_its_variant_alone_still_loads(tmp_path):
     assert kzoo.from_preset(folder).count_params() > 0
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_goes_on_with_the_sizes_that_it_began_with(tmp_path, later):
     values = settings(name="unet")
     folder = train(values, tmp_path / "run", say=lambda line: None)
@@ -159,3 +162,60 @@ def test_a_preset_runs_at_the_rate_of_its_card(tmp_path):
     old = {**presets.load_card(folder), "model": card["model"]}
     (folder / "card.yaml").write_text(json.dumps(old))
     assert runtime.system(folder).sample_rate == 11025
+
+
+def test_a_variant_beside_a_cards_options_is_where_they_begin(tmp_path):
+    causal = {"filters": 4, "hidden": 4, "bottleneck": 4, "skip": 4, "blocks": 1, "repeats": 1}
+    model = models.build("conv_tasnet", variant="causal", sources=SOURCES, **causal)
+    section = {"name": "conv_tasnet", "variant": "causal"}
+    card = {
+        "model": {**section, "options": {"sources": SOURCES, **causal}},
+        "sources": SOURCES,
+        "sample_rate": 8000,
+        "trained": "not at all: random weights, for tests",
+    }
+    folder = presets.save_to_preset(model, tmp_path / "causal", card)
+    assert presets.load_card(folder)["model"]["options"]["norm"] == "cumulative"
+    assert presets.open_preset(folder).sizes()[0].causal
+
+
+def test_another_variant_of_a_preset_is_refused():
+    with pytest.raises(presets.PresetError, match="has sizes of its own; got variant='tiny'"):
+        kzoo.from_preset("unet_2stems_mobile", variant="tiny")
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_run_goes_on_when_its_variant_has_gone(tmp_path, monkeypatch):
+    values = settings(name="unet")
+    folder = train(values, tmp_path / "run", say=lambda line: None)
+    monkeypatch.delitem(unet.VARIANTS, "tiny")
+    kept = config.load_yaml(folder / "config.yaml")
+    kept["fit"]["epochs"] = 2
+    train(kept, folder, say=lambda line: None)
+    assert presets.load_card(folder)["trained"]["steps"] == 2
+    assert presets.open_preset(folder).sizes()[0].filters == (2, 3, 4, 5, 6, 7)
+
+
+def test_sizes_of_a_run_are_not_a_place_for_options():
+    values = settings(name="unet", sizes={"frames": 128})
+    with pytest.raises(ConfigError, match=r"got frames: say model\.frames="):
+        resolved(values)
+
+
+def test_kept_sizes_that_are_changed_are_another_run(tmp_path, monkeypatch):
+    values = resolved(settings(name="unet"))
+    (tmp_path / "checkpoint.npz").touch()
+    config.dump_yaml(values, tmp_path / "config.yaml")
+    changed = {**values, "model": {**values["model"], "frames": 128}}
+    with pytest.raises(ConfigError, match="holds a run with another section 'model'"):
+        check_folder(resolved(changed), tmp_path, sizes_given=True)
+
+
+def test_fields_of_a_base_are_checked_by_the_names_of_its_own_file(monkeypatch):
+    names = {"__module__": __name__, "__annotations__": {}}
+    other = dataclasses.dataclass(frozen=True, kw_only=True)(type("Other", (unet.UNet,), names))
+    assert "Literal" not in globals()
+    size = models.changed(other(), {"masking": "direct"}, where="model other")
+    assert size.masking == "direct"
+    with pytest.raises(ConfigError, match="masking must be one of ratio, direct; got 'hard'"):
+        models.changed(other(), {"masking": "hard"}, where="model other")

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import tensorflow as tf
 import yaml
 
 from kzoo import config, data
@@ -55,14 +54,6 @@ def write_noise(folder, rate, *, count):
 def constant_pitch(waveform, sample_rate):
     frames = 1 + len(waveform) // 64
     return np.full(frames, 220.0), np.ones(frames)
-
-
-@pytest.fixture
-def eagerly():
-    """Without graphs, as drawing one takes longer than its single step."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.mark.usefixtures("eagerly")

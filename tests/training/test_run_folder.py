@@ -14,6 +14,8 @@ from kzoo.training import callbacks, resolved, running, train
 from kzoo.training.checkpoint import save
 from kzoo.training.folder import locked
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def run(values, folder):
     """(lines, folder) of a run."""
