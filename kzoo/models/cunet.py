@@ -76,7 +76,7 @@ VARIANTS = {
         sample_rate=44100,
     ),
     "tiny": CUNet(
-        filters=(2, 3, 4, 5, 6, 7),
+        filters=(2, 3, 4),
         frames=64,
         bins=64,
         n_fft=256,

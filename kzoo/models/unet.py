@@ -88,9 +88,7 @@ VARIANTS = {
         channels=1,
         sample_rate=16000,
     ),
-    "tiny": UNet(
-        filters=(2, 3, 4, 5, 6, 7), frames=64, bins=64, n_fft=256, hop_length=64, sample_rate=8000
-    ),
+    "tiny": UNet(filters=(2, 3, 4), frames=64, bins=64, n_fft=256, hop_length=64, sample_rate=8000),
 }
 SOURCES = ("vocals", "accompaniment")
 

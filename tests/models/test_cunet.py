@@ -59,7 +59,7 @@ def given_weights(model, rng):
 def test_a_missing_or_unused_weight_is_named(vectors, control):
     model = cunet.core(size=models.sizes("cunet", variant="tiny", control=control))
     kind = "conv1d" if control == "cnn" else "dense"
-    names = convert._variables(model, kind, 3 if control == "dense" else 0, 6)
+    names = convert._variables(model, kind, 3 if control == "dense" else 0, 3)
     weights = given_weights(names, np.random.default_rng(0))
     loaded = convert.from_weights(weights, frames=64, bins=64)
     assert loaded.count_params() == model.count_params()
@@ -124,7 +124,7 @@ def test_one_of_the_sources_can_be_extracted_alone(rng):
         ({"control": "rnn"}, "control must be one of dense, cnn; got 'rnn'"),
         ({"condition": "free"}, "condition must be one of fixed, input; got 'free'"),
         ({"conditions": ["vocals"]}, "sources must be among the conditions"),
-        ({"frames": 100}, "multiples of 64"),
+        ({"frames": 100}, "multiples of 8"),
     ],
 )
 def test_mistakes_are_named(options, message):

@@ -188,12 +188,13 @@ def test_another_variant_of_a_preset_is_refused():
 def test_a_run_goes_on_when_its_variant_has_gone(tmp_path, monkeypatch):
     values = settings(name="unet")
     folder = train(values, tmp_path / "run", say=lambda line: None)
+    filters = unet.VARIANTS["tiny"].filters
     monkeypatch.delitem(unet.VARIANTS, "tiny")
     kept = config.load_yaml(folder / "config.yaml")
     kept["fit"]["epochs"] = 2
     train(kept, folder, say=lambda line: None)
     assert presets.load_card(folder)["trained"]["steps"] == 2
-    assert presets.open_preset(folder).sizes()[0].filters == (2, 3, 4, 5, 6, 7)
+    assert presets.open_preset(folder).sizes()[0].filters == filters
 
 
 def test_sizes_of_a_run_are_not_a_place_for_options():
