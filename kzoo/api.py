@@ -226,7 +226,8 @@ def evaluation_systems(
     Models are built when their first track is separated; `say` is told what a user should know of
     each, in a line. Raises ValueError for what is neither.
     """
-    from kzoo.evaluation import BASELINES, Baseline, EstimatesFolder, Separation
+    from kzoo import tasks
+    from kzoo.evaluation import BASELINES, Baseline, EstimatesFolder
 
     found = []
     for name in names:
@@ -243,14 +244,10 @@ def evaluation_systems(
                 raise ValueError(f"{error}; nor is it a folder of estimates") from None
             found.append(Baseline(name))
             continue
-        found.append(
-            Separation(
-                preset.card["name"], tuple(preset.sources), _separator(preset, options, say),
-                {"preset": preset.card["name"], **_weights_sha256(preset), **options},
-                interchangeable=interchangeable
-                or bool(preset.card.get("interchangeable", False)),
-            )
-        )  # fmt: skip
+        if options.get("mwf"):
+            preset.refuse_mwf()
+        run, task = _separator(preset, options, say), tasks.task(preset.task)
+        found.append(task.scored(preset, run, options, interchangeable=interchangeable))
     return found
 
 
@@ -274,10 +271,6 @@ def _separator(
             raise (MemoryError if exhausted else RuntimeError)(message) from None
 
     return separate
-
-
-def _weights_sha256(preset: presets.Preset) -> dict[str, str]:
-    return {"weights_sha256": presets.file_sha256(preset.download())}
 
 
 def export(

@@ -55,8 +55,8 @@ def system(
     """
     preset = presets.open_preset(preset)
     sources = tuple(preset.sources)
-    if mwf and not hasattr(preset.module, "build_wiener"):
-        raise PresetError(f"preset {preset} has no multichannel Wiener filter (--mwf)")
+    if mwf:
+        preset.refuse_mwf()
     preset.download(progress=progress)
     place = prepare_devices(device)
     size, _ = preset.sizes(**options)

@@ -46,13 +46,16 @@ def export(
 
     The artefact is loaded and run there, and compared with Keras on sound before it is kept.
     """
-    from kzoo import audio, presets
+    from kzoo import audio, presets, tasks
     from kzoo.cli.presets import fetch
     from kzoo.deploy import request
 
     opened = presets.open_preset(preset)
-    if opened.card.get("task") != "synthesis":
-        _ = opened.sources  # refuses what is neither a separator nor a synthesiser
+    if not tasks.task(opened.task).exported:
+        able = ", ".join(name for name, known in tasks.TASKS.items() if known.exported)
+        raise presets.PresetError(
+            f"preset {opened} is for {opened.task}; what is exported is for {able}"
+        )
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     request.places(to, out, name=opened.card["name"], precision=precision, overwrite=overwrite)
     opened.refuse_untrained()

@@ -55,6 +55,8 @@ def separate(
     opened = presets.open_preset(preset)
     opened.refuse_untrained()
     stems = selection(opened.sources, two_stems=two_stems, only=only)
+    if mwf:
+        opened.refuse_mwf()
     if consistent and len(opened.sources) == 1:
         raise ValueError(ONE_IS_CONSISTENT.format(*opened.sources))
     if out == "-" and (len(files) != 1 or len(stems) != 1):

@@ -7,11 +7,13 @@ the system from waveform to waveforms. What architectures share lies in `models.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,14 @@ def architecture(name: str) -> ModuleType:
     known = list_models()
     config.named(known, name, "model")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def defines(name: str, part: str) -> bool:
+    """Whether an architecture's file has a function `part`, found without importing its backend."""
+    config.named(list_models(), name, "model")
+    path = importlib.util.find_spec(f"{__name__}.{name}").origin
+    tree = ast.parse(Path(path).read_text("utf-8"))
+    return any(isinstance(node, ast.FunctionDef) and node.name == part for node in tree.body)
 
 
 def sizes(name: str, *, variant: str | None = None, **changes: Any) -> Signal:

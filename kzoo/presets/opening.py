@@ -40,6 +40,11 @@ class Preset:
         return self.name
 
     @property
+    def task(self) -> str:
+        """The name of its task in `kzoo.tasks`; what has sources separates, whatever it is for."""
+        return "separation" if "sources" in self.card else self.card["task"]
+
+    @property
     def sources(self) -> list[str]:
         """The sources it separates; PresetError where its card says it is for something else."""
         return cards.sources(self.name, self.card)
@@ -57,6 +62,11 @@ class Preset:
     def refuse_untrained(self) -> None:
         """Raise PresetError where its weights have not been trained."""
         cards.refuse_untrained(self.name, self.card)
+
+    def refuse_mwf(self) -> None:
+        """Raise PresetError where its model has no multichannel Wiener filter."""
+        if not models.defines(self.card["model"]["name"], "build_wiener"):
+            raise PresetError(f"preset {self} has no multichannel Wiener filter (--mwf)")
 
     def weights_path(self) -> Path | None:
         """The path of its weights where they are on this machine already, else None."""
@@ -166,9 +176,8 @@ def synthesiser(preset: str | Path | None = None) -> Preset:
     Raises PresetError for one that is not, and where none ships.
     """
     opened = open_preset(_shipped(SYNTHESISER, "synthesis") if preset is None else preset)
-    task = opened.card.get("task")
-    if task != "synthesis":
-        raise PresetError(f"preset {opened} is no synthesiser; its task is {task}")
+    if opened.task != "synthesis":
+        raise PresetError(f"preset {opened} is no synthesiser; its task is {opened.task}")
     return opened
 
 

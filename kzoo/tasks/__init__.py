@@ -9,6 +9,8 @@ no sources, in `presets.NO_SEPARATION`):
     corpus(...)     what a corpus is asked for, and `check`, whether it has it
     examples(...)   what is learned from, `windows(...)` what it is judged by
     pair(...)       (inputs, targets) of the graph that is trained
+    scored(...)     the system that evaluation scores, where it can be scored
+    prove(...)      the example that proves an export, where it is `exported`
 
 `Task` in `base` has each of them with its docstring.
 """

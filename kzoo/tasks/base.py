@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kzoo.config import ConfigError
 
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
     from kzoo import data
     from kzoo.deploy.proof import Proof
+    from kzoo.evaluation import System
 
 
 class Task(ABC):
     """One model's task, made of the graph that is trained and the arguments of its `build`.
 
     samples, channels: of the waveforms in an example of the training.
+    exported: whether models of this task are exported, as `prove` then says.
     """
+
+    exported: ClassVar[bool] = False
 
     def __init__(self, graph: keras.Model, arguments: Mapping[str, Any]):
         self.graph, self.arguments = graph, arguments
@@ -74,7 +78,22 @@ class Task(ABC):
         to compare on. stream: whether a form that runs for ever is wanted beside it.
         Raises ConfigError for a task that is not exported.
         """
-        raise ConfigError(f"preset {preset} is for {size.task}, which is not exported")
+        raise ConfigError(f"preset {preset} is for {preset.task}, which is not exported")
+
+    @staticmethod
+    def scored(
+        preset: Any, run: Callable, options: Mapping[str, Any], *, interchangeable: bool
+    ) -> System:
+        """The system that `kzoo.evaluation` scores, with the measures of this task.
+
+        preset: an opened `presets.Preset`. run: the preset, made to run with `options` when it is
+        first called. interchangeable: whether the order of its outputs means nothing. Raises
+        ConfigError for a task that has no scores.
+        """
+        raise ConfigError(
+            f"preset {preset} is for {preset.task}, which is not scored: kzoo evaluate takes "
+            "presets that separate or enhance"
+        )
 
     def sounds(self, example: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (mixture, sources) of an example, to be heard in TensorBoard.

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from kzoo import audio, config, data
 from kzoo.config import ConfigError
+from kzoo.files import file_sha256
 from kzoo.tasks.base import Task
 
 if TYPE_CHECKING:
     import keras
 
     from kzoo.deploy.proof import Proof
+    from kzoo.evaluation import System
 
 
 class Separation(Task):
@@ -22,6 +24,8 @@ class Separation(Task):
 
     A model with a second input is told by it what to extract.
     """
+
+    exported = True
 
     @property
     def waveform(self):
@@ -89,6 +93,20 @@ class Separation(Task):
             description = Path(sound).name
         return functools.partial(
             sound_proof, sample_rate=size.sample_rate, sound=waveform, description=description
+        )
+
+    @staticmethod
+    def scored(
+        preset: Any, run: Callable, options: Mapping[str, Any], *, interchangeable: bool
+    ) -> System:
+        """By BSS Eval, or as speech; `interchangeable` also where the card says so."""
+        from kzoo import evaluation
+
+        name = preset.card["name"]
+        known_by = {"preset": name, "weights_sha256": file_sha256(preset.download()), **options}
+        interchangeable = interchangeable or bool(preset.card.get("interchangeable", False))
+        return evaluation.Separation(
+            name, tuple(preset.sources), run, known_by, interchangeable=interchangeable
         )
 
     def sounds(self, example: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -22,6 +22,8 @@ STREAM_FRAMES = 4  # of a step of a synthesiser that streams: 16 ms
 class Synthesis(Task):
     """{control: `[batch, frames, 1]`} to audio `[batch, samples, 1]`."""
 
+    exported = True
+
     @property
     def waveform(self):
         return self.graph.outputs[0]

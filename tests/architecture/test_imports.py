@@ -27,7 +27,7 @@ MAY = {
     "separation": "audio dsp",  # dsp: the grid on which blocks lie
     "evaluation": "audio data metrics separation classical",
     # dsp: losses on spectra; layers: what an adversary asks of its networks
-    "tasks": "audio config data deploy",
+    "tasks": "audio config data deploy evaluation",
     "training": "config data losses models metrics presets dsp layers tasks",
     "runtime": "models presets separation",
     "pitch_tracking": "audio presets runtime",

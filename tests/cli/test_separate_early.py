@@ -108,6 +108,14 @@ def test_options_for_several_stems_are_refused_of_a_preset_of_one(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_filter_that_the_model_does_not_have_is_refused(unbuilt, song, tmp_path):
+    refused = (1, "kzoo: preset demucs_2stems_small has no multichannel Wiener filter (--mwf)\n")
+    words = ("-p", "demucs_2stems_small", "-o", tmp_path / "out", "--mwf")
+    assert unbuilt("separate", song, *words) == refused
+    words = ("demucs_2stems_small", "--corpus", tmp_path, "--mwf")
+    assert unbuilt("evaluate", *words) == refused
+
+
 def test_a_full_folder_for_temporary_files_is_named(unbuilt, tmp_path, monkeypatch):
     def full(source, target):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -8,7 +8,7 @@ import made_crepe as made
 import numpy as np
 import pytest
 
-from kzoo import config, presets, runtime
+from kzoo import api, config, presets, runtime
 from kzoo.cli.export import export
 from kzoo.convert import crepe
 from kzoo.presets import PresetError, packages
@@ -83,17 +83,13 @@ def test_offline_mode_fetches_nothing(published, monkeypatch):
         presets.from_preset(published)
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda name: runtime.system(name),
-        lambda name: export(name, quiet=True),
-    ],
-    ids=["separate", "export"],
-)  # fmt: skip
-def test_what_is_no_separator_is_refused_as_one(use):
+def test_what_a_pitch_tracker_cannot_be_used_for_is_refused_in_words():
     with pytest.raises(PresetError, match="crepe_tiny is for pitch and separates nothing"):
-        use("crepe_tiny")
+        runtime.system("crepe_tiny")
+    with pytest.raises(PresetError, match="is for pitch; what is exported is for separation, syn"):
+        export("crepe_tiny", quiet=True)
+    with pytest.raises(config.ConfigError, match="crepe_tiny is for pitch, which is not scored"):
+        api.evaluation_systems(["crepe_tiny"], {})
 
 
 def test_a_pitch_preset_of_ones_own_needs_no_sources(tmp_path):
