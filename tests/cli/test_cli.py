@@ -263,24 +263,44 @@ def test_the_doctor_knows_every_package_of_every_extra():
     assert {module: extra for module, (extra, _) in EXTRAS.items()} == packages
 
 
+# `kzoo separate` with half of the mixture for each stem in place of a model, 50 blocks a second.
+SLOWLY = """
+import signal, sys, time
+import numpy as np
+import kzoo.cli.separate
+from kzoo import cli, separation
+from kzoo.dsp.blocks import BlockGrid
+
+def halves(block):
+    time.sleep(0.02)
+    return np.stack([0.5 * block] * 2, axis=1)
+
+def separator(preset, **options):
+    return separation.Separator(separation.System(
+        halves, sources=preset.sources, sample_rate=8000, channels=2, grid=BlockGrid(80, 80)))
+
+kzoo.cli.separate._separator = separator
+# A test run in a shell's background inherits a SIGINT that is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+cli.main()
+"""
+
+
 @pytest.mark.parametrize(
     ("sent", "status", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
 def test_a_signal_leaves_nothing_half_written(preset, tmp_path, rng, sent, status, word):
     song = tmp_path / "long.wav"
-    soundfile.write(song, np.tile(0.1 * rng.standard_normal((RATE, 2)), (1800, 1)), RATE)
+    soundfile.write(song, 0.1 * rng.standard_normal((60 * RATE, 2)), RATE)
     out = tmp_path / "out"
-    # A test run in a shell's background inherits a SIGINT that is ignored.
-    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    program += "from kzoo.cli import main; main()"
-    command = [sys.executable, "-c", program, "separate", "-p", preset, "-o", out, song]
+    command = [sys.executable, "-c", SLOWLY, "separate", "-p", preset, "-o", out, song]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
-        while not list(out.rglob("*")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert list(out.rglob("*")), "the run never began to write"
-        time.sleep(0.5)
+        while not list(out.rglob("*.*")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert list(out.rglob("*.*")), "the run never began to write"
+        time.sleep(0.1)
         process.send_signal(sent)
         _, err = process.communicate(timeout=60)
     assert process.returncode == status
