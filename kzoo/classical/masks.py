@@ -15,7 +15,6 @@ import difflib
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import signal
 
 KINDS = ("ibm", "irm", "wfm")
 # Frames that are in memory at a time: 128 stereo frames of 4096 are 8 MB a source in float64.
@@ -56,6 +55,8 @@ def oracle(
     sum to the mixture, whatever the references sum to. Memory beyond the estimates is constant.
     Raises ValueError for another kind, for shapes that differ, or for a hop above half a window.
     """
+    from scipy import signal  # takes a second
+
     _check_kind(kind)
     mixture = np.asarray(mixture)
     dtype = np.result_type(mixture.dtype, np.float32)

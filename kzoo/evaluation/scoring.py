@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 import kzoo
 from kzoo.data.tracks import Track, read_track
@@ -183,6 +182,8 @@ def best_order(
     Of all orders that with the highest mean SI-SDR over the whole track. An estimate that a silent
     reference takes counts nothing.
     """
+    from scipy.optimize import linear_sum_assignment  # takes half a second, and few need it
+
     names = list(references)
     scores = np.array(
         [[si_sdr(references[i].ravel(), estimates[j].ravel()) for j in names] for i in names]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from kzoo.dsp.blocks import BlockGrid
 
@@ -72,6 +71,8 @@ class Joiner:
 
         That is the block before, where both count in the fade, and the first group's estimate.
         """
+        from scipy.optimize import linear_sum_assignment  # takes half a second, and few need it
+
         both = self._fade * (1 - self._fade)
         leader = None
         for group in self._groups:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.signal import oaconvolve
 
 from kzoo import presets
 from kzoo.synthesis.controls import SILENCE_DB
@@ -40,6 +39,8 @@ def in_room(blocks: Iterable[np.ndarray], room: np.ndarray | None) -> Iterator[n
     if room is None:
         yield from blocks
         return
+    from scipy.signal import oaconvolve  # takes a second, and few have a room
+
     tail = np.zeros(len(room) - 1, np.float32)
     for block in blocks:
         heard = oaconvolve(block, room)
