@@ -1,5 +1,6 @@
 """What all tests share: a quiet TensorFlow, seeded sound, the vectors, a cache of their own."""
 
+import functools
 import gc
 import os
 import re
@@ -94,10 +95,14 @@ def tiny_preset():
 
     from kzoo import models, presets
 
-    def make(folder: Path, *, seed: int = 0, **card) -> Path:
+    sources = ["vocals", "accompaniment"]
+
+    @functools.cache
+    def untrained(seed):
         keras.utils.set_random_seed(seed)
-        sources = ["vocals", "accompaniment"]
-        model = models.build("unet", sources=sources, variant="tiny")
+        return models.build("unet", sources=sources, variant="tiny")
+
+    def make(folder: Path, *, seed: int = 0, **card) -> Path:
         card = {
             "name": "tiny",
             "summary": "untrained, for tests",
@@ -109,9 +114,20 @@ def tiny_preset():
             "licences": {"code": "Apache-2.0", "weights": "none", "data": "none"},
             **card,
         }
-        return presets.save_to_preset(model, folder, card)
+        return presets.save_to_preset(untrained(seed), folder, card)
 
     return make
+
+
+@pytest.fixture
+def unfilled(monkeypatch):
+    """Full-size networks in a fraction of the time: no random numbers are drawn for them."""
+    import keras
+
+    zeros = keras.initializers.Zeros()
+    for kind in ("GlorotUniform", "HeUniform", "Orthogonal", "RandomNormal", "RandomUniform"):
+        drawn = getattr(keras.initializers, kind)
+        monkeypatch.setattr(drawn, "__call__", lambda self, shape, dtype=None: zeros(shape, dtype))
 
 
 @pytest.fixture

@@ -138,9 +138,9 @@ class Preset:
         Raises PresetError for weights that are absent, untrained, or do not match the sha256.
         """
         self.refuse_untrained()
-        self.download(progress=progress)
+        weights = self.weights(progress=progress)  # before the model, whose building takes longer
         model = self.untrained_model(size, **changes)
-        self.assign(model)
+        load_weights(model, weights, where=self.name)
         return model
 
     def assign(self, model: keras.Model) -> None:

