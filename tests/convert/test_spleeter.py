@@ -3,8 +3,10 @@
 import made_checkpoints as made
 import numpy as np
 import pytest
+from made_once import once
 
 from kzoo.convert import assign, spleeter
+from kzoo.models import unet
 
 SOURCES = {
     2: ["vocals", "accompaniment"],
@@ -13,6 +15,14 @@ SOURCES = {
 }
 SIZE = {"frames": 64, "bins": 64}
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def each_network_is_drawn_once():
+    """What is refused has assigned nothing, and what is taken has assigned every weight."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unet, "core", once(unet.core))
+        yield
 
 
 def numbered(kind, index):
