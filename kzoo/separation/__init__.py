@@ -5,7 +5,7 @@ arrays and streams; `separate_file` takes a recording to one file a stem.
 """
 
 from kzoo.separation.files import OutputOptions, Report, enhancement, selection, separate_file
-from kzoo.separation.levels import SAME_DB, SILENT_DB, Levels
+from kzoo.separation.levels import SAME_DB, SILENT_DB, Levels, at_level
 from kzoo.separation.separator import ONE_IS_CONSISTENT, Cancelled, Progress, Separator, System
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Report",
     "Separator",
     "System",
+    "at_level",
     "enhancement",
     "selection",
     "separate_file",

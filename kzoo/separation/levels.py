@@ -1,10 +1,13 @@
-"""Levels of the stems against the mixture, by which a useless stem is known."""
+"""Levels: of stems against the mixture, by which useless ones are known, and of a recording."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from kzoo.separation.separator import System
 
 SILENT_DB = -80.0
 SAME_DB = 40.0
@@ -38,3 +41,73 @@ class Levels:
                     f"{name} is the mixture itself (they differ by less than -{SAME_DB:g} dB)"
                 )
         return lines
+
+
+_GATE_DB = 30.0  # frames so far below the loudest are pauses
+_FRAME_SECONDS = 0.05
+_FAINTEST_DB = -140.0
+
+
+class GatedLevel:
+    """The level of what is no pause, in dBFS (0: a mean square of 1), counted block by block.
+
+    It is the mean power of the 50 ms frames that are at most 30 dB below the loudest; their powers
+    are kept in classes of 1 dB, so memory does not grow.
+    """
+
+    def __init__(self, sample_rate: int):
+        self._samples = max(1, round(_FRAME_SECONDS * sample_rate))
+        self._powers: dict[int, float] = {}
+        self._counts: dict[int, int] = {}
+
+    def add(self, signal: np.ndarray) -> None:
+        """Count in `signal` `[samples, channels]`; the rest behind the last whole frame is left."""
+        whole = len(signal) // self._samples * self._samples
+        frames = np.square(signal[:whole], dtype=np.float64).reshape(
+            -1, self._samples, signal.shape[1]
+        )
+        for power in frames.mean(axis=(1, 2)):
+            if power > 10 ** (_FAINTEST_DB / 10):
+                class_db = int(np.floor(10 * np.log10(power)))
+                self._powers[class_db] = self._powers.get(class_db, 0.0) + power
+                self._counts[class_db] = self._counts.get(class_db, 0) + 1
+
+    @property
+    def db(self) -> float | None:
+        """None where everything was silent."""
+        if not self._powers:
+            return None
+        loud = [class_db for class_db in self._powers if class_db >= max(self._powers) - _GATE_DB]
+        power = sum(self._powers[k] for k in loud) / sum(self._counts[k] for k in loud)
+        return float(10 * np.log10(power))
+
+
+def at_level(system: System, level_db: float) -> System:
+    """`system` on signals brought to the gated level `level_db` first, and back after it.
+
+    So it does the same for a recording however far it was turned up. Takes one more pass.
+    Raises ValueError for a system that has a survey of its own.
+    """
+    if system.survey is not None:
+        raise ValueError("the system has a survey of its own, which a level cannot be put before")
+
+    def survey(state: GatedLevel | None, block: np.ndarray) -> GatedLevel:
+        state = GatedLevel(system.sample_rate) if state is None else state
+        state.add(block[0])
+        return state
+
+    def levelled(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        def call(block: np.ndarray, level: GatedLevel) -> np.ndarray:
+            gain = 1.0 if level.db is None else 10 ** ((level_db - level.db) / 20)
+            return np.asarray(function(np.float32(block * gain))) / np.float32(gain)
+
+        return call
+
+    begin, smaller = system.begin, system.smaller
+    return dataclasses.replace(
+        system,
+        survey=survey,
+        function=system.function and levelled(system.function),
+        begin=begin and (lambda: levelled(begin())),
+        smaller=smaller and (lambda: (less := smaller()) and at_level(less, level_db)),
+    )

@@ -46,9 +46,12 @@ class System:
     smaller: None, or makes the same system on shorter blocks, for when one of `memory_errors`
         comes up; it returns None where blocks cannot be shorter.
     interchangeable: the order of the sources means nothing, and may change from block to block.
+    delay: the estimates are so many samples late, which `Separator` makes good.
+    begin: None, or makes the function of one signal, which remembers the blocks before and is
+        called with all of them in their order; in place of `function`, on a grid without overlap.
     """
 
-    function: Callable[..., np.ndarray]
+    function: Callable[..., np.ndarray] | None
     sources: Sequence[str]
     sample_rate: int
     channels: int
@@ -57,6 +60,8 @@ class System:
     smaller: Callable[[], System | None] | None = None
     memory_errors: tuple[type[Exception], ...] = (MemoryError,)
     interchangeable: bool = False
+    delay: int = 0
+    begin: Callable[[], Callable[..., np.ndarray]] | None = None
 
 
 class Separator:
@@ -179,12 +184,14 @@ class Separator:
 
     def _separated(self, pieces, sample_rate, channels, groups, states, report):
         """What `stream` yields, in one pass."""
+        begin, late = self.system.begin, self.system.delay
+        functions = [begin() for _ in groups] if begin else [self._function] * len(groups)
 
         def separate(block: np.ndarray) -> np.ndarray:
             estimates = []  # [sources, samples, channels of the group]
             for number, group in enumerate(groups):
                 state = () if states is None else (states[number],)
-                estimate = np.asarray(self.system.function(self._fitted(block[:, group]), *state))
+                estimate = np.asarray(functions[number](self._fitted(block[:, group]), *state))
                 narrower = group.stop - group.start < self.system.channels
                 estimates.append(
                     estimate[0].mean(axis=2, keepdims=True) if narrower else estimate[0]
@@ -199,9 +206,12 @@ class Separator:
         for piece, signal, last in self._at_own_rate(pieces, sample_rate, channels, report):
             mixture.push(piece)
             parts = [np.zeros((len(self.sources), 0, channels), np.float32)]
+            if last:  # silence, until what is late has come
+                signal = np.pad(signal, ((0, self.system.delay), (0, 0)))
             for estimate, grid, new in self._through(separate, cutter, signal, last):
                 parts.append(joiner.join(estimate, grid)[:, new])
             joined = np.concatenate(parts, axis=1)
+            late, joined = max(0, late - joined.shape[1]), joined[:, late:]
             stems = np.stack([way.push(stem) for way, stem in zip(outwards, joined, strict=True)])
             if last:
                 stems = np.concatenate([stems, np.stack([way.flush() for way in outwards])], axis=1)
@@ -255,6 +265,9 @@ class Separator:
                 f"a block of {self.system.grid.samples} samples does not fit in memory"
             ) from error
         return smaller
+
+    def _function(self, *arguments) -> np.ndarray:
+        return self.system.function(*arguments)  # the one in use: memory may have made it smaller
 
     def _fitted(self, signal: np.ndarray) -> np.ndarray:
         """`[samples, channels]` as the system takes it: a single channel is played on both sides.

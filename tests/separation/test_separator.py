@@ -9,7 +9,7 @@ import pytest
 
 from kzoo import api
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.separation import SAME_DB, Cancelled, Levels, Separator, System
+from kzoo.separation import SAME_DB, Cancelled, Levels, Separator, System, at_level
 
 RATE = 8000
 
@@ -298,3 +298,53 @@ def test_stems_that_are_neither_are_passed_over_in_silence(rng):
     levels.add(mixture, np.stack([0.1 * mixture, 0.9 * mixture]))
     assert SAME_DB > 20
     assert levels.warnings() == []
+
+
+def late_sums(delay):
+    """Begins signals whose estimates are running sums, `delay` samples late."""
+
+    def begin():
+        total, kept = np.zeros((1, 1, 2), np.float32), np.zeros((1, delay, 2), np.float32)
+
+        def function(block):
+            nonlocal total, kept
+            sums = np.concatenate([kept, total + np.cumsum(block, axis=1)], axis=1)
+            total, kept = sums[:, -1:], sums[:, sums.shape[1] - delay :]
+            return np.stack([sums[:, : block.shape[1]]] * 2, axis=1)
+
+        return function
+
+    return begin
+
+
+@pytest.mark.parametrize("delay", [0, 70, 950])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_system_that_remembers_hears_the_blocks_of_each_signal_in_order(rng, delay, channels):
+    remembering = system(None, samples=400, hop=400, delay=delay, begin=late_sums(delay))
+    separator = Separator(remembering)
+    for samples in (1, 399, 1234):
+        mixture = rng.standard_normal((samples, channels)).astype(np.float32)
+        stems = separator.separate(mixture, RATE)
+        np.testing.assert_allclose(stems["loud"], np.cumsum(mixture, axis=0), atol=1e-3)
+
+
+def test_a_recording_is_brought_to_a_level_and_back(rng):
+    heard = []
+
+    def quarter_of_the_loud(block):
+        heard.append(np.sqrt(np.mean(block**2)))
+        return np.stack([0.25 * block * (np.abs(block) > 0.01), block], axis=1)
+
+    at_20 = at_level(system(quarter_of_the_loud), -20.0)
+    speech = 0.2 * rng.standard_normal((4000, 2)).astype(np.float32)
+    speech[2000:] = 0  # a pause
+    expected = None
+    for gain in (1e-3, 0.1, 1.0):
+        heard.clear()
+        stems = Separator(at_20).separate(gain * speech, RATE)
+        assert max(heard) == pytest.approx(0.1, rel=0.1)
+        found = stems["loud"] / gain
+        expected = found if expected is None else expected
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    silence = Separator(at_20).separate(np.zeros((900, 2), np.float32), RATE)
+    assert not np.any(silence["loud"])

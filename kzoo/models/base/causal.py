@@ -1,0 +1,171 @@
+"""Networks that hear the past alone, defined once for whole signals and for streams.
+
+A whole signal begins after silence: zeros stand before it, and recurrent layers begin at zero. A
+stream is cut into blocks of frames, and what a block needs of those before it is a state: an input
+of the block's model called "state_<name>", and an output of the same name, which goes in with the
+next block. `Past` is either, so that a network is written once.
+
+All tensors are `[batch, frames, ...]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kzoo.dsp.framing import frame, overlap_add
+
+STATE = "state_"
+
+
+class Past:
+    """What a network has heard before its input: silence, or in a stream a state.
+
+    stream: whether there is a state. inputs: {name: tensor} of the states so far. after:
+    {name: tensor} as they are after the block.
+    """
+
+    def __init__(self, *, stream: bool = False):
+        self.stream = stream
+        self.inputs: dict[str, Any] = {}
+        self.after: dict[str, Any] = {}
+
+    def state(self, name: str, shape: tuple[int, ...]):
+        """The state `name`, `[batch, *shape]`, as it is before the block; ValueError for two."""
+        name = STATE + name
+        if name in self.inputs:
+            raise ValueError(f"two states are called {name!r}")
+        self.inputs[name] = keras.Input(shape, dtype="float32", name=name)
+        return self.inputs[name]
+
+    def keep(self, name: str, value) -> None:
+        """Say what the state `name` is after the block."""
+        self.after[STATE + name] = value
+
+    def before(self, x, frames: int, name: str):
+        """`x` `[batch, n, ...]` behind `frames` frames of the past: `[batch, frames + n, ...]`."""
+        if not frames:
+            return x
+        if not self.stream:
+            return ZerosBefore(frames, name=name)(x)
+        x = ops.concatenate([self.state(name, (frames, *x.shape[2:])), x], axis=1)
+        self.keep(name, x[:, -frames:])
+        return x
+
+    def recurrent(self, layer: layers.RNN, x, name: str):
+        """`x` `[batch, n, features]` through `layer`, made with return_sequences=True.
+
+        In a stream it must have been made with return_state=True, too.
+        """
+        if not self.stream:
+            return layer(x)
+        sizes = layer.state_size if isinstance(layer.state_size, list) else [layer.state_size]
+        names = [name] if len(sizes) == 1 else [f"{name}_{i}" for i in range(len(sizes))]
+        states = [self.state(one, (units,)) for one, units in zip(names, sizes, strict=True)]
+        x, *after = layer(x, initial_state=states)
+        for one, value in zip(names, after, strict=True):
+            self.keep(one, value)
+        return x
+
+    def frames(self, waveform, frame_length: int, hop_length: int, name: str):
+        """A stream's waveform `[batch, n * hop_length, channels]` as frames that end with it.
+
+        `[batch, n, frame_length, channels]`; the first holds frame_length - hop_length samples of
+        the past.
+        """
+        begun = self.state(name, (frame_length - hop_length, waveform.shape[2]))
+        frames, after = ContinueFrames(frame_length, hop_length, dtype="float32", name=name)(
+            waveform, begun
+        )
+        self.keep(name, after)
+        return frames
+
+    def overlap_add(self, frames, hop_length: int, name: str):
+        """Frames `[batch, n, frame_length, channels]` to a stream's `[batch, n * hop_length, ...]`.
+
+        It is late by frame_length - hop_length samples: what later frames add to is kept.
+        """
+        begun = self.state(name, (frames.shape[2] - hop_length, frames.shape[3]))
+        signal, after = ContinueOverlapAdd(hop_length, dtype="float32", name=name)(frames, begun)
+        self.keep(name, after)
+        return signal
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class ZerosBefore(layers.Layer):
+    """`[batch, n, ...]` to `[batch, frames + n, ...]`: silence before the first frame."""
+
+    def __init__(self, frames: int, **kwargs):
+        super().__init__(**kwargs)
+        self.frames = frames
+
+    def call(self, x):
+        return ops.pad(x, [(0, 0), (self.frames, 0), *[(0, 0)] * (len(x.shape) - 2)])
+
+    def get_config(self):
+        return {**super().get_config(), "frames": self.frames}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class ContinueFrames(layers.Layer):
+    """(waveform `[batch, n * hop_length, channels]`, the samples before it) to (frames, after).
+
+    Frames are `[batch, n, frame_length, channels]`; frame_length - hop_length samples are kept.
+    """
+
+    def __init__(self, frame_length: int, hop_length: int, **kwargs):
+        super().__init__(**kwargs)
+        self.frame_length, self.hop_length = frame_length, hop_length
+
+    def call(self, waveform, before):
+        waveform = ops.swapaxes(ops.concatenate([before, waveform], axis=1), 1, 2)
+        cut = frame(waveform, self.frame_length, self.hop_length)
+        kept = waveform[..., -before.shape[1] :]
+        return ops.moveaxis(cut, 1, 3), ops.swapaxes(kept, 1, 2)
+
+    def get_config(self):
+        lengths = {"frame_length": self.frame_length, "hop_length": self.hop_length}
+        return {**super().get_config(), **lengths}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class ContinueOverlapAdd(layers.Layer):
+    """(frames `[batch, n, frame_length, channels]`, the sum before) to (waveform, the sum after).
+
+    The waveform is `[batch, n * hop_length, channels]`, complete; the sum of what is not is kept.
+    """
+
+    def __init__(self, hop_length: int, **kwargs):
+        super().__init__(**kwargs)
+        self.hop_length = hop_length
+
+    def call(self, frames, before):
+        signal = ops.swapaxes(overlap_add(ops.moveaxis(frames, 3, 1), self.hop_length), 1, 2)
+        done = frames.shape[1] * self.hop_length
+        signal = signal + ops.pad(before, ((0, 0), (0, done), (0, 0)))
+        return signal[:, :done], signal[:, done:]
+
+    def get_config(self):
+        return {**super().get_config(), "hop_length": self.hop_length}
+
+
+def silent_state(step: keras.Model, **begun: np.ndarray) -> dict[str, np.ndarray]:
+    """{name: array `[1, ...]`} for the states of `step`: zeros, or what `begun` says of a name."""
+    return {
+        x.name.removeprefix(STATE): np.asarray(
+            begun.get(x.name.removeprefix(STATE), np.zeros((1, *x.shape[1:]))), np.float32
+        )
+        for x in step.inputs
+        if x.name.startswith(STATE)
+    }
+
+
+def step_model(inputs: Mapping[str, Any], outputs: Mapping[str, Any], past: Past, *, name: str):
+    """The model of a block: named inputs and outputs, and the states of `past` beside both."""
+    if missing := set(past.inputs) ^ set(past.after):
+        raise ValueError(f"states that come in must go out: {', '.join(sorted(missing))}")
+    return keras.Model({**inputs, **past.inputs}, {**outputs, **past.after}, name=name)
