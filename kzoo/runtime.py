@@ -12,9 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import presets
+from kzoo.dsp.blocks import BlockGrid
+from kzoo.models.base.causal import STATE
 from kzoo.models.base.sizes import Signal
 from kzoo.presets import Preset, PresetError
-from kzoo.separation import System
+from kzoo.separation import System, at_level
 
 
 def prepare_devices(device: str | None = None) -> str | None:
@@ -51,6 +53,8 @@ def system(
 
     mwf: with the multichannel Wiener filter after it (two passes over the signal).
     options: of the architecture's sizes and `build`, over the card's own.
+    A model that streams is run as a stream: blocks in their order, with its state between them.
+    Where the card has a `level_db`, recordings are brought to that level first.
     Raises PresetError for a model that wants more than a waveform.
     """
     preset = presets.open_preset(preset)
@@ -60,7 +64,12 @@ def system(
     preset.download(progress=progress)
     place = prepare_devices(device)
     size, _ = preset.sizes(**options)
-    return _system(preset, size, options, sources, mwf, place)
+    if hasattr(preset.module, "build_step"):
+        made = _stream(preset, size, sources, place)
+    else:
+        made = _system(preset, size, options, sources, mwf, place)
+    level_db = preset.card.get("level_db")
+    return made if level_db is None or mwf else at_level(made, level_db)
 
 
 def _system(
@@ -95,6 +104,57 @@ def _system(
         memory_errors=(MemoryError, tf.errors.ResourceExhaustedError),
         interchangeable=bool(preset.card.get("interchangeable", False)),
     )
+
+
+def _stream(preset: Preset, size: Signal, sources: tuple, place: str | None) -> System:
+    samples = size.whole(None)
+    frames = samples // size.hop_length
+    with tf.device(place):
+        step = preset.module.build_step(sources, size, frames=frames)
+        preset.assign(step)
+        function = compiled_step(step, place)
+    silence = preset.module.initial_state(size, frames=frames)
+
+    def begin():
+        state = {STATE + name: value for name, value in silence.items()}
+
+        def separate(block: np.ndarray) -> np.ndarray:
+            results = function({"waveform": block, **state})
+            state.update((name, results.pop(name)) for name in state)
+            return np.stack([results[source] for source in sources], axis=1)
+
+        return separate
+
+    return System(
+        function=None,
+        begin=begin,
+        delay=size.delay_samples,
+        sources=sources,
+        sample_rate=size.sample_rate,
+        channels=size.channels,
+        grid=BlockGrid(samples, samples, context=True),
+        memory_errors=(MemoryError, tf.errors.ResourceExhaustedError),
+    )
+
+
+def compiled_step(step: keras.Model, place: str | None):
+    """Compile a model of named inputs and outputs, `[1, ...]`, as `compiled` does."""
+    signature = {
+        x.name: tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in step.inputs
+    }
+
+    @tf.function(input_signature=[signature], autograph=False)
+    def graph(inputs):
+        with tf.device(place):
+            return step(inputs, training=False)
+
+    concrete = graph.get_concrete_function()
+
+    def function(arrays):
+        given = {name: tf.constant(arrays[name], spec.dtype) for name, spec in signature.items()}
+        return {name: value.numpy() for name, value in concrete(given).items()}
+
+    return function
 
 
 def compiled(model: keras.Model, place: str | None):

@@ -29,7 +29,7 @@ MAY = {
     # dsp: losses on spectra; layers: what an adversary asks of its networks
     "tasks": "audio config data deploy evaluation",
     "training": "config data losses models metrics presets dsp layers tasks",
-    "runtime": "models presets separation",
+    "runtime": "dsp models presets separation",
     "pitch_tracking": "audio presets runtime",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp models presets pitch_tracking",

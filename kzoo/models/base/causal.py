@@ -10,6 +10,7 @@ All tensors are `[batch, frames, ...]`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +19,41 @@ import numpy as np
 from keras import layers, ops
 
 from kzoo.dsp.framing import frame, overlap_add
+from kzoo.models.base.sizes import Sizes, check_positive
 
 STATE = "state_"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CausalSizes(Sizes):
+    """Sizes of a network on frames that streams: `build_step` beside `build` in its file.
+
+    n_fft, hop_length: a frame and the distance to the next, in samples.
+    """
+
+    n_fft: int
+    hop_length: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive(self, "n_fft", "hop_length")
+
+    @property
+    def delay_samples(self) -> int:
+        """How much later the stream says what the model of the whole signal says."""
+        return self.n_fft - self.hop_length
+
+    @property
+    def latency_ms(self) -> float:
+        """From a sound to its estimate: the delay, and the hop that must be full before a step."""
+        return 1000 * (self.delay_samples + self.hop_length) / self.sample_rate
+
+    def whole(self, samples: int | None) -> int:
+        """The length nearest to `samples`, or to `block_seconds`, in whole hops."""
+        samples = super().whole(samples)
+        return max(-(-self.n_fft // self.hop_length), round(samples / self.hop_length)) * (
+            self.hop_length
+        )
 
 
 class Past:
