@@ -25,13 +25,14 @@ def sound_proof(
     sources: Sequence[str] | None = None,
     sound: np.ndarray | None = None,
     description: str | None = None,
+    stream: Streaming | None = None,
 ) -> Proof:
     """Prove a model that separates: `[batch, samples, channels]` to one such per source.
 
     sources: by default those that the model's last layer names. The model's output may have no
         axis of sources where there is one.
     sound: float32 `[samples, channels]` to compare on, repeated or cut to the model's length, or to
-        its first 30 s, and what it is; by default `parity_sound`.
+        its first 30 s, and what it is; by default `parity_sound`. stream: its streaming form.
     Further inputs, such as the random numbers of a generative model, bear their own names and get
     standard normal numbers. Raises ValueError for a model without names of its sources, one that
     has no waveform first, and further inputs of open shapes.
@@ -59,6 +60,7 @@ def sound_proof(
         stacked=len(model.outputs[0].shape) == 4,
         description=description or "given by the caller",
         reference=WAVEFORM,
+        stream=stream,
         probes={
             what: {WAVEFORM: probe[None], **further}
             for what, probe in probes(channels, length).items()

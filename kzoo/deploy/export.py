@@ -2,7 +2,8 @@
 
 saved_model   FOLDER/NAME/VERSION/   as TF Serving wants it; the card in assets.extra/card.json
 tflite        FOLDER/NAME_PRECISION.tflite and NAME_PRECISION.json, the card; of a model that
-              streams FOLDER/NAME_stream.tflite too, see `formats.streaming`
+              streams FOLDER/NAME_stream.tflite too, which keeps its state, and its twin
+              FOLDER/NAME_step.tflite, whose state its caller keeps: see `formats.streaming`
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import tensorflow as tf
 import kzoo
 from kzoo.deploy import parity, request
 from kzoo.deploy.formats import saved_model, tflite
-from kzoo.deploy.formats.streaming import Stream, write_stream
+from kzoo.deploy.formats.streaming import STATE, Stream, write_state_twin, write_stream
 from kzoo.deploy.placing import beside, move
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.signature import SIGNATURE, check, named_outputs
@@ -100,11 +101,16 @@ def export(
             stream = temporary / places["stream"].name
             write_stream(proof.stream.step, stream, state=proof.stream.state)
             _refuse_another(places["stream"], stream, overwrite=overwrite)
+            places["twin"] = Path(folder) / f"{name}_step.tflite"
+            twin = temporary / places["twin"].name
+            write_state_twin(proof.stream.step, twin)
+            _refuse_another(places["twin"], twin, overwrite=overwrite)
             with _said_of(places["artefact"]):
                 card["parity"]["sources"]["stream"] = _compare_stream(model, stream, proof)
-            card["files"] |= _files(stream)
+            card["files"] |= _files(stream) | _files(twin)
             card["stream"] = {
                 "file": stream.name,
+                "twin": twin.name,
                 "frames": proof.stream.frames,
                 "hop_length": proof.stream.hop_length,
                 "delay_samples": proof.stream.delay_samples,
@@ -167,21 +173,41 @@ def _keras(model: keras.Model, proof: Proof) -> Callable[[Mapping[str, np.ndarra
 
 
 def _compare_stream(model: keras.Model, path: Path, proof: Proof) -> dict[str, float | None]:
-    """How a stream's blocks, joined, differ from the whole model; ParityError where they do."""
-    stream, frames, late = Stream(path), proof.stream.frames, proof.stream.delay_samples
-    [output] = proof.outputs
-    count = min(array.shape[1] for array in proof.inputs.values()) // frames
+    """How a stream's blocks, joined, differ from Keras at worst; ParityError where they do.
+
+    Keras has the whole model, or its own blocks where the stream says something else by intent.
+    """
+    stream, own = Stream(path), proof.stream.differs
+    late = 0 if own else proof.stream.delay_samples
+    sizes = {name: stream.inputs[name][1] for name in proof.inputs}
     blocks = [
-        stream.step(
-            **{name: x[:, k * frames : (k + 1) * frames] for name, x in proof.inputs.items()}
-        )[output]
-        for k in range(count)
+        {name: x[:, k * sizes[name] : (k + 1) * sizes[name]] for name, x in proof.inputs.items()}
+        for k in range(min(x.shape[1] // sizes[name] for name, x in proof.inputs.items()))
     ]
-    found = np.concatenate(blocks, axis=1)[:, late:]
-    expected = _keras(model, proof)(proof.inputs)[output][:, : found.shape[1]]
-    compared = parity.compare({output: expected}, {output: found})
+
+    def joined(step: Callable) -> Answers:
+        found = [step(**block) for block in blocks]
+        return {name: np.concatenate([one[name] for one in found], 1) for name in proof.outputs}
+
+    found = {name: x[:, late:] for name, x in joined(stream.step).items()}
+    whole = joined(_keras_steps(proof)) if own else _keras(model, proof)(proof.inputs)
+    expected = {name: whole[name][:, : x.shape[1]] for name, x in found.items()}
+    compared = parity.compare(expected, found)
     parity.check(compared, parity.LIMITS_DB["fp32"])
-    return _figures(compared[output])
+    return _figures(min(compared.values(), key=lambda difference: difference.snr_db))
+
+
+def _keras_steps(proof: Proof) -> Callable[..., Answers]:
+    """The streaming form in Keras, which begins in silence and goes on with each call."""
+    graph = tf.function(proof.stream.step, autograph=False)
+    state = {STATE + name: tf.constant(value) for name, value in proof.stream.state.items()}
+
+    def step(**block: np.ndarray) -> Answers:
+        results = dict(graph({**{k: tf.constant(x) for k, x in block.items()}, **state}))
+        state.update((name, results.pop(name)) for name in list(state))
+        return {name: tensor.numpy() for name, tensor in results.items()}
+
+    return step
 
 
 def _figures(difference: parity.Difference) -> dict[str, float | None]:

@@ -20,7 +20,8 @@ class Streaming:
         they are to go in next; all others are those of the whole model, of a block of `frames`.
     state: {name: array}, what a stream begins with and is reset to.
     hop_length: samples of a frame. delay_samples: how much later the stream says what the whole
-        model says.
+        model says. differs: it says something else by intent, as its authors' own stream does, and
+        is compared with `step` in Keras.
     """
 
     step: keras.Model
@@ -28,6 +29,7 @@ class Streaming:
     frames: int
     hop_length: int
     delay_samples: int
+    differs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

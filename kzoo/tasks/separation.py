@@ -86,14 +86,27 @@ class Separation(Task):
     ) -> Callable[[keras.Model], Proof]:
         """A sound, and the sources that the model's last layer names."""
         from kzoo.deploy.examples import sound_proof
+        from kzoo.deploy.proof import Streaming
 
-        waveform, description = None, None
+        streaming, waveform, description = None, None, None
+        if stream and hasattr(preset.module, "build_step"):
+            step = preset.module.build_step(preset.sources, size, frames=1)
+            preset.assign(step)
+            streaming = Streaming(
+                step=step,
+                state=preset.module.initial_state(size, frames=1),
+                frames=1,
+                hop_length=size.hop_length,
+                delay_samples=size.delay_samples,
+                differs=size.stream_differs,
+            )
         if sound is not None:
             waveform, _ = audio.read(sound, sample_rate=size.sample_rate)
             description = Path(sound).name
         return functools.partial(
-            sound_proof, sample_rate=size.sample_rate, sound=waveform, description=description
-        )
+            sound_proof, sample_rate=size.sample_rate, sound=waveform, description=description,
+            stream=streaming,
+        )  # fmt: skip
 
     @staticmethod
     def scored(

@@ -1,7 +1,9 @@
 """A model that runs for ever, block by block, as one TFLite file that keeps its state.
 
-Two signatures: `step` takes a block of controls and gives its sound, `reset` brings the state of
-silence back. The state is inside the file's own variables, so an app holds nothing.
+Two signatures: `step` takes a block and gives its sound, `reset` brings the state of silence back.
+The state is inside the file's own variables, so an app holds nothing. The twin has the signature
+`step` alone, whose further inputs and outputs "state_<name>" an app hands on itself: for runtimes
+without variables, or for many streams of one model.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import tensorflow as tf
 from kzoo.deploy.formats.tflite import FlexError, convert, open_interpreter, operators
 
 STEP, RESET, DONE = "step", "reset", "done"
-_STATE = "state_"
+STATE = "state_"
 
 
 def write_stream(step: keras.Model, path: str | Path, *, state: Mapping[str, np.ndarray]) -> Path:
@@ -29,14 +31,14 @@ def write_stream(step: keras.Model, path: str | Path, *, state: Mapping[str, np.
     fit the model.
     """
     inputs = {x.name: x for x in step.inputs}
-    names = {name.removeprefix(_STATE) for name in inputs if name.startswith(_STATE)}
+    names = {name.removeprefix(STATE) for name in inputs if name.startswith(STATE)}
     if names != set(state):
         raise ValueError(
             f"{step.name!r} keeps {', '.join(sorted(names))}; the state has "
             f"{', '.join(sorted(state))}"
         )
-    variables = {name: tf.Variable(value, name=_STATE + name) for name, value in state.items()}
-    fed = {name: x for name, x in inputs.items() if not name.startswith(_STATE)}
+    variables = {name: tf.Variable(value, name=STATE + name) for name, value in state.items()}
+    fed = {name: x for name, x in inputs.items() if not name.startswith(STATE)}
 
     @tf.function(
         input_signature=[
@@ -46,10 +48,10 @@ def write_stream(step: keras.Model, path: str | Path, *, state: Mapping[str, np.
     )
     def run(*arguments):
         given = dict(zip(fed, arguments, strict=True))
-        kept = {_STATE + name: variable.read_value() for name, variable in variables.items()}
+        kept = {STATE + name: variable.read_value() for name, variable in variables.items()}
         results = dict(step({**given, **kept}, training=False))
         for name, variable in variables.items():
-            variable.assign(tf.ensure_shape(results.pop(_STATE + name), variable.shape))
+            variable.assign(tf.ensure_shape(results.pop(STATE + name), variable.shape))
         return results
 
     @tf.function(input_signature=[], autograph=False)
@@ -58,19 +60,38 @@ def write_stream(step: keras.Model, path: str | Path, *, state: Mapping[str, np.
             variable.assign(state[name])
         return {DONE: tf.constant(1)}
 
+    return _write(step.name, {STEP: run, RESET: reset}, Path(path))
+
+
+def write_state_twin(step: keras.Model, path: str | Path) -> Path:
+    """Write `step` as it is: its states are inputs and outputs of one name, and the caller's.
+
+    Raises FlexError as `write_stream` does.
+    """
+    signature = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in step.inputs]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def run(*arguments):
+        names = (x.name for x in step.inputs)
+        results = step(dict(zip(names, arguments, strict=True)), training=False)
+        return {name: tf.identity(tensor) for name, tensor in results.items()}
+
+    return _write(step.name, {STEP: run}, Path(path))
+
+
+def _write(name: str, functions: Mapping[str, Callable], path: Path) -> Path:
     archive = keras.export.ExportArchive()
-    for name, function in ((STEP, run), (RESET, reset)):
+    for signature, function in functions.items():
         function.get_concrete_function()  # ExportArchive wants it traced
-        archive.add_endpoint(name, function)
+        archive.add_endpoint(signature, function)
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
-        content = convert(folder, step.name, allow_flex=False)
-    path = Path(path)
+        content = convert(folder, name, allow_flex=False)
     path.write_bytes(content)
-    foreign = [name for name in operators(path) if name.startswith("Flex")]
+    foreign = [op for op in operators(path) if op.startswith("Flex")]
     if foreign:
         path.unlink()
-        raise FlexError(step.name, [name.removeprefix("Flex") for name in foreign])
+        raise FlexError(name, [op.removeprefix("Flex") for op in foreign])
     return path
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -37,6 +37,8 @@ class CausalSizes(Sizes):
     def __post_init__(self):
         super().__post_init__()
         check_positive(self, "n_fft", "hop_length")
+
+    stream_differs: ClassVar[bool] = False  # from the whole, by its authors' definition
 
     @property
     def delay_samples(self) -> int:
