@@ -38,8 +38,8 @@ def streamed(step, blocks, name):
     found = []
     for block in blocks:
         results = dict(step({"x": block, **state}))
-        found.append(np.asarray(results.pop(name)))
-        state = {key: np.asarray(value) for key, value in results.items()}
+        found.append(np.asarray(results[name]))
+        state = {key: np.asarray(results[key]) for key in state}
     return np.concatenate(found, axis=1)
 
 
@@ -51,17 +51,47 @@ def test_blocks_say_what_the_whole_says(rng, frames):
     np.testing.assert_allclose(found, whole(x), atol=1e-6)
 
 
-def test_frames_of_a_stream_add_up_to_it_when_they_are_complete(rng):
-    block, past = keras.Input((2 * HOP, 1), name="x"), Past(stream=True)
-    frames = past.frames(block, WINDOW, HOP, "samples")
-    assert frames.shape[1:] == (2, WINDOW, 1)
-    y = past.overlap_add(layers.Rescaling(HOP / WINDOW)(frames), HOP, "frames")
-    step = step_model({"x": block}, {"y": y}, past, name="step")
-    x = rng.standard_normal((1, 10 * HOP, 1)).astype(np.float32)
-    found = streamed(step, np.split(x, 5, axis=1), "y")
+def cut_and_joined(past, samples, edge):
+    """Frames of a signal, faded by a window that adds up to 1, and their sum."""
+    x = keras.Input((samples, 1), name="x")
+    frames = past.frames(x, WINDOW, HOP, "samples", edge=edge)
+    faded = layers.Lambda(lambda y: y * FADE)(frames)
+    return x, frames, past.overlap_add(faded, x, HOP, "sum")
+
+
+FADE = np.float32(HOP / WINDOW * (1 - np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)))
+
+
+@pytest.mark.parametrize("edge", ["zeros", "reflect"])
+@pytest.mark.parametrize("hops", [1, 5])
+def test_a_stream_has_the_frames_of_the_whole_and_their_sum(rng, edge, hops):
+    signal = rng.standard_normal((1, 10 * HOP, 1)).astype(np.float32)
+    x, frames, y = cut_and_joined(Past(), None, edge)
+    whole_frames, whole = (np.asarray(z) for z in keras.Model(x, [frames, y])(signal))
+    np.testing.assert_allclose(whole, signal, atol=1e-6)
+    padded = np.pad(signal[0, :, 0], WINDOW - HOP, mode={"zeros": "constant"}.get(edge, edge))
+    views = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    np.testing.assert_array_equal(whole_frames[0], views)
+    past = Past(stream=True)
+    x, frames, y = cut_and_joined(past, hops * HOP, edge)
+    step = step_model({"x": x}, {"frames": frames, "y": y}, past, name="step")
+    blocks = np.split(signal, 10 // hops, axis=1)
+    found = streamed(step, blocks, "frames")[0]
+    if edge == "reflect" and hops == 1:  # a mirror image is no longer than what is there
+        found, views = found[2:], views[2:]
+    np.testing.assert_allclose(found[:, 1:], views[: len(found), 1:], atol=0)
     late = WINDOW - HOP
-    np.testing.assert_allclose(found[:, :late], 0, atol=0)
-    np.testing.assert_allclose(found[:, late:], x[:, :-late], atol=1e-6)
+    np.testing.assert_allclose(
+        streamed(step, blocks, "y")[:, 2 * late :], signal[:, late:-late], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("samples", [1, 3, HOP, 2 * HOP + 1, 41])
+@pytest.mark.parametrize("edge", ["zeros", "reflect"])
+def test_a_whole_signal_of_any_length_comes_back(rng, samples, edge):
+    signal = rng.standard_normal((2, samples, 1)).astype(np.float32)
+    x, _, y = cut_and_joined(Past(), None, edge)
+    np.testing.assert_allclose(keras.Model(x, y)(signal), signal, atol=1e-6)
 
 
 def test_states_of_one_name_or_without_an_end_are_refused():

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kzoo.dsp.framing import frame, overlap_add
+from kzoo.dsp.framing import frame, overlap_add, pad_last
 from kzoo.models.base.sizes import Sizes, check_positive
 
 STATE = "state_"
@@ -107,26 +107,37 @@ class Past:
             self.keep(one, value)
         return x
 
-    def frames(self, waveform, frame_length: int, hop_length: int, name: str):
-        """A stream's waveform `[batch, n * hop_length, channels]` as frames that end with it.
+    def frames(self, waveform, frame_length: int, hop_length: int, name: str, *, edge="zeros"):
+        """`waveform` `[batch, samples, 1]` as frames `[batch, n, frame_length]`.
 
-        `[batch, n, frame_length, channels]`; the first holds frame_length - hop_length samples of
-        the past.
+        A frame ends with each hop; the first holds frame_length - hop_length samples of the past.
+        A whole signal has frames until its last sample is in as many as the others. edge: what is
+        before it and after it, "zeros", or "reflect", the signal's own mirror image. A stream has
+        no mirror image at its end.
         """
-        begun = self.state(name, (frame_length - hop_length, waveform.shape[2]))
-        frames, after = ContinueFrames(frame_length, hop_length, dtype="float32", name=name)(
-            waveform, begun
+        lengths = {"frame_length": frame_length, "hop_length": hop_length, "edge": edge}
+        if not self.stream:
+            return CutFrames(**lengths, dtype="float32", name=name)(waveform)
+        before = self.state(name, (frame_length - hop_length,))
+        begun = self.state(f"{name}_begun", (1,)) if edge == "reflect" else None
+        frames, after = ContinueFrames(**lengths, dtype="float32", name=name)(
+            waveform, before, begun
         )
         self.keep(name, after)
+        if begun is not None:
+            self.keep(f"{name}_begun", ops.ones_like(begun))
         return frames
 
-    def overlap_add(self, frames, hop_length: int, name: str):
-        """Frames `[batch, n, frame_length, channels]` to a stream's `[batch, n * hop_length, ...]`.
+    def overlap_add(self, frames, waveform, hop_length: int, name: str):
+        """The sum of `frames` `[batch, n, frame_length]` where they were cut from `waveform`.
 
-        It is late by frame_length - hop_length samples: what later frames add to is kept.
+        As long as `waveform`; a stream is late by frame_length - hop_length samples, and keeps what
+        later frames add to.
         """
-        begun = self.state(name, (frames.shape[2] - hop_length, frames.shape[3]))
-        signal, after = ContinueOverlapAdd(hop_length, dtype="float32", name=name)(frames, begun)
+        if not self.stream:
+            return JoinFrames(hop_length, dtype="float32", name=name)(frames, waveform)
+        before = self.state(name, (frames.shape[2] - hop_length,))
+        signal, after = ContinueOverlapAdd(hop_length, dtype="float32", name=name)(frames, before)
         self.keep(name, after)
         return signal
 
@@ -146,33 +157,83 @@ class ZerosBefore(layers.Layer):
         return {**super().get_config(), "frames": self.frames}
 
 
-@keras.saving.register_keras_serializable("kzoo")
-class ContinueFrames(layers.Layer):
-    """(waveform `[batch, n * hop_length, channels]`, the samples before it) to (frames, after).
-
-    Frames are `[batch, n, frame_length, channels]`; frame_length - hop_length samples are kept.
-    """
-
-    def __init__(self, frame_length: int, hop_length: int, **kwargs):
+class _Frames(layers.Layer):
+    def __init__(self, frame_length: int, hop_length: int, edge: str = "zeros", **kwargs):
         super().__init__(**kwargs)
-        self.frame_length, self.hop_length = frame_length, hop_length
-
-    def call(self, waveform, before):
-        waveform = ops.swapaxes(ops.concatenate([before, waveform], axis=1), 1, 2)
-        cut = frame(waveform, self.frame_length, self.hop_length)
-        kept = waveform[..., -before.shape[1] :]
-        return ops.moveaxis(cut, 1, 3), ops.swapaxes(kept, 1, 2)
+        if edge not in ("zeros", "reflect"):
+            raise ValueError(f"edge must be one of zeros, reflect; got {edge!r}")
+        self.frame_length, self.hop_length, self.edge = frame_length, hop_length, edge
+        self.kept = frame_length - hop_length
 
     def get_config(self):
         lengths = {"frame_length": self.frame_length, "hop_length": self.hop_length}
-        return {**super().get_config(), **lengths}
+        return {**super().get_config(), **lengths, "edge": self.edge}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class CutFrames(_Frames):
+    """A whole signal `[batch, samples, 1]` to all its frames, see `Past.frames`."""
+
+    def call(self, waveform):
+        signal = waveform[..., 0]
+        samples = ops.shape(signal)[-1]
+        whole = -(-samples // self.hop_length) * self.hop_length
+        if self.edge == "zeros":
+            signal = pad_last(signal, self.kept, whole - samples + self.kept)
+        else:  # a signal that is shorter than its mirror image is filled up first
+            fill = ops.maximum(self.kept + 1 - samples, 0)
+            signal = pad_last(signal, 0, fill)
+            head = ops.flip(signal[..., 1 : self.kept + 1], axis=-1)
+            tail = ops.flip(signal[..., -self.kept - 1 : -1], axis=-1)
+            signal = ops.concatenate([head, signal, tail], axis=-1)
+            signal = pad_last(signal, 0, ops.maximum(whole - samples - fill, 0))
+        return frame(signal, self.frame_length, self.hop_length)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class ContinueFrames(_Frames):
+    """(waveform `[batch, n * hop_length, 1]`, the samples before it `[batch, kept]`, begun) to
+    (frames `[batch, n, frame_length]`, the samples before what comes next).
+
+    begun: 0 where nothing was before and the mirror image stands for it, else 1; None with zeros.
+    """
+
+    def call(self, waveform, before, begun=None):
+        signal = waveform[..., 0]
+        if begun is not None:
+            mirrored = ops.flip(signal[..., 1 : self.kept + 1], axis=-1)
+            # The outermost sample may not be here yet: there the windows of STFTs are 0.
+            mirrored = pad_last(mirrored, self.kept - mirrored.shape[-1], 0)
+            before = begun * before + (1.0 - begun) * mirrored
+        signal = ops.concatenate([before, signal], axis=-1)
+        return frame(signal, self.frame_length, self.hop_length), signal[..., -self.kept :]
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class JoinFrames(layers.Layer):
+    """(frames `[batch, n, frame_length]`, the waveform they are of) to `[batch, samples, 1]`."""
+
+    def __init__(self, hop_length: int, **kwargs):
+        super().__init__(**kwargs)
+        self.hop_length = hop_length
+
+    def call(self, frames, waveform):
+        kept, samples = frames.shape[-1] - self.hop_length, ops.shape(waveform)[1]
+        signal = overlap_add(frames, self.hop_length)
+        return signal[:, kept : kept + samples, None]
+
+    def compute_output_shape(self, frames_shape, waveform_shape):
+        return (*waveform_shape[:2], 1)
+
+    def get_config(self):
+        return {**super().get_config(), "hop_length": self.hop_length}
 
 
 @keras.saving.register_keras_serializable("kzoo")
 class ContinueOverlapAdd(layers.Layer):
-    """(frames `[batch, n, frame_length, channels]`, the sum before) to (waveform, the sum after).
+    """(frames `[batch, n, frame_length]`, the sum before `[batch, kept]`) to (waveform, after).
 
-    The waveform is `[batch, n * hop_length, channels]`, complete; the sum of what is not is kept.
+    The waveform is `[batch, n * hop_length, 1]`, complete; the sum of what is not is kept.
     """
 
     def __init__(self, hop_length: int, **kwargs):
@@ -180,10 +241,10 @@ class ContinueOverlapAdd(layers.Layer):
         self.hop_length = hop_length
 
     def call(self, frames, before):
-        signal = ops.swapaxes(overlap_add(ops.moveaxis(frames, 3, 1), self.hop_length), 1, 2)
+        signal = overlap_add(frames, self.hop_length)
         done = frames.shape[1] * self.hop_length
-        signal = signal + ops.pad(before, ((0, 0), (0, done), (0, 0)))
-        return signal[:, :done], signal[:, done:]
+        signal = signal + ops.pad(before, ((0, 0), (0, done)))
+        return signal[:, :done, None], signal[:, done:]
 
     def get_config(self):
         return {**super().get_config(), "hop_length": self.hop_length}
