@@ -94,7 +94,7 @@ def build_step(
     `DTLN.delay_samples`.
     """
     check_sources(sources)
-    past = Past(stream=True)
+    past = Past(stream=frames)
     waveform = keras.Input((frames * size.hop_length, size.channels), name="waveform")
     estimates = _separate(waveform, sources, size, past)
     return step_model({"waveform": waveform}, estimates, past, name="dtln_step")
@@ -134,9 +134,7 @@ def _separate(waveform, sources: Sequence[str], size: DTLN, past: Past) -> dict:
 
 def _lstms(x, size: DTLN, past: Past, name: str):
     for number in range(1, size.n_layers + 1):
-        lstm = layers.LSTM(
-            size.units, return_sequences=True, return_state=past.stream, name=f"{name}_lstm{number}"
-        )
+        lstm = layers.LSTM(size.units, name=f"{name}_lstm{number}", **past.recurrence)
         x = past.recurrent(lstm, x, f"{name}{number}")
         if number < size.n_layers:
             x = layers.Dropout(size.dropout, name=f"{name}_dropout{number}")(x)

@@ -14,9 +14,8 @@ def network(past, x):
     """Convolutions, an LSTM and a GRU over `[batch, frames, 3]`."""
     x = past.before(x, 4, "conv_past")
     x = layers.Conv1D(5, 3, dilation_rate=2, activation="tanh", name="conv")(x)
-    made = {"return_sequences": True, "return_state": past.stream}
-    x = past.recurrent(layers.LSTM(4, name="lstm", **made), x, "lstm")
-    return past.recurrent(layers.GRU(4, name="gru", **made), x, "gru")
+    x = past.recurrent(layers.LSTM(4, name="lstm", **past.recurrence), x, "lstm")
+    return past.recurrent(layers.GRU(4, name="gru", **past.recurrence), x, "gru")
 
 
 def models(frames):
@@ -24,7 +23,7 @@ def models(frames):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((None, 3), name="x")
     whole = keras.Model(inputs, network(Past(), inputs))
-    block, past = keras.Input((frames, 3), name="x"), Past(stream=True)
+    block, past = keras.Input((frames, 3), name="x"), Past(stream=frames)
     step = step_model({"x": block}, {"y": network(past, block)}, past, name="step")
     assert [w.path for w in step.weights] == [w.path for w in whole.weights]
     step.set_weights([w + 0.1 for w in whole.get_weights()])
@@ -72,7 +71,7 @@ def test_a_stream_has_the_frames_of_the_whole_and_their_sum(rng, edge, hops):
     padded = np.pad(signal[0, :, 0], WINDOW - HOP, mode={"zeros": "constant"}.get(edge, edge))
     views = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     np.testing.assert_array_equal(whole_frames[0], views)
-    past = Past(stream=True)
+    past = Past(stream=hops)
     x, frames, y = cut_and_joined(past, hops * HOP, edge)
     step = step_model({"x": x}, {"frames": frames, "y": y}, past, name="step")
     blocks = np.split(signal, 10 // hops, axis=1)
@@ -95,7 +94,7 @@ def test_a_whole_signal_of_any_length_comes_back(rng, samples, edge):
 
 
 def test_states_of_one_name_or_without_an_end_are_refused():
-    past = Past(stream=True)
+    past = Past(stream=1)
     x = past.state("a", (2,))
     with pytest.raises(ValueError, match="two states are called 'state_a'"):
         past.state("a", (2,))

@@ -61,12 +61,18 @@ class CausalSizes(Sizes):
 class Past:
     """What a network has heard before its input: silence, or in a stream a state.
 
-    stream: whether there is a state. inputs: {name: tensor} of the states so far. after:
-    {name: tensor} as they are after the block.
+    stream: the number of frames in a block of a stream, or 0 for a whole signal. inputs:
+    {name: tensor} of the states so far. after: {name: tensor} as they are after the block.
+    recurrence: the arguments with which `recurrent` wants a layer made.
     """
 
-    def __init__(self, *, stream: bool = False):
+    def __init__(self, *, stream: int = 0):
         self.stream = stream
+        self.recurrence = {
+            "return_sequences": True,
+            "return_state": bool(stream),
+            "unroll": 0 < stream <= 4,  # plain products: the fastest for a few frames
+        }
         self.inputs: dict[str, Any] = {}
         self.after: dict[str, Any] = {}
 
@@ -93,10 +99,7 @@ class Past:
         return x
 
     def recurrent(self, layer: layers.RNN, x, name: str):
-        """`x` `[batch, n, features]` through `layer`, made with return_sequences=True.
-
-        In a stream it must have been made with return_state=True, too.
-        """
+        """`x` `[batch, n, features]` through `layer`, made with the arguments `recurrence`."""
         if not self.stream:
             return layer(x)
         sizes = layer.state_size if isinstance(layer.state_size, list) else [layer.state_size]
