@@ -12,7 +12,7 @@ import datetime
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from kzoo.deploy.proof import Proof
 from kzoo.deploy.signature import SIGNATURE, check, named_outputs
 
 _FORMATS = {"saved_model": saved_model, "tflite": tflite}
+# Numbers that Keras gets as one batch: half a minute of stereo, which one recording may have alone.
+_MOST_AT_ONCE = 30 * 2 * 44_100
 _OF_THE_PRESET = ("summary", "bandwidth_hz", "licences", "paper", "trained")
 
 Answers = dict[str, np.ndarray]
@@ -74,7 +76,8 @@ def export(
         form.write(model, artefact, proof, **arguments)
         described = form.describe(artefact)
         with _said_of(places["artefact"]):
-            compared = _compare(model, artefact, form.load, proof, limit_db)
+            expected = _keras(model, proof)
+            compared = _compare(expected, artefact, form.load, proof, limit_db)
         card = {
             "name": name,
             "format": to,
@@ -101,7 +104,7 @@ def export(
             write_stream(proof.stream.step, stream, state=proof.stream.state)
             _refuse_another(places["stream"], stream, overwrite=overwrite)
             with _said_of(places["artefact"]):
-                card["parity"]["sources"]["stream"] = _compare_stream(model, stream, proof)
+                card["parity"]["sources"]["stream"] = _compare_stream(expected[0], stream, proof)
             card["files"] |= _files(stream)
             card["stream"] = {
                 "file": stream.name,
@@ -122,10 +125,41 @@ def export(
     return {**card, "path": str(places["artefact"])}
 
 
+def _keras(model: keras.Model, proof: Proof) -> list[Answers]:
+    """What Keras says of the proof's example and of each of its probes."""
+    examples = [proof.inputs, *proof.probes.values()]
+    batches = [list(example.values()) for example in examples]
+    alike = len({tuple(array.shape for array in batch) for batch in batches}) == 1
+    numbers = sum(array.size for batch in batches for array in batch)
+    if alike and numbers <= _MOST_AT_ONCE and all(x.shape[0] is None for x in model.inputs):
+        batches = [[np.concatenate(arrays) for arrays in zip(*batches, strict=True)]]
+
+    def call(*tensors):
+        return named_outputs(model, proof, tensors)
+
+    # A recurrent network step by step takes minutes; any other takes less than to be drawn.
+    call = tf.function(call, autograph=False) if _recurs(model) else call
+    answers = []
+    for batch in batches:
+        outputs = {name: tensor.numpy() for name, tensor in call(*map(tf.constant, batch)).items()}
+        answers += [
+            {name: array[i : i + 1] for name, array in outputs.items()}
+            for i in range(len(batch[0]))
+        ]
+    return answers
+
+
+def _recurs(model: keras.Model) -> bool:
+    return any(weight.path.endswith("recurrent_kernel") for weight in model.weights)
+
+
 def _compare(
-    model: keras.Model, artefact: Path, load: Callable, proof: Proof, limit_db: float
+    expected: Sequence[Answers], artefact: Path, load: Callable, proof: Proof, limit_db: float
 ) -> dict[str, Any]:
-    """What the card's `parity` says of the artefact; ParityError where it fails on the example."""
+    """What the card's `parity` says of the artefact; ParityError where it fails on the example.
+
+    expected: as `_keras` gives it.
+    """
     try:
         run = load(artefact)
     except (
@@ -133,17 +167,17 @@ def _compare(
     ) as error:  # the caller allowed Flex: the card says what is unknown
         return {"not_compared": str(error), "sources": {}, "worst": None}
 
-    expected = _keras(model, proof)
+    def differences(
+        answer: Answers, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, parity.Difference]:
+        return parity.compare(answer, run(inputs), inputs.get(proof.reference))
 
-    def differences(inputs: Mapping[str, np.ndarray]) -> dict[str, parity.Difference]:
-        return parity.compare(expected(inputs), run(inputs), inputs.get(proof.reference))
-
-    on_example = differences(proof.inputs)
+    on_example = differences(expected[0], proof.inputs)
     parity.check(on_example, limit_db)
     found = [
         {"sound": what, "output": output, **_figures(difference)}
-        for what, inputs in proof.probes.items()
-        for output, difference in differences(inputs).items()
+        for answer, (what, inputs) in zip(expected[1:], proof.probes.items(), strict=True)
+        for output, difference in differences(answer, inputs).items()
     ]
     measured = [row for row in found if row["snr_db"] is not None]
     return {
@@ -153,20 +187,7 @@ def _compare(
     }
 
 
-def _keras(model: keras.Model, proof: Proof) -> Callable[[Mapping[str, np.ndarray]], Answers]:
-    """What Keras says of inputs: drawn once, as a recurrent network step by step takes minutes."""
-    graph = tf.function(
-        lambda *tensors: named_outputs(model, proof, list(tensors)), autograph=False
-    )
-
-    def run(inputs: Mapping[str, np.ndarray]) -> Answers:
-        outputs = graph(*(tf.constant(array) for array in inputs.values()))
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-    return run
-
-
-def _compare_stream(model: keras.Model, path: Path, proof: Proof) -> dict[str, float | None]:
+def _compare_stream(expected: Answers, path: Path, proof: Proof) -> dict[str, float | None]:
     """How a stream's blocks, joined, differ from the whole model; ParityError where they do."""
     stream, frames, late = Stream(path), proof.stream.frames, proof.stream.delay_samples
     [output] = proof.outputs
@@ -178,8 +199,7 @@ def _compare_stream(model: keras.Model, path: Path, proof: Proof) -> dict[str, f
         for k in range(count)
     ]
     found = np.concatenate(blocks, axis=1)[:, late:]
-    expected = _keras(model, proof)(proof.inputs)[output][:, : found.shape[1]]
-    compared = parity.compare({output: expected}, {output: found})
+    compared = parity.compare({output: expected[output][:, : found.shape[1]]}, {output: found})
     parity.check(compared, parity.LIMITS_DB["fp32"])
     return _figures(compared[output])
 

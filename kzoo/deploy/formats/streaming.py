@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.tflite import FlexError, convert, open_interpreter, operators
 
 STEP, RESET, DONE = "step", "reset", "done"
@@ -58,13 +59,12 @@ def write_stream(step: keras.Model, path: str | Path, *, state: Mapping[str, np.
             variable.assign(state[name])
         return {DONE: tf.constant(1)}
 
-    archive = keras.export.ExportArchive()
-    for name, function in ((STEP, run), (RESET, reset)):
-        function.get_concrete_function()  # ExportArchive wants it traced
-        archive.add_endpoint(name, function)
     with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, verbose=False)
-        content = convert(folder, step.name, allow_flex=False)
+        saved_model.store(
+            folder, {STEP: run.get_concrete_function(), RESET: reset.get_concrete_function()}
+        )
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        content = convert(converter, step.name, allow_flex=False)
     path = Path(path)
     path.write_bytes(content)
     foreign = [name for name in operators(path) if name.startswith("Flex")]
