@@ -162,7 +162,7 @@ def compiled(model: keras.Model, place: str | None):
     # Not jitted: XLA on a CPU halves the speed of these graphs.
     signature = [tf.TensorSpec((1, *x.shape[1:]), tf.float32) for x in model.inputs]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def graph(*inputs):
         with tf.device(place):
             return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)

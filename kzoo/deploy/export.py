@@ -2,8 +2,8 @@
 
 saved_model   FOLDER/NAME/VERSION/   as TF Serving wants it; the card in assets.extra/card.json
 tflite        FOLDER/NAME_PRECISION.tflite and NAME_PRECISION.json, the card; of a model that
-              streams FOLDER/NAME_stream.tflite too, which keeps its state, and its twin
-              FOLDER/NAME_step.tflite, whose state its caller keeps: see `formats.streaming`
+              streams FOLDER/NAME_stream.tflite too, which keeps its state, and of a separator its
+              twin FOLDER/NAME_step.tflite, whose state its caller keeps: see `formats.streaming`
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import datetime
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from kzoo.deploy.proof import Proof
 from kzoo.deploy.signature import SIGNATURE, check, named_outputs
 
 _FORMATS = {"saved_model": saved_model, "tflite": tflite}
+# Numbers that Keras gets as one batch: half a minute of stereo, which one recording may have alone.
+_MOST_AT_ONCE = 30 * 2 * 44_100
 _OF_THE_PRESET = ("summary", "bandwidth_hz", "licences", "paper", "trained")
 
 Answers = dict[str, np.ndarray]
@@ -75,7 +77,8 @@ def export(
         form.write(model, artefact, proof, **arguments)
         described = form.describe(artefact)
         with _said_of(places["artefact"]):
-            compared = _compare(model, artefact, form.load, proof, limit_db)
+            expected = _keras(model, proof)
+            compared = _compare(expected, artefact, form.load, proof, limit_db)
         card = {
             "name": name,
             "format": to,
@@ -101,21 +104,22 @@ def export(
             stream = temporary / places["stream"].name
             write_stream(proof.stream.step, stream, state=proof.stream.state)
             _refuse_another(places["stream"], stream, overwrite=overwrite)
-            places["twin"] = Path(folder) / f"{name}_step.tflite"
-            twin = temporary / places["twin"].name
-            write_state_twin(proof.stream.step, twin)
-            _refuse_another(places["twin"], twin, overwrite=overwrite)
             with _said_of(places["artefact"]):
-                card["parity"]["sources"]["stream"] = _compare_stream(model, stream, proof)
-            card["files"] |= _files(stream) | _files(twin)
+                card["parity"]["sources"]["stream"] = _compare_stream(expected[0], stream, proof)
+            card["files"] |= _files(stream)
             card["stream"] = {
                 "file": stream.name,
-                "twin": twin.name,
                 "frames": proof.stream.frames,
                 "hop_length": proof.stream.hop_length,
                 "delay_samples": proof.stream.delay_samples,
                 "bytes": _bytes(_files(stream)),
             }
+            if proof.stream.twin:
+                places["twin"] = Path(folder) / f"{name}_step.tflite"
+                twin = write_state_twin(proof.stream.step, temporary / places["twin"].name)
+                _refuse_another(places["twin"], twin, overwrite=overwrite)
+                card["files"] |= _files(twin)
+                card["stream"]["twin"] = twin.name
         card |= {key: base_card[key] for key in _OF_THE_PRESET if key in (base_card or {})}
         if "card" in places:
             kept = temporary / places["card"].name
@@ -128,10 +132,41 @@ def export(
     return {**card, "path": str(places["artefact"])}
 
 
+def _keras(model: keras.Model, proof: Proof) -> list[Answers]:
+    """What Keras says of the proof's example and of each of its probes."""
+    examples = [proof.inputs, *proof.probes.values()]
+    batches = [list(example.values()) for example in examples]
+    alike = len({tuple(array.shape for array in batch) for batch in batches}) == 1
+    numbers = sum(array.size for batch in batches for array in batch)
+    if alike and numbers <= _MOST_AT_ONCE and all(x.shape[0] is None for x in model.inputs):
+        batches = [[np.concatenate(arrays) for arrays in zip(*batches, strict=True)]]
+
+    def call(*tensors):
+        return named_outputs(model, proof, tensors)
+
+    # A recurrent network step by step takes minutes; any other takes less than to be drawn.
+    call = tf.function(call, autograph=False) if _recurs(model) else call
+    answers = []
+    for batch in batches:
+        outputs = {name: tensor.numpy() for name, tensor in call(*map(tf.constant, batch)).items()}
+        answers += [
+            {name: array[i : i + 1] for name, array in outputs.items()}
+            for i in range(len(batch[0]))
+        ]
+    return answers
+
+
+def _recurs(model: keras.Model) -> bool:
+    return any(weight.path.endswith("recurrent_kernel") for weight in model.weights)
+
+
 def _compare(
-    model: keras.Model, artefact: Path, load: Callable, proof: Proof, limit_db: float
+    expected: Sequence[Answers], artefact: Path, load: Callable, proof: Proof, limit_db: float
 ) -> dict[str, Any]:
-    """What the card's `parity` says of the artefact; ParityError where it fails on the example."""
+    """What the card's `parity` says of the artefact; ParityError where it fails on the example.
+
+    expected: as `_keras` gives it.
+    """
     try:
         run = load(artefact)
     except (
@@ -139,17 +174,17 @@ def _compare(
     ) as error:  # the caller allowed Flex: the card says what is unknown
         return {"not_compared": str(error), "sources": {}, "worst": None}
 
-    expected = _keras(model, proof)
+    def differences(
+        answer: Answers, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, parity.Difference]:
+        return parity.compare(answer, run(inputs), inputs.get(proof.reference))
 
-    def differences(inputs: Mapping[str, np.ndarray]) -> dict[str, parity.Difference]:
-        return parity.compare(expected(inputs), run(inputs), inputs.get(proof.reference))
-
-    on_example = differences(proof.inputs)
+    on_example = differences(expected[0], proof.inputs)
     parity.check(on_example, limit_db)
     found = [
         {"sound": what, "output": output, **_figures(difference)}
-        for what, inputs in proof.probes.items()
-        for output, difference in differences(inputs).items()
+        for answer, (what, inputs) in zip(expected[1:], proof.probes.items(), strict=True)
+        for output, difference in differences(answer, inputs).items()
     ]
     measured = [row for row in found if row["snr_db"] is not None]
     return {
@@ -159,23 +194,11 @@ def _compare(
     }
 
 
-def _keras(model: keras.Model, proof: Proof) -> Callable[[Mapping[str, np.ndarray]], Answers]:
-    """What Keras says of inputs: drawn once, as a recurrent network step by step takes minutes."""
-    graph = tf.function(
-        lambda *tensors: named_outputs(model, proof, list(tensors)), autograph=False
-    )
-
-    def run(inputs: Mapping[str, np.ndarray]) -> Answers:
-        outputs = graph(*(tf.constant(array) for array in inputs.values()))
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-    return run
-
-
-def _compare_stream(model: keras.Model, path: Path, proof: Proof) -> dict[str, float | None]:
+def _compare_stream(expected: Answers, path: Path, proof: Proof) -> dict[str, float | None]:
     """How a stream's blocks, joined, differ from Keras at worst; ParityError where they do.
 
-    Keras has the whole model, or its own blocks where the stream says something else by intent.
+    expected: what Keras's whole model says; where the stream says something else by intent it is
+    compared with Keras's own blocks.
     """
     stream, own = Stream(path), proof.stream.differs
     late = 0 if own else proof.stream.delay_samples
@@ -190,9 +213,10 @@ def _compare_stream(model: keras.Model, path: Path, proof: Proof) -> dict[str, f
         return {name: np.concatenate([one[name] for one in found], 1) for name in proof.outputs}
 
     found = {name: x[:, late:] for name, x in joined(stream.step).items()}
-    whole = joined(_keras_steps(proof)) if own else _keras(model, proof)(proof.inputs)
-    expected = {name: whole[name][:, : x.shape[1]] for name, x in found.items()}
-    compared = parity.compare(expected, found)
+    whole = joined(_keras_steps(proof)) if own else expected
+    compared = parity.compare(
+        {name: whole[name][:, : x.shape[1]] for name, x in found.items()}, found
+    )
     parity.check(compared, parity.LIMITS_DB["fp32"])
     return _figures(min(compared.values(), key=lambda difference: difference.snr_db))
 

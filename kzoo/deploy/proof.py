@@ -21,7 +21,8 @@ class Streaming:
     state: {name: array}, what a stream begins with and is reset to.
     hop_length: samples of a frame. delay_samples: how much later the stream says what the whole
         model says. differs: it says something else by intent, as its authors' own stream does, and
-        is compared with `step` in Keras.
+        is compared with `step` in Keras. twin: it is also written as a file of `step` as it is,
+        whose state its caller keeps.
     """
 
     step: keras.Model
@@ -30,6 +31,7 @@ class Streaming:
     hop_length: int
     delay_samples: int
     differs: bool = False
+    twin: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

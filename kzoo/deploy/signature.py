@@ -16,8 +16,8 @@ SIGNATURE = "serving_default"
 
 def serving_function(
     model: keras.Model, proof: Proof, *, batched: bool = True
-) -> tf.types.experimental.GenericFunction:
-    """Trace `model` as a tf.function of the proof's inputs to {output: tensor}.
+) -> tf.types.experimental.ConcreteFunction:
+    """Trace `model` once as a function of the proof's inputs to {output: tensor}.
 
     batched: tensors have a batch axis of any length and are open where the model is; otherwise
         they have none, one signal as an app has it in its buffer, and the model must be static.
@@ -45,9 +45,7 @@ def serving_function(
         tf.TensorSpec((*lead, *x.shape[1:]), x.dtype, name=name)
         for name, x in zip(proof.inputs, model.inputs, strict=True)
     ]
-    function = tf.function(serve, input_signature=specs, autograph=False)
-    function.get_concrete_function()  # ExportArchive wants it traced
-    return function
+    return tf.function(serve, autograph=False).get_concrete_function(*specs)
 
 
 def named_outputs(model: keras.Model, proof: Proof, tensors: Sequence[Any]) -> dict[str, Any]:

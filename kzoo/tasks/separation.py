@@ -99,6 +99,7 @@ class Separation(Task):
                 hop_length=size.hop_length,
                 delay_samples=size.delay_samples,
                 differs=size.stream_differs,
+                twin=True,
             )
         if sound is not None:
             waveform, _ = audio.read(sound, sample_rate=size.sample_rate)

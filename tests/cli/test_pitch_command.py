@@ -16,7 +16,10 @@ from kzoo.pitch_tracking.files import follow_file
 
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory):
-    return made.nano_preset(tmp_path_factory.mktemp("presets") / "nano")
+    """A preset folder, whose network is built once for each hop."""
+    with pytest.MonkeyPatch.context() as patch:
+        made.networks_once(patch)
+        yield made.nano_preset(tmp_path_factory.mktemp("presets") / "nano")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from made_artefacts import BLOCK, RATE, SOURCES, Fickle, InverseFFT, proof_of, s
 
 from kzoo.deploy import parity, request
 from kzoo.deploy.examples import sound_proof
-from kzoo.deploy.export import _compare, _stamp, export
+from kzoo.deploy.export import _compare, _keras, _stamp, export
 from kzoo.deploy.formats.tflite import FlexError
 from kzoo.deploy.proof import Proof
 
@@ -104,7 +104,7 @@ def test_a_sound_that_was_not_chosen_is_reported_and_refuses_nothing(tmp_path):
         wrong = 1.5 if len(compared) > 1 else 1.0  # on the example itself all is well
         return {"a": wrong * inputs["waveform"]}
 
-    found = _compare(model, tmp_path, lambda path: run, proof, 80.0)
+    found = _compare(_keras(model, proof), tmp_path, lambda path: run, proof, 80.0)
     assert found["sources"]["a"]["snr_db"] is None
     assert found["worst"]["snr_db"] == pytest.approx(6.02, abs=0.01)
     assert len(compared) == 1 + len(proof.probes)

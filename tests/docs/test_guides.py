@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_once import once
 from typer.main import get_command
 
-from kzoo import audio, cli, models, presets
+from kzoo import audio, cli, models, presets, runtime
 from kzoo.cli.app import app
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,7 @@ BLOCK = re.compile(r'```(python|console|yaml|csv)(?: title="(.*?)")?\n(.*?)```',
 def workplace(tmp_path, monkeypatch, rng):
     """A folder like the one that a reader of the guides has: a song, stems, configurations."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runtime, "system", once(runtime.system))
     shutil.copytree(ROOT / "configs", "configs")
     monkeypatch.setattr(models, "__path__", [*models.__path__, "kzoo/models"])
 

@@ -72,7 +72,7 @@ def test_a_process_that_dies_costs_its_track_alone(corpus):
     assert {row.track for row in report.tracks} == {"one", "two"}
 
 
-def test_errors_of_tensorflow_are_those_of_a_track(corpus, tiny_preset, tmp_path, monkeypatch):
+def test_errors_of_tensorflow_are_those_of_a_track(corpus, monkeypatch):
     import tensorflow as tf
 
     from kzoo import api
@@ -88,8 +88,7 @@ def test_errors_of_tensorflow_are_those_of_a_track(corpus, tiny_preset, tmp_path
 
     made = SimpleNamespace(separate=separate)
     monkeypatch.setattr(api.Separator, "from_preset", lambda *a, **k: made)
-    preset = tiny_preset(tmp_path / "preset")
-    [system] = api.evaluation_systems([str(preset)], {})
+    [system] = api.evaluation_systems(["unet_2stems_mobile"], {})
     assert isinstance(system, Separation)
     report = evaluate(corpus, [system], sources=SOURCES, baselines=())
     assert [failure.reason for failure in report.failures] == ["out of memory"] * 2

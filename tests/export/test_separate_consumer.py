@@ -1,6 +1,7 @@
 """separate_tflite.py, which knows nothing of kzoo, separates as Keras does in the same blocks."""
 
 import contextlib
+import json
 import subprocess
 import sys
 import wave
@@ -10,6 +11,9 @@ import made_artefacts
 import numpy as np
 import pytest
 from made_artefacts import BLOCK, RATE, SOURCES, decibels
+
+from kzoo.deploy import examples
+from kzoo.deploy.export import export
 
 CONSUMER = Path(__file__).parents[2] / "export" / "consumers" / "separate_tflite.py"
 
@@ -28,9 +32,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def folder(model, sound, tmp_path_factory):
-    """Where both TFLite files and their cards are."""
+    """Where a TFLite file and its card are, and the card of another."""
     folder = tmp_path_factory.mktemp("bundle")
-    made_artefacts.write_bundle(folder, model, sound)
+    proof = examples.sound_proof(model, sample_rate=RATE, sound=sound, description="notes")
+    card = export(model, "tflite", folder, name="tiny", proof=proof, sample_rate=RATE)
+    card["files"]["tiny_fp32.tflite"]["sha256"] = 64 * "0"
+    (folder / "another.json").write_text(json.dumps(card))
     return folder
 
 
@@ -82,7 +89,7 @@ def test_consumer_without_kzoo_equals_keras_in_blocks(folder, model, sound, samp
                 1 - ramp if start != starts[-1] else np.ones(overlap),
             ]
         )
-        expected[:, start : start + BLOCK] += model.predict_on_batch(piece)[0] * weight[:, None]
+        expected[:, start : start + BLOCK] += np.asarray(model(piece))[0] * weight[:, None]
         weights[start : start + BLOCK] += weight
     np.testing.assert_allclose(weights[:samples], 1)
     for i, source in enumerate(SOURCES):
@@ -104,7 +111,7 @@ def test_consumer_turns_mistakes_into_one_line(folder, sound, tmp_path):
         ((model, tmp_path / "none.wav"), "No such file"),
         ((model, tmp_path / "good.wav", "--overlap-seconds", 9), "--overlap-seconds must be 0 to"),
         (
-            (model, tmp_path / "good.wav", "--card", folder / "tiny_fp16.json"),
+            (model, tmp_path / "good.wav", "--card", folder / "another.json"),
             "is the card of another file",
         ),
     ):

@@ -8,6 +8,7 @@ import pytest
 
 from kzoo import presets
 from kzoo.convert import crepe
+from kzoo.pitch_tracking import tracker
 
 # Looked up before any test has a cache of its own.
 FETCHED = {size: presets.weights_path(f"crepe_{size}") for size in ("tiny", "full")}
@@ -39,6 +40,19 @@ def torch_file(weights):
     })  # fmt: skip
     torch_files.checkpoint(file, program, weights)
     return file.getvalue()
+
+
+def networks_once(patch):
+    """All trackers of one method and hop share a network, which is built once."""
+    build, networks = tracker._network, {}
+
+    def network(method, hop_length, device, progress):
+        key = str(method), hop_length
+        if key not in networks:
+            networks[key] = build(method, hop_length, device, progress)
+        return networks[key]
+
+    patch.setattr(tracker, "_network", network)
 
 
 def nano_preset(folder, filters=(4, 2, 2, 2, 2, 3), *, contrast=1.0):

@@ -1,7 +1,10 @@
 """Sizes: every option once, whole in runs and cards, and heard by everything that follows."""
 
+import copy
 import dataclasses
+import functools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -16,15 +19,21 @@ from kzoo.training.folder import check_folder
 SOURCES = ["vocals", "accompaniment"]
 
 
-def saved(folder, name, **options):
-    """A preset of an architecture with options of its own."""
+@functools.cache
+def untrained(name):
+    """The tiny model, which no test changes."""
+    return models.build(name, sources=SOURCES, variant="tiny")
+
+
+def saved(folder, name):
+    """A preset of a tiny model."""
     card = {
-        "model": {"name": name, "options": {"sources": SOURCES, **options}},
+        "model": {"name": name, "options": {"sources": SOURCES, "variant": "tiny"}},
         "sources": SOURCES,
-        "sample_rate": models.sizes(name, **options).sample_rate,
+        "sample_rate": 8000,
         "trained": "not at all: random weights, for tests",
     }
-    return presets.save_to_preset(models.build(name, sources=SOURCES, **options), folder, card)
+    return presets.save_to_preset(untrained(name), folder, card)
 
 
 def settings(**model):
@@ -37,9 +46,24 @@ def settings(**model):
     }
 
 
+@functools.cache
+def begun(name, base):
+    """(values, folder, what was said) of a training of one step on segments of a second."""
+    values, lines = settings(name=name), []
+    values["fit"]["segment_seconds"] = 1.0
+    return values, train(values, base / f"begun_{name}", say=lines.append), lines
+
+
+@pytest.fixture
+def run(eagerly, tmp_path, tmp_path_factory):
+    """(values, folder) of such a training of the tiny U-Net, to go on with."""
+    values, folder, _ = begun("unet", tmp_path_factory.getbasetemp())
+    return copy.deepcopy(values), shutil.copytree(folder, tmp_path / "run")
+
+
 @pytest.mark.parametrize("name", ["conv_tasnet", "tasnet"])
 def test_blocks_that_do_not_fit_in_memory_are_halved(tmp_path, name):
-    system = runtime.system(saved(tmp_path / name, name, variant="tiny"))
+    system = runtime.system(saved(tmp_path / name, name))
     smaller = system.smaller()
     assert smaller.grid.samples < system.grid.samples
     block = np.zeros((1, smaller.grid.samples, 1), np.float32)
@@ -47,17 +71,18 @@ def test_blocks_that_do_not_fit_in_memory_are_halved(tmp_path, name):
 
 
 def test_the_shipped_model_for_two_speakers_has_smaller_blocks():
-    system = runtime.system("conv_tasnet_2speakers")
-    assert system.smaller().grid.samples < system.grid.samples
+    preset = presets.open_preset("conv_tasnet_2speakers")
+    size, _ = preset.sizes()
+    smaller = size.smaller()
+    assert smaller.grid().samples < size.grid().samples
+    model = preset.model(smaller, **smaller.block())
+    assert model.input_shape == (None, smaller.grid().samples, 1)
 
 
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("name", ["unet", "cunet"])
-def test_networks_on_spectrograms_train_on_segments_of_any_length(tmp_path, name):
-    values = settings(name=name)
-    values["fit"]["segment_seconds"] = 1.0
-    lines = []
-    folder = train(values, tmp_path / "run", say=lines.append)
+def test_networks_on_spectrograms_train_on_segments_of_any_length(tmp_path_factory, name):
+    _, folder, lines = begun(name, tmp_path_factory.getbasetemp())
     # 128 frames of hop 64 are 8384 samples, and 8000 are too many for 64 frames.
     assert [line for line in lines if "segments last 1.048 s" in line]
     assert presets.load_card(folder)["trained"]["steps"] == 1
@@ -110,9 +135,9 @@ def later(monkeypatch):
 
 
 def test_a_card_keeps_the_whole_of_the_sizes(tmp_path, later):
-    folder = saved(tmp_path / "preset", "unet", variant="tiny")
+    folder = saved(tmp_path / "preset", "unet")
     noise = np.random.default_rng(0).standard_normal((1, 2000, 2)).astype(np.float32)
-    before = kzoo.from_preset(folder)(noise)
+    before = untrained("unet")(noise)
     section = presets.load_card(folder)["model"]
     assert section["variant"] == "tiny"
     assert set(section["options"]) == {"sources", *vars(unet.VARIANTS["tiny"])}
@@ -121,17 +146,15 @@ def test_a_card_keeps_the_whole_of_the_sizes(tmp_path, later):
 
 
 def test_a_card_that_names_its_variant_alone_still_loads(tmp_path):
-    folder = saved(tmp_path / "preset", "unet", variant="tiny")
+    folder = saved(tmp_path / "preset", "unet")
     card = presets.load_card(folder)
     card["model"] = {"name": "unet", "options": {"sources": SOURCES, "variant": "tiny"}}
     (folder / "card.yaml").write_text(json.dumps(card))
     assert kzoo.from_preset(folder).count_params() > 0
 
 
-@pytest.mark.usefixtures("eagerly")
-def test_a_run_goes_on_with_the_sizes_that_it_began_with(tmp_path, later):
-    values = settings(name="unet")
-    folder = train(values, tmp_path / "run", say=lambda line: None)
+def test_a_run_goes_on_with_the_sizes_that_it_began_with(run, later):
+    values, folder = run
     before = presets.load_card(folder)["model"]["options"]
     later()
     values["fit"]["epochs"] = 2
@@ -156,12 +179,12 @@ def test_a_preset_runs_at_the_rate_of_its_card(tmp_path):
         "sample_rate": 11025,
         "trained": "not at all: random weights, for tests",
     }
-    folder = presets.save_to_preset(models.build("unet", **sources), tmp_path / "other", card)
+    folder = presets.save_to_preset(untrained("unet"), tmp_path / "other", card)
     assert presets.load_card(folder)["model"]["options"]["sample_rate"] == 11025
     assert runtime.system(folder).sample_rate == 11025
     old = {**presets.load_card(folder), "model": card["model"]}
     (folder / "card.yaml").write_text(json.dumps(old))
-    assert runtime.system(folder).sample_rate == 11025
+    assert presets.open_preset(folder).sizes()[0].sample_rate == 11025
 
 
 def test_a_variant_beside_a_cards_options_is_where_they_begin(tmp_path):
@@ -184,10 +207,8 @@ def test_another_variant_of_a_preset_is_refused():
         kzoo.from_preset("unet_2stems_mobile", variant="tiny")
 
 
-@pytest.mark.usefixtures("eagerly")
-def test_a_run_goes_on_when_its_variant_has_gone(tmp_path, monkeypatch):
-    values = settings(name="unet")
-    folder = train(values, tmp_path / "run", say=lambda line: None)
+def test_a_run_goes_on_when_its_variant_has_gone(run, monkeypatch):
+    _, folder = run
     filters = unet.VARIANTS["tiny"].filters
     monkeypatch.delitem(unet.VARIANTS, "tiny")
     kept = config.load_yaml(folder / "config.yaml")

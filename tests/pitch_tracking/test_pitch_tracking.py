@@ -10,6 +10,14 @@ from kzoo.pitch_tracking import PitchTracker, check_request, mono
 RATE = 16000
 
 
+@pytest.fixture(scope="module", autouse=True)
+def networks():
+    """Trackers that differ in what they make of a network's answers share it."""
+    with pytest.MonkeyPatch.context() as patch:
+        made.networks_once(patch)
+        yield
+
+
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory):
     """A preset of random weights, for what does not depend on them."""

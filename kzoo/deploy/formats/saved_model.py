@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.signature import SIGNATURE, serving_function
@@ -31,12 +32,26 @@ def write(model: keras.Model, folder: str | Path, proof: Proof, *, batched: bool
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: exists and is not an empty folder; name a new one")
-    function = serving_function(model, proof, batched=batched)
-    # No archive.track(model): variables are found in the function, and tracking stores them twice.
-    archive = keras.export.ExportArchive()
-    archive.add_endpoint(SIGNATURE, function)
-    archive.write_out(str(folder), verbose=False)
+    store(folder, {SIGNATURE: serving_function(model, proof, batched=batched)})
     return folder
+
+
+def store(
+    folder: str | Path, signatures: Mapping[str, tf.types.experimental.ConcreteFunction]
+) -> None:
+    """Save traced functions and the variables that they read, each once."""
+    # Not keras.export.ExportArchive: it keeps each function as an attribute too, for which
+    # TensorFlow traces the model again, and whoever loads the folder reads it twice.
+    held = holder(signatures.values())
+    tf.saved_model.save(held, str(folder), signatures=dict(signatures))
+
+
+def holder(functions: Iterable[tf.types.experimental.ConcreteFunction]) -> tf.Module:
+    """An object that owns the variables of traced functions, as TensorFlow wants when it saves."""
+    module = tf.Module()
+    held = {id(variable): variable for f in functions for variable in f.graph.variables}
+    module.held = list(held.values())
+    return module
 
 
 def load(
@@ -62,21 +77,38 @@ def load(
 
 def describe(folder: str | Path) -> dict[str, Any]:
     """Tell `inputs`, `outputs` ({name: shape, None where open}) and `operators` ({name: count})."""
-    loaded = tf.saved_model.load(str(folder))
-    signature = loaded.signatures[SIGNATURE]
-    graph = signature.graph.as_graph_def()
-    operators = Counter(node.op for node in graph.node)
-    for function in graph.library.function:
-        operators.update(node.op for node in function.node_def)
-    specs = {
-        "inputs": signature.structured_input_signature[1], "outputs": signature.structured_outputs
-    }  # fmt: skip
+    # Read, not loaded: loading draws the whole graph anew.
+    content = (Path(folder) / "saved_model.pb").read_bytes()
+    [graph] = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    signature = graph.signature_def[SIGNATURE]
+    functions = {function.signature.name: function for function in graph.graph_def.library.function}
+    nodes = {node.name: node for node in graph.graph_def.node}
+    operators, seen = Counter(), set()
+    last = {tensor.name.split(":")[0] for tensor in signature.outputs.values()}
+    waiting = [nodes[name] for name in last]
+    while waiting:
+        node = waiting.pop()
+        operators[node.op] += 1
+        for name in _called(node) - seen:
+            seen.add(name)
+            waiting += functions[name].node_def
     shapes = {
-        side: {name: spec.shape.as_list() for name, spec in tensors.items()}
-        for side, tensors in specs.items()
+        "inputs": {name: _shape(tensor) for name, tensor in sorted(signature.inputs.items())},
+        "outputs": {name: _shape(tensor) for name, tensor in sorted(signature.outputs.items())},
     }
     used = {op: n for op, n in sorted(operators.items()) if op not in _BOOKKEEPING}
     return {**shapes, "operators": used}
+
+
+def _called(node) -> set[str]:
+    """The names of the functions that a node of a graph calls."""
+    values = node.attr.values()
+    lists = [function.name for value in values for function in value.list.func]
+    return {value.func.name for value in values if value.HasField("func")} | set(lists)
+
+
+def _shape(tensor) -> list[int | None]:
+    return [None if axis.size < 0 else axis.size for axis in tensor.tensor_shape.dim]
 
 
 def runtime(operators: Mapping[str, int]) -> dict[str, str]:

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.tflite import FlexError, convert, open_interpreter, operators
 
 STEP, RESET, DONE = "step", "reset", "done"
@@ -80,13 +81,10 @@ def write_state_twin(step: keras.Model, path: str | Path) -> Path:
 
 
 def _write(name: str, functions: Mapping[str, Callable], path: Path) -> Path:
-    archive = keras.export.ExportArchive()
-    for signature, function in functions.items():
-        function.get_concrete_function()  # ExportArchive wants it traced
-        archive.add_endpoint(signature, function)
     with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, verbose=False)
-        content = convert(folder, name, allow_flex=False)
+        saved_model.store(folder, {k: f.get_concrete_function() for k, f in functions.items()})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        content = convert(converter, name, allow_flex=False)
     path.write_bytes(content)
     foreign = [op for op in operators(path) if op.startswith("Flex")]
     if foreign:

@@ -1,14 +1,14 @@
 """TFLite: one file for phones, browsers and small boards, read by LiteRT.
 
-Built-in operators only, static shapes, named tensors. The road is Keras -> SavedModel -> converter:
-`TFLiteConverter.from_concrete_functions` loses Keras 3 weights without a word.
+Built-in operators only, static shapes, named tensors. The road is Keras -> traced function ->
+converter, which saves the function for itself and loses its weights without a word unless it is
+given what holds them.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import re
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from kzoo.deploy.formats.float16 import halve
 from kzoo.deploy.formats.rewrite import for_tflite
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.request import LITERT_MISSING, PRECISIONS
-from kzoo.deploy.signature import SIGNATURE
+from kzoo.deploy.signature import SIGNATURE, serving_function
 
 
 class FlexUnavailable(RuntimeError):
@@ -60,9 +60,10 @@ def write(
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    with tempfile.TemporaryDirectory() as folder:
-        saved_model.write(for_tflite(model), folder, proof, batched=False)
-        content = convert(folder, model.name, allow_flex)
+    function = serving_function(for_tflite(model), proof, batched=False)
+    held = saved_model.holder([function])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], held)
+    content = convert(converter, model.name, allow_flex)
     content = halve(content) if precision == "fp16" else content
     found = _describe(content)
     foreign = [name for name in found["operators"] if name.startswith("Flex")]
@@ -141,11 +142,10 @@ def runtime(operators: Mapping[str, int]) -> dict[str, str | None]:
     return {"name": "LiteRT", "version": version}
 
 
-def convert(folder: str, name: str, allow_flex: bool) -> bytes:
+def convert(converter: tf.lite.TFLiteConverter, name: str, allow_flex: bool) -> bytes:
     # The converter's exception has no public name.
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if allow_flex:
         converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
