@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -112,22 +112,10 @@ def _stream(preset: Preset, size: Signal, sources: tuple, place: str | None) -> 
     with tf.device(place):
         step = preset.module.build_step(sources, size, frames=frames)
         preset.assign(step)
-        function = compiled_step(step, place)
-    silence = preset.module.initial_state(size, frames=frames)
-
-    def begin():
-        state = {STATE + name: value for name, value in silence.items()}
-
-        def separate(block: np.ndarray) -> np.ndarray:
-            results = function({"waveform": block, **state})
-            state.update((name, results.pop(name)) for name in state)
-            return np.stack([results[source] for source in sources], axis=1)
-
-        return separate
-
+    silence = preset.module.initial_state(sources, size, frames=frames)
     return System(
         function=None,
-        begin=begin,
+        begin=beginnings(step, silence, sources, place),
         delay=size.delay_samples,
         sources=sources,
         sample_rate=size.sample_rate,
@@ -137,7 +125,33 @@ def _stream(preset: Preset, size: Signal, sources: tuple, place: str | None) -> 
     )
 
 
-def compiled_step(step: keras.Model, place: str | None):
+def beginnings(
+    step: keras.Model,
+    silence: Mapping[str, np.ndarray],
+    sources: Sequence[str],
+    place: str | None = None,
+) -> Callable[[], Callable[[np.ndarray], np.ndarray]]:
+    """`System.begin` of a model of blocks with states, of which each signal begins with `silence`.
+
+    step: takes {"waveform" `[1, samples, channels]`, "state_<name>"} and gives one such waveform a
+        source, and the states. silence: {name: array `[1, ...]`}.
+    """
+    function = _compiled_step(step, place)
+
+    def begin() -> Callable[[np.ndarray], np.ndarray]:
+        state = {STATE + name: value for name, value in silence.items()}
+
+        def separate(block: np.ndarray) -> np.ndarray:
+            results = function({"waveform": block, **state})
+            state.update((name, results.pop(name)) for name in list(state))
+            return np.stack([results[source] for source in sources], axis=1)
+
+        return separate
+
+    return begin
+
+
+def _compiled_step(step: keras.Model, place: str | None):
     """Compile a model of named inputs and outputs, `[1, ...]`, as `compiled` does."""
     signature = {
         x.name: tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in step.inputs

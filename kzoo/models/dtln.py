@@ -100,9 +100,11 @@ def build_step(
     return step_model({"waveform": waveform}, estimates, past, name="dtln_step")
 
 
-def initial_state(size: DTLN = VARIANTS["paper"], *, frames: int = 1) -> dict[str, np.ndarray]:
+def initial_state(
+    sources: Sequence[str] = SOURCES, size: DTLN = VARIANTS["paper"], *, frames: int = 1
+) -> dict[str, np.ndarray]:
     """The state of silence, {name: array `[1, ...]`}, with which a stream begins."""
-    return silent_state(build_step(SOURCES, size, frames=frames))
+    return silent_state(build_step(sources, size, frames=frames))
 
 
 def _separate(waveform, sources: Sequence[str], size: DTLN, past: Past) -> dict:

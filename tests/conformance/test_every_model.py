@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kzoo import models
+from kzoo import models, runtime
 from kzoo.deploy.examples import sound_proof
 from kzoo.deploy.export import export
 from kzoo.deploy.formats import tflite
+from kzoo.dsp.blocks import BlockGrid
 from kzoo.layers.masks import Estimates, source_names
 from kzoo.models import architecture, list_models
 from kzoo.separation import Separator, System
@@ -427,6 +428,41 @@ def test_a_tflite_file_has_built_in_operators_and_says_what_keras_says(name, tmp
     assert [name for name in operators if not name.isupper()] == []  # Flex and custom ones are not
     assert card["parity"]["not_compared"] is None
     assert set(json.loads(json.dumps(card["parity"]["sources"]))) == set(source_names(model))
+
+
+def test_a_stream_of_blocks_says_what_the_whole_says(name):
+    offers(name, "build_step")
+    separates(name)
+    module, size, whole = architecture(name), tiny(name), built(name)
+    mixture = noise(whole, 3001)
+    by_path = {weight.path: weight for weight in whole.weights}
+    found = []
+    for frames in (1, 7):
+        step = module.build_step(SOURCES, size, frames=frames)
+        assert {weight.path for weight in step.weights} == set(by_path)
+        for weight in step.weights:
+            weight.assign(by_path[weight.path])
+        silence = module.initial_state(SOURCES, size, frames=frames)
+        samples = frames * size.hop_length
+        system = System(
+            function=None,
+            begin=runtime.beginnings(step, silence, SOURCES),
+            delay=size.delay_samples,
+            sources=SOURCES,
+            sample_rate=size.sample_rate,
+            channels=size.channels,
+            grid=BlockGrid(samples, samples, context=True),
+        )
+        for _ in range(2):  # each signal begins in silence
+            stems = Separator(system).separate(mixture[0], size.sample_rate)
+            found.append(np.stack([stems[source] for source in SOURCES]))
+    (expected,) = outputs(whole, fed(whole, mixture))
+    expected = found[0] if size.stream_differs else np.asarray(expected)[0]
+    until = mixture.shape[1] - size.n_fft  # the last windows of a whole may see its mirror image
+    for stems in found:
+        error = stems[:, :until] - expected[:, :until]
+        assert np.sum(error**2) < 1e-9 * np.sum(expected[:, :until] ** 2)  # 90 dB
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("samples", [1, 9_999])  # less than a block; a first, others and a last
