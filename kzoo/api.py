@@ -82,7 +82,8 @@ class Separator(separation.Separator):
     ) -> Separator:
         """Fetch (once), verify, build and compile a preset.
 
-        overlap: share of a block, up to 0.5, that fades into the next; 0 is the model's own grid.
+        overlap: share of a block, up to 0.5, that fades into the next; 0 is the model's own grid,
+            or what the preset's card says.
         consistent: make the stems sum to the mixture. mwf: refine them by a multichannel
             Wiener filter, in two passes.
         device: "cpu", "gpu", "gpu:1". progress: called with bytes fetched and bytes in all.
@@ -90,8 +91,10 @@ class Separator(separation.Separator):
         """
         from kzoo import runtime
 
-        system = runtime.system(preset, mwf=mwf, device=device, progress=progress, **options)
-        separator = cls(system, overlap=overlap, consistent=consistent)
+        opened = presets.open_preset(preset)
+        system = runtime.system(opened, mwf=mwf, device=device, progress=progress, **options)
+        share = overlap or opened.card.get("overlap", 0.0)
+        separator = cls(system, overlap=share, consistent=consistent)
         separator._rebuild = functools.partial(
             cls.from_preset, preset, overlap=overlap, consistent=consistent, mwf=mwf,
             device=device, **options,

@@ -65,6 +65,11 @@ def check_card(card: Mapping[str, Any], where: str) -> None:
             "a list of different names",
         ),
         "sample_rate": (type(rate) is int and rate > 0, "a whole number of Hz"),
+        "level_db": (isinstance(card.get("level_db", 0.0), int | float), "a level in dBFS"),
+        "overlap": (
+            isinstance(share := card.get("overlap", 0.0), int | float) and 0 <= share <= 0.5,
+            "a share of a block, 0 to 0.5",
+        ),
         "weights": (isinstance(card.get("weights", {}), Mapping), "a mapping"),
         "trained": (
             not trained or isinstance(trained, str) or (type(steps) is int and steps >= 0),

@@ -85,7 +85,8 @@ class GatedLevel:
 def at_level(system: System, level_db: float) -> System:
     """`system` on signals brought to the gated level `level_db` first, and back after it.
 
-    So it does the same for a recording however far it was turned up. Takes one more pass.
+    So it does the same for a recording however far it was turned up. What is wholly silent stays
+    silent, whatever the system would make of it. Takes one more pass.
     Raises ValueError for a system that has a survey of its own.
     """
     if system.survey is not None:
@@ -98,8 +99,10 @@ def at_level(system: System, level_db: float) -> System:
 
     def levelled(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         def call(block: np.ndarray, level: GatedLevel) -> np.ndarray:
-            gain = 1.0 if level.db is None else 10 ** ((level_db - level.db) / 20)
-            return np.asarray(function(np.float32(block * gain))) / np.float32(gain)
+            gain = 0.0 if level.db is None else 10 ** ((level_db - level.db) / 20)
+            estimates = np.asarray(function(np.float32(block * gain)))
+            quiet = gain == 0 or not (system.begin or np.any(block))
+            return np.zeros_like(estimates) if quiet else estimates / np.float32(gain)
 
         return call
 

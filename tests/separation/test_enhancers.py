@@ -1,0 +1,28 @@
+"""The enhancers that ship: however far a recording is turned up, and however silent it is."""
+
+import numpy as np
+import pytest
+
+from kzoo import Separator
+
+RATE = 16000
+BLOCK = 127 * 128 + 512  # of unet_speech
+
+
+@pytest.mark.parametrize("preset", ["unet_speech", "segan_speech"])
+def test_a_recordings_level_changes_nothing_but_its_estimates_level(preset, rng):
+    separator = Separator.from_preset(preset)
+    seconds = np.arange(RATE) / RATE
+    voice = np.sin(2 * np.pi * 200 * seconds) * (np.sin(2 * np.pi * 3 * seconds) > 0)
+    noisy = (0.1 * voice + 0.01 * rng.standard_normal(RATE)).astype(np.float32)
+    expected = separator.separate(noisy, RATE)["speech"]
+    for gain in (0.01, 3.0):
+        error = separator.separate(np.float32(gain * noisy), RATE)["speech"] / gain - expected
+        assert np.sum(error**2) < 1e-6 * np.sum(expected**2)
+    for stem in separator.separate(np.zeros(RATE, np.float32), RATE).values():
+        assert not np.any(stem)
+
+
+def test_a_card_says_how_much_its_blocks_share_unless_the_caller_does():
+    assert Separator.from_preset("unet_speech").grid.overlap > 0.2 * BLOCK
+    assert Separator.from_preset("unet_speech", overlap=0.1).grid.overlap < 0.15 * BLOCK
