@@ -1,7 +1,4 @@
-"""A generator and its adversary: on numbers, on speech-like sound, killed, halved and doubled."""
-
-import subprocess
-import sys
+"""A generator and its adversary: on numbers, on speech-like sound, killed and halved."""
 
 import keras
 import numpy as np
@@ -305,43 +302,6 @@ def test_half_precision_stays_finite_and_has_float32_weights(precision):
     wrapped = keras.optimizers.LossScaleOptimizer
     scaled = [isinstance(optimizer, wrapped) for optimizer in made.trainer.optimizers]
     assert scaled == [precision == "mixed_float16"] * 2
-
-
-def test_two_devices_take_the_steps_of_one_and_have_virtual_norms(tmp_path):
-    program = """
-import sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import keras
-from kzoo import config, data
-from kzoo.training import train
-# Each device draws for its own half of a batch, and norms by it: here the halves are the same.
-draw, example = keras.random.normal, data.Examples.example
-keras.random.normal = lambda shape, dtype=None, seed=None: draw(
-    (1, *shape[1:]), dtype=dtype, seed=seed) + tf.zeros(shape, dtype)
-data.Examples.example = lambda self, index: example(self, index % 2)
-values = config.load_yaml(sys.argv[1])
-train(values, sys.argv[2] + "/one", devices=["/device:CPU:0"])
-train(values, sys.argv[2] + "/two", devices=["/device:CPU:0", "/device:CPU:1"])
-"""
-    values = settings(fit__epochs=1, adversary__noise_std=0.0, data__validation=None)
-    values["optimizer"] = {"name": "sgd", "learning_rate": 0.01, "ema_momentum": 0.5}
-    values["adversary"]["optimizer"] = {"name": "sgd", "learning_rate": 0.01}
-    values["adversary"]["network"] = {"reference_examples": 2, "filters": [3, 4], "phase_shift": 0}
-    config.dump_yaml(values, tmp_path / "run.yaml")
-    done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "run.yaml", tmp_path], check=False,
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
-    for (name, first), second in zip(one.items(), two.values(), strict=True):
-        np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5, err_msg=name)
-    assert any(name.endswith("reference_mean") and values.any() for name, values in one.items())
-    one, two = (history(tmp_path / name)[0] for name in ("one", "two"))
-    for name in ("loss", "adversarial_loss", "discriminator_loss", "fake_accuracy"):
-        assert abs(one[name] - two[name]) < 1e-3 * max(abs(one[name]), 1), name
 
 
 def test_another_network_of_waveforms_has_segans_adversary():
