@@ -41,7 +41,7 @@ def settings(instrument, **changes):
                  "validation": {**corpus, "include": ["high"]}},
         "loss": {"name": "multi_resolution_stft", "fft_sizes": [256], "log_floor": 1e-3},
         "optimizer": {"learning_rate": 1e-2},
-        "fit": {"batch_size": 2, "epochs": 2, "steps_per_epoch": 20, "segment_seconds": 0.512},
+        "fit": {"batch_size": 2, "epochs": 2, "steps_per_epoch": 20, "segment_seconds": 0.256},
         **changes,
     }  # fmt: skip
 
@@ -65,8 +65,9 @@ def test_the_loss_falls_and_the_folder_is_a_preset_with_statistics(instrument, t
     assert sound.shape == (1, 50 * HOP, 1)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_goes_on_where_it_was(instrument, tmp_path):
-    short = {"batch_size": 1, "steps_per_epoch": 2, "segment_seconds": 0.128}
+    short = {"batch_size": 1, "steps_per_epoch": 2, "segment_seconds": 0.064}
     runs = {}
     for run, epochs in (("straight", [2]), ("parts", [1, 2])):
         for count in epochs:
