@@ -7,7 +7,7 @@ import tensorflow as tf
 from made_runs import assert_same_runs, checkpoint, history, replaced, without_graphs
 
 import kzoo
-from kzoo import config, data, presets
+from kzoo import data, presets
 from kzoo.layers.latent import Latent
 from kzoo.layers.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm
 from kzoo.training import AdversarialModel, AdversaryWatch, callbacks, compiled, resolved, train
