@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,16 @@ def without_graphs():
             yield
         finally:
             tf.config.run_functions_eagerly(False)
+
+
+def copies_after_the_first_epoch(folder, name):
+    """For `say` of a run in `folder`: when its first epoch is on the disk, copies it beside it."""
+
+    def say(line):
+        if line.startswith("epoch 1: ") and line.endswith("waiting)"):  # said last
+            shutil.copytree(folder, folder.with_name(name))
+
+    return say
 
 
 def train_until_killed(values, folder):
