@@ -62,7 +62,11 @@ def runs(tmp_path_factory):
     for name, values in (("plain", plain()), ("adversarial", adversarial())):
         config.dump_yaml(values, folder / f"{name}.yaml")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, folder], check=False, capture_output=True, text=True
+        [sys.executable, "-c", PROGRAM, folder],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,  # devices that wait for each other wait for ever
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
