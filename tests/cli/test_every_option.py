@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+import typer.main
 from made_once import once
 from typer.main import get_command
 
@@ -364,6 +365,7 @@ def run(material, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime, "system", once(runtime.system))
+        patch.setattr(typer.main, "get_command", functools.cache(get_command))
         instrument = once(player.instrument)
         patch.setattr(player, "instrument", instrument)
         patch.setattr(kzoo.synthesis.files, "instrument", instrument)
