@@ -4,7 +4,6 @@ import functools
 import gc
 import os
 import re
-import warnings
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -132,14 +131,11 @@ def unfilled(monkeypatch):
 
 @pytest.fixture
 def eagerly():
-    """Trainings without graphs, as drawing one takes longer than a few steps of a tiny network."""
-    import tensorflow as tf
+    """`made_runs.without_graphs` for a test."""
+    import made_runs
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Even though the .*eagerly")  # tf.data keeps its graphs
-        tf.config.run_functions_eagerly(True)
+    with made_runs.without_graphs():
         yield
-        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

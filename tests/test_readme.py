@@ -17,6 +17,7 @@ from kzoo.cli.app import app
 from kzoo.models import list_models
 
 ROOT = Path(__file__).parent.parent
+COMMAND = get_command(app)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECIPES = README + (ROOT / "export" / "README.md").read_text(encoding="utf-8")
 
@@ -46,8 +47,7 @@ def test_the_models_table_names_every_model():
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_is_one_that_the_program_parses(line):
-    words = shlex.split(line)[1:]
-    command = get_command(app)
+    words, command = shlex.split(line)[1:], COMMAND
     while hasattr(command, "commands") and words:
         command, words = command.commands[words[0]], words[1:]
     context = command.make_context("kzoo", [w for w in words if w != "|"], resilient_parsing=False)

@@ -7,6 +7,7 @@ and card.yaml with weights.npz, the best weights so far: a preset.
 from __future__ import annotations
 
 import datetime
+import functools
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -262,5 +263,12 @@ def _strategy(devices: Sequence[str] | None) -> tf.distribute.Strategy:
     if devices is None:
         devices = [device.name for device in tf.config.list_logical_devices("GPU")]
     if len(devices) > 1:
-        return tf.distribute.MirroredStrategy(list(devices))
+        return _mirrored(tuple(devices))
     return tf.distribute.OneDeviceStrategy(devices[0]) if devices else tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    # One for all runs of a process: those of a second strategy have the keys of the first one's
+    # collective operations, and TensorFlow waits for ever or gives up.
+    return tf.distribute.MirroredStrategy(list(devices))

@@ -21,11 +21,13 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+import typer.main
 from made_once import once
 from typer.main import get_command
 
 import kzoo.cli.demo
 import kzoo.cli.presets
+import kzoo.synthesis.files
 from kzoo import api, cli, config, models, presets, runtime, training
 from kzoo.cli.app import app
 from kzoo.deploy.formats import tflite
@@ -363,7 +365,10 @@ def run(material, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime, "system", once(runtime.system))
-        patch.setattr(player, "instrument", once(player.instrument))
+        patch.setattr(typer.main, "get_command", functools.cache(get_command))
+        instrument = once(player.instrument)
+        patch.setattr(player, "instrument", instrument)
+        patch.setattr(kzoo.synthesis.files, "instrument", instrument)
         made_crepe.networks_once(patch)
         patch.setattr(scoring, "bss_eval", functools.partial(scoring.bss_eval, filters_len=16))
         patch.setattr(tflite, "write", converted_once(tflite.write))

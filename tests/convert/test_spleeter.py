@@ -49,18 +49,19 @@ def expected_places(instruments):
     return places
 
 
-@pytest.mark.parametrize("instruments", [2, 4, 5])
+@pytest.mark.parametrize("instruments", [2, 5])  # 4 are between them
 def test_every_weight_lands_in_the_layer_of_its_number(instruments):
     weights = made.weights(instruments)
     model = spleeter.from_weights(weights, **SIZE)
     assert list(model.get_layer("estimates").sources) == SOURCES[instruments]
+    assert {n: list(names) for n, names in spleeter.INSTRUMENTS.items()} == SOURCES
     places = expected_places(instruments)
     assert len(places) == 70 * instruments == len(model.weights)
     for name, (layer, part) in places.items():
         np.testing.assert_array_equal(getattr(model.get_layer(layer), part), weights[name], name)
 
 
-@pytest.mark.parametrize("instruments", [2, 4, 5])
+@pytest.mark.parametrize("instruments", [2, 5])  # 4 are between them
 def test_only_the_norm_of_each_bottleneck_has_no_place(instruments):
     weights = made.weights(instruments)
     assert len(weights) == 74 * instruments

@@ -1,7 +1,6 @@
 """Examples are pure functions of a seed and a number, and batches of them come in order."""
 
-import subprocess
-import sys
+import threading
 
 import numpy as np
 import pytest
@@ -89,23 +88,30 @@ def test_batches_hold_their_own_examples_whatever_the_threads(corpus, workers):
         np.testing.assert_array_equal(batch["mixture"], expected)
 
 
-_AT_ONCE = """
-import sys, threading, numpy as np, tensorflow as tf
-from kzoo import data
-tf.config.experimental.enable_op_determinism()
-met = threading.Barrier(3, timeout=30)
-class Slow:
-    def example(self, index):
-        if 0 < index < 4:
-            met.wait()
-        return {"mixture": np.full((4, 1), index, np.float32)}
-batches = iter(data.dataset(Slow(), 1, start=1, workers=3))
-assert [float(next(batches)["mixture"][0, 0, 0]) for _ in range(6)] == [1, 2, 3, 4, 5, 6]
-"""
+@pytest.fixture
+def op_determinism():
+    """TensorFlow's determinism of operations, which is a switch of the process."""
+    from tensorflow.python.framework import config  # switching off is not public
+
+    before = config.is_op_determinism_enabled()
+    config.enable_op_determinism()
+    yield
+    if not before:
+        config.disable_op_determinism()
 
 
-def test_deterministic_training_reads_in_as_many_threads_as_are_asked_for():
-    subprocess.run([sys.executable, "-c", _AT_ONCE], check=True, capture_output=True, timeout=240)
+def test_deterministic_training_reads_in_as_many_threads_as_are_asked_for(op_determinism):
+    met = threading.Barrier(3, timeout=30)
+
+    class Slow:
+        def example(self, index):
+            if 0 < index < 4:
+                met.wait()
+            return {"mixture": np.full((4, 1), index, np.float32)}
+
+    batches = iter(data.dataset(Slow(), 1, start=1, workers=3))
+    found = [float(next(batches)["mixture"][0, 0, 0]) for _ in range(6)]
+    assert found == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_dataset_starts_anywhere(corpus):

@@ -7,14 +7,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 from made_artefacts import BLOCK, RATE, SOURCES, Fickle, InverseFFT, proof_of, small_model
 
 from kzoo.deploy import parity, request
 from kzoo.deploy.examples import sound_proof
 from kzoo.deploy.export import _compare, _keras, _stamp, export
 from kzoo.deploy.formats.tflite import FlexError
-from kzoo.deploy.proof import Proof
+from kzoo.deploy.proof import Proof, Streaming
 
 
 def test_flex_is_refused_and_its_operators_are_named(tmp_path):
@@ -124,3 +124,40 @@ def test_a_model_of_anything_goes_by_the_names_of_its_proof(tmp_path):
     assert card["labels"] == ["a", "b", "c"]
     level = card["parity"]["sources"]["scores"]["snr_db"]
     assert level is None or level > 100
+
+
+def late(frames):
+    """A stream that gives what it hears one sample late, and its state."""
+    x, last = keras.Input((frames, 1), name="x"), keras.Input((1, 1), name="state_last")
+    heard = ops.concatenate([last, x], axis=1)
+    outputs = {"audio": heard[:, :-1], "state_last": heard[:, -1:]}
+    return keras.Model({"x": x, "state_last": last}, outputs), {"last": np.zeros((1, 1, 1), "f4")}
+
+
+def test_the_stream_of_every_precision_is_the_same_and_another_is_kept(tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    x = keras.Input((12, 1), name="x")
+    model = keras.Model(x, layers.Identity()(x), name="plain")
+    step, state = late(4)
+    proof = Proof(
+        inputs={"x": np.random.default_rng(0).standard_normal((1, 12, 1)).astype(np.float32)},
+        outputs=["audio"], description="noise",
+        stream=Streaming(step=step, state=state, frames=4, hop_length=1, delay_samples=1),
+    )  # fmt: skip
+
+    def write(precision):
+        options = {"name": "x", "proof": proof, "sample_rate": RATE, "precision": precision}
+        return export(model, "tflite", tmp_path, **options)
+
+    for precision in ("fp32", "fp16"):
+        card = write(precision)
+        assert card["parity"]["sources"]["stream"] == {"snr_db": None, "max_abs_difference": 0.0}
+        assert card["stream"]["file"] == "x_stream.tflite"
+    assert len(list(tmp_path.iterdir())) == 5
+    (tmp_path / "x_stream.tflite").write_bytes(b"another")
+    (tmp_path / "x_fp16.tflite").unlink()
+    (tmp_path / "x_fp16.json").unlink()
+    with pytest.raises(FileExistsError, match="is another"):
+        write("fp16")
+    assert not (tmp_path / "x_fp16.tflite").exists()
+    assert (tmp_path / "x_stream.tflite").read_bytes() == b"another"

@@ -23,6 +23,7 @@ SHOWN = [
     for block in re.findall(r"```sh\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
     for command in re.findall(r"\bkzoo (?!\[)[^|>#\n]*", block.replace("pip install kzoo\n", ""))
 ]
+COMMAND = get_command(app)
 BLOCK = re.compile(r'```(python|console|yaml|csv)(?: title="(.*?)")?\n(.*?)```', re.DOTALL)
 
 
@@ -89,8 +90,7 @@ def test_the_examples_of_a_guide_run_one_after_the_other(path, workplace, monkey
 
 @pytest.mark.parametrize("line", SHOWN)
 def test_a_command_that_is_only_shown_is_one_that_the_program_parses(line):
-    words = shlex.split(line)[1:]
-    command = get_command(app)
+    words, command = shlex.split(line)[1:], COMMAND
     while hasattr(command, "commands"):
         command, words = command.commands[words[0]], words[1:]
     assert command.make_context("kzoo", words, resilient_parsing=False).command is command

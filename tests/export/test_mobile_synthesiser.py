@@ -35,7 +35,7 @@ def bundle(tmp_path_factory):
         patch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
         mobile = importlib.import_module("export.mobile")
         words = ["-p", str(folder / "preset"), "-o", str(folder / "out"), "--block-seconds", "0.4"]
-        options = mobile.parser().parse_args([*words, "--precision", "fp16", "fp32"])
+        options = mobile.parser().parse_args([*words, "--precision", "fp16"])
         said = list(mobile.bundle(options))
         assert mobile.main(["-p", str(folder / "preset"), "-o", str(folder / "out")]) == 1
         words = ["-p", str(folder / "preset"), "-o", str(folder / "other"), "--sound", "a.wav"]
@@ -53,8 +53,8 @@ def play(bundle, controls, *words):
 def test_the_bundle_is_whole_and_its_program_plays_what_kzoo_plays(bundle):
     folder, said = bundle
     assert sorted(path.name for path in folder.iterdir()) == [
-        "LICENCES.txt", "operators.txt", "organ_fp16.json", "organ_fp16.tflite", "organ_fp32.json",
-        "organ_fp32.tflite", "organ_stream.tflite", "play_tflite.py",
+        "LICENCES.txt", "operators.txt", "organ_fp16.json", "organ_fp16.tflite",
+        "organ_stream.tflite", "play_tflite.py",
     ]  # fmt: skip
     operators = (folder / "operators.txt").read_text().split()
     assert {"ASSIGN_VARIABLE", "DEQUANTIZE", "SIN", "RFFT2D"} <= set(operators)
@@ -89,7 +89,7 @@ def test_a_card_of_another_file_is_refused(bundle, tmp_path):
     run = play(bundle[0], tmp_path / "a.csv", "--card", tmp_path / "a.json")
     assert run.returncode == 1
     assert "no card of" in run.stderr
-    command = [sys.executable, bundle[0] / "play_tflite.py", bundle[0] / "organ_fp32.tflite"]
+    command = [sys.executable, bundle[0] / "play_tflite.py", bundle[0] / "organ_fp16.tflite"]
     run = subprocess.run([*map(str, command), str(tmp_path / "a.csv")], capture_output=True,
                          text=True, check=False)  # fmt: skip
     assert run.returncode == 1

@@ -1,11 +1,14 @@
 """What tests of training ask of a run's folder, and a run that is killed."""
 
+import contextlib
 import copy
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 
@@ -40,6 +43,30 @@ def history(folder):
     with np.load(folder / "checkpoint.npz") as arrays:
         rows = json.loads(str(arrays["state"]))["history"]
     return [{k: v for k, v in row.items() if k not in ("seconds", "waiting")} for row in rows]
+
+
+@contextlib.contextmanager
+def without_graphs():
+    """Trainings without graphs, as drawing one takes longer than a few steps of a tiny network."""
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Even though the .*eagerly")  # tf.data keeps its graphs
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(False)
+
+
+def copies_after_the_first_epoch(folder, name):
+    """For `say` of a run in `folder`: when its first epoch is on the disk, copies it beside it."""
+
+    def say(line):
+        if line.startswith("epoch 1: ") and line.endswith("waiting)"):  # said last
+            shutil.copytree(folder, folder.with_name(name))
+
+    return say
 
 
 def train_until_killed(values, folder):

@@ -192,8 +192,8 @@ def test_variants_have_the_sizes_of_the_papers():
 )
 def test_the_system_centres_the_mixture_in_a_valid_length(rng, samples, options):
     size = sizes(variant="tiny", **options)
-    system, network = of_any_length(size), demucs.core(TWO, size)
-    network.set_weights(system.get_weights())
+    system = of_any_length(size)
+    network = system.get_layer("demucs_core")
     mixture = noise(rng, samples)
     valid = size.valid_length(samples)
     before = (valid - samples) // 2
@@ -216,9 +216,7 @@ def test_a_fixed_length_gives_what_an_open_one_gives(rng, options):
 
 
 FINITES = [
-    {"resample": False, "depth": 2},
     {"resample": False},
-    {"resample": True, "depth": 2},
     {"resample": False, "depth": 2, "context": 2},
     {"resample": False, "depth": 2, "kernel_size": 5, "stride": 3},
     {"resample": False, "upsample": True, "depth": 2},
@@ -246,7 +244,7 @@ def test_nothing_is_heard_beyond_the_context(rng, options):
     assert max(heard) > 0.65 * reach  # a bound, and no empty one
 
 
-@pytest.mark.parametrize("options", FINITES[::3], ids=named)
+@pytest.mark.parametrize("options", [FINITES[1], *FINITES[3:5]], ids=named)
 def test_the_mixture_has_silence_around_it_where_the_context_is_finite(rng, options):
     options = {**FINITE, **options}
     model = of_any_length(sizes(**options))
@@ -378,7 +376,9 @@ def test_a_core_of_a_length_that_leaves_frames_over_is_refused():
 
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(
-    ("options", "wanted"), [({}, 100), (FINITES[2], 1), (FINITES[5], 1000)], ids=named
+    ("options", "wanted"),
+    [({}, 100), ({"resample": True, "depth": 2}, 1), (FINITES[3], 1000)],
+    ids=named,
 )
 def test_a_segment_of_any_length_is_trained(rng, options, wanted):
     size = sizes(**{**(FINITE if options else {"variant": "tiny"}), **options})

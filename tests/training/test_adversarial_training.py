@@ -1,16 +1,22 @@
-"""A generator and its adversary: on numbers, on speech-like sound, killed, halved and doubled."""
+"""A generator and its adversary: on numbers, on speech-like sound, interrupted and halved."""
 
-import subprocess
-import sys
+import shutil
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_runs import assert_same_runs, checkpoint, history, replaced, train_until_killed
+from made_runs import (
+    assert_same_runs,
+    checkpoint,
+    copies_after_the_first_epoch,
+    history,
+    replaced,
+    without_graphs,
+)
 
 import kzoo
-from kzoo import config, data, presets
+from kzoo import data, presets
 from kzoo.layers.latent import Latent
 from kzoo.layers.virtual_batch_norm import ReferenceBatch, VirtualBatchNorm
 from kzoo.training import AdversarialModel, AdversaryWatch, compiled, resolved, train
@@ -21,7 +27,7 @@ RATE = {"name": "rmsprop", "learning_rate": 1e-3}
 SETTINGS = {
     "name": "tiny_gan",
     "seed": 3,
-    "model": {"name": "segan", "sources": ["vocals"], "variant": "tiny"},
+    "model": {"name": "segan", "sources": ["vocals"], "variant": "tiny", "filters": [3, 4]},
     "data": {
         "train": {"kind": "synthetic", "tracks": 2, "seconds": 3.0},
         "validation": {"kind": "synthetic", "tracks": 1, "seconds": 1.0, "seed": 9},
@@ -30,7 +36,7 @@ SETTINGS = {
     "optimizer": {**RATE, "ema_momentum": 0.5},
     "adversary": {
         "weight": 0.1, "optimizer": {**RATE, "global_clipnorm": 1.0}, "label_smoothing": 0.1,
-        "noise_std": 0.05, "network": {"reference_examples": 3},
+        "noise_std": 0.05, "network": {"reference_examples": 3, "filters": [3, 4]},
     },
     "fit": {"batch_size": 4, "epochs": 3, "steps_per_epoch": 2},
 }  # fmt: skip
@@ -187,8 +193,10 @@ def test_virtual_norms_mix_a_reference_with_the_live_batch(rng):
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """A run of three epochs without a stop."""
-    return run(tmp_path_factory.mktemp("runs") / "straight")[0]
+    """A run of three epochs without a stop; "first" beside it is what its first epoch left."""
+    folder = tmp_path_factory.mktemp("runs") / "straight"
+    with without_graphs():  # modules' fixtures come before `eagerly`
+        return train(settings(), folder, say=copies_after_the_first_epoch(folder, "first"))
 
 
 def test_a_run_logs_what_both_networks_do(straight):
@@ -198,10 +206,9 @@ def test_a_run_logs_what_both_networks_do(straight):
     assert all(0 < row["adversarial_share"] < 1 and row["z_effect"] > 0 for row in rows)
 
 
-def test_a_killed_run_goes_on_bit_by_bit(straight, tmp_path):
-    folder = tmp_path / "killed"
-    train_until_killed(settings(), folder)
-    assert history(folder)
+def test_a_run_that_is_interrupted_goes_on_bit_by_bit(straight, tmp_path, eagerly):
+    folder = shutil.copytree(straight.with_name("first"), tmp_path / "interrupted")
+    assert len(history(folder)) == 1
     run(folder)
     assert_same_runs(folder, straight)
 
@@ -215,7 +222,7 @@ def test_the_checkpoint_holds_both_networks_both_optimizers_and_the_random_state
     steps = [int(value) for name, value in values if name.endswith("iteration")]
     assert steps == [6, 6]
     seeds = [name for name, _ in values if "seed_generator_state" in name]
-    assert len(seeds) == 5  # z, the noise, and three phase shifts
+    assert len(seeds) == 4  # z, the noise, and two phase shifts
     reference = next(value for name, value in values if name.endswith("reference/reference"))
     assert reference.shape == (3, 1024, 2)
     assert reference[0].std(axis=0).min() > 0
@@ -307,43 +314,6 @@ def test_half_precision_stays_finite_and_has_float32_weights(precision):
     assert scaled == [precision == "mixed_float16"] * 2
 
 
-def test_two_devices_take_the_steps_of_one_and_have_virtual_norms(tmp_path):
-    program = """
-import sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import keras
-from kzoo import config, data
-from kzoo.training import train
-# Each device draws for its own half of a batch, and norms by it: here the halves are the same.
-draw, example = keras.random.normal, data.Examples.example
-keras.random.normal = lambda shape, dtype=None, seed=None: draw(
-    (1, *shape[1:]), dtype=dtype, seed=seed) + tf.zeros(shape, dtype)
-data.Examples.example = lambda self, index: example(self, index % 2)
-values = config.load_yaml(sys.argv[1])
-train(values, sys.argv[2] + "/one", devices=["/device:CPU:0"])
-train(values, sys.argv[2] + "/two", devices=["/device:CPU:0", "/device:CPU:1"])
-"""
-    values = settings(fit__epochs=1, adversary__noise_std=0.0, data__validation=None)
-    values["optimizer"] = {"name": "sgd", "learning_rate": 0.01, "ema_momentum": 0.5}
-    values["adversary"]["optimizer"] = {"name": "sgd", "learning_rate": 0.01}
-    values["adversary"]["network"] = {"reference_examples": 2, "filters": [3, 4], "phase_shift": 0}
-    config.dump_yaml(values, tmp_path / "run.yaml")
-    done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "run.yaml", tmp_path], check=False,
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
-    for (name, first), second in zip(one.items(), two.values(), strict=True):
-        np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5, err_msg=name)
-    assert any(name.endswith("reference_mean") and values.any() for name, values in one.items())
-    one, two = (history(tmp_path / name)[0] for name in ("one", "two"))
-    for name in ("loss", "adversarial_loss", "discriminator_loss", "fake_accuracy"):
-        assert abs(one[name] - two[name]) < 1e-3 * max(abs(one[name]), 1), name
-
-
 def test_another_network_of_waveforms_has_segans_adversary():
     made = made_of(
         model={"name": "conv_tasnet", "sources": ["vocals", "drums"], "variant": "tiny"},
@@ -378,18 +348,18 @@ def test_a_network_of_its_own_levels_is_trained_and_separates(tmp_path, rng):
 
 
 def test_a_segment_is_a_window_of_the_next_possible_length():
-    made = made_of(fit__segment_seconds=0.25, data__validation=None)
-    assert made.graph.input_shape == (None, 2048, 1)
-    assert made.trainer.discriminator.input_shape == (None, 2048, 2)
+    made = made_of(fit__segment_seconds=0.251, data__validation=None)
+    assert made.graph.input_shape == (None, 2016, 1)
+    assert made.trainer.discriminator.input_shape == (None, 2016, 2)
     assert made_of(fit__segment_seconds=0.2).graph.input_shape == (None, 1600, 1)
-    assert made_of(fit__segment_seconds=0.201).graph.input_shape == (None, 1664, 1)
+    assert made_of(fit__segment_seconds=0.201).graph.input_shape == (None, 1616, 1)
 
 
 def test_a_run_keeps_the_sizes_of_its_discriminator():
-    values = resolved(settings())
+    values = resolved(settings(adversary__network={"reference_examples": 4}))
     network = values["adversary"]["network"]
     assert network["sizes"]["filters"] == [3, 4, 5]
-    assert network["sizes"]["reference_examples"] == 3
+    assert network["sizes"]["reference_examples"] == 4
     assert resolved(values) == values
     network["sizes"]["filters"] = [3, 3, 3]  # as if the variant had been another one then
     made = compiled(resolved(values))

@@ -5,7 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from test_training import settings
+from test_training import SMALL, settings
 
 from kzoo import config
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
     "changes",
     [
         {"loss": {"name": "weighted_sdr"}},
-        {"model": {"name": "cunet", "sources": ["vocals", "drums"], "variant": "tiny"}},
+        {"model": {"name": "cunet", "sources": ["vocals", "drums"], "variant": "tiny", **SMALL}},
     ],
     ids=["mixture", "condition"],
 )

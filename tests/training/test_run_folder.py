@@ -6,8 +6,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-from made_runs import history
-from test_training import settings
+from made_runs import history, without_graphs
+from test_training import SMALL, settings
 
 from kzoo import audio, config, presets
 from kzoo.training import callbacks, resolved, running, train
@@ -55,7 +55,8 @@ def val_losses(monkeypatch):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A finished run of one epoch."""
-    return train(quick(), tmp_path_factory.mktemp("runs") / "done", say=lambda line: None)
+    with without_graphs():  # modules' fixtures come before `eagerly`
+        return train(quick(), tmp_path_factory.mktemp("runs") / "done", say=lambda line: None)
 
 
 def test_a_run_that_is_refused_leaves_its_folder_free(tmp_path, monkeypatch):
@@ -242,7 +243,7 @@ def test_tensorboard_shows_what_a_conditioned_system_makes(tmp_path):
     pytest.importorskip("tensorboard")
     sources = ["vocals", "drums"]
     values = quick(
-        model={"name": "cunet", "sources": sources, "variant": "tiny"}, fit__tensorboard=1,
+        model={"name": "cunet", "sources": sources, "variant": "tiny", **SMALL}, fit__tensorboard=1,
         data__steps=[], loss={"name": "weighted_sdr"},
     )  # fmt: skip
     _, folder = run(values, tmp_path / "run")
@@ -252,14 +253,13 @@ def test_tensorboard_shows_what_a_conditioned_system_makes(tmp_path):
         assert f"{source}/target".encode() in path.read_bytes()
 
 
-def test_statistics_that_were_fixed_are_named_when_they_are_to_move(tmp_path, tiny_preset):
-    preset = tiny_preset(tmp_path / "preset", fixed_norms=True)
-    model = {"name": "unet", "sources": ["vocals", "accompaniment"], "variant": "tiny"}
+def test_statistics_that_were_fixed_are_named_when_they_are_to_move(tmp_path):
+    fixed = quick(fit__inference_mode=True)
+    _, preset = run(fixed, tmp_path / "first")
     start = {"preset": str(preset)}
-    lines, _ = run(quick(model=model, start=start), tmp_path / "moving")
+    lines, _ = run(quick(start=start), tmp_path / "moving")
     assert any("fit.inference_mode=true keeps" in line for line in lines)
-    fixed = quick(model=model, start=start, fit__inference_mode=True)
-    lines, folder = run(fixed, tmp_path / "fixed")
+    lines, folder = run({**fixed, "start": start}, tmp_path / "fixed")
     assert not any("inference_mode" in line for line in lines)
     assert presets.load_card(folder)["fixed_norms"] is True
     assert presets.load_card("spleeter_5stems_16khz")["fixed_norms"] is True

@@ -92,7 +92,7 @@ def settings(speech, **fit):
             "tests": {"other": corpus},
         },  # for kzoo data mix
         "loss": {"name": "pit", "pairwise": {"name": "si_sdr", "zero_mean": True}},
-        "fit": {"batch_size": 2, "epochs": 2, "steps_per_epoch": 5, **fit},
+        "fit": {"batch_size": 2, "epochs": 1, "steps_per_epoch": 2, **fit},
     }
 
 
@@ -124,6 +124,7 @@ def test_a_core_of_any_length_takes_the_systems():
     assert domain(np.zeros((1, 2, 100, 1))).shape[2] == 84
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(("options", "samples"), [({}, 1000), ({"segment_seconds": 0.25}, 2000)])
 def test_segments_are_a_block_or_as_long_as_is_said(toy, speech, tmp_path, monkeypatch, options,
                                                     samples):  # fmt: skip
@@ -151,6 +152,7 @@ def test_a_network_that_hears_the_whole_signal_is_trained_on_segments_of_any_len
     assert made.system.input_shape == (None, 2000, 1)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_without_an_order_says_so_in_its_card(toy, speech, tmp_path):
     folder = train(settings(speech), tmp_path / "pit", say=lambda line: None)
     card = presets.load_card(folder)
@@ -172,6 +174,7 @@ def test_a_loss_that_takes_the_mixture_is_given_it(rng):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_speech_in_noise_is_learned_with_the_weighted_sdr(toy, speech, tmp_path):
     values = settings(speech, segment_seconds=0.25)
     values["model"]["sources"] = ["speech"]
@@ -196,7 +199,8 @@ def test_examples_for_the_system_are_the_middle_of_those_of_a_longer_core(toy, s
 
 def test_half_precision_trains_with_a_loss_in_float32(toy, speech, tmp_path):
     lines = []
-    train(settings(speech, precision="mixed_float16"), tmp_path / "run", say=lines.append)
+    values = settings(speech, precision="mixed_float16", epochs=2, steps_per_epoch=5)
+    train(values, tmp_path / "run", say=lines.append)
     assert "nan" not in " ".join(lines)
     assert tf.keras.mixed_precision.global_policy().name == "float32"
 

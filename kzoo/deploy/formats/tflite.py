@@ -146,6 +146,8 @@ def convert(converter: tf.lite.TFLiteConverter, name: str, allow_flex: bool) -> 
     # The converter's exception has no public name.
     from tensorflow.lite.python.convert_phase import ConverterError
 
+    # The card has the versions; the metadata would unpack and pack the whole file in Python again.
+    converter.exclude_conversion_metadata = True
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if allow_flex:
         converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)

@@ -83,8 +83,8 @@ def test_a_reset_brings_the_beginning_back(stream):
     np.testing.assert_allclose(first[:, HOP:], np.asarray(whole)[:, :-HOP], atol=2e-5)
 
 
-@pytest.mark.parametrize("frames", [1, 5])
-def test_a_streamed_network_says_what_keras_says_with_built_in_operators(frames, tmp_path):
+def test_a_streamed_network_says_what_keras_says_with_built_in_operators(tmp_path):
+    frames = 1  # the exports of conformance have several
     keras.utils.set_random_seed(0)
     model = ddsp.build(TINY)
     step = ddsp.build_step(TINY, frames=frames)
