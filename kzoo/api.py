@@ -75,6 +75,7 @@ class Separator(separation.Separator):
         *,
         overlap: float = 0.0,
         consistent: bool = False,
+        attenuation_limit_db: float | None = None,
         mwf: bool = False,
         device: str | None = None,
         progress: presets.Progress | None = None,
@@ -85,7 +86,8 @@ class Separator(separation.Separator):
         overlap: share of a block, up to 0.5, that fades into the next; 0 is the model's own grid,
             or what the preset's card says.
         consistent: make the stems sum to the mixture. mwf: refine them by a multichannel
-            Wiener filter, in two passes.
+            Wiener filter, in two passes. attenuation_limit_db: by how much at most an enhancer
+            lowers what is no speech.
         device: "cpu", "gpu", "gpu:1". progress: called with bytes fetched and bytes in all.
         options: of the architecture's sizes and build, such as mask_extension="average".
         """
@@ -94,10 +96,11 @@ class Separator(separation.Separator):
         opened = presets.open_preset(preset)
         system = runtime.system(opened, mwf=mwf, device=device, progress=progress, **options)
         share = overlap or opened.card.get("overlap", 0.0)
-        separator = cls(system, overlap=share, consistent=consistent)
+        limit = {"attenuation_limit_db": attenuation_limit_db}
+        separator = cls(system, overlap=share, consistent=consistent, **limit)
         separator._rebuild = functools.partial(
             cls.from_preset, preset, overlap=overlap, consistent=consistent, mwf=mwf,
-            device=device, **options,
+            device=device, **limit, **options,
         )  # fmt: skip
         return separator
 

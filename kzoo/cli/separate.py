@@ -84,6 +84,13 @@ def enhance(
     noise: Annotated[
         bool, typer.Option("--noise", help="Also write what was removed, to OUT/noise/<track>.wav.")
     ] = False,
+    attenuation_limit: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DB", min=0,
+            help="Lower what is no speech by no more than this, so that some of the room stays.",
+        ),
+    ] = None,
     overlap: options.Overlap = 0.0,
     start: options.Start = 0.0,
     duration: options.Duration = None,
@@ -113,7 +120,7 @@ def enhance(
         place=lambda track, stem: folders[stem] + track, preset=enhancer,
         output=_output(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
         start=start, duration=duration, quiet=quiet, bandwidth_hz=enhancer.card["sample_rate"] / 2,
-        overlap=overlap, device=device,
+        overlap=overlap, attenuation_limit_db=attenuation_limit, device=device,
     )  # fmt: skip
 
 

@@ -72,13 +72,34 @@ class Separator:
     its threads do not survive a fork, which is a RuntimeError here instead of a wait for ever.
     """
 
-    def __init__(self, system: System, *, overlap: float = 0.0, consistent: bool = False):
+    def __init__(
+        self,
+        system: System,
+        *,
+        overlap: float = 0.0,
+        consistent: bool = False,
+        attenuation_limit_db: float | None = None,
+    ):
         """overlap: share of a block that fades into the next, 0 (the model's own grid) to 0.5.
         Interchangeable sources need some: on a grid without any 0 gives a quarter. `notes` says
         where it changes nothing.
         consistent: what the stems leave of the mixture is shared equally among them; ValueError
         for a single source, which would become the mixture.
+        attenuation_limit_db: by how much at most the source "speech" loses what is no speech; so
+        much of the mixture stays in it, and is taken from the others. None for all that the model
+        takes. ValueError for a negative one, and for a system that gives no speech.
         """
+        if attenuation_limit_db is not None:
+            if "speech" not in system.sources:
+                raise ValueError(
+                    "attenuation_limit_db is of speech; the system gives "
+                    f"{', '.join(system.sources)}"
+                )
+            if not attenuation_limit_db >= 0:
+                raise ValueError(
+                    f"attenuation_limit_db must be at least 0; got {attenuation_limit_db}"
+                )
+        self.attenuation_limit_db = attenuation_limit_db
         if consistent and len(system.sources) == 1:
             raise ValueError(ONE_IS_CONSISTENT.format(*system.sources))
         self.overlap = overlap
@@ -223,7 +244,16 @@ class Separator:
                 part = mixture.pop(stems.shape[1])
                 if self.consistent:
                     stems = stems + (part - stems.sum(axis=0)) / len(self.sources)
+                if self.attenuation_limit_db is not None:
+                    stems = self._limited(part, stems)
                 yield part, stems
+
+    def _limited(self, mixture: np.ndarray, stems: np.ndarray) -> np.ndarray:
+        """`stems` `[sources, samples, channels]` with the share of the mixture that stays."""
+        share = np.float32(10 ** (-self.attenuation_limit_db / 20))
+        kept = (1 - share) * stems
+        kept[self.sources.index("speech")] += share * mixture
+        return kept
 
     def _at_own_rate(self, pieces, sample_rate, channels, report):
         """Yield (piece, signal ready at the system's rate, False), then (none, rest, True)."""

@@ -112,6 +112,7 @@ OPTIONS = {
         **RECORDING,
         "--preset": Row(("-p", "{other_enhancer}")),
         "--noise": Row(("--noise",)),
+        "--attenuation-limit": Row(("--attenuation-limit", "12")),
     },
     "export": {
         "--preset": Row(("-p", "{other_gains}")),

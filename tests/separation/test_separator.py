@@ -348,3 +348,24 @@ def test_a_recording_is_brought_to_a_level_and_back(rng):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     silence = Separator(at_20).separate(np.zeros((900, 2), np.float32), RATE)
     assert not np.any(silence["loud"])
+
+
+@pytest.mark.parametrize("limit_db", [0.0, 6.0, 20.0])
+def test_so_much_of_the_mixture_stays_in_limited_speech(rng, limit_db):
+    speaker = System(
+        function=lambda block: np.stack([0.25 * block, 0.75 * block], axis=1),
+        sources=("noise", "speech"), sample_rate=RATE, channels=1, grid=BlockGrid(400, 300),
+    )  # fmt: skip
+    mixture = rng.standard_normal(1000).astype(np.float32)
+    stems = Separator(speaker, attenuation_limit_db=limit_db).separate(mixture, RATE)
+    share = 10 ** (-limit_db / 20)
+    np.testing.assert_allclose(stems["speech"], (0.75 + 0.25 * share) * mixture, atol=1e-5)
+    np.testing.assert_allclose(stems["speech"] + stems["noise"], mixture, atol=1e-5)
+
+
+def test_an_attenuation_limit_of_no_speech_or_below_zero_is_refused():
+    with pytest.raises(ValueError, match="is of speech; the system gives loud, soft"):
+        Separator(system(), attenuation_limit_db=6.0)
+    speaker = System(lambda x: x, ("speech",), RATE, 1, BlockGrid(400, 300))
+    with pytest.raises(ValueError, match=r"at least 0; got -1"):
+        Separator(speaker, attenuation_limit_db=-1.0)
