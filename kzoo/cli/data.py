@@ -266,7 +266,8 @@ def _given(**options: Any) -> dict[str, Any]:
 
 def _describe(corpus: Corpus) -> list[str]:
     with_source = [f"{name} in {len(corpus.tracks_of(name))}" for name in corpus.sources]
+    seconds = corpus.seconds * (len(corpus.tracks) if corpus.mixes else 1)  # of each, or of all
     return [
-        f"{len(corpus.tracks)} tracks, {corpus.seconds / 60:.1f} minutes, {corpus.sample_rate} Hz, "
+        f"{len(corpus.tracks)} tracks, {seconds / 60:.1f} minutes, {corpus.sample_rate} Hz, "
         f"{corpus.channels} channels; {', '.join(with_source)}"
     ]

@@ -1,11 +1,13 @@
 """The verbs of `kzoo data`: what they say of a corpus, what they refuse, and how they go on."""
 
+import types
+
 import numpy as np
 import pytest
 import soundfile
 
 from kzoo import audio, cli, config, data
-from kzoo.cli.data import mix, pseudolabelled
+from kzoo.cli.data import _describe, mix, pseudolabelled
 
 RATE = 8000
 
@@ -233,3 +235,10 @@ def test_check_tells_who_speaks_in_aligned_recordings(write, run, tmp_path):
         for folder in ("clean", "noisy"):
             write(f"others/{folder}/{name}.wav")
     assert "speakers" not in run("data", "check", tmp_path / "others", "--kind", "pairs")[1]
+
+
+def test_mixtures_are_as_long_as_all_of_them_together():
+    corpus = types.SimpleNamespace(
+        sources=(), tracks=[0] * 30, seconds=4.0, mixes=True, sample_rate=8000, channels=1
+    )
+    assert _describe(corpus)[0].startswith("30 tracks, 2.0 minutes, 8000 Hz")
