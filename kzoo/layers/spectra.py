@@ -1,11 +1,13 @@
-"""Spectra of frames that are cut already, and frames of spectra: `dsp.stft` without its windows."""
+"""Spectra of frames that are cut already, and frames of spectra: the parts of `dsp.stft`."""
 
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from kzoo.dsp.stft import irfft, magnitude
+from kzoo.dsp.windows import window
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -30,3 +32,42 @@ class SpectrumFrame(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "n_fft": self.n_fft}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class FrameWindow(keras.layers.Layer):
+    """Frames `[batch, n, n_fft]` times a window of `dsp.windows`.
+
+    hop_length: of frames that are to be added up: the window is divided by the sum of the squared
+    ones, which repeats each hop, so that windowed frames give the signal back; None for no such
+    division. Raises ValueError for a hop at whose samples all windows are 0.
+    """
+
+    def __init__(self, name_of_window: str, n_fft: int, hop_length: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.name_of_window, self.n_fft, self.hop_length = name_of_window, n_fft, hop_length
+        self.factors = window(name_of_window, n_fft)
+        if hop_length is not None:
+            self.factors = self.factors / _repeated_gain(self.factors**2, hop_length)
+
+    def call(self, frames):
+        return frames * ops.convert_to_tensor(self.factors, frames.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        lengths = {"n_fft": self.n_fft, "hop_length": self.hop_length}
+        return {**super().get_config(), "name_of_window": self.name_of_window, **lengths}
+
+
+def _repeated_gain(shape: np.ndarray, hop_length: int) -> np.ndarray:
+    parts = -(-len(shape) // hop_length)
+    padded = np.pad(shape, (0, parts * hop_length - len(shape)))
+    gain = padded.reshape(parts, hop_length).sum(axis=0)
+    if not np.all(gain > 1e-6 * gain.max()):
+        raise ValueError(
+            f"windows must overlap: with hop_length={hop_length} all of length {len(shape)} are 0 "
+            "at some samples"
+        )
+    return np.tile(gain, parts)[: len(shape)]
