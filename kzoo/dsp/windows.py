@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-WINDOWS = ("hann", "hamming", "sqrt_hann", "ones")
+WINDOWS = ("hann", "hamming", "sqrt_hann", "vorbis", "ones")
 
 
 def window(name: str, length: int) -> np.ndarray:
@@ -20,6 +20,8 @@ def window(name: str, length: int) -> np.ndarray:
         return 0.54 - 0.46 * np.cos(2 * np.pi * turns)
     if name == "sqrt_hann":
         return np.sin(np.pi * turns)
+    if name == "vorbis":  # between two samples, not on the first: symmetric
+        return np.sin(np.pi / 2 * np.sin(np.pi * (turns + 0.5 / length)) ** 2)
     if name == "ones":
         return np.ones(length)
     raise ValueError(f"window must be one of {', '.join(WINDOWS)}; got {name!r}")

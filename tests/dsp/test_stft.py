@@ -235,3 +235,10 @@ def test_windows_are_scipys_periodic_ones(length):
     hann = scipy.signal.get_window("hann", length, fftbins=True)
     np.testing.assert_allclose(windows.window("sqrt_hann", length), np.sqrt(hann), atol=1e-15)
     assert windows.window("ones", length).tolist() == [1.0] * length
+
+
+def test_the_vorbis_window_and_its_squares_half_a_window_apart_add_up_to_one():
+    shape = windows.window("vorbis", 960)
+    np.testing.assert_allclose(shape[:480] ** 2 + shape[480:] ** 2, 1, atol=1e-14)
+    np.testing.assert_allclose(shape, shape[::-1], atol=1e-14)
+    assert shape[0] == pytest.approx(np.sin(np.pi / 2 * np.sin(np.pi / 1920) ** 2))
