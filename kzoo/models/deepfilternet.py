@@ -220,11 +220,14 @@ def build_step(
 
 
 def initial_state(
-    size: DeepFilterNet = VARIANTS["deepfilternet3"], *, frames: int = 1
+    sources: Sequence[str] = SOURCES,
+    size: DeepFilterNet = VARIANTS["deepfilternet3"],
+    *,
+    frames: int = 1,
 ) -> dict[str, np.ndarray]:
     """The state of silence, {name: array `[1, ...]`}, with which a stream begins."""
     return silent_state(
-        build_step(SOURCES, size, frames=frames),
+        build_step(sources, size, frames=frames),
         level_mean=RunningMeanNorm.start(size.bands),
         magnitude_mean=RunningUnitNorm.start(size.filter_bins),
     )

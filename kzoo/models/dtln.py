@@ -17,10 +17,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kzoo.layers.masks import Estimates
 from kzoo.layers.norms import ChannelNorm
 from kzoo.layers.spectra import FrameSpectrum, SpectrumFrame
-from kzoo.models.base.causal import CausalSizes, Past, silent_state, step_model
+from kzoo.models.base.causal import CausalSizes, Past, silent_state, stems, step_model
 from kzoo.models.base.sizes import check_positive, check_sources
 
 
@@ -72,16 +71,7 @@ def build(
     """
     check_sources(sources)
     waveform = keras.Input((samples, size.channels), name="waveform")
-    estimates = _separate(waveform, sources, size, Past())
-    stems = (
-        layers.Concatenate(axis=1, name="join_sources")(
-            [layers.Reshape((1, -1, 1), name=f"{name}_source")(x) for name, x in estimates.items()]
-        )
-        if len(sources) > 1
-        else layers.Reshape((1, -1, 1), name="source")(estimates[sources[0]])
-    )
-    stems = Estimates(sources, dtype="float32", name="stems")(stems)
-    return keras.Model(waveform, stems, name="dtln")
+    return keras.Model(waveform, stems(_separate(waveform, sources, size, Past())), name="dtln")
 
 
 def build_step(

@@ -22,7 +22,7 @@ from keras import layers, ops
 from keras.initializers import Constant
 
 from kzoo.layers.subbands import ChannelShuffle, SubbandFeatures
-from kzoo.models.base.causal import Past, silent_state, step_model
+from kzoo.models.base.causal import Past, silent_state, stems, step_model
 from kzoo.models.base.erb_enhancer import (
     ErbEnhancerSizes,
     convolution,
@@ -32,7 +32,6 @@ from kzoo.models.base.erb_enhancer import (
     from_bands,
     resynthesis,
     spectrum,
-    stems,
     to_bands,
 )
 from kzoo.models.base.sizes import check_positive, check_sources
@@ -100,9 +99,11 @@ def build_step(
     return step_model({"waveform": waveform}, estimates, past, name="gtcrn_step")
 
 
-def initial_state(size: GTCRN = VARIANTS["paper"], *, frames: int = 1) -> dict[str, np.ndarray]:
+def initial_state(
+    sources: Sequence[str] = SOURCES, size: GTCRN = VARIANTS["paper"], *, frames: int = 1
+) -> dict[str, np.ndarray]:
     """The state of silence, {name: array `[1, ...]`}, with which a stream begins."""
-    return silent_state(build_step(SOURCES, size, frames=frames))
+    return silent_state(build_step(sources, size, frames=frames))
 
 
 def _separate(waveform, sources: Sequence[str], size: GTCRN, past: Past) -> dict:

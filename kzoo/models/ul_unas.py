@@ -21,7 +21,7 @@ import numpy as np
 from keras import layers, ops
 
 from kzoo.layers.subbands import AffinePReLU, BandAttention, ChannelShuffle
-from kzoo.models.base.causal import Past, silent_state, step_model
+from kzoo.models.base.causal import Past, silent_state, stems, step_model
 from kzoo.models.base.erb_enhancer import (
     ErbEnhancerSizes,
     convolution,
@@ -31,7 +31,6 @@ from kzoo.models.base.erb_enhancer import (
     from_bands,
     resynthesis,
     spectrum,
-    stems,
     to_bands,
 )
 from kzoo.models.base.sizes import check_sources
@@ -130,9 +129,11 @@ def build_step(
     return step_model({"waveform": waveform}, estimates, past, name="ul_unas_step")
 
 
-def initial_state(size: ULUNAS = VARIANTS["paper"], *, frames: int = 1) -> dict[str, np.ndarray]:
+def initial_state(
+    sources: Sequence[str] = SOURCES, size: ULUNAS = VARIANTS["paper"], *, frames: int = 1
+) -> dict[str, np.ndarray]:
     """The state of silence, {name: array `[1, ...]`}, with which a stream begins."""
-    return silent_state(build_step(SOURCES, size, frames=frames))
+    return silent_state(build_step(sources, size, frames=frames))
 
 
 def _separate(waveform, sources: Sequence[str], size: ULUNAS, past: Past) -> dict:

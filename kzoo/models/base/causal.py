@@ -19,6 +19,7 @@ import numpy as np
 from keras import layers, ops
 
 from kzoo.dsp.framing import frame, overlap_add, pad_last
+from kzoo.layers.masks import Estimates
 from kzoo.models.base.sizes import Sizes, check_positive
 
 STATE = "state_"
@@ -251,6 +252,13 @@ class ContinueOverlapAdd(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "hop_length": self.hop_length}
+
+
+def stems(estimates: Mapping[str, keras.KerasTensor]):
+    """{source: waveform `[batch, samples, 1]`} to `[batch, sources, samples, 1]`."""
+    each = [layers.Reshape((1, -1, 1), name=f"{name}_source")(x) for name, x in estimates.items()]
+    joined = layers.Concatenate(axis=1, name="join_sources")(each) if len(each) > 1 else each[0]
+    return Estimates(tuple(estimates), dtype="float32", name="stems")(joined)
 
 
 def silent_state(step: keras.Model, **begun: np.ndarray) -> dict[str, np.ndarray]:

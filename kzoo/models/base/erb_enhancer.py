@@ -5,15 +5,13 @@ All tensors inside are `[batch, frames, bands, channels]`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import keras
 from keras import layers
 
 from kzoo.layers.erb import FromErb, ToErb, erb_filters
 from kzoo.layers.grouped_gru import InterFrameGRU, IntraFrameGRU
-from kzoo.layers.masks import Estimates
 from kzoo.layers.spectra import FrameSpectrum, FrameWindow, SpectrumFrame
 from kzoo.layers.subbands import BandPower, TimesFrames, ZerosBetween
 from kzoo.models.base.causal import CausalSizes, Past
@@ -85,13 +83,6 @@ def resynthesis(spectra, waveform, size: ErbEnhancerSizes, past: Past, window: s
         window, size.n_fft, size.hop_length, dtype="float32", name=f"{prefix}synthesis_window"
     )(frames)
     return past.overlap_add(frames, waveform, size.hop_length, f"{prefix}overlap_add")
-
-
-def stems(estimates: Mapping[str, keras.KerasTensor]):
-    """{source: waveform `[batch, samples, 1]`} to `[batch, sources, samples, 1]`."""
-    each = [layers.Reshape((1, -1, 1), name=f"{name}_source")(x) for name, x in estimates.items()]
-    joined = layers.Concatenate(axis=1, name="join_sources")(each) if len(each) > 1 else each[0]
-    return Estimates(tuple(estimates), dtype="float32", name="stems")(joined)
 
 
 def to_bands(x, size: ErbEnhancerSizes):
