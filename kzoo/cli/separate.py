@@ -108,9 +108,14 @@ def enhance(
     and the memory in use does not grow with the length.
     """
     from kzoo import presets
+    from kzoo.cli.presets import fetch
     from kzoo.separation import enhancement
 
-    enhancer = presets.enhancer(preset)
+    enhancer = presets.enhancer(
+        preset,
+        fetch=lambda best: fetch(best, show=not quiet),
+        say=lambda line: say(f"kzoo: {line}"),
+    )
     enhancer.refuse_untrained()
     if out == "-" and (len(files) != 1 or noise):
         raise ValueError("stdout takes one recording, and no --noise")

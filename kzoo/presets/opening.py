@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from kzoo.models.base.sizes import Signal
 
-ENHANCER = "unet_speech"  # the best one that ships
+ENHANCER = "deepfilternet3"  # the best by kzoo's own figures, see the cards
+BUNDLED_ENHANCER = "unet_speech"  # the best of those that need not be fetched
 SYNTHESISER = "ddsp_violin"
 
 
@@ -157,12 +159,18 @@ def open_preset(preset: str | Path | Preset) -> Preset:
     return Preset(str(preset), folder, card)
 
 
-def enhancer(preset: str | Path | None = None) -> Preset:
-    """Open a preset that gives back speech; by default the best that ships.
+def enhancer(
+    preset: str | Path | None = None,
+    *,
+    fetch: Callable[[Preset], object] = Preset.download,
+    say: Callable[[str], object] = warnings.warn,
+) -> Preset:
+    """Open a preset that gives back speech; by default the best, fetched by `fetch` if need be.
 
-    Raises PresetError for one that does not, and where none ships.
+    Where that cannot be fetched it is the best that needs no fetching, and `say` is told so in a
+    line. Raises PresetError for a preset that gives no speech.
     """
-    opened = open_preset(_shipped(ENHANCER, "enhancement") if preset is None else preset)
+    opened = _best_enhancer(fetch, say) if preset is None else open_preset(preset)
     if "speech" not in opened.sources:
         raise PresetError(
             f"preset {opened} is no enhancer: it gives {', '.join(opened.sources)} and no speech; "
@@ -180,6 +188,16 @@ def synthesiser(preset: str | Path | None = None) -> Preset:
     if opened.task != "synthesis":
         raise PresetError(f"preset {opened} is no synthesiser; its task is {opened.task}")
     return opened
+
+
+def _best_enhancer(fetch: Callable[[Preset], object], say: Callable[[str], object]) -> Preset:
+    best = open_preset(ENHANCER)
+    try:
+        fetch(best)
+    except PresetError as error:
+        say(f"{BUNDLED_ENHANCER} is used, and not the better {ENHANCER}: {error}")
+        return open_preset(BUNDLED_ENHANCER)
+    return best
 
 
 def _shipped(default: str, task: str) -> str:

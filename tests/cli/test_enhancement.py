@@ -156,20 +156,21 @@ def test_what_gives_no_speech_is_no_enhancer(run, tiny_preset, talk, tmp_path):
         kzoo.enhance(np.zeros(100), RATE, preset="spleeter_2stems")
 
 
-def test_without_a_preset_the_one_that_ships_is_taken_or_the_way_out_is_told(
+def test_without_a_preset_the_best_is_taken_or_where_it_cannot_be_had_the_one_that_is_here(
     run, enhancer, talk, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("kzoo.presets.card.list_presets", lambda: ["spleeter_2stems"])
-    status, _, err = run("enhance", "-o", tmp_path / "out", talk)
-    assert status == 1
-    assert "no preset for enhancement ships" in err
-    assert "name its folder with -p" in err
-    assert len(err.strip().splitlines()) == 1
     # The working directory may hold a folder of any name.
+    monkeypatch.setattr("kzoo.presets.opening.BUNDLED_ENHANCER", str(enhancer))
+    status, _, err = run("enhance", "-o", tmp_path / "out", talk)
+    assert status == 0
+    told = f"kzoo: {enhancer} is used, and not the better deepfilternet3: preset 'deepfilternet3' "
+    assert err.startswith(f"{told}is not on this machine and KZOO_OFFLINE is set")
+    before = (tmp_path / "out" / "talk.wav").read_bytes()
     monkeypatch.setattr("kzoo.presets.opening.ENHANCER", str(enhancer))
-    monkeypatch.setattr("kzoo.presets.card.list_presets", lambda: [str(enhancer)])
-    assert run("enhance", "-o", tmp_path / "out", talk)[0] == 0
-    assert (tmp_path / "out" / "talk.wav").is_file()
+    status, _, err = run("enhance", "-o", tmp_path / "again", talk)
+    assert status == 0
+    assert "is used" not in err
+    assert (tmp_path / "again" / "talk.wav").read_bytes() == before
 
 
 def test_what_the_stems_leave_is_written_piece_by_piece(tmp_path, rng):

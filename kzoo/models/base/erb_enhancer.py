@@ -152,7 +152,7 @@ def frame_attention(x, past: Past, name: str):
 
 
 def dual_path(x, size: ErbEnhancerSizes, past: Past, name: str):
-    """x through a grouped GRU over its bands, then one over its frames."""
+    """X through a grouped GRU over its bands, then one over its frames."""
     x = IntraFrameGRU(size.groups, unroll=bool(past.stream), name=f"{name}_intra")(x)
     unroll = past.recurrence["unroll"]
     inter = InterFrameGRU(size.groups, unroll=unroll, name=f"{name}_inter")
