@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kzoo import presets
+from kzoo import models, presets
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.models.base.causal import STATE
 from kzoo.models.base.sizes import Signal
@@ -64,12 +64,34 @@ def system(
     preset.download(progress=progress)
     place = prepare_devices(device)
     size, _ = preset.sizes(**options)
-    if hasattr(preset.module, "build_step"):
+    if models.defines(preset.card["model"]["name"], "build_step"):
         made = _stream(preset, size, sources, place)
     else:
         made = _system(preset, size, options, sources, mwf, place)
     level_db = preset.card.get("level_db")
     return made if level_db is None or mwf else at_level(made, level_db)
+
+
+def live_system(
+    preset: str | Path | Preset,
+    *,
+    device: str | None = None,
+    progress: presets.Progress | None = None,
+) -> System:
+    """Compile a preset's model hop by hop, for sound as it comes.
+
+    Recordings are brought to a level, sound as it comes is not. Raises PresetError for a model that
+    does not stream.
+    """
+    preset = presets.open_preset(preset)
+    if not models.defines(preset.card["model"]["name"], "build_step"):
+        raise PresetError(
+            f"preset {preset} hears whole blocks and cannot run live; kzoo enhance --list shows "
+            "which can"
+        )
+    preset.download(progress=progress)
+    place = prepare_devices(device)
+    return _stream(preset, preset.sizes()[0], tuple(preset.sources), place, frames=1)
 
 
 def _system(
@@ -106,9 +128,11 @@ def _system(
     )
 
 
-def _stream(preset: Preset, size: Signal, sources: tuple, place: str | None) -> System:
-    samples = size.whole(None)
-    frames = samples // size.hop_length
+def _stream(
+    preset: Preset, size: Signal, sources: tuple, place: str | None, *, frames: int | None = None
+) -> System:
+    frames = frames or size.whole(None) // size.hop_length
+    samples = frames * size.hop_length
     with tf.device(place):
         step = preset.module.build_step(sources, size, frames=frames)
         preset.assign(step)

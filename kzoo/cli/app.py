@@ -10,11 +10,12 @@ from kzoo import __version__
 from kzoo.cli import data, presets
 from kzoo.cli.demo import demo
 from kzoo.cli.doctor import doctor
+from kzoo.cli.enhance import enhance
 from kzoo.cli.evaluate import evaluate
 from kzoo.cli.export import export
 from kzoo.cli.models import models
 from kzoo.cli.pitch import pitch
-from kzoo.cli.separate import enhance, separate
+from kzoo.cli.separate import separate
 from kzoo.cli.synthesize import synthesize
 from kzoo.cli.terminal import INTERRUPTED, errors_to_exit_codes, one_line, say
 from kzoo.cli.train import train

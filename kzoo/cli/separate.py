@@ -1,4 +1,4 @@
-"""The verbs `separate` and `enhance`: recordings to one file a stem, or to their speech."""
+"""The verb `separate`, and what it shares with `enhance`: recordings to one file a stem."""
 
 from __future__ import annotations
 
@@ -61,81 +61,21 @@ def separate(
         raise ValueError(ONE_IS_CONSISTENT.format(*opened.sources))
     if out == "-" and (len(files) != 1 or len(stems) != 1):
         raise ValueError("stdout takes one stem of one recording: name it with --only")
-    _separate_each(
+    separate_each(
         files, out, stems=stems, place=lambda track, stem: f"{track}/{stem}", preset=opened,
-        output=_output(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
+        output=output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
         start=start, duration=duration, quiet=quiet, overlap=overlap, mwf=mwf,
         consistent=consistent, device=device,
     )  # fmt: skip
 
 
-def enhance(
-    files: options.Files,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            "-p", "--preset", metavar="PRESET",
-            help="Name or folder of the model; by default the best one for speech.",
-        ),
-    ] = None,
-    out: Annotated[
-        str, options.out("Folder of the speech; - writes one recording to standard output.")
-    ] = "out",
-    noise: Annotated[
-        bool, typer.Option("--noise", help="Also write what was removed, to OUT/noise/<track>.wav.")
-    ] = False,
-    attenuation_limit: Annotated[
-        float | None,
-        typer.Option(
-            metavar="DB", min=0,
-            help="Lower what is no speech by no more than this, so that some of the room stays.",
-        ),
-    ] = None,
-    overlap: options.Overlap = 0.0,
-    start: options.Start = 0.0,
-    duration: options.Duration = None,
-    format: options.Format = "wav",
-    bit_depth: options.BitDepth = "16",
-    clip: options.Clip = "rescale",
-    tags: options.Tags = True,
-    overwrite: options.Overwrite = False,
-    device: options.Device = None,
-    quiet: options.Quiet = False,
-) -> None:  # fmt: skip
-    """Remove the noise from speech: OUT/<track>.wav.
-
-    Recordings may have any length, sample rate and number of channels; their speech has the same,
-    and the memory in use does not grow with the length.
-    """
-    from kzoo import presets
-    from kzoo.cli.presets import fetch
-    from kzoo.separation import enhancement
-
-    enhancer = presets.enhancer(
-        preset,
-        fetch=lambda best: fetch(best, show=not quiet),
-        say=lambda line: say(f"kzoo: {line}"),
-    )
-    enhancer.refuse_untrained()
-    if out == "-" and (len(files) != 1 or noise):
-        raise ValueError("stdout takes one recording, and no --noise")
-    folders = {"speech": "", "noise": "noise/"}
-    _separate_each(
-        files, out, stems=enhancement(enhancer.sources, noise=noise),
-        place=lambda track, stem: folders[stem] + track, preset=enhancer,
-        output=_output(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
-        start=start, duration=duration, quiet=quiet, bandwidth_hz=enhancer.card["sample_rate"] / 2,
-        overlap=overlap, attenuation_limit_db=attenuation_limit, device=device,
-    )  # fmt: skip
-
-
-def _output(format: str, bit_depth: str, **others: Any) -> OutputOptions:
+def output_options(format: str, bit_depth: str, **others: Any) -> OutputOptions:
     from kzoo.separation import OutputOptions
 
     return OutputOptions(format=format.lower(), bit_depth=options.depth(bit_depth), **others)
 
 
-def _separate_each(
+def separate_each(
     files: Sequence[str],
     out: str,
     *,

@@ -188,3 +188,57 @@ def test_what_the_stems_leave_is_written_piece_by_piece(tmp_path, rng):
     )  # fmt: skip
     np.testing.assert_allclose(soundfile.read(targets["speech"])[0], 0.25 * sound, atol=1e-6)
     np.testing.assert_allclose(soundfile.read(targets["noise"])[0], 0.75 * sound, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def streaming(tmp_path_factory):
+    """An enhancer that streams, of random weights which its card calls trained."""
+    import keras
+
+    from kzoo import models
+
+    keras.utils.set_random_seed(0)
+    card = {
+        "summary": "untrained, for tests", "task": "enhancement", "sources": ["speech"],
+        "model": {"name": "dtln", "options": {"sources": ["speech"], "variant": "tiny"}},
+        "sample_rate": RATE, "channels": 1, "trained": "not at all: random weights from a seed",
+        "level_db": -26.0,
+    }  # fmt: skip
+    model = models.build("dtln", sources=["speech"], variant="tiny")
+    return presets.save_to_preset(model, tmp_path_factory.mktemp("preset") / "tiny", card)
+
+
+def test_sound_as_it_comes_is_what_the_model_says_of_the_whole(run, streaming, rng, monkeypatch):
+    given = rng.integers(-9000, 9000, 1234).astype("<i2")
+    sink = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(buffer=sink, write=print))
+    status, _, err = run("enhance", "--live", "-", "-p", streaming, stdin=given.tobytes())
+    assert status == 0, err
+    whole = presets.from_preset(streaming)(given[None, :, None] / np.float32(32768))
+    found = np.frombuffer(sink.getvalue(), "<i2")
+    np.testing.assert_allclose(found, 32768 * np.asarray(whole)[0, 0, :, 0], atol=0.51)
+    assert f"kzoo: {streaming} at 8000 Hz, one channel, 8 ms of latency" in err
+    assert "0.2 s of sound, real-time factor" in err
+
+
+def test_live_takes_no_recordings_and_no_model_of_whole_blocks(run, enhancer, talk):
+    status, _, err = run("enhance", talk, "--live", "-")
+    assert (status, err) == (1, "kzoo: --live takes sound as it comes, and no recordings\n")
+    status, _, err = run("enhance")
+    assert status == 1
+    assert "name recordings to enhance, or --live DEVICE" in err
+    status, _, err = run("enhance", "--live", "-", "-p", enhancer)
+    assert status == 1
+    assert "hears whole blocks and cannot run live; kzoo enhance --list shows which can" in err
+
+
+def test_the_list_has_a_row_for_every_preset_that_gives_speech(run):
+    status, out, _ = run("enhance", "--list")
+    assert status == 0
+    head, *rows = out.decode().splitlines()
+    assert head.split()[:4] == ["preset", "kHz", "latency", "weights"]
+    names = {row.split()[0] for row in rows}
+    assert {"deepfilternet3", "ul_unas_dns3", "dtln", "gtcrn_dns3", "unet_speech"} <= names
+    assert "spleeter_2stems" not in names
+    (row,) = (row for row in rows if row.startswith("dtln "))
+    assert row.split()[1:4] == ["16", "32", "ms"]

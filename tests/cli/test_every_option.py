@@ -113,6 +113,8 @@ OPTIONS = {
         "--preset": Row(("-p", "{other_enhancer}")),
         "--noise": Row(("--noise",)),
         "--attenuation-limit": Row(("--attenuation-limit", "12")),
+        "--list": Row(("--list",)),
+        "--live": Row(("--live", "-"), status=1),  # tests/cli/test_enhancement.py speaks into it
     },
     "export": {
         "--preset": Row(("-p", "{other_gains}")),

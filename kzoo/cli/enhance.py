@@ -1,0 +1,172 @@
+"""The verb `enhance`: recordings to their speech, sound as it comes, and a table of presets."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kzoo.cli import options
+from kzoo.cli.separate import output_options, separate_each
+from kzoo.cli.terminal import bar, quiet_tensorflow, say
+
+if TYPE_CHECKING:
+    from kzoo.presets import Preset
+
+
+def enhance(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILES]", help="Recordings; - reads one from standard input."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "-p", "--preset", metavar="PRESET",
+            help="Name or folder of the model; by default the best one for speech.",
+        ),
+    ] = None,
+    out: Annotated[
+        str, options.out("Folder of the speech; - writes one recording to standard output.")
+    ] = "out",
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Also write what was removed, to OUT/noise/<track>.wav.")
+    ] = False,
+    attenuation_limit: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DB", min=0,
+            help="Lower what is no speech by no more than this, so that some of the room stays.",
+        ),
+    ] = None,
+    live: Annotated[
+        str | None,
+        typer.Option(
+            "--live", metavar="DEVICE",
+            help="Clean sound as it comes, from a sound device by its name or number, or default; "
+            "- takes raw PCM from standard input to standard output, 16 bits, one channel.",
+        ),
+    ] = None,
+    table: Annotated[
+        bool, typer.Option("--list", help="List the presets for speech side by side, and stop.")
+    ] = False,
+    overlap: options.Overlap = 0.0,
+    start: options.Start = 0.0,
+    duration: options.Duration = None,
+    format: options.Format = "wav",
+    bit_depth: options.BitDepth = "16",
+    clip: options.Clip = "rescale",
+    tags: options.Tags = True,
+    overwrite: options.Overwrite = False,
+    device: options.Device = None,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Remove the noise from speech: OUT/<track>.wav.
+
+    Recordings may have any length, sample rate and number of channels; their speech has the same,
+    and the memory in use does not grow with the length.
+    """
+    from kzoo import presets
+    from kzoo.cli.presets import fetch
+    from kzoo.separation import enhancement
+
+    if table:
+        print(enhancers_table())
+        return
+    if (live is None) == (not files):
+        raise ValueError(
+            "--live takes sound as it comes, and no recordings"
+            if files
+            else "name recordings to enhance, or --live DEVICE for sound as it comes"
+        )
+    enhancer = presets.enhancer(
+        preset,
+        fetch=lambda best: fetch(best, show=not quiet),
+        say=lambda line: say(f"kzoo: {line}"),
+    )
+    enhancer.refuse_untrained()
+    if live is not None:
+        _enhance_live(enhancer, live, limit_db=attenuation_limit, device=device, quiet=quiet)
+        return
+    if out == "-" and (len(files) != 1 or noise):
+        raise ValueError("stdout takes one recording, and no --noise")
+    folders = {"speech": "", "noise": "noise/"}
+    separate_each(
+        files, out, stems=enhancement(enhancer.sources, noise=noise),
+        place=lambda track, stem: folders[stem] + track, preset=enhancer,
+        output=output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
+        start=start, duration=duration, quiet=quiet, bandwidth_hz=enhancer.card["sample_rate"] / 2,
+        overlap=overlap, attenuation_limit_db=attenuation_limit, device=device,
+    )  # fmt: skip
+
+
+def _enhance_live(
+    enhancer: Preset, live: str, *, limit_db: float | None, device: str | None, quiet: bool
+) -> None:
+    """Sound as it comes through `enhancer`, until it ends or is interrupted."""
+    from kzoo.cli.presets import fetch
+    from kzoo.separation.live import Live, from_microphone, through_pipe
+
+    fetch(enhancer, show=not quiet)
+    quiet_tensorflow()
+    from kzoo import runtime
+
+    running = Live(
+        runtime.live_system(enhancer, device=device), "speech", attenuation_limit_db=limit_db
+    )
+    if not quiet:
+        say(
+            f"kzoo: {enhancer} at {running.sample_rate} Hz, one channel, "
+            f"{1000 * (running.delay + running.hop) / running.sample_rate:.0f} ms of latency"
+        )
+    try:
+        with bar("live", unit="seconds", show=not quiet) as progress:
+
+            def told(seconds: float) -> None:
+                progress(seconds, None)
+
+            if live == "-":
+                through_pipe(running, sys.stdin.buffer, sys.stdout.buffer, told=told)
+            else:
+                number = int(live) if live.isdigit() else live
+                from_microphone(running, device=None if live == "default" else number, told=told)
+    finally:
+        if not quiet:
+            say(f"kzoo: {running.report}")
+
+
+def enhancers_table() -> str:
+    """The presets that give speech: what they cost, and what they made of speech nobody trained on.
+
+    Figures are those of the cards; latency is that of a stream, and presets without one hear whole
+    blocks.
+    """
+    from kzoo import presets
+
+    measures = ("PESQ-WB", "ESTOI", "SI-SDR", "OVRL")
+    head = ("preset", "kHz", "latency", "weights", "ms/s", *measures)
+    rows = [head]
+    for name in presets.list_presets():
+        card = presets.load_card(name)
+        if "speech" not in card.get("sources", ()):
+            continue
+        unheard = card.get("scores", {}).get("unheard", {})
+        latency, weights, cost = (card.get(k) for k in ("latency_ms", "parameters", "cost_ms"))
+        rows.append((
+            name,
+            f"{card['sample_rate'] / 1000:g}",
+            f"{latency:g} ms" if latency else "block",
+            f"{weights / 1e6:.2f} M" if weights else "?",
+            f"{cost:g}" if cost else "?",
+            *(f"{unheard[m]:.2f}" if m in unheard else "?" for m in measures),
+        ))  # fmt: skip
+    rows[1:] = sorted(rows[1:], key=lambda row: row[5], reverse=True)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if not i else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
