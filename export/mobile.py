@@ -10,7 +10,8 @@
 
 Each file is reloaded in LiteRT and compared with Keras by `kzoo.deploy`; then the program runs with
 it, and is compared with kzoo: see `export.mobile_separator` and `export.mobile_synthesiser`. Of a
-synthesiser there is a NAME_stream.tflite as well, and its program is play_tflite.py.
+synthesiser there is a NAME_stream.tflite as well, and its program is play_tflite.py; of a separator
+that streams too, with the program stream_tflite.py, see `export.mobile_stream`.
 """
 
 from __future__ import annotations
@@ -114,6 +115,10 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
         yield _write_licences(folder, preset.card.get("licences", {}))
         shutil.copyfile(program.CONSUMER, folder / program.CONSUMER.name)
         yield from program.prove(preset, cards, folder, scratch, sound=options.sound)
+        if size.task == "separation" and "stream" in cards[0]:
+            stream = importlib.import_module("export.mobile_stream")
+            shutil.copyfile(stream.CONSUMER, folder / stream.CONSUMER.name)
+            yield from stream.prove(preset, cards[0], folder, scratch)
         move(folder, target, scratch)
     yield f"{target}: complete"
 

@@ -119,7 +119,9 @@ def export(
                 twin = write_state_twin(proof.stream.step, temporary / places["twin"].name)
                 _refuse_another(places["twin"], twin, overwrite=overwrite)
                 card["files"] |= _files(twin)
+                begun = {STATE + k: x for k, x in proof.stream.state.items() if np.any(x)}
                 card["stream"]["twin"] = twin.name
+                card["stream"]["begins_with"] = {k: x.tolist() for k, x in begun.items()}
         card |= {key: base_card[key] for key in _OF_THE_PRESET if key in (base_card or {})}
         if "card" in places:
             kept = temporary / places["card"].name

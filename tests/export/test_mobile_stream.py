@@ -1,0 +1,68 @@
+"""What an app gets of an enhancer that streams: files that keep their state and a program."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+import soundfile
+
+from kzoo import models, presets
+
+ROOT = Path(__file__).parents[2]
+pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """(folder, what was said) of a tiny enhancer."""
+    keras.utils.set_random_seed(0)
+    options = {"sources": ["speech"], "variant": "tiny"}
+    card = {"name": "voice", "task": "enhancement", "sources": ["speech"], "sample_rate": 8000,
+            "trained": {"steps": 1}, "model": {"name": "dtln", "options": options}}  # fmt: skip
+    folder = tmp_path_factory.mktemp("bundle")
+    presets.save_to_preset(models.build("dtln", **options), folder / "preset", card)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
+        mobile = importlib.import_module("export.mobile")
+        words = ["-p", str(folder / "preset"), "-o", str(folder / "out"), "--block-seconds", "0.3"]
+        said = list(mobile.bundle(mobile.parser().parse_args([*words, "--precision", "fp32"])))
+    return folder / "out" / "voice", said
+
+
+def clean(bundle, file, sound, out):
+    command = [sys.executable, bundle / "stream_tflite.py", bundle / file, sound, "-o", out]
+    return subprocess.run([*map(str, command)], capture_output=True, text=True)
+
+
+def test_the_bundle_is_whole_and_its_program_says_what_keras_says(bundle):
+    folder, said = bundle
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "LICENCES.txt", "operators.txt", "separate_tflite.py", "stream_tflite.py",
+        "voice_fp32.json", "voice_fp32.tflite", "voice_step.tflite", "voice_stream.tflite",
+    ]  # fmt: skip
+    line = next(line for line in said if line.startswith("stream_tflite.py with voice_stream"))
+    assert float(line.split(": ")[1].split()[0]) > 50  # dB, of 16 bits
+    assert "worst hop" in line
+
+
+def test_the_twin_whose_state_is_the_programs_says_the_same(bundle, tmp_path, rng):
+    folder, _ = bundle
+    soundfile.write(tmp_path / "talk.wav", 0.1 * rng.standard_normal(1234), 8000)
+    for name in ("stream", "step"):
+        run = clean(folder, f"voice_{name}.tflite", tmp_path / "talk.wav", tmp_path / f"{name}.wav")
+        assert run.returncode == 0, run.stderr
+    (one, _), (other, _) = (soundfile.read(tmp_path / f"{n}.wav") for n in ("stream", "step"))
+    assert len(one) == 1234
+    assert (one == other).all()
+
+
+def test_a_recording_of_another_rate_is_refused_in_a_line(bundle, tmp_path, rng):
+    folder, _ = bundle
+    soundfile.write(tmp_path / "talk.wav", 0.1 * rng.standard_normal((100, 2)), 16000)
+    run = clean(folder, "voice_stream.tflite", tmp_path / "talk.wav", tmp_path / "x.wav")
+    assert run.returncode == 1
+    assert "needs one channel of 16 bits at 8000 Hz; got (2, 2, 16000)" in run.stderr
+    assert not (tmp_path / "x.wav").exists()
