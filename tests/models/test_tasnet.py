@@ -98,9 +98,10 @@ def test_dropout_lies_between_the_lstms(rng):
     noisy = tasnet.core(size=tiny(dropout=0.5))
     noisy.set_weights(quiet.get_weights())
     mixture = noise(rng, 200)
-    np.testing.assert_array_equal(quiet(mixture, training=True), quiet(mixture))
+    # In training LSTMs have loops of their own, which round differently.
+    np.testing.assert_allclose(quiet(mixture, training=True), quiet(mixture), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(noisy(mixture), quiet(mixture))
-    assert np.any(np.asarray(noisy(mixture, training=True)) != np.asarray(noisy(mixture)))
+    assert np.max(np.abs(noisy(mixture, training=True) - noisy(mixture))) > 1e-3
 
 
 def test_blocks_fade_over_a_quarter():
