@@ -71,10 +71,12 @@ class SideError(RuntimeError):
 
 
 class Side:
-    """One process of separators_sides.py.
+    """One process of `program`.
 
     spin: whether threads that wait for work of their own pool burn their core meanwhile.
     """
+
+    program = PROGRAM
 
     def __init__(
         self, side: str, python: str, case: dict, folder: Path, threads: int, *, spin: bool = True
@@ -93,7 +95,7 @@ class Side:
         self.log = folder / f"{self.label}.log"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
-                [python, str(PROGRAM), side, str(folder), str(threads)],
+                [python, str(self.program), side, str(folder), str(threads)],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -307,7 +307,7 @@ def memory(figure: str) -> float:
     raise OSError(f"/proc/self/status has no {figure}")
 
 
-def serve(side: str, folder: Path, threads: int) -> None:
+def serve(prepare: Callable, folder: Path, threads: int) -> None:
     """Answer lines of stdin until there are no more."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print
@@ -317,7 +317,7 @@ def serve(side: str, folder: Path, threads: int) -> None:
         print(json.dumps(figures), file=answers, flush=True)
 
     case = json.loads(sys.stdin.readline())
-    run = SIDES[side](case, folder, threads)
+    run = prepare(case, folder, threads)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
@@ -334,4 +334,4 @@ def serve(side: str, folder: Path, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    serve(SIDES[sys.argv[1]], Path(sys.argv[2]), int(sys.argv[3]))

@@ -21,6 +21,7 @@ from kzoo.dsp import units as scales
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.dsp.mel import MFCC
 from kzoo.dsp.oscillators import audible_distribution
+from kzoo.layers.recurrent import GRU
 from kzoo.layers.synthesis import (
     ContinueHarmonicsPlusNoise,
     ContinueReverb,
@@ -152,7 +153,7 @@ def decoder(
     stacked = [
         _stack(x, size, f"{name}_stack") for x, (name, _) in zip(tensors, inputs, strict=True)
     ]
-    rnn = layers.GRU(
+    rnn = GRU(
         size.rnn_units,
         return_sequences=True,
         return_state=stateful,
@@ -196,7 +197,7 @@ def encoder(size: DDSP) -> keras.Model:
         name="mfcc",
     )(waveform)
     x = TimeNorm(dtype="float32", name="z_norm")(x)
-    x = layers.GRU(size.z_units or size.rnn_units, return_sequences=True, name="z_rnn")(x)
+    x = GRU(size.z_units or size.rnn_units, return_sequences=True, name="z_rnn")(x)
     z = layers.Dense(size.z_dims, name="z_dense")(x)
     return keras.Model(waveform, z, name="ddsp_encoder")
 

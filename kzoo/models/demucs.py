@@ -24,6 +24,7 @@ from keras import layers, ops
 from kzoo.dsp import resampling
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.layers.masks import Estimates
+from kzoo.layers.recurrent import LSTM
 from kzoo.layers.rescaled import RescaledUniform, rescaled_bias
 from kzoo.models.base import domains
 from kzoo.models.base.demucs_lengths import CenterTrim, Lengths, PadToValid, TrimToInput
@@ -269,7 +270,7 @@ def _rewrite(x, width, size, name, *, kernel_size):
 
 def _blstm(x, width, count):
     for number in range(count):
-        lstm = layers.LSTM(
+        lstm = LSTM(
             width,
             return_sequences=True,
             kernel_initializer=_uniform(width),

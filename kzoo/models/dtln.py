@@ -18,6 +18,7 @@ import numpy as np
 from keras import layers, ops
 
 from kzoo.layers.norms import ChannelNorm
+from kzoo.layers.recurrent import LSTM
 from kzoo.layers.spectra import FrameSpectrum, SpectrumFrame
 from kzoo.models.base.causal import CausalSizes, Past, silent_state, stems, step_model
 from kzoo.models.base.sizes import check_positive, check_sources
@@ -126,7 +127,7 @@ def _separate(waveform, sources: Sequence[str], size: DTLN, past: Past) -> dict:
 
 def _lstms(x, size: DTLN, past: Past, name: str):
     for number in range(1, size.n_layers + 1):
-        lstm = layers.LSTM(size.units, name=f"{name}_lstm{number}", **past.recurrence)
+        lstm = LSTM(size.units, name=f"{name}_lstm{number}", **past.recurrence)
         x = past.recurrent(lstm, x, f"{name}{number}")
         if number < size.n_layers:
             x = layers.Dropout(size.dropout, name=f"{name}_dropout{number}")(x)

@@ -20,6 +20,7 @@ from keras import layers, ops
 
 from kzoo.layers.filterbank import FrameLevels
 from kzoo.layers.norms import norm_layer
+from kzoo.layers.recurrent import LSTM
 from kzoo.models.base import domains
 from kzoo.models.base.filterbank import FilterbankSizes, decode, waveform_model
 from kzoo.models.base.sizes import check_positive, check_sources
@@ -143,5 +144,5 @@ def _encoder(mixture, levels, size: TasNet):
 
 
 def _lstm(hidden: int, bidirectional: bool, name: str):
-    one = layers.LSTM(hidden, return_sequences=True, name="lstm" if bidirectional else name)
+    one = LSTM(hidden, return_sequences=True, name="lstm" if bidirectional else name)
     return layers.Bidirectional(one, name=name) if bidirectional else one

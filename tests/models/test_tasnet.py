@@ -96,9 +96,10 @@ def test_dropout_lies_between_the_lstms(rng):
     noisy.set_weights(quiet.get_weights())
     mixture = noise(rng, 80)
     expected = np.asarray(quiet(mixture))
-    np.testing.assert_array_equal(quiet(mixture, training=True), expected)
+    # In training LSTMs have loops of their own, which round differently.
+    np.testing.assert_allclose(quiet(mixture, training=True), expected, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(noisy(mixture), expected)
-    assert np.any(np.asarray(noisy(mixture, training=True)) != expected)
+    assert np.max(np.abs(noisy(mixture, training=True) - expected)) > 1e-3
 
 
 def test_blocks_fade_over_a_quarter():
