@@ -72,7 +72,7 @@ def _tensor(content: bytes, name: str) -> tuple[str, np.ndarray]:
         raise ValueError(f"{what} of this ONNX file has its numbers in another file")
     shape = _integers(fields[1], what)
     count = math.prod(shape)
-    if min(shape, default=0) < 0:
+    if min(shape, default=0) < 0 or max(shape, default=0) >= 1 << 31:
         raise ValueError(f"{what} of this ONNX file has the shape {tuple(shape)}")
     numbers = _numbers(fields, kind, what)
     if len(numbers) != count:
@@ -80,8 +80,7 @@ def _tensor(content: bytes, name: str) -> tuple[str, np.ndarray]:
             f"{what} of this ONNX file should hold {count} numbers, {tuple(shape)}; it holds "
             f"{len(numbers)}"
         )
-    native = np.dtype(_DTYPES[kind]).newbyteorder("=")
-    return name, numbers.astype(native).reshape(shape)
+    return name, numbers.astype(numbers.dtype.newbyteorder("=")).reshape(shape)
 
 
 def _numbers(fields: dict, kind: int, what: str) -> np.ndarray:

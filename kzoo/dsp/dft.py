@@ -36,8 +36,8 @@ def rdft(signal):
     x = ops.matmul(ops.reshape(ops.swapaxes(x, 1, 2), (-1, 2 * q)), second)
     kept = second.shape[-1] // 2
     x = ops.swapaxes(ops.reshape(x, (-1, p, 2 * kept)), 1, 2)
-    x = ops.reshape(x, (*lead, 2, kept * p))
-    return x[..., 0, :bins], x[..., 1, :bins]
+    x = ops.reshape(x, (*lead, 2 * kept * p))
+    return x[..., :bins], x[..., kept * p : kept * p + bins]
 
 
 def irdft(real, imag, length: int):
@@ -49,8 +49,9 @@ def irdft(real, imag, length: int):
     constants = (ops.convert_to_tensor(x, real.dtype) for x in _constants(length))
     first, second, twiddle_real, twiddle_imag, weights, imag_weights = constants
     lead, kept = ops.shape(real)[:-1], second.shape[-1] // 2
-    x = ops.stack([real * weights, imag * imag_weights], axis=-2)
-    x = ops.pad(x, [(0, 0)] * (len(x.shape) - 1) + [(0, kept * p - bins)])
+    filled = [(0, 0)] * (len(real.shape) - 1) + [(0, kept * p - bins)]
+    x = [ops.pad(part, filled) for part in (real * weights, imag * imag_weights)]
+    x = ops.concatenate(x, axis=-1)
     x = ops.swapaxes(ops.reshape(x, (-1, 2 * kept, p)), 1, 2)
     x = ops.matmul(ops.reshape(x, (-1, 2 * kept)), ops.transpose(second))
     x = ops.swapaxes(ops.reshape(x, (-1, p, 2 * q)), 1, 2)  # [-1, 2 * q, p]

@@ -23,6 +23,8 @@ def frame(signal, frame_length: int, hop_length: int):
             f"frame_length={frame_length}"
         )
     frames = 1 + (ops.shape(signal)[-1] - frame_length) // hop_length
+    if isinstance(frames, int) and frames == 1:
+        return ops.expand_dims(signal[..., :frame_length], -2)
     parts = -(-frame_length // hop_length)
     wanted = (frames - 1 + parts) * hop_length
     signal = signal[..., : (frames - 1) * hop_length + frame_length]
@@ -40,6 +42,8 @@ def overlap_add(frames, hop_length: int):
     """
     frame_length = frames.shape[-1]
     count = ops.shape(frames)[-2]
+    if isinstance(count, int) and count == 1:
+        return ops.squeeze(frames, -2)
     parts = -(-frame_length // hop_length)
     frames = pad_last(frames, 0, parts * hop_length - frame_length)
     total = None

@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers, ops
 
 from kzoo.dsp.dft import irdft, rdft
-from kzoo.dsp.framing import pad_last
+from kzoo.dsp.framing import overlap_add, pad_last
 from kzoo.dsp.stft import magnitude
 from kzoo.dsp.windows import window
 
@@ -182,7 +182,7 @@ class RunningMeanNorm(_RunningNorm):
         start = self.start(levels.shape[-1]) if before is None else before
         mean = running_mean(levels, ops.convert_to_tensor(start), self.decay)
         normed = (levels - mean) / 40.0
-        return normed if before is None else (normed, mean[:, -1])
+        return normed if before is None else (normed, ops.squeeze(mean[:, -1:], 1))
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -198,8 +198,9 @@ class RunningUnitNorm(_RunningNorm):
         start = self.start(real.shape[-1]) if before is None else before
         mean = running_mean(magnitude(real, imag), ops.convert_to_tensor(start), self.decay)
         root = ops.sqrt(mean)
-        normed = ops.stack([real / root, imag / root], axis=-1)
-        return normed if before is None else (normed, mean[:, -1])
+        parts = [ops.expand_dims(x / root, -1) for x in (real, imag)]
+        normed = ops.concatenate(parts, axis=-1)
+        return normed if before is None else (normed, ops.squeeze(mean[:, -1:], 1))
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -233,17 +234,23 @@ class DeepFilter(layers.Layer):
         self.before, self.after, self.surrounded = before, after, surrounded
 
     def call(self, real, imag, coefficients):
-        frames, order = ops.shape(coefficients)[1], 1 + self.before + self.after
+        (batch, frames), bins = ops.shape(coefficients)[:2], coefficients.shape[2]
+        order = 1 + self.before + self.after
         heard = []
         for x in (real, imag):
             if not self.surrounded:
                 x = ops.pad(x, [(0, 0), (self.before, self.after), (0, 0)])
-            heard.append(ops.stack([x[:, o : o + frames] for o in range(order)], axis=-1))
-        re, im = heard  # [batch, n, bins, order]
-        filter_re, filter_im = coefficients[..., 0::2], coefficients[..., 1::2]
+            around = [x] if x.shape[1] == order else [x[:, o : o + frames] for o in range(order)]
+            x = ops.concatenate(around, axis=-1) if len(around) > 1 else x
+            heard.append(ops.reshape(x, (batch, frames, order, bins)))
+        re, im = heard
+        # Bins last, and slices of an axis before them: TFLite picks every other number slowly.
+        filters = ops.transpose(coefficients, (0, 1, 3, 2))
+        filters = ops.reshape(filters, (batch, frames, order, 2 * bins))
+        filter_re, filter_im = filters[..., :bins], filters[..., bins:]
         return (
-            ops.sum(filter_re * re - filter_im * im, axis=-1),
-            ops.sum(filter_re * im + filter_im * re, axis=-1),
+            ops.sum(filter_re * re - filter_im * im, axis=2),
+            ops.sum(filter_re * im + filter_im * re, axis=2),
         )
 
     def get_config(self):
@@ -333,33 +340,44 @@ class GroupedDense(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class GroupedConv(layers.Layer):
-    """A convolution along frames, without bias and padding, of groups of channels by themselves.
+class GroupedFrameConv(layers.Layer):
+    """A convolution along frames, causal and without bias, of groups of channels by themselves.
 
-    `[batch, kernel_frames - 1 + n, bins, channels]` to `[batch, n, bins, filters]`. Keras has one,
-    but on a CPU only through XLA, which no export knows.
+    `[batch, n, bins, channels]` to `[batch, n, bins, filters]`. Keras has one, but on a CPU only
+    through XLA, which no export knows. Called with what the frames before add to those after them,
+    `[batch, (kernel_frames - 1) * bins * filters]`, it also gives the same after the last frame: a
+    stream keeps these sums, as they are smaller than the frames themselves.
     """
 
     def __init__(self, filters: int, kernel_frames: int, groups: int, **kwargs):
         super().__init__(**kwargs)
         self.filters, self.kernel_frames, self.groups = filters, kernel_frames, groups
 
-    def build(self, input_shape):
-        shape = (self.kernel_frames, 1, input_shape[-1] // self.groups, self.filters)
+    def build(self, x_shape, before_shape=None):
+        shape = (self.kernel_frames, 1, x_shape[-1] // self.groups, self.filters)
         self.kernel = self.add_weight(shape, name="kernel")
 
-    def call(self, x):
+    def call(self, x, before=None):
         wide, filters = x.shape[-1] // self.groups, self.filters // self.groups
-        return ops.concatenate(
-            [
-                ops.conv(
-                    x[..., group * wide : (group + 1) * wide],
-                    self.kernel[..., group * filters : (group + 1) * filters],
-                )
-                for group in range(self.groups)
-            ],
-            axis=-1,
-        )
+        groups = [
+            (x[..., n * wide : (n + 1) * wide], self.kernel[..., n * filters : (n + 1) * filters])
+            for n in range(self.groups)
+        ]
+        if before is None:
+            width = [(0, 0), (self.kernel_frames - 1, 0), (0, 0), (0, 0)]
+            return ops.concatenate([ops.conv(ops.pad(x, width), k) for x, k in groups], axis=-1)
+        frames, bins = x.shape[1:3]
+        sums = []
+        for part, kernel in groups:
+            kernel = ops.transpose(ops.flip(kernel, axis=0), (1, 2, 0, 3))  # the frame's own first
+            y = ops.conv(part, ops.reshape(kernel, (1, 1, wide, -1)))
+            sums.append(ops.reshape(y, (-1, frames, bins, self.kernel_frames, filters)))
+        sums = ops.swapaxes(ops.concatenate(sums, axis=-1), 2, 3)
+        size = bins * self.filters
+        sums = overlap_add(ops.reshape(sums, (-1, frames, self.kernel_frames * size)), size)
+        sums = sums + ops.pad(before, ((0, 0), (0, frames * size)))
+        done = ops.reshape(sums[:, : frames * size], (-1, frames, bins, self.filters))
+        return done, sums[:, frames * size :]
 
     def get_config(self):
         sizes = {"kernel_frames": self.kernel_frames, "groups": self.groups}
@@ -375,17 +393,15 @@ class _OverBins(layers.Layer):
 
 @keras.saving.register_keras_serializable("kzoo")
 class HalveBins(_OverBins):
-    """A depthwise convolution with stride 2, centred on the even bins, whose number is even.
-
-    As sums of even and odd bins: TensorFlow's own has one stride for frames and bins.
-    """
+    """A depthwise convolution with stride 2, centred on the even bins, whose number is even."""
 
     def call(self, x):
         (batch, frames), (bins, channels) = ops.shape(x)[:2], x.shape[2:]
-        x = ops.reshape(x, (batch, frames, bins // 2, 2 * channels))
-        even, odd = x[..., :channels], x[..., channels:]
-        before = ops.pad(odd, [(0, 0), (0, 0), (1, 0), (0, 0)])[:, :, :-1]
-        return self.kernel[0] * before + self.kernel[1] * even + self.kernel[2] * odd
+        # A row for each frame: TensorFlow has one stride for rows and columns.
+        x = ops.reshape(x, (-1, 1, bins, channels))
+        x = ops.pad(x, [(0, 0), (0, 0), (1, 0), (0, 0)])
+        x = ops.depthwise_conv(x, ops.reshape(self.kernel, (1, 3, channels, 1)), strides=2)
+        return ops.reshape(x, (batch, frames, bins // 2, channels))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:2], input_shape[2] // 2, input_shape[3])

@@ -30,8 +30,8 @@ from kzoo.layers.deep_filtering import (
     DeepFilter,
     DoubleBins,
     FramesAhead,
-    GroupedConv,
     GroupedDense,
+    GroupedFrameConv,
     HalveBins,
     PostFilter,
     RunningMeanNorm,
@@ -256,14 +256,7 @@ def _separate(waveform, sources: Sequence[str], size: DeepFilterNet, past: Past)
     encoded = _encode(levels, bins, size, past)
     noisy, surroundings = spectrum, low
     if past.stream:  # what the network says now is of a frame `lookahead` ago
-        noisy = [
-            past.before(x, size.lookahead, f"{part}_past")[:, : past.stream]
-            for part, x in zip(("real", "imag"), spectrum, strict=True)
-        ]
-        surroundings = [
-            past.before(x, size.filter_order - 1, f"low_{part}_past")
-            for part, x in zip(("real", "imag"), low, strict=True)
-        ]
+        noisy, surroundings = _heard_before(spectrum, size, past)
     estimates = {}
     for source in sources:
         own = "" if len(sources) == 1 else f"{source}_"
@@ -288,6 +281,15 @@ def _separate(waveform, sources: Sequence[str], size: DeepFilterNet, past: Past)
         )
         estimates[source] = past.overlap_add(frames, waveform, size.hop_length, f"{own}overlap_add")
     return estimates
+
+
+def _heard_before(spectrum: list, size: DeepFilterNet, past: Past) -> tuple[list, list]:
+    """(real, imag) `lookahead` frames ago, and of the lowest bins with all that a filter sums."""
+    bins, before = size.n_fft // 2 + 1, size.filter_order - 1
+    both = past.before(ops.concatenate(spectrum, axis=-1), before, "spectrum_past")
+    parts = both[..., :bins], both[..., bins:]
+    late = slice(before - size.lookahead, before - size.lookahead + past.stream)
+    return [x[:, late] for x in parts], [x[..., : size.filter_bins] for x in parts]
 
 
 def _normed(norm, name: str, x: list, size: DeepFilterNet, past: Past):
@@ -366,11 +368,18 @@ def _coefficients(encoded: dict, size: DeepFilterNet, past: Past, own: str):
     x = x + GroupedDense(size.filter_units, size.groups, name=f"{own}df_skip")(embedding)
     x = GroupedDense(size.filter_bins * parts, size.groups, "tanh", name=f"{own}df_out")(x)
     x = layers.Reshape((-1, size.filter_bins, parts), name=f"{own}filter_parts")(x)
-    direct = past.before(encoded["c0"], size.pathway_frames - 1, f"{own}df_convp_past")
-    direct = GroupedConv(
+    direct = encoded["c0"]
+    convolution = GroupedFrameConv(
         parts, size.pathway_frames, math.gcd(size.conv_channels, parts),
         name=f"{own}df_convp_taps",
-    )(direct)  # fmt: skip
+    )  # fmt: skip
+    if past.stream:
+        name = f"{own}df_convp"
+        later = (size.pathway_frames - 1) * size.filter_bins * parts
+        direct, after = convolution(direct, before=past.state(name, (later,)))
+        past.keep(name, after)
+    else:
+        direct = convolution(direct)
     direct = layers.Conv2D(parts, 1, activation="relu", name=f"{own}df_convp")(direct)
     return layers.Add(name=f"{own}coefficients")([x, direct])
 

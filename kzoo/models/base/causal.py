@@ -203,7 +203,7 @@ class ContinueFrames(_Frames):
     """
 
     def call(self, waveform, before, begun=None):
-        signal = waveform[..., 0]
+        signal = ops.squeeze(waveform, -1)  # a reshape: TFLite runs an index as a slow slice
         if begun is not None:
             mirrored = ops.flip(signal[..., 1 : self.kept + 1], axis=-1)
             # The outermost sample may not be here yet: there the windows of STFTs are 0.
@@ -248,7 +248,7 @@ class ContinueOverlapAdd(layers.Layer):
         signal = overlap_add(frames, self.hop_length)
         done = frames.shape[1] * self.hop_length
         signal = signal + ops.pad(before, ((0, 0), (0, done)))
-        return signal[:, :done, None], signal[:, done:]
+        return ops.expand_dims(signal[:, :done], -1), signal[:, done:]
 
     def get_config(self):
         return {**super().get_config(), "hop_length": self.hop_length}
