@@ -40,8 +40,7 @@ from kzoo.layers.deep_filtering import (
     WindowedSpectrum,
     erb_widths,
 )
-from kzoo.layers.masks import Estimates
-from kzoo.models.base.causal import CausalSizes, Past, silent_state, step_model
+from kzoo.models.base.causal import CausalSizes, Past, silent_state, stems, step_model
 from kzoo.models.base.sizes import check_positive, check_sources
 
 LOCAL_SNR_DB = (-15.0, 35.0)  # the range of the estimate
@@ -188,15 +187,7 @@ def build(
     check_sources(sources)
     waveform = keras.Input((samples, size.channels), name="waveform")
     estimates = _separate(waveform, sources, size, Past())
-    stems = (
-        layers.Concatenate(axis=1, name="join_sources")(
-            [layers.Reshape((1, -1, 1), name=f"{name}_source")(x) for name, x in estimates.items()]
-        )
-        if len(sources) > 1
-        else layers.Reshape((1, -1, 1), name="source")(estimates[sources[0]])
-    )
-    stems = Estimates(sources, dtype="float32", name="stems")(stems)
-    return keras.Model(waveform, stems, name="deepfilternet")
+    return keras.Model(waveform, stems(estimates), name="deepfilternet")
 
 
 def build_step(
