@@ -183,17 +183,17 @@ def test_without_a_look_ahead_the_stream_is_the_whole(rng):
     model = deepfilternet.build(size=size)
     for weight in model.weights:
         weight.assign(weight + rng.uniform(0, 0.2, weight.shape))
-    step = with_weights_of(model, deepfilternet.build_step(size=size))
-    signal = rng.standard_normal(40 * 80).astype(np.float32)
+    step = with_weights_of(model, deepfilternet.build_step(size=size, frames=8))
+    signal = rng.standard_normal(24 * 80).astype(np.float32)
     real, imag = (model.get_layer(f"limited_{part}").input[0] for part in ("real", "imag"))
     probe = tf.function(keras.Model(model.input, [model.output, real, imag]))
     stems, *plain = (np.asarray(x)[0] for x in probe(signal[None, :, None]))
     real, imag = (step.get_layer(f"limited_{part}").input[0] for part in ("real", "imag"))
     outputs = {**step.output, "real": real, "imag": imag}
-    found = stream(keras.Model(step.input, outputs), initial_state(size=size), signal)
+    found = stream(keras.Model(step.input, outputs), initial_state(size=size, frames=8), signal)
     for part, whole in zip(("real", "imag"), plain, strict=True):
         assert np.abs(whole).max() > 0.05
-        np.testing.assert_allclose(found[part], whole[:40], atol=1e-5)
+        np.testing.assert_allclose(found[part], whole[:24], atol=1e-5)
     late = size.delay_samples
     np.testing.assert_allclose(stems[0, :, 0], signal, atol=2e-6)
     np.testing.assert_allclose(found["speech"][late:, 0], signal[:-late], atol=2e-6)
