@@ -70,25 +70,19 @@ def conv2d(layer, theirs: str, *, transposed: bool = False) -> dict[str, Place]:
     return {f"{theirs}.weight": kernel, f"{theirs}.bias": whole(layer.bias)}
 
 
-def gru(cell, theirs: str, group: int | None = None, way: str = "") -> dict[str, Place]:
-    """Of a GRU's layer 0 in one direction; `group` of the cell, if that is a `GroupedGRUCell`.
+def gru(cell, theirs: str, group: int = 0, way: str = "") -> dict[str, Place]:
+    """Of a GRU's layer 0 in one direction, which is one group of a `GroupedGRUCell`.
 
     way: "" or "_reverse". PyTorch's gates are r, z and candidate, Keras's z, r and candidate.
     """
-    at = () if group is None else (group,)
-    kernels = (
-        {"ih": cell.kernel, "hh": cell.recurrent_kernel}
-        if group is None
-        else {"ih": cell.own_kernel, "hh": cell.own_recurrent_kernel}
-    )
-    bias = cell.bias if group is None else cell.own_bias
+    kernels, bias = {"ih": cell.own_kernel, "hh": cell.own_recurrent_kernel}, cell.own_bias
     places = {}
     for number, (name, kernel) in enumerate(kernels.items()):
         features, gates = kernel.shape[-2:]
         places[f"{theirs}.weight_{name}_l0{way}"] = Place(
-            kernel, (gates, features), lambda array: _gates(array).T, at
+            kernel, (gates, features), lambda array: _gates(array).T, (group,)
         )
-        places[f"{theirs}.bias_{name}_l0{way}"] = Place(bias, (gates,), _gates, (number, *at))
+        places[f"{theirs}.bias_{name}_l0{way}"] = Place(bias, (gates,), _gates, (number, group))
     return places
 
 

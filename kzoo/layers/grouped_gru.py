@@ -1,4 +1,4 @@
-"""GRUs whose features are cut into groups that do not see each other, and the halves of a dual path.
+"""GRUs of features in groups that do not see each other, and the halves of a dual path.
 
 Rong et al., 2024, GTCRN, https://doi.org/10.1109/ICASSP48485.2024.10448310: a grouped GRU over the
 bands of each frame, both ways, then one over the frames of each band, each with a dense layer, a
@@ -48,33 +48,41 @@ class GroupedGRUCell(layers.GRUCell):
     @contextlib.contextmanager
     def joined(self):
         """Within it, the kernels of a plain GRU are made once and not at every step."""
-        self._joined = (
-            _block_diagonal(self.own_kernel),
-            _block_diagonal(self.own_recurrent_kernel),
-            _gates_first(self.own_bias),
-        )
+        self._joined = self._join()
         try:
             yield
         finally:
             self._joined = None
 
+    def _join(self):
+        bias = _gates_first(self.own_bias)
+        kernels = _block_diagonal(self.own_kernel), _block_diagonal(self.own_recurrent_kernel)
+        return *kernels, bias, bias[1]
+
     @property
     def kernel(self):
         """Block-diagonal, `[features, 3 * units]`: gates z, r and candidate."""
-        return self._joined[0] if self._joined else _block_diagonal(self.own_kernel)
+        return (self._joined or self._join())[0]
 
     @property
     def recurrent_kernel(self):
         """Block-diagonal, `[units, 3 * units]`."""
-        return self._joined[1] if self._joined else _block_diagonal(self.own_recurrent_kernel)
+        return (self._joined or self._join())[1]
 
     @property
     def bias(self):
         """Of both kernels, `[2, 3 * units]`."""
-        return self._joined[2] if self._joined else _gates_first(self.own_bias)
+        return (self._joined or self._join())[2]
 
-    def get_config(self):
-        return {**super().get_config(), "groups": self.groups}
+    def call(self, gates, states, training=False):
+        """A step from what the kernel and its bias make of the input, `[batch, 3 * units]`."""
+        _, kernel, _, bias = self._joined or self._join()
+        z, r, candidate = ops.split(gates, 3, axis=-1)
+        recurrent = ops.split(ops.matmul(states[0], kernel) + bias, 3, axis=-1)
+        z, r = ops.sigmoid(z + recurrent[0]), ops.sigmoid(r + recurrent[1])
+        candidate = ops.tanh(candidate + r * recurrent[2])
+        state = candidate + z * (states[0] - candidate)
+        return state, [state]
 
 
 def _block_diagonal(kernel):
@@ -91,8 +99,16 @@ def _gates_first(bias):
     return ops.reshape(ops.transpose(bias, (0, 2, 1, 3)), (2, gates * groups))
 
 
+class _GatesAtOnce(layers.RNN):
+    """The loop of `GroupedGRU` without cuDNN: what all inputs say to the gates, then the steps."""
+
+    def inner_loop(self, sequences, *args, **kwargs):
+        gates = ops.matmul(sequences, self.cell.kernel) + self.cell.bias[0]
+        return super().inner_loop(gates, *args, **kwargs)
+
+
 @keras.saving.register_keras_serializable("kzoo")
-class GroupedGRU(layers.GRU):
+class GroupedGRU(layers.GRU, _GatesAtOnce):
     """`[batch, steps, features]` to `[batch, steps, units]`: neighbours in groups, a GRU for each.
 
     units and features must be multiples of groups. options: of Keras's RNN, such as

@@ -109,8 +109,8 @@ class TimesFrames(layers.Layer):
 class BandAttention(layers.Layer):
     """(x, y) to y times a weight for each band of each frame of x, the same for all channels.
 
-    The mean squares of x over its channels are a sequence of `width` neighbouring bands a step; a GRU
-    hears it both ways, and a dense layer with a sigmoid says the weights.
+    The mean squares of x over its channels are a sequence of `width` neighbouring bands a step; a
+    GRU hears it both ways, and a dense layer with a sigmoid says the weights.
     """
 
     def __init__(self, width: int = 4, unroll: bool = False, **kwargs):

@@ -7,8 +7,8 @@ https://github.com/Xiaobin-Rong/gtcrn
 Magnitude, real and imaginary part of a spectrum on ERB bands go through a U of convolutions, in
 whose middle grouped GRUs run over bands and over frames; the complex mask that results is spread
 over the bins again. Blocks of the U convolve half of their channels in time and shuffle them with
-the others, which pass. It looks 512 samples back and none ahead of a frame: a stream is late by
-16 ms, and 32 ms pass from a sound to its estimate.
+the others, which pass. Nothing looks ahead of a frame of 32 ms: a stream is late by 16 ms, and
+32 ms pass from a sound to its estimate.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class GTCRN(ErbEnhancerSizes):
 VARIANTS = {
     "paper": GTCRN(),
     "tiny": GTCRN(
-        filters=4, dilations=(1, 3), n_fft=64, hop_length=32, low_bins=9, erb_bands=8,
+        filters=4, dilations=(2,), n_fft=128, hop_length=64, low_bins=9, erb_bands=8,
         dual_paths=1, sample_rate=8000, block_seconds=0.5,
     ),
 }  # fmt: skip
@@ -143,7 +143,7 @@ def _strided(x, size: GTCRN, past: Past, name: str, **options):
 
 
 def _in_time(x, size: GTCRN, past: Past, dilation: int, name: str):
-    """The first half of the channels through a convolution in time, in turn with the second."""
+    """The first half of the channels after convolutions in time, in turn with the second."""
     half = size.filters // 2
     x, kept = x[..., :half], x[..., half:]
     # Three neighbouring bands as features, and 1 x 1 convolutions of them, are one of 1 x 3.

@@ -1,14 +1,14 @@
-"""UL-UNAS: speech enhancement in real time by a searched U of small convolutions, 0.15 M parameters.
+"""UL-UNAS: speech enhancement in real time by a searched U of convolutions, 147 k parameters.
 
-Rong, Wang, Hu, Zhu and Lu, 2025, UL-UNAS: Ultra-Lightweight U-Nets for Real-Time Speech
-Enhancement via Network Architecture Search, https://arxiv.org/abs/2503.00340; the authors' code is
+Rong et al., 2025, UL-UNAS: Ultra-Lightweight U-Nets for Real-Time Speech Enhancement via Network
+Architecture Search, https://arxiv.org/abs/2503.00340; the authors' code is
 https://github.com/Xiaobin-Rong/ul-unas
 
 The logarithms of a spectrum's magnitudes on ERB bands go through a U of blocks that differ in kind,
 each with an attention to frames so far and one to the bands of a frame; in its middle are the
 grouped GRUs over bands and over frames of GTCRN. The mask that results is spread over the bins
-again. It looks back and never ahead of a frame of 512 samples: a stream is late by 16 ms, and
-32 ms pass from a sound to its estimate.
+again. Nothing looks ahead of a frame of 32 ms: a stream is late by 16 ms, and 32 ms pass from a
+sound to its estimate.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class ULUNAS(ErbEnhancerSizes):
 VARIANTS = {
     "paper": ULUNAS(),
     "tiny": ULUNAS(
-        kinds=("convolution", "bottleneck", "separable"), filters=(4, 4, 4),
-        frame_kernels=(3, 2, 1), band_kernels=(3, 3, 5), strides=(2, 2, 1), n_fft=64,
-        hop_length=32, low_bins=9, erb_bands=8, dual_paths=1, sample_rate=8000, block_seconds=0.5,
+        kinds=("convolution", "bottleneck"), filters=(4, 4), frame_kernels=(2, 2),
+        band_kernels=(3, 3), strides=(2, 1), n_fft=128, hop_length=64, low_bins=9, erb_bands=8,
+        dual_paths=1, sample_rate=8000, block_seconds=0.5,
     ),
 }  # fmt: skip
 SOURCES = ("speech",)
@@ -164,11 +164,11 @@ def _separate(waveform, sources: Sequence[str], size: ULUNAS, past: Past) -> dic
 def _block(
     x, index: int, filters: int, size: ULUNAS, past: Past, name: str, *, transposed: bool = False
 ):
-    """`x` through the block `index` of the encoder, or its mirror image in the decoder."""
+    """Return `x` after the block `index` of the encoder, or its mirror image in the decoder."""
     kernel = (size.frame_kernels[index], size.band_kernels[index])
     options = {"stride": size.strides[index], "transposed": transposed}
     if size.kinds[index] == "convolution":
-        # The first one hears one channel, and its mirror image gives the masks: they have no groups.
+        # The first hears one channel, and its mirror image gives the masks: they have no groups.
         first, groups = index == 0, size.groups if index else 1
         x = convolution(x, past, filters, kernel, name, groups=groups, **options)
         x = x if first and transposed else AffinePReLU(name=f"{name}_activation")(x)
@@ -190,7 +190,7 @@ def _block(
 
 
 def _attention(x, past: Past, name: str):
-    """x, weighted for each frame and channel by the past, and for each band by its frame."""
+    """Return `x`, weighted by the past for each channel, and by its frame for each band."""
     y = frame_attention(x, past, f"{name}_attention")
     return BandAttention(unroll=bool(past.stream), name=f"{name}_bands")(x, y)
 

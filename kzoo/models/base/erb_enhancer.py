@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from keras import layers
 
 from kzoo.layers.erb import FromErb, ToErb, erb_filters
-from kzoo.layers.grouped_gru import InterFrameGRU, IntraFrameGRU
+from kzoo.layers.grouped_gru import GroupedGRU, InterFrameGRU, IntraFrameGRU
+from kzoo.layers.masks import Estimates
 from kzoo.layers.spectra import FrameSpectrum, FrameWindow, SpectrumFrame
 from kzoo.layers.subbands import BandPower, TimesFrames, ZerosBetween
 from kzoo.models.base.causal import CausalSizes, Past
@@ -111,7 +112,7 @@ def convolution(
 
     kernel: frames and bands. stride, dilation: in bands, in frames. transposed: stride is
     how many bands come out for each, and the kernel is the flipped one of the transposed
-    convolution. groups: as many as filters, in a layer without strides, make it a depthwise one.
+    convolution.
     """
     x = past.before(x, (kernel[0] - 1) * dilation, f"{name}_past")
     if transposed and stride > 1:
@@ -142,17 +143,20 @@ def batch_norm(name: str) -> layers.Layer:
 
 
 def frame_attention(x, past: Past, name: str):
-    """x, each channel of a frame weighted by what a GRU makes of its powers so far."""
+    """Return `x`, each channel of a frame weighted by what a GRU makes of its powers so far."""
     channels = x.shape[-1]
     power = BandPower(name=f"{name}_power")(x)
-    gru = layers.GRU(2 * channels, name=f"{name}_gru", **past.recurrence)
+    gru = GroupedGRU(2 * channels, name=f"{name}_gru", **past.recurrence)
     y = past.recurrent(gru, power, f"{name}_gru")
     weights = layers.Dense(channels, activation="sigmoid", name=f"{name}_weights")(y)
     return TimesFrames(name=f"{name}_weighted")(x, weights)
 
 
 def dual_path(x, size: ErbEnhancerSizes, past: Past, name: str):
-    """X through a grouped GRU over its bands, then one over its frames."""
+    """Return `x` after a grouped GRU over its bands, then one over its frames.
+
+    In a stream the one over bands, which has no state, is unrolled: LiteRT needs half the time.
+    """
     x = IntraFrameGRU(size.groups, unroll=bool(past.stream), name=f"{name}_intra")(x)
     unroll = past.recurrence["unroll"]
     inter = InterFrameGRU(size.groups, unroll=unroll, name=f"{name}_inter")

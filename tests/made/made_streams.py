@@ -1,0 +1,33 @@
+"""Streams and the insides of enhancers, for the tests of several of them."""
+
+import keras
+import numpy as np
+
+from kzoo.models.base.causal import STATE, silent_state
+
+
+def snr_db(expected, found):
+    """Energy of `expected` over that of its difference from `found`, in dB."""
+    expected, found = np.asarray(expected, np.complex128), np.asarray(found, np.complex128)
+    assert expected.shape == found.shape
+    error = np.sum(np.abs(expected - found) ** 2)
+    return 10 * np.log10(np.sum(np.abs(expected) ** 2) / max(error, 1e-300))
+
+
+def with_outputs(model, waveform, names=None):
+    """{layer: its output or outputs} of one call of `model`; names: of the layers, or all."""
+    layers = [layer for layer in model.layers if names is None or layer.name in names]
+    outputs = {layer.name: layer.output for layer in layers}
+    found = keras.Model(model.inputs[0], outputs)(waveform)
+    return keras.tree.map_structure(np.asarray, found)
+
+
+def streamed(step, waveform):
+    """(speech `[samples]`, the state after it) of `waveform` block after block, from silence."""
+    state = {STATE + name: value for name, value in silent_state(step).items()}
+    samples, blocks = step.input["waveform"].shape[1], []
+    for at in range(0, waveform.shape[1], samples):
+        results = dict(step({"waveform": waveform[:, at : at + samples], **state}))
+        state = {name: np.asarray(results.pop(name)) for name in state}
+        blocks.append(np.asarray(results["speech"])[0, :, 0])
+    return np.concatenate(blocks), {k.removeprefix(STATE): v for k, v in state.items()}
