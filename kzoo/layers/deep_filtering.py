@@ -94,6 +94,10 @@ class WindowedSpectrum(layers.Layer):
         shape = ops.convert_to_tensor(window("vorbis", n_fft) / n_fft, frames.dtype)
         return rdft(frames * shape)
 
+    def compute_output_shape(self, frames_shape):
+        shape = (*frames_shape[:-1], frames_shape[-1] // 2 + 1)
+        return shape, shape
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class WindowedFrames(layers.Layer):
@@ -106,6 +110,9 @@ class WindowedFrames(layers.Layer):
     def call(self, real, imag):
         shape = window("vorbis", self.n_fft) * self.n_fft
         return irdft(real, imag, self.n_fft) * ops.convert_to_tensor(shape, real.dtype)
+
+    def compute_output_shape(self, real_shape, imag_shape):
+        return (*real_shape[:-1], self.n_fft)
 
     def get_config(self):
         return {**super().get_config(), "n_fft": self.n_fft}
@@ -127,6 +134,9 @@ class BandLevels(layers.Layer):
         power = ops.matmul(real * real + imag * imag, ops.convert_to_tensor(means, real.dtype))
         return 10.0 * ops.log10(power + 1e-10)
 
+    def compute_output_shape(self, real_shape, imag_shape):
+        return (*real_shape[:-1], len(self.widths))
+
     def get_config(self):
         return {**super().get_config(), "widths": list(self.widths)}
 
@@ -145,6 +155,9 @@ class BandGains(layers.Layer):
     def call(self, gains):
         places = np.repeat(np.eye(len(self.widths)), self.widths, axis=1)[:, self.first :]
         return ops.matmul(gains, ops.convert_to_tensor(places, gains.dtype))
+
+    def compute_output_shape(self, gains_shape):
+        return (*gains_shape[:-1], sum(self.widths) - self.first)
 
     def get_config(self):
         return {**super().get_config(), "widths": list(self.widths), "first": self.first}
@@ -184,6 +197,9 @@ class RunningMeanNorm(_RunningNorm):
         normed = (levels - mean) / 40.0
         return normed if before is None else (normed, ops.squeeze(mean[:, -1:], 1))
 
+    def compute_output_shape(self, levels_shape, before_shape=None):
+        return levels_shape if before_shape is None else (levels_shape, before_shape)
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class RunningUnitNorm(_RunningNorm):
@@ -202,6 +218,10 @@ class RunningUnitNorm(_RunningNorm):
         normed = ops.concatenate(parts, axis=-1)
         return normed if before is None else (normed, ops.squeeze(mean[:, -1:], 1))
 
+    def compute_output_shape(self, real_shape, imag_shape, before_shape=None):
+        normed = (*real_shape, 2)
+        return normed if before_shape is None else (normed, before_shape)
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class FramesAhead(layers.Layer):
@@ -214,6 +234,9 @@ class FramesAhead(layers.Layer):
     def call(self, x):
         width = [(0, 0), (0, self.frames), *[(0, 0)] * (len(x.shape) - 2)]
         return ops.pad(x, width)[:, self.frames :]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
     def get_config(self):
         return {**super().get_config(), "frames": self.frames}
@@ -253,6 +276,9 @@ class DeepFilter(layers.Layer):
             ops.sum(filter_re * im + filter_im * re, axis=2),
         )
 
+    def compute_output_shape(self, real_shape, imag_shape, coefficients_shape):
+        return coefficients_shape[:3], coefficients_shape[:3]
+
     def get_config(self):
         around = {"before": self.before, "after": self.after, "surrounded": self.surrounded}
         return {**super().get_config(), **around}
@@ -282,6 +308,9 @@ class PostFilter(layers.Layer):
             factor = ops.concatenate([factor[..., :-1], kept], axis=-1)
         return real * factor, imag * factor
 
+    def compute_output_shape(self, real_shape, imag_shape, noisy_real_shape, noisy_imag_shape):
+        return real_shape, imag_shape
+
     def get_config(self):
         return {**super().get_config(), "beta": self.beta, "last": self.last}
 
@@ -297,6 +326,9 @@ class AttenuationLimit(layers.Layer):
     def call(self, estimate, noisy):
         share = 10 ** (-self.limit_db / 20)
         return share * noisy + (1 - share) * estimate
+
+    def compute_output_shape(self, estimate_shape, noisy_shape):
+        return estimate_shape
 
     def get_config(self):
         return {**super().get_config(), "limit_db": self.limit_db}
@@ -378,6 +410,10 @@ class GroupedFrameConv(layers.Layer):
         sums = sums + ops.pad(before, ((0, 0), (0, frames * size)))
         done = ops.reshape(sums[:, : frames * size], (-1, frames, bins, self.filters))
         return done, sums[:, frames * size :]
+
+    def compute_output_shape(self, x_shape, before_shape=None):
+        shape = (*x_shape[:-1], self.filters)
+        return shape if before_shape is None else (shape, before_shape)
 
     def get_config(self):
         sizes = {"kernel_frames": self.kernel_frames, "groups": self.groups}

@@ -417,5 +417,10 @@ class HopAfter(layers.Layer):
         over = ops.shape(waveform)[1] % self.hop_length
         return ops.expand_dims(pad_last(waveform[..., 0], 0, self.hop_length - over), -1)
 
+    def compute_output_shape(self, input_shape):
+        batch, samples, channels = input_shape
+        hops = None if samples is None else samples // self.hop_length + 1
+        return (batch, hops and hops * self.hop_length, channels)
+
     def get_config(self):
         return {**super().get_config(), "hop_length": self.hop_length}
