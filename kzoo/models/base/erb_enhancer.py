@@ -12,7 +12,6 @@ from keras import layers
 
 from kzoo.layers.erb import FromErb, ToErb, erb_filters
 from kzoo.layers.grouped_gru import GroupedGRU, InterFrameGRU, IntraFrameGRU
-from kzoo.layers.masks import Estimates
 from kzoo.layers.spectra import FrameSpectrum, FrameWindow, SpectrumFrame
 from kzoo.layers.subbands import BandPower, TimesFrames, ZerosBetween
 from kzoo.models.base.causal import CausalSizes, Past
