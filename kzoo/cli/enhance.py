@@ -151,7 +151,7 @@ def enhancers_table() -> str:
         card = presets.load_card(name)
         if "speech" not in card.get("sources", ()):
             continue
-        unheard = card.get("scores", {}).get("unheard", {})
+        unheard = card.get("scores", {}).get("unheard", {}).get("means", {})
         latency, weights, cost = (card.get(k) for k in ("latency_ms", "parameters", "cost_ms"))
         rows.append((
             name,
