@@ -154,7 +154,8 @@ def frame_attention(x, past: Past, name: str):
 def dual_path(x, size: ErbEnhancerSizes, past: Past, name: str):
     """Return `x` after a grouped GRU over its bands, then one over its frames.
 
-    In a stream the one over bands, which has no state, is unrolled: LiteRT needs half the time.
+    In a stream the one over bands, which has no state, is unrolled: TFLite's converter refuses its
+    loop in a block of one frame.
     """
     x = IntraFrameGRU(size.groups, unroll=bool(past.stream), name=f"{name}_intra")(x)
     unroll = past.recurrence["unroll"]
