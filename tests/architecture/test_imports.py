@@ -193,3 +193,15 @@ def test_a_first_look_loads_no_backend(code):
     )
     assert run.returncode == 0, run.stderr
     assert ("separate" in run.stdout) == ("cli" in code)  # the help has really been printed
+
+
+def test_no_two_layers_are_registered_under_one_name():
+    registered = [
+        node.name
+        for _, _, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and any("register_keras_serializable" in ast.dump(d) for d in node.decorator_list)
+    ]
+    assert len(registered) > 20
+    assert sorted(registered) == sorted(set(registered))

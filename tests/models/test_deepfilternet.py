@@ -14,7 +14,7 @@ from kzoo import models
 from kzoo.convert import deepfilternet as convert
 from kzoo.layers.deep_filtering import AttenuationLimit, WindowedFrames
 from kzoo.models import deepfilternet
-from kzoo.models.base.causal import STATE, JoinFrames
+from kzoo.models.base.causal import STATE, SumFrames
 from kzoo.models.deepfilternet import initial_state
 
 FILE = "DeepFilterNet3_onnx.tar.gz"
@@ -122,7 +122,7 @@ def snr_db(expected, found):
 def synthesised(real, imag, samples):
     """The waveform of a spectrum `[frames, bins]`, which begins a hop before it."""
     frames = WindowedFrames(PUBLISHED.n_fft)(np.asarray(real)[None], np.asarray(imag)[None])
-    join = JoinFrames(PUBLISHED.hop_length)
+    join = SumFrames(PUBLISHED.hop_length)
     return np.asarray(join(frames, np.zeros((1, samples, 1), np.float32)))[0, :, 0]
 
 

@@ -139,7 +139,7 @@ class Past:
         later frames add to.
         """
         if not self.stream:
-            return JoinFrames(hop_length, dtype="float32", name=name)(frames, waveform)
+            return SumFrames(hop_length, dtype="float32", name=name)(frames, waveform)
         before = self.state(name, (frames.shape[2] - hop_length,))
         signal, after = ContinueOverlapAdd(hop_length, dtype="float32", name=name)(frames, before)
         self.keep(name, after)
@@ -214,7 +214,7 @@ class ContinueFrames(_Frames):
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class JoinFrames(layers.Layer):
+class SumFrames(layers.Layer):
     """(frames `[batch, n, frame_length]`, the waveform they are of) to `[batch, samples, 1]`."""
 
     def __init__(self, hop_length: int, **kwargs):
