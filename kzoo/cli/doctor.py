@@ -15,6 +15,7 @@ EXTRAS = {
     "pesq": ("speech", "score speech by PESQ, CSIG, CBAK and COVL"),
     "pystoi": ("speech", "score speech by STOI"),
     "onnxruntime": ("speech", "score speech by DNSMOS"),
+    "sounddevice": ("live", "clean sound as it comes from a microphone"),
     "tensorboard": ("train", "show what kzoo train logs"),
     "stempeg": ("eval", "a real song with its stems, for exports and the demo"),
     "librosa": ("librosa", "pYIN, kzoo pitch without weights"),
