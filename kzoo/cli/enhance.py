@@ -151,7 +151,7 @@ def enhancers_table() -> str:
         card = presets.load_card(name)
         if "speech" not in card.get("sources", ()):
             continue
-        unheard = card.get("scores", {}).get("unheard", {}).get("means", {})
+        means = card.get("scores", {}).get("means", {})
         latency, weights, cost = (card.get(k) for k in ("latency_ms", "parameters", "cost_ms"))
         rows.append((
             name,
@@ -159,7 +159,7 @@ def enhancers_table() -> str:
             f"{latency:g} ms" if latency else "block",
             f"{weights / 1e6:.2f} M" if weights else "?",
             f"{cost:g}" if cost else "?",
-            *(f"{unheard[m]:.2f}" if m in unheard else "?" for m in measures),
+            *(f"{means[m]:.2f}" if m in means else "?" for m in measures),
         ))  # fmt: skip
     rows[1:] = sorted(rows[1:], key=lambda row: row[5], reverse=True)
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
