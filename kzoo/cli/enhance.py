@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def enhance(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILES]", help="Recordings; - reads one from standard input."),
+        typer.Argument(metavar="FILES", help="Recordings; - reads one from standard input."),
     ] = None,
     preset: Annotated[
         str | None,
@@ -137,31 +137,30 @@ def _enhance_live(
 
 
 def enhancers_table() -> str:
-    """The presets that give speech: what they cost, and what they made of speech nobody trained on.
+    """The presets that give speech: their sizes, and what they made of speech nobody trained on.
 
-    Figures are those of the cards; latency is that of a stream, and presets without one hear whole
-    blocks.
+    Figures are those of the cards, where they were measured; latency is that of a stream, and
+    presets without one hear whole blocks.
     """
     from kzoo import presets
 
     measures = ("PESQ-WB", "ESTOI", "SI-SDR", "OVRL")
-    head = ("preset", "kHz", "latency", "weights", "ms/s", *measures)
+    head = ("preset", "kHz", "latency", "weights", *measures)
     rows = [head]
     for name in presets.list_presets():
         card = presets.load_card(name)
         if "speech" not in card.get("sources", ()):
             continue
         means = card.get("scores", {}).get("means", {})
-        latency, weights, cost = (card.get(k) for k in ("latency_ms", "parameters", "cost_ms"))
+        latency, weights = card.get("latency_ms"), card.get("parameters")
         rows.append((
             name,
             f"{card['sample_rate'] / 1000:g}",
             f"{latency:g} ms" if latency else "block",
             f"{weights / 1e6:.2f} M" if weights else "?",
-            f"{cost:g}" if cost else "?",
             *(f"{means[m]:.2f}" if m in means else "?" for m in measures),
         ))  # fmt: skip
-    rows[1:] = sorted(rows[1:], key=lambda row: row[5], reverse=True)
+    rows[1:] = sorted(rows[1:], key=lambda row: row[4].replace("?", "0"), reverse=True)
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     return "\n".join(
         "  ".join(
