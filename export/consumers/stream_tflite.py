@@ -1,7 +1,7 @@
 """Clean a recording as an app does, hop after hop: LiteRT and NumPy, nothing else.
 
     pip install ai-edge-litert numpy
-    python stream_tflite.py ul_unas_dns3_stream.tflite talk.wav -o clean.wav
+    python stream_tflite.py gtcrn_dns3_stream.tflite talk.wav -o clean.wav
 
 talk.wav: 16 bits, one channel, at the model's rate. The file keeps its own state between hops;
 `reset` brings silence back. With a file called NAME_step.tflite the state is this program's: what
