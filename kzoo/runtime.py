@@ -136,7 +136,7 @@ def _stream(
     with tf.device(place):
         step = preset.module.build_step(sources, size, frames=frames)
         preset.assign(step)
-    silence = preset.module.initial_state(sources, size, frames=frames)
+    silence = preset.module.initial_state(step)
     return System(
         function=None,
         begin=beginnings(step, silence, sources, place),

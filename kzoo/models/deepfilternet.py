@@ -210,17 +210,13 @@ def build_step(
     return step_model({"waveform": waveform}, estimates, past, name="deepfilternet_step")
 
 
-def initial_state(
-    sources: Sequence[str] = SOURCES,
-    size: DeepFilterNet = VARIANTS["deepfilternet3"],
-    *,
-    frames: int = 1,
-) -> dict[str, np.ndarray]:
-    """The state of silence, {name: array `[1, ...]`}, with which a stream begins."""
+def initial_state(step: keras.Model) -> dict[str, np.ndarray]:
+    """The state of silence, {name: array `[1, ...]`}, with which a stream of `step` begins."""
+    bands, bins = (step.input[f"state_{of}_mean"].shape[1] for of in ("level", "magnitude"))
     return silent_state(
-        build_step(sources, size, frames=frames),
-        level_mean=RunningMeanNorm.start(size.bands),
-        magnitude_mean=RunningUnitNorm.start(size.filter_bins),
+        step,
+        level_mean=RunningMeanNorm.start(bands),
+        magnitude_mean=RunningUnitNorm.start(bins),
     )
 
 

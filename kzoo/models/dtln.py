@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from kzoo.layers.norms import ChannelNorm
@@ -91,11 +90,7 @@ def build_step(
     return step_model({"waveform": waveform}, estimates, past, name="dtln_step")
 
 
-def initial_state(
-    sources: Sequence[str] = SOURCES, size: DTLN = VARIANTS["paper"], *, frames: int = 1
-) -> dict[str, np.ndarray]:
-    """The state of silence, {name: array `[1, ...]`}, with which a stream begins."""
-    return silent_state(build_step(sources, size, frames=frames))
+initial_state = silent_state  # of a step model: {name: array `[1, ...]`}
 
 
 def _separate(waveform, sources: Sequence[str], size: DTLN, past: Past) -> dict:

@@ -129,11 +129,7 @@ def build_step(
     return step_model({"waveform": waveform}, estimates, past, name="ul_unas_step")
 
 
-def initial_state(
-    sources: Sequence[str] = SOURCES, size: ULUNAS = VARIANTS["paper"], *, frames: int = 1
-) -> dict[str, np.ndarray]:
-    """The state of silence, {name: array `[1, ...]`}, with which a stream begins."""
-    return silent_state(build_step(sources, size, frames=frames))
+initial_state = silent_state  # of a step model: {name: array `[1, ...]`}
 
 
 def _separate(waveform, sources: Sequence[str], size: ULUNAS, past: Past) -> dict:

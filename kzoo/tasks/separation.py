@@ -94,7 +94,7 @@ class Separation(Task):
             preset.assign(step)
             streaming = Streaming(
                 step=step,
-                state=preset.module.initial_state(preset.sources, size, frames=1),
+                state=preset.module.initial_state(step),
                 frames=1,
                 hop_length=size.hop_length,
                 delay_samples=size.delay_samples,

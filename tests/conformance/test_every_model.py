@@ -442,7 +442,7 @@ def test_a_stream_of_blocks_says_what_the_whole_says(name):
         assert {weight.path for weight in step.weights} == set(by_path)
         for weight in step.weights:
             weight.assign(by_path[weight.path])
-        silence = module.initial_state(SOURCES, size, frames=frames)
+        silence = module.initial_state(step)
         samples = frames * size.hop_length
         system = System(
             function=None,

@@ -190,7 +190,7 @@ def test_without_a_look_ahead_the_stream_is_the_whole(rng):
     stems, *plain = (np.asarray(x)[0] for x in probe(signal[None, :, None]))
     real, imag = (step.get_layer(f"limited_{part}").input[0] for part in ("real", "imag"))
     outputs = {**step.output, "real": real, "imag": imag}
-    found = stream(keras.Model(step.input, outputs), initial_state(size=size, frames=8), signal)
+    found = stream(keras.Model(step.input, outputs), initial_state(step), signal)
     for part, whole in zip(("real", "imag"), plain, strict=True):
         assert np.abs(whole).max() > 0.05
         np.testing.assert_allclose(found[part], whole[:24], atol=1e-5)

@@ -42,7 +42,7 @@ def test_a_stream_is_the_authors(published):
     for weight in step.weights:
         weight.assign(by_path[weight.path])
     graph = tf.function(step)
-    state = {STATE + k: v for k, v in dtln.initial_state(size=size, frames=5).items()}
+    state = {STATE + k: v for k, v in dtln.initial_state(step).items()}
     blocks = []
     for at in range(0, len(mixture), 5 * size.hop_length):
         results = dict(graph({"waveform": mixture[None, at : at + 640, None], **state}))

@@ -121,7 +121,7 @@ def test_a_stream_of_single_frames_is_the_whole(rng):
     whole, step = gtcrn.build(size=size), gtcrn.build_step(size=size)
     assert [w.path for w in step.weights] == [w.path for w in whole.weights]
     step.set_weights(whole.get_weights())
-    assert set(gtcrn.initial_state(size=size)) == {
+    assert set(gtcrn.initial_state(step)) == {
         x.name.removeprefix(STATE) for x in step.inputs if x.name.startswith(STATE)
     }
     signal = rng.standard_normal((1, 6 * size.hop_length, 1)).astype(np.float32)
