@@ -52,11 +52,11 @@ class _CompiledTraining:
 
 @keras.saving.register_keras_serializable("kzoo")
 class LSTM(_CompiledTraining, layers.LSTM):
-    """keras.layers.LSTM, with all its arguments, whose steps in training are 2 to 9 times faster.
+    """keras.layers.LSTM, with all its arguments, several times faster in a step of training.
 
-    Each number of steps and examples is compiled once, which takes some tenths of a second: train
-    on segments of one length. Raises NotImplementedError where a training step differentiates
-    twice through it.
+    benchmarks/results/recurrent.txt says how much. Each number of steps and examples is compiled
+    once, which takes some tenths of a second: train on segments of one length. Raises
+    NotImplementedError where a training step differentiates twice through it.
     """
 
     def _loop(self, *inputs):
