@@ -88,7 +88,7 @@ class Taught(Corpus):
         self._corpus, self._separate, self._teacher = corpus, separate, teacher
         self.sources, self.rates = corpus.sources, corpus.rates
         self.sample_rate, self.channels = corpus.sample_rate, corpus.channels
-        self.excluded = corpus.excluded
+        self.excluded = tuple(f"{pattern}@{name}" for pattern in corpus.excluded)
         self.tracks = [(f"{track}@{name}", samples) for track, samples in corpus.tracks]
         self._of = functools.lru_cache(maxsize=1)(self._estimates)
 

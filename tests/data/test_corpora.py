@@ -251,7 +251,7 @@ def test_a_teacher_makes_the_sources(tiny_preset, tmp_path, rng):
 
 
 def test_a_teacher_is_learned_from_beside_the_truth(tiny_preset, tmp_path, rng):
-    from kzoo.cli.data import prepare
+    from kzoo.cli.data import prepare, taught
 
     preset, song = str(tiny_preset(tmp_path / "preset")), tmp_path / "songs" / "a"
     song.mkdir(parents=True)
@@ -277,6 +277,10 @@ def test_a_teacher_is_learned_from_beside_the_truth(tiny_preset, tmp_path, rng):
     estimate = api.separate(learned["mixture"], RATE, preset=preset)["vocals"]
     np.testing.assert_allclose(learned["sources"][0], estimate, atol=1e-3)
     assert np.abs(true["sources"][0] - estimate).max() > 0.01
+    # What is held out is held out of the lessons, and not of the folder that they come to.
+    held_out = data.open_corpus("stems", path=str(song.parent))
+    held_out.excluded = ("a*",)
+    assert taught(held_out, preset).excluded == ("a*@preset",)
     write("drums")
     with pytest.raises(ValueError, match="knows vocals, accompaniment, and not drums"):
         prepared("drums", preset)
