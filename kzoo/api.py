@@ -206,7 +206,7 @@ def evaluate(
     that of speakers; presets whose card says so need no word. measures: "separation" or "speech",
     by default the latter where the corpus is speech in noise; dnsmos: the path of sig_bak_ovr.onnx.
     options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
-    baselines, processes, progress, ...).
+    baselines, against, processes, progress, ...).
     """
     from kzoo import evaluation
     from kzoo.evaluation.measures import what_to_score
@@ -295,7 +295,8 @@ def export(
 
     TFLite has a static block of about `block_seconds` (by default the model's own); a SavedModel
     takes any length unless that is given. sound: a recording to compare on; by default
-    `deploy.examples.parity_sound`. options: of the architecture's sizes and build.
+    `deploy.examples.noisy_speech` for presets that give speech, and `parity_sound` for others.
+    options: of the architecture's sizes and build.
     Raises deploy's ParityError and FlexError, FileExistsError without `overwrite`, and ImportError
     where LiteRT, which proves a TFLite file, is missing; whatever is raised, `folder` is left as it
     was.

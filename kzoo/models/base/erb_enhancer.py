@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from keras import layers
 
 from kzoo.layers.erb import FromErb, ToErb, erb_filters
+from kzoo.layers.grouped_conv import GroupedConv2D
 from kzoo.layers.grouped_gru import GroupedGRU, InterFrameGRU, IntraFrameGRU
 from kzoo.layers.spectra import FrameSpectrum, FrameWindow, SpectrumFrame
 from kzoo.layers.subbands import BandPower, TimesFrames, ZerosBetween
@@ -68,11 +69,14 @@ class ErbEnhancerSizes(CausalSizes):
             bands = (bands - 1) // stride + 1
 
 
-def spectrum(waveform, size: ErbEnhancerSizes, past: Past, window: str):
-    """(real, imag) `[batch, frames, bins]`; beyond its ends is the signal's mirror image."""
+def spectrum(waveform, size: ErbEnhancerSizes, past: Past, window: str, *, exact: bool = False):
+    """(real, imag) `[batch, frames, bins]`; beyond its ends is the signal's mirror image.
+
+    exact: as of `FrameSpectrum`.
+    """
     frames = past.frames(waveform, size.n_fft, size.hop_length, "frames", edge="reflect")
     frames = FrameWindow(window, size.n_fft, dtype="float32", name="analysis_window")(frames)
-    real, imag, _ = FrameSpectrum(dtype="float32", name="spectrum")(frames)
+    real, imag, _ = FrameSpectrum(exact, dtype="float32", name="spectrum")(frames)
     return real, imag
 
 
@@ -119,7 +123,7 @@ def convolution(
         stride = 1
     if half := kernel[1] // 2:
         x = layers.ZeroPadding2D(((0, 0), (half, half)), name=f"{name}_edges")(x)
-    conv = layers.Conv2D(
+    conv = GroupedConv2D(
         filters,
         kernel,
         strides=(1, stride),
