@@ -206,7 +206,7 @@ def evaluate(
     that of speakers; presets whose card says so need no word. measures: "separation" or "speech",
     by default the latter where the corpus is speech in noise; dnsmos: the path of sig_bak_ovr.onnx.
     options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
-    baselines, processes, progress, ...).
+    baselines, against, processes, progress, ...).
     """
     from kzoo import evaluation
     from kzoo.evaluation.measures import what_to_score

@@ -55,6 +55,14 @@ def evaluate(
             "masks irm, ibm and wfm.",
         ),
     ] = "mixture,irm",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Systems of the table that all others are compared with, track by track; by "
+            "default the mixture, and the first of several SYSTEMS.",
+        ),
+    ] = None,
     overlap: options.Overlap = 0.0,
     mwf: options.Mwf = False,
     interchangeable: Annotated[
@@ -84,7 +92,8 @@ def evaluate(
     """Score systems against true stems, beside baselines.
 
     Sources are scored by BSS Eval v4 as museval defines it and by SI-SDR, also as improvement over
-    the mixture. Speech in noise is scored by PESQ, STOI, SSNR, CSIG, CBAK, COVL and SI-SDR. Exit
+    the mixture. Speech in noise is scored by PESQ, STOI, SSNR, CSIG, CBAK, COVL and SI-SDR. Every
+    average has its 95 % bootstrap interval, and systems are compared on the same tracks. Exit
     status 1 tells that a track could not be scored.
     """
     given = dict(locals())  # first of all: the options, as they were given
@@ -109,7 +118,8 @@ def evaluate(
         report = evaluation.evaluate(
             corpus, scored, sources=wanted, out=out, subset=subset, tracks=track or [],
             start_seconds=start, duration_seconds=duration, baselines=shown, speech=speech,
-            processes=jobs, progress=progress, command=_command(**given),
+            against=None if against is None else options.names(against), processes=jobs,
+            progress=progress, command=_command(**given),
         )  # fmt: skip
     print(report.text(), end="")
     if out is not None and not quiet:

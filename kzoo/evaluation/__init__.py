@@ -3,19 +3,24 @@
 `evaluate` (in `running`) takes tracks (`kzoo.data.tracks`) and systems (`systems`): a separator,
 a folder of estimates, and beside them always the untouched mixture and the oracles. `scoring` makes
 one track's scores, in museval's JSON, and `speech` those of speech in noise; `report` takes the
-medians, or of speech the means.
+medians, or of speech the means, and `statistics` says how sure they are, and what one system gains
+over another.
 """
 
 from kzoo.data.tracks import Track, find_tracks
-from kzoo.evaluation.report import Failure, Report, Row
+from kzoo.evaluation.report import Comparison, Failure, Report, Row
 from kzoo.evaluation.running import evaluate
 from kzoo.evaluation.scoring import Settings
 from kzoo.evaluation.speech import Speech
+from kzoo.evaluation.statistics import Difference, Estimate, difference, estimate
 from kzoo.evaluation.systems import BASELINES, Baseline, EstimatesFolder, Separation
 
 __all__ = [
     "BASELINES",
     "Baseline",
+    "Comparison",
+    "Difference",
+    "Estimate",
     "EstimatesFolder",
     "Failure",
     "Report",
@@ -24,6 +29,8 @@ __all__ = [
     "Settings",
     "Speech",
     "Track",
+    "difference",
+    "estimate",
     "evaluate",
     "find_tracks",
 ]

@@ -32,6 +32,7 @@ def evaluate(
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
     baselines: Sequence[str] = ("mixture", "irm"),
+    against: Sequence[str] | None = None,
     speech: Speech | None = None,
     processes: int = 1,
     progress: Callable[[float, float], None] | None = None,
@@ -43,6 +44,8 @@ def evaluate(
         and for the tables. Scores that are there already, of the same data, settings and system,
         are not made again.
     baselines: of "mixture", "ibm", "irm", "wfm", those that are not among `systems` already.
+    against: names of those systems that all others are compared with, track by track; by default
+        the mixture, where it is scored, and the first of several `systems`.
     speech: score by the measures of speech (`kzoo.evaluation.speech`) the one source that there is.
     processes: that score; separation stays in this one, and no more than a few tracks are held at
         a time. One that is killed costs the track that it was scoring.
@@ -60,6 +63,14 @@ def evaluate(
     names = [system.name for system in everything]
     if len(set(names)) < len(names):
         raise ValueError(f"systems must have different names; got {', '.join(names)}")
+    if against is None:
+        first = names[:1] if len(systems) > 1 else []
+        against = [name for name in ("mixture", *first) if name in names]
+    for name in against:
+        if name not in names:
+            raise ValueError(
+                f"systems are compared with one that is scored, {', '.join(names)}; got {name!r}"
+            )
     found = find_tracks(corpus, subset=subset, tracks=tracks)
     documents, failures = [], []
     done, total = 0, len(found) * len(everything)
@@ -83,8 +94,9 @@ def evaluate(
             for job in jobs:
                 finish(_attempt(job), job)
     report = make_report(
-        documents, failures, settings, corpus=str(corpus), systems=names, command=command
-    )
+        documents, failures, settings, corpus=str(corpus), systems=names,
+        against=tuple(dict.fromkeys(against)), command=command,
+    )  # fmt: skip
     if out is not None:
         report.write(Path(out))
     return report

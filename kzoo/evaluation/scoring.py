@@ -260,12 +260,6 @@ def median(values: Iterable[float]) -> float:
     return float(np.median(numbers)) if numbers else math.nan
 
 
-def mean(values: Iterable[float]) -> float:
-    """Mean of the values that are numbers; NaN where none is."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return float(np.mean(numbers)) if numbers else math.nan
-
-
 def read_json(path: Path) -> dict[str, Any] | None:
     """A document that `score` wrote; None where there is none, or it is something else."""
     try:

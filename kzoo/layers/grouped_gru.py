@@ -16,6 +16,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kzoo.layers.recurrent import GRU
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class GroupedGRUCell(layers.GRUCell):
@@ -108,7 +110,7 @@ class _GatesAtOnce(layers.RNN):
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class GroupedGRU(layers.GRU, _GatesAtOnce):
+class GroupedGRU(GRU, _GatesAtOnce):
     """`[batch, steps, features]` to `[batch, steps, units]`: neighbours in groups, a GRU for each.
 
     units and features must be multiples of groups. options: of Keras's RNN, such as

@@ -40,6 +40,7 @@ from kzoo.layers.deep_filtering import (
     WindowedSpectrum,
     erb_widths,
 )
+from kzoo.layers.recurrent import GRU
 from kzoo.models.base.causal import CausalSizes, Past, silent_state, stems, step_model
 from kzoo.models.base.sizes import check_positive, check_sources
 
@@ -388,7 +389,7 @@ def _finished(clean: list, noisy: list, size: DeepFilterNet, past: Past, own: st
 
 def _grus(x, units: int, count: int, past: Past, name: str):
     for number in range(1, count + 1):
-        gru = layers.GRU(units, name=f"{name}{number}", **past.recurrence)
+        gru = GRU(units, name=f"{name}{number}", **past.recurrence)
         x = past.recurrent(gru, x, f"{name}{number}")
     return x
 

@@ -136,6 +136,7 @@ OPTIONS = {
         "--start": Row(("--start", "1")),
         "--duration": Row(("--duration", "1")),
         "--baselines": Row(("--baselines", "ibm")),
+        "--against": Row(("--against", "estimates")),
         "--overlap": Row(("--overlap", "0.25"), both=("{preset}",)),
         "--mwf": Row(("--mwf",), both=("{preset}",)),
         "--interchangeable": Row(("--interchangeable",)),

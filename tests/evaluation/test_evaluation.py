@@ -89,11 +89,26 @@ def test_finished_scores_are_kept_and_others_made(corpus, tmp_path):
     assert len(calls) == 5
 
 
+def test_an_interrupted_evaluation_ends_in_the_same_tables(corpus, tmp_path):
+    def tables(names=()):
+        evaluate(
+            corpus, [system(known_by={"weights": "a"})], sources=SOURCES, out=tmp_path / "out",
+            tracks=names, duration_seconds=1, baselines=("mixture",),
+        )  # fmt: skip
+        names = ("scores.json", "medians.csv", "comparisons.csv")
+        return [(tmp_path / "out" / name).read_text() for name in names]
+
+    assert '"one"' not in tables(["two"])[0]
+    partly_new, kept = tables(), tables()
+    assert partly_new == kept
+
+
 def test_several_processes_give_the_same_figures(corpus):
     options = {"sources": SOURCES, "baselines": ("mixture",), "duration_seconds": 2}
     one = evaluate(corpus, [system()], **options)
     two = evaluate(corpus, [system()], **options, processes=2)
     assert [row.scores for row in one.tracks] == [row.scores for row in two.tracks]
+    assert (one.averages, one.comparisons) == (two.averages, two.comparisons)
 
 
 def test_one_bad_track_does_not_lose_the_others(corpus):
@@ -141,6 +156,7 @@ def test_the_verb_scores_a_preset_and_the_baselines(corpus, tiny_preset, tmp_pat
         ((), "--sources"),
         (("--sources", "vocals,accompaniment", "--baselines", "imr"), "got 'imr'"),
         (("--sources", "vocals,accompaniment", "--track", "onee"), "did you mean 'one'"),
+        (("--sources", "vocals,accompaniment", "--against", "wfm"), "mixture, irm; got 'wfm'"),
     ],
 )
 def test_mistakes_are_one_line(corpus, capsys, words, message):

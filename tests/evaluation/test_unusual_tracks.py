@@ -105,7 +105,7 @@ def run(*words):
 
 def test_the_command_in_the_header_makes_the_table_again(corpus, capsys):
     words = ["--sources", "bass,drums", "--track", "one", "--start", "0.5", "--duration", "1.25",
-             "--baselines", "wfm", "--interchangeable"]  # fmt: skip
+             "--baselines", "wfm", "--interchangeable", "--against", ""]  # fmt: skip
     assert run("evaluate", "--corpus", corpus, *words) == 0
     table = capsys.readouterr().out
     command = shlex.split(table.splitlines()[0].removeprefix("command: "))
@@ -126,7 +126,8 @@ def test_every_option_is_in_the_command():
 
 
 def test_baselines_are_systems_too(corpus, capsys):
-    assert run("evaluate", "irm", "--corpus", corpus, "--track", "one") == 0
+    words = ("--corpus", corpus, "--track", "one", "--against", "")
+    assert run("evaluate", "irm", *words) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split()[:2] for line in lines if line.startswith(SOURCES)]
     assert sorted(rows) == sorted([s, name] for s in SOURCES for name in ("irm", "mixture"))

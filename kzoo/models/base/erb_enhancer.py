@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from keras import layers
 
 from kzoo.layers.erb import FromErb, ToErb, erb_filters
+from kzoo.layers.grouped_conv import GroupedConv2D
 from kzoo.layers.grouped_gru import GroupedGRU, InterFrameGRU, IntraFrameGRU
 from kzoo.layers.spectra import FrameSpectrum, FrameWindow, SpectrumFrame
 from kzoo.layers.subbands import BandPower, TimesFrames, ZerosBetween
@@ -119,7 +120,7 @@ def convolution(
         stride = 1
     if half := kernel[1] // 2:
         x = layers.ZeroPadding2D(((0, 0), (half, half)), name=f"{name}_edges")(x)
-    conv = layers.Conv2D(
+    conv = GroupedConv2D(
         filters,
         kernel,
         strides=(1, stride),
