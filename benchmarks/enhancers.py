@@ -7,6 +7,8 @@ noise, at the rate of each, with one thread, in turn, and the medians of the tur
 milliseconds of the processor for a second of sound, and how many times faster than DTLN's own files
 that is. Keras is what `kzoo enhance` runs; a file of LiteRT is run over its blocks, one after the
 other, without overlap; a stream hop by hop, with the wall time of its slowest hop of all turns.
+The last lines are for the presets' cards, of which `kzoo enhance --list` and the chart of
+docs/measured.md show the cost: what Keras took, as `kzoo enhance` does.
 """
 
 from __future__ import annotations
@@ -88,6 +90,12 @@ def systems_of(preset: str, folder: Path) -> dict[str, System]:
     return found
 
 
+def card_line(preset: str, cost: float, machine: str) -> str:
+    """The card's `cost`, of seconds that Keras took for a second of sound."""
+    fields = f"cpu_ms_per_second: {1000 * cost:.1f}, of: 'Keras, one thread'"
+    return f"{preset}: cost: {{{fields}, machine: '{machine}', date: '{date.today()}'}}"
+
+
 def main() -> None:
     """Time every system in turn."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -111,7 +119,8 @@ def main() -> None:
                 system.run(signal.astype(np.float32))
                 if turn:
                     system.spent.append((time.process_time() - began) / options.seconds)
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {date.today()}; one thread")
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    print(f"{machine}, {date.today()}; one thread")
     reference = statistics.median(systems["DTLN, its own files"].spent)
     print(
         f"{'system':28}{'ms CPU per s of sound':>24}{'times DTLN':>12}{'worst hop':>12}{'file':>10}"
@@ -121,6 +130,8 @@ def main() -> None:
         size = f"{system.bytes / 1e6:.1f} MB" if system.bytes else ""
         worst = f"{1000 * max(system.hops):.1f} ms" if system.hops else ""
         print(f"{name:28}{1000 * cost:24.1f}{reference / cost:12.1f}{worst:>12}{size:>10}")
+    for preset in options.presets:
+        print(card_line(preset, statistics.median(systems[f"{preset}, Keras"].spent), machine))
 
 
 if __name__ == "__main__":

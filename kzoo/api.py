@@ -295,7 +295,8 @@ def export(
 
     TFLite has a static block of about `block_seconds` (by default the model's own); a SavedModel
     takes any length unless that is given. sound: a recording to compare on; by default
-    `deploy.examples.parity_sound`. options: of the architecture's sizes and build.
+    `deploy.examples.noisy_speech` for presets that give speech, and `parity_sound` for others.
+    options: of the architecture's sizes and build.
     Raises deploy's ParityError and FlexError, FileExistsError without `overwrite`, and ImportError
     where LiteRT, which proves a TFLite file, is missing; whatever is raised, `folder` is left as it
     was.

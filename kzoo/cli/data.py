@@ -14,7 +14,7 @@ from kzoo.cli.terminal import bar, quiet_tensorflow, say
 
 if TYPE_CHECKING:
     from kzoo.data.corpus import Corpus
-    from kzoo.data.pseudolabelled import Pseudolabelled
+    from kzoo.data.pseudolabelled import Pseudolabelled, Taught
     from kzoo.data.solo import Solo
 
 FRAMES_A_SECOND = 250  # of the controls of a corpus of kind solo
@@ -114,7 +114,8 @@ def prepare(
     teacher: Annotated[
         str | None,
         typer.Option(
-            metavar="PRESET", help="Separate recordings without stems by this preset first."
+            metavar="PRESET",
+            help="Learn what this preset makes of recordings, or of a --kind's recorded mixtures.",
         ),
     ] = None,
     quiet: options.Quiet = False,
@@ -134,15 +135,15 @@ def prepare(
     given = _given(
         sources=options.names(sources), mixture=mixture, sample_rate=sample_rate, channels=channels
     )
-    if teacher is not None:
+    if teacher is not None and kind is None:
         corpus: Corpus = pseudolabelled(path, teacher, exclude=exclude or [])
-        for name, value in _given(kind=kind, **given).items():
+        for name, value in given.items():
             own = getattr(corpus, name, None)
             if value != (list(own) if isinstance(own, tuple) else own):
                 raise ValueError(
                     f"--{name.replace('_', '-')} does not go with --teacher, which gives "
                     f"{', '.join(corpus.sources)} at {corpus.sample_rate} Hz in {corpus.channels} "
-                    "channels: leave it out"
+                    "channels: leave it out, or name the --kind of a corpus with mixtures"
                 )
     else:
         # Of speech the utterances are kept: they are mixed anew in every training.
@@ -154,6 +155,8 @@ def prepare(
                 f"kzoo: the recordings have different rates ({counts}); {corpus.sample_rate} Hz, "
                 "the lowest, is taken: give --sample-rate for another"
             )
+        if teacher is not None:
+            corpus = taught(corpus, teacher)
     with bar(f"preparing {out}", unit="seconds", show=not quiet) as progress:
         data.prepare(corpus, out, dtype=dtype, licence=licence, progress=progress)
     for line in _describe(data.open_corpus("shards", path=str(out))):
@@ -194,8 +197,31 @@ def mix(
 
 def pseudolabelled(path: str | Path, preset: str, *, exclude: Sequence[str] = ()) -> Pseudolabelled:
     """Plain recordings with the sources that `preset` makes of them, built when first needed."""
-    from kzoo import presets
     from kzoo.data.pseudolabelled import Pseudolabelled
+
+    opened, separate, weights = _teacher(preset)
+    return Pseudolabelled(
+        path, separate, sources=opened.sources, sample_rate=opened.card["sample_rate"],
+        channels=opened.card["channels"], teacher=weights, exclude=exclude,
+    )  # fmt: skip
+
+
+def taught(corpus: Corpus, preset: str) -> Taught:
+    """Recorded mixtures of `corpus` with the sources that `preset` makes of them."""
+    from kzoo.data.pseudolabelled import Taught
+
+    opened, separate, weights = _teacher(preset)
+    if missing := [name for name in corpus.sources if name not in opened.sources]:
+        raise ValueError(
+            f"{preset} knows {', '.join(opened.sources)}, and not {', '.join(missing)}: name its "
+            "own with --sources"
+        )
+    return Taught(corpus, separate, teacher=weights, name=Path(preset).name)
+
+
+def _teacher(preset: str):
+    """(the preset, what separates with it, the sha256 of its weights), built when first needed."""
+    from kzoo import presets
 
     opened = presets.open_preset(preset)
     weights = opened.weights_path()
@@ -207,11 +233,10 @@ def pseudolabelled(path: str | Path, preset: str, *, exclude: Sequence[str] = ()
 
         return api.Separator.from_preset(opened)
 
-    return Pseudolabelled(
-        path, lambda waveform, rate: separator().separate(waveform, rate), sources=opened.sources,
-        sample_rate=opened.card["sample_rate"], channels=opened.card["channels"],
-        teacher=presets.file_sha256(weights) if weights else "", exclude=exclude,
-    )  # fmt: skip
+    def separate(waveform, rate):
+        return separator().separate(waveform, rate)
+
+    return opened, separate, presets.file_sha256(weights) if weights else ""
 
 
 def _prepare_solo(

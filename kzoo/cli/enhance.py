@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -139,33 +140,36 @@ def _enhance_live(
 def enhancers_table() -> str:
     """The presets that give speech: their sizes, and what they made of speech nobody trained on.
 
-    Figures are those of the cards, where they were measured; latency is that of a stream, and
-    presets without one hear whole blocks.
+    Figures are those of the cards, blank where nothing was measured. Latency is that of a stream,
+    and presets without one hear whole blocks; the cost is the processor's time for a second of
+    sound, on the machine that the card names.
     """
     from kzoo import presets
 
     measures = ("PESQ-WB", "ESTOI", "SI-SDR", "OVRL")
-    head = ("preset", "kHz", "latency", "weights", *measures)
+    head = ("preset", "kHz", "latency", "weights", "CPU per s", *measures)
+    cards = [presets.load_card(name) for name in presets.list_presets()]
+    cards = [card for card in cards if "speech" in card.get("sources", ())]
     rows = [head]
-    for name in presets.list_presets():
-        card = presets.load_card(name)
-        if "speech" not in card.get("sources", ()):
-            continue
-        means = card.get("scores", {}).get("means", {})
-        latency, weights = card.get("latency_ms"), card.get("parameters")
+    for card in sorted(cards, key=lambda card: _means(card).get(measures[0], 0.0), reverse=True):
+        latency, cost, means = card.get("latency_ms"), card.get("cost"), _means(card)
         rows.append((
-            name,
+            card["name"],
             f"{card['sample_rate'] / 1000:g}",
             f"{latency:g} ms" if latency else "block",
-            f"{weights / 1e6:.2f} M" if weights else "?",
-            *(f"{means[m]:.2f}" if m in means else "?" for m in measures),
+            f"{card['parameters'] / 1e6:.2f} M",
+            f"{cost['cpu_ms_per_second']:.1f} ms" if cost else "",
+            *(f"{means[m]:.2f}" if m in means else "" for m in measures),
         ))  # fmt: skip
-    rows[1:] = sorted(rows[1:], key=lambda row: row[4].replace("?", "0"), reverse=True)
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if not i else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
+        ).rstrip()
         for row in rows
     )
+
+
+def _means(card: Mapping[str, Any]) -> Mapping[str, float]:
+    return card.get("scores", {}).get("means", {})

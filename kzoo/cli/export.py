@@ -30,7 +30,9 @@ def export(
     sound: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Recording on which the artefact is compared with Keras."
+            metavar="FILE",
+            help="Recording on which the artefact is compared with Keras; by default music, or a "
+            "made-up voice in noise for presets that give speech.",
         ),
     ] = None,
     allow_flex: Annotated[

@@ -1,7 +1,8 @@
-"""Recordings without stems, and for their sources what a trained separator makes of them."""
+"""Recordings, and for their sources what a trained separator makes of them: a teacher's word."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -68,3 +69,36 @@ class Pseudolabelled(Corpus):
     def identity(self, track: int) -> str:
         """Of the recording and of the separator's weights."""
         return file_sha256(self._files[track])[:32] + self._teacher[:32]
+
+
+class Taught(Corpus):
+    """Recorded mixtures of `corpus`, and for its sources what a trained separator makes of them.
+
+    The tracks are called as those of `corpus`, and after whom they are taught, so that both fit
+    into one folder: learned from together, they are the mean of two losses.
+    separate, teacher: as `Pseudolabelled` has them. name: of the separator, for the tracks.
+    Raises ValueError where no mixtures are recorded.
+    """
+
+    records_mixture = True
+
+    def __init__(self, corpus: Corpus, separate: Separate, *, teacher: str, name: str):
+        if not corpus.records_mixture:
+            raise ValueError("a teacher hears mixtures, and this corpus has none that is recorded")
+        self._corpus, self._separate, self._teacher = corpus, separate, teacher
+        self.sources, self.rates = corpus.sources, corpus.rates
+        self.sample_rate, self.channels = corpus.sample_rate, corpus.channels
+        self.excluded = tuple(f"{pattern}@{name}" for pattern in corpus.excluded)
+        self.tracks = [(f"{track}@{name}", samples) for track, samples in corpus.tracks]
+        self._of = functools.lru_cache(maxsize=1)(self._estimates)
+
+    def whole(self, track: int, part: str) -> np.ndarray:
+        """The mixture as it is, or a source as it is taught, from beginning to end."""
+        return self._corpus.whole(track, part) if part == "mixture" else self._of(track)[part]
+
+    def identity(self, track: int) -> str:
+        """Of the recording and of the separator's weights."""
+        return self._corpus.identity(track)[:32] + self._teacher[:32]
+
+    def _estimates(self, track: int) -> dict[str, np.ndarray]:
+        return self._separate(self._corpus.whole(track, "mixture"), self.sample_rate)

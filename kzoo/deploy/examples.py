@@ -25,6 +25,7 @@ def sound_proof(
     sources: Sequence[str] | None = None,
     sound: np.ndarray | None = None,
     description: str | None = None,
+    speech_db: float | None = None,
     stream: Streaming | None = None,
 ) -> Proof:
     """Prove a model that separates: `[batch, samples, channels]` to one such per source.
@@ -32,7 +33,9 @@ def sound_proof(
     sources: by default those that the model's last layer names. The model's output may have no
         axis of sources where there is one.
     sound: float32 `[samples, channels]` to compare on, repeated or cut to the model's length, or to
-        its first 30 s, and what it is; by default `parity_sound`. stream: its streaming form.
+        its first 30 s, and what it is; by default `parity_sound`.
+    speech_db: the level of `noisy_speech`, which takes the place of `parity_sound`, for models that
+        are made for speech; that music is then one of the probes. stream: its streaming form.
     Further inputs, such as the random numbers of a generative model, bear their own names and get
     standard normal numbers. Raises ValueError for a model without names of its sources, one that
     has no waveform first, and further inputs of open shapes.
@@ -45,12 +48,17 @@ def sound_proof(
             f"fixed shapes; it takes {shapes}"
         )
     _, block, channels = first.shape
+    further_sounds = {}
     if sound is None:
         length = block or _DEFAULT_SECONDS * sample_rate
         sound, description = parity_sound(sample_rate, channels, length)
+        if speech_db is not None:
+            further_sounds[description] = sound
+            sound, description = noisy_speech(sample_rate, channels, length, level_db=speech_db)
     else:
         length = block or min(len(sound), _LONGEST_SECONDS * sample_rate)
         sound = fitted_to(np.asarray(sound), channels, length)
+    further_sounds |= probes(channels, length)
     rng = np.random.default_rng(0)
     further = {x.name: rng.standard_normal((1, *x.shape[1:])).astype(x.dtype) for x in others}
     sources = list(source_names(model) if sources is None else sources)
@@ -63,7 +71,7 @@ def sound_proof(
         stream=stream,
         probes={
             what: {WAVEFORM: probe[None], **further}
-            for what, probe in probes(channels, length).items()
+            for what, probe in further_sounds.items()
         },
         card={
             "block_samples": block, "channels": channels, "sources": sources, "input": WAVEFORM
@@ -141,6 +149,44 @@ def parity_sound(sample_rate: int, channels: int, samples: int) -> tuple[np.ndar
     return fitted_to(
         waveform, channels, samples
     ), f"{song.stem.removesuffix('.stem')} (stempeg's excerpt)"
+
+
+def noisy_speech(
+    sample_rate: int, channels: int, samples: int, *, level_db: float
+) -> tuple[np.ndarray, str]:
+    """float32 `[samples, channels]` of a made-up voice in noise, and a line that says what it is.
+
+    Five syllables a second, of which each fourth is a pause: harmonics of a gliding pitch below
+    8 kHz, formants that glide, and a hiss at the onset. The noise is pink, 10 dB below the voice,
+    and another one in each channel. level_db: of both together, 0 being a mean square of 1.
+    """
+    rng = np.random.default_rng(0)
+    seconds = np.arange(samples) / sample_rate
+    syllable, within = np.divmod(5 * seconds, 1)
+    count = int(5 * samples / sample_rate) + 2
+    formants_hz = [
+        np.interp(5 * seconds, np.arange(count), rng.uniform(low, high, count))
+        for low, high in ((300, 800), (900, 2000), (2300, 3200))
+    ]
+    pitch_hz = 120 * 2 ** (0.4 * np.sin(2 * np.pi * 0.7 * seconds))  # at most 159
+    phase = 2 * np.pi * np.cumsum(pitch_hz) / sample_rate
+    vowels = np.zeros(samples)
+    for k in range(1, int(min(sample_rate / 2, 8000) / 160) + 1):
+        level = sum(np.exp(-(((k * pitch_hz - formant) / 250) ** 2)) for formant in formants_hz)
+        vowels += (level + 0.1 / k) * np.sin(k * phase)
+    hiss = np.diff(rng.standard_normal(samples), prepend=0.0) * np.exp(-within / 0.15)
+    voice = (vowels * np.sin(np.pi * within) ** 2 + 0.5 * hiss) * (syllable % 4 != 3)
+    spectrum = np.fft.rfft(rng.standard_normal((samples, channels)), axis=0)
+    pink = spectrum / np.sqrt(1 + np.arange(len(spectrum)))[:, None]
+    noise = np.fft.irfft(pink, samples, axis=0)
+    waveform = voice[:, None] / _rms(voice) + 10 ** (-10 / 20) * noise / _rms(noise)
+    waveform *= 10 ** (level_db / 20) / _rms(waveform)
+    said = f"a made-up voice in noise 10 dB below it, {level_db:g} dBFS, seed 0, {sample_rate} Hz"
+    return waveform.astype(np.float32), said
+
+
+def _rms(signal: np.ndarray) -> float:
+    return np.sqrt(np.mean(signal**2))
 
 
 def fitted_to(waveform: np.ndarray, channels: int, samples: int) -> np.ndarray:

@@ -24,7 +24,7 @@ import tensorflow as tf
 import kzoo
 from kzoo.deploy import parity, request
 from kzoo.deploy.formats import saved_model, tflite
-from kzoo.deploy.formats.streaming import STATE, Stream, write_state_twin, write_stream
+from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_state_twin, write_stream
 from kzoo.deploy.placing import beside, move
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.signature import SIGNATURE, check, named_outputs
@@ -32,7 +32,7 @@ from kzoo.deploy.signature import SIGNATURE, check, named_outputs
 _FORMATS = {"saved_model": saved_model, "tflite": tflite}
 # Numbers that Keras gets as one batch: half a minute of stereo, which one recording may have alone.
 _MOST_AT_ONCE = 30 * 2 * 44_100
-_OF_THE_PRESET = ("summary", "bandwidth_hz", "licences", "paper", "trained")
+_OF_THE_PRESET = ("summary", "bandwidth_hz", "level_db", "licences", "paper", "trained")
 
 Answers = dict[str, np.ndarray]
 
@@ -76,7 +76,7 @@ def export(
         arguments = {"precision": precision, "allow_flex": allow_flex} if to == "tflite" else {}
         form.write(model, artefact, proof, **arguments)
         described = form.describe(artefact)
-        with _said_of(places["artefact"]):
+        with _said_of(places["artefact"], proof):
             expected = _keras(model, proof)
             compared = _compare(expected, artefact, form.load, proof, limit_db)
         card = {
@@ -104,8 +104,10 @@ def export(
             stream = temporary / places["stream"].name
             write_stream(proof.stream.step, stream, state=proof.stream.state)
             _refuse_another(places["stream"], stream, overwrite=overwrite)
-            with _said_of(places["artefact"]):
-                card["parity"]["sources"]["stream"] = _compare_stream(expected[0], stream, proof)
+            with _said_of(places["artefact"], proof):
+                card["parity"]["sources"]["stream"] = _compare_stream(
+                    expected[0], Stream(stream).step, proof
+                )
             card["files"] |= _files(stream)
             card["stream"] = {
                 "file": stream.name,
@@ -118,6 +120,10 @@ def export(
                 places["twin"] = Path(folder) / f"{name}_step.tflite"
                 twin = write_state_twin(proof.stream.step, temporary / places["twin"].name)
                 _refuse_another(places["twin"], twin, overwrite=overwrite)
+                with _said_of(places["artefact"], proof):
+                    card["parity"]["sources"]["step"] = _compare_stream(
+                        expected[0], StateTwin(twin, proof.stream.state).step, proof
+                    )
                 card["files"] |= _files(twin)
                 begun = {STATE + k: x for k, x in proof.stream.state.items() if np.any(x)}
                 card["stream"]["twin"] = twin.name
@@ -196,15 +202,16 @@ def _compare(
     }
 
 
-def _compare_stream(expected: Answers, path: Path, proof: Proof) -> dict[str, float | None]:
+def _compare_stream(expected: Answers, step: Callable, proof: Proof) -> dict[str, float | None]:
     """How a stream's blocks, joined, differ from Keras at worst; ParityError where they do.
 
-    expected: what Keras's whole model says; where the stream says something else by intent it is
-    compared with Keras's own blocks.
+    step: of the stream, which begins in silence. expected: what Keras's whole model says; where the
+    stream says something else by intent it is compared with Keras's own blocks.
     """
-    stream, own = Stream(path), proof.stream.differs
+    own = proof.stream.differs
     late = 0 if own else proof.stream.delay_samples
-    sizes = {name: stream.inputs[name][1] for name in proof.inputs}
+    inputs = {x.name: x for x in proof.stream.step.inputs}
+    sizes = {name: inputs[name].shape[1] for name in proof.inputs}
     blocks = [
         {name: x[:, k * sizes[name] : (k + 1) * sizes[name]] for name, x in proof.inputs.items()}
         for k in range(min(x.shape[1] // sizes[name] for name, x in proof.inputs.items()))
@@ -214,7 +221,7 @@ def _compare_stream(expected: Answers, path: Path, proof: Proof) -> dict[str, fl
         found = [step(**block) for block in blocks]
         return {name: np.concatenate([one[name] for one in found], 1) for name in proof.outputs}
 
-    found = {name: x[:, late:] for name, x in joined(stream.step).items()}
+    found = {name: x[:, late:] for name, x in joined(step).items()}
     whole = joined(_keras_steps(proof)) if own else expected
     compared = parity.compare(
         {name: whole[name][:, : x.shape[1]] for name, x in found.items()}, found
@@ -243,11 +250,13 @@ def _figures(difference: parity.Difference) -> dict[str, float | None]:
 
 
 @contextlib.contextmanager
-def _said_of(place: Path) -> Iterator[None]:
+def _said_of(place: Path, proof: Proof) -> Iterator[None]:
     try:
         yield
     except parity.ParityError as error:
-        raise parity.ParityError(f"{error}; {place} was not written") from None
+        raise parity.ParityError(
+            f"compared on {proof.description}, {error}; {place} was not written"
+        ) from None
 
 
 def _refuse_another(there: Path, written: Path, *, overwrite: bool) -> None:

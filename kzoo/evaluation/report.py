@@ -23,9 +23,10 @@ from kzoo.evaluation import statistics
 from kzoo.evaluation.scoring import IMPROVEMENT, Settings, track_scores
 from kzoo.files import replacing
 
+_ENDS = ("low", "high")
 # The columns of comparisons.csv, and what a comparison has in scores.json.
 _COMPARISON = (
-    "system", "against", "source", "tracks", "measure", "difference", "low", "high", "better"
+    "system", "against", "source", "tracks", "measure", "difference", *_ENDS, "better"
 )  # fmt: skip
 
 
@@ -129,8 +130,8 @@ class Report:
     def write(self, folder: Path) -> None:
         """The tables as text, as JSON and as CSV.
 
-        scores.txt is `text`; scores.json has all; tracks.csv, medians.csv or means.csv, and
-        comparisons.csv, which has a line a measure.
+        scores.txt is `text`; scores.json has all; tracks.csv; medians.csv or means.csv, whose last
+        columns are the intervals; comparisons.csv, which has a line a measure.
         """
         averages = f"{self.average}s"
         compared = [line for row in self.comparisons for line in _comparison_lines(row)]
@@ -148,8 +149,11 @@ class Report:
         text = json.dumps(everything, indent=1, ensure_ascii=False, allow_nan=False)
         _replace(folder / "scores.json", text + "\n")
         columns = ("system", "source")
-        rows = [_plain(row) for row in self.averages]
-        _replace(folder / f"{averages}.csv", _csv(rows, (*columns, "tracks", *self.measures)))
+        rows = [{**_plain(row), **_bound_columns(row.intervals)} for row in self.averages]
+        bounds = [f"{name} {end}" for name in self.measures for end in _ENDS]
+        _replace(
+            folder / f"{averages}.csv", _csv(rows, (*columns, "tracks", *self.measures, *bounds))
+        )
         rows = [_plain(row) for row in self.tracks]
         _replace(folder / "tracks.csv", _csv(rows, (*columns, "track", *self.measures)))
         _replace(folder / "comparisons.csv", _csv(compared, _COMPARISON))
@@ -352,6 +356,14 @@ def _number(value: float) -> float | None:
 
 def _bounds(intervals: Mapping[str, tuple[float, float]]) -> dict[str, list[float | None]]:
     return {name: [_number(bound) for bound in bounds] for name, bounds in intervals.items()}
+
+
+def _bound_columns(intervals: Mapping[str, tuple[float, float]]) -> dict[str, float | None]:
+    return {
+        f"{name} {end}": bound
+        for name, bounds in _bounds(intervals).items()
+        for end, bound in zip(_ENDS, bounds, strict=True)
+    }
 
 
 def _comparison_lines(row: Comparison) -> Iterator[dict[str, Any]]:

@@ -12,11 +12,23 @@ from kzoo.dsp.windows import window
 
 @keras.saving.register_keras_serializable("kzoo")
 class FrameSpectrum(keras.layers.Layer):
-    """Frames `[batch, n, n_fft]` to (real, imag, magnitude), each `[batch, n, n_fft // 2 + 1]`."""
+    """Frames `[batch, n, n_fft]` to (real, imag, magnitude), each `[batch, n, n_fft // 2 + 1]`.
+
+    exact: computed in float64 and rounded. A float32 transform fills bins that are all but silent
+    with its own rounding, another in each runtime, and a logarithm makes it as loud as speech.
+    """
+
+    def __init__(self, exact: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.exact = exact
 
     def call(self, frames):
-        real, imag = ops.rfft(frames)
+        real, imag = ops.rfft(ops.cast(frames, "float64") if self.exact else frames)
+        real, imag = ops.cast(real, frames.dtype), ops.cast(imag, frames.dtype)
         return real, imag, magnitude(real, imag)
+
+    def get_config(self):
+        return {**super().get_config(), "exact": self.exact}
 
 
 @keras.saving.register_keras_serializable("kzoo")

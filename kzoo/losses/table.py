@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kzoo import config
+from kzoo.losses.compressed import compressed_stft
 from kzoo.losses.loudness import loudness_l1
 from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.spectral import compressed_l2, l1, l1_mask, l2, weighted_l1_mask
@@ -16,7 +17,7 @@ LOSSES: dict[str, Callable] = {
     function.__name__: function
     for function in (
         l1, l2, compressed_l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr,
-        mixture_l1, mixture_l2, multi_resolution_stft, loudness_l1,
+        mixture_l1, mixture_l2, multi_resolution_stft, compressed_stft, loudness_l1,
     )
 }  # fmt: skip
 

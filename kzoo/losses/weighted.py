@@ -16,6 +16,7 @@ TERMS = (
     "mixture_l1",
     "mixture_l2",
     "multi_resolution_stft",
+    "compressed_stft",
     "loudness_l1",
 )
 

@@ -134,7 +134,7 @@ initial_state = silent_state  # of a step model: {name: array `[1, ...]`}
 
 def _separate(waveform, sources: Sequence[str], size: ULUNAS, past: Past) -> dict:
     """{source: waveform}, as long as `waveform`."""
-    real, imag = spectrum(waveform, size, past, "hann")
+    real, imag = spectrum(waveform, size, past, "hann", exact=True)
     x = to_bands(LogSpectrum(dtype="float32", name="log_magnitude")(real, imag), size)
     blocks = len(size.kinds)
     skips = []

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from kzoo.evaluation import System
 
 
+_SPEECH_DB = -26.0  # the usual level of speech in ITU-T's tests, for cards that name none
+
+
 class Separation(Task):
     """`[batch, samples, channels]` to `[batch, sources, samples, channels]`.
 
@@ -84,11 +87,14 @@ class Separation(Task):
     def prove(
         preset: Any, size: Any, *, sound: str | Path | None, stream: bool
     ) -> Callable[[keras.Model], Proof]:
-        """A sound, and the sources that the model's last layer names."""
+        """A sound, and the sources that the model's last layer names.
+
+        What gives speech is compared on speech in noise, at the level that its card asks for.
+        """
         from kzoo.deploy.examples import sound_proof
         from kzoo.deploy.proof import Streaming
 
-        streaming, waveform, description = None, None, None
+        streaming, waveform, description, speech_db = None, None, None, None
         if stream and hasattr(preset.module, "build_step"):
             step = preset.module.build_step(preset.sources, size, frames=1)
             preset.assign(step)
@@ -104,9 +110,11 @@ class Separation(Task):
         if sound is not None:
             waveform, _ = audio.read(sound, sample_rate=size.sample_rate)
             description = Path(sound).name
+        if "speech" in preset.sources:
+            speech_db = preset.card.get("level_db", _SPEECH_DB)
         return functools.partial(
             sound_proof, sample_rate=size.sample_rate, sound=waveform, description=description,
-            stream=streaming,
+            speech_db=speech_db, stream=streaming,
         )  # fmt: skip
 
     @staticmethod

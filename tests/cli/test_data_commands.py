@@ -98,7 +98,7 @@ def test_prepare_takes_every_layout_with_its_own_sources(write, run, tmp_path):
 def test_a_teacher_decides_sources_and_rate_by_itself(write, run, tiny_preset, tmp_path):
     preset, songs = tiny_preset(tmp_path / "preset"), tmp_path / "songs"
     write("songs/a.wav")
-    for word, value in (("kind", "pairs"), ("sources", "vocals"), ("sample-rate", 44100)):
+    for word, value in (("sources", "vocals"), ("sample-rate", 44100)):
         status, _, err = run(
             "data", "prepare", songs, "-o", tmp_path / "out", "--teacher", preset,
             f"--{word}", value,

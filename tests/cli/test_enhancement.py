@@ -232,6 +232,20 @@ def test_live_takes_no_recordings_and_no_model_of_whole_blocks(run, enhancer, ta
     assert "hears whole blocks and cannot run live; kzoo enhance --list shows which can" in err
 
 
+def test_the_list_shows_the_cost_that_a_card_names(run, monkeypatch):
+    cards = {name: presets.load_card(name) for name in ("dtln", "unet_speech", "spleeter_2stems")}
+    cards["dtln"]["cost"] = {"cpu_ms_per_second": 24.53}
+    cards["unet_speech"].pop("cost", None)
+    monkeypatch.setattr(presets, "list_presets", lambda: list(cards))
+    monkeypatch.setattr(presets, "load_card", cards.__getitem__)
+    status, out, _ = run("enhance", "--list")
+    assert status == 0
+    head, dtln, unet = out.decode().splitlines()
+    end = head.index("CPU per s") + len("CPU per s")
+    assert dtln[:end].endswith("  24.5 ms")
+    assert unet[:end].endswith("0.70 M" + " " * 11)
+
+
 def test_the_list_has_a_row_for_every_preset_that_gives_speech(run):
     status, out, _ = run("enhance", "--list")
     assert status == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import config, data
+from kzoo import api, config, data
 from kzoo.data import shards
 
 RATE = 8000
@@ -248,6 +248,45 @@ def test_a_teacher_makes_the_sources(tiny_preset, tmp_path, rng):
     found = data.open_corpus("shards", path=str(data.prepare(corpus, tmp_path / "out")))
     assert found.sources == ("vocals", "accompaniment")
     assert found.read(0, 0, 6000)["mixture"].std() > 0.01
+
+
+def test_a_teacher_is_learned_from_beside_the_truth(tiny_preset, tmp_path, rng):
+    from kzoo.cli.data import prepare, taught
+
+    preset, song = str(tiny_preset(tmp_path / "preset")), tmp_path / "songs" / "a"
+    song.mkdir(parents=True)
+
+    def write(*names):
+        for name in names:
+            sound = 0.1 * rng.standard_normal((6000, 2))
+            soundfile.write(song / f"{name}.wav", sound, RATE, subtype="FLOAT")
+
+    def prepared(sources, teacher):
+        prepare(
+            str(song.parent), tmp_path / "out", kind="stems", sources=sources, teacher=teacher,
+            quiet=True,
+        )  # fmt: skip
+
+    write("mixture", "vocals")
+    for teacher in (None, preset):
+        prepared("vocals", teacher)
+    found = data.open_corpus("shards", path=str(tmp_path / "out"))
+    assert [name for name, _ in found.tracks] == ["a", "a@preset"]
+    true, learned = found.read(0, 0, 6000), found.read(1, 0, 6000)
+    np.testing.assert_allclose(true["mixture"], learned["mixture"], atol=1e-4)
+    estimate = api.separate(learned["mixture"], RATE, preset=preset)["vocals"]
+    np.testing.assert_allclose(learned["sources"][0], estimate, atol=1e-3)
+    assert np.abs(true["sources"][0] - estimate).max() > 0.01
+    # What is held out is held out of the lessons, and not of the folder that they come to.
+    held_out = data.open_corpus("stems", path=str(song.parent))
+    held_out.excluded = ("a*",)
+    assert taught(held_out, preset).excluded == ("a*@preset",)
+    write("drums")
+    with pytest.raises(ValueError, match="knows vocals, accompaniment, and not drums"):
+        prepared("drums", preset)
+    (song / "mixture.wav").unlink()
+    with pytest.raises(ValueError, match="hears mixtures, and this corpus has none"):
+        prepared("vocals", preset)
 
 
 @pytest.fixture

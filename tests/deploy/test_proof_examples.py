@@ -1,5 +1,7 @@
 """The examples that prove exports: they fill the length, and say what they are."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from kzoo import models
 from kzoo.deploy import examples
 from kzoo.deploy.export import export
 from kzoo.deploy.formats import saved_model, tflite
+from kzoo.tasks.separation import Separation
 
 LOAD = {"saved_model": saved_model.load, "tflite": tflite.load}
 
@@ -23,6 +26,33 @@ def test_parity_sound_fills_the_length_and_says_what_it_is(monkeypatch):
     assert not np.allclose(waveform[:, 0], waveform[:, 1])
     assert "synthetic" in what
     np.testing.assert_array_equal(waveform, examples.parity_sound(RATE, 2, 12345)[0])
+
+
+@pytest.mark.parametrize("samples", [1, 4321])
+def test_noisy_speech_has_the_level_that_was_asked_for(samples):
+    waveform, what = examples.noisy_speech(RATE, 2, samples, level_db=-30.0)
+    assert (waveform.shape, waveform.dtype) == ((samples, 2), np.float32)
+    assert 10 * np.log10(np.mean(np.square(waveform))) == pytest.approx(-30, abs=1e-3)
+    assert what == f"a made-up voice in noise 10 dB below it, -30 dBFS, seed 0, {RATE} Hz"
+
+
+def test_what_gives_speech_is_proven_on_speech_at_its_level_and_probed_on_music():
+    waveform = keras.Input((400, 1))
+    model = keras.Model(waveform, ops.expand_dims(0.5 * waveform, 1))
+    sizes = types.SimpleNamespace(sample_rate=RATE)
+    music = examples.parity_sound(RATE, 1, 400)
+
+    def proof(sources, **card):
+        preset = types.SimpleNamespace(module=None, sources=sources, card=card)
+        return Separation.prove(preset, sizes, sound=None, stream=True)(model, sources=sources)
+
+    found = proof(["speech"], level_db=-40.0)
+    speech = examples.noisy_speech(RATE, 1, 400, level_db=-40.0)
+    np.testing.assert_array_equal(found.inputs["waveform"][0], speech[0])
+    assert found.description == speech[1]
+    np.testing.assert_array_equal(found.probes[music[1]]["waveform"][0], music[0])
+    assert "-26 dBFS" in proof(["speech", "noise"]).description
+    assert proof(["vocals"]).description == music[1]
 
 
 @pytest.mark.parametrize(("samples", "heard"), [(500, 500), (40 * 100, 30 * 100)])

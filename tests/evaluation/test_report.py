@@ -133,6 +133,10 @@ def test_the_files_hold_how_they_were_made(songs, tmp_path):
     }  # fmt: skip
     good = found.averages[0]
     assert kept["medians"][0]["intervals"]["SDR"] == pytest.approx(good.intervals["SDR"], abs=1e-5)
+    with (tmp_path / "medians.csv").open(encoding="utf-8") as file:
+        first = next(csv.DictReader(file))
+    bounds = [float(first[f"SDR {end}"]) for end in ("low", "high")]
+    assert bounds == kept["medians"][0]["intervals"]["SDR"]
     with (tmp_path / "comparisons.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == len(kept["comparisons"]) == 3 * 5

@@ -4,6 +4,7 @@ import keras
 import librosa
 import numpy as np
 import pytest
+import scipy.signal
 from keras import ops
 
 from kzoo import losses
@@ -104,6 +105,25 @@ def numpy_loudness_l1(t, e):
     ]
 
 
+def numpy_compressed_stft(t, e):
+    window, hop_length, floor = scipy.signal.get_window("hann", 512), 128, 1e-3
+
+    def compressed(signal):
+        frames = np.lib.stride_tricks.sliding_window_view(np.pad(signal, 256), 512)[::hop_length]
+        spectra = np.fft.rfft(frames * window)
+        magnitude = np.sqrt(np.abs(spectra) ** 2 + floor**2)
+        return magnitude**0.3, spectra * magnitude**-0.7
+
+    def of_one(t, e):
+        (heard, wanted), (loudness, spectra) = compressed(t), compressed(e)
+        complex_part = np.mean(np.abs(spectra - wanted) ** 2)
+        return 0.7 * np.mean((loudness - heard) ** 2) + 0.3 * complex_part
+
+    places = list(np.ndindex(t.shape[1], t.shape[3]))
+    pairs = zip(t, e, strict=True)
+    return [np.mean([of_one(a[i, :, c], b[i, :, c]) for i, c in places]) for a, b in pairs]
+
+
 TWINS = [
     ("l1", "magnitude", numpy_l1),
     ("l1", "waveform", numpy_l1),
@@ -115,6 +135,7 @@ TWINS = [
     ("si_sdr", "waveform", numpy_si_sdr),
     ("snr", "waveform", numpy_snr),
     ("multi_resolution_stft", "waveform", numpy_multi_resolution_stft),
+    ("compressed_stft", "waveform", numpy_compressed_stft),
     ("loudness_l1", "waveform", numpy_loudness_l1),
 ]
 

@@ -3,7 +3,8 @@
 XNNPACK's transposed convolution wastes its lanes on few filters: a 5x5, stride 2, with one filter
 on [256, 512, 32] took 104 ms on one thread. Each of the four output phases is an ordinary
 convolution with at most 3x3 of the taps, so one Conv2D of four times the filters and a
-depth-to-space give the same numbers, in 14 ms.
+depth-to-space give the same numbers, in 14 ms. And TFLite has one real FFT, which takes and gives
+float32 and computes in float64 between.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 from keras import layers
+
+from kzoo.layers.spectra import FrameSpectrum
 
 # 36 taps are stored for 25: beyond this many weights the file grows by more than the time is worth.
 _MOST_WEIGHTS = 200_000
@@ -36,7 +39,7 @@ def for_tflite(model: keras.Model) -> keras.Model:
 
     Only functional and sequential models can be copied, of layers that their config describes.
     """
-    if not any(_fits(layer) for layer in _all_layers(model)):
+    if not any(_fits(layer) or _is_exact(layer) for layer in _all_layers(model)):
         return model
     try:
         clone = keras.models.clone_model(model, clone_function=_copy, recursive=True)
@@ -76,6 +79,11 @@ def _fits(layer) -> bool:
     )
 
 
+def _is_exact(layer) -> bool:
+    return isinstance(layer, FrameSpectrum) and layer.exact
+
+
 def _copy(layer):
     kind = PhasedConv2DTranspose if _fits(layer) else type(layer)
-    return kind.from_config(layer.get_config())
+    as_in_tflite = {"exact": False} if _is_exact(layer) else {}
+    return kind.from_config({**layer.get_config(), **as_in_tflite})

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
+from kzoo.deploy.formats.rewrite import for_tflite
 from kzoo.deploy.formats.tflite import FlexError, convert, open_interpreter, operators
 
 STEP, RESET, DONE = "step", "reset", "done"
@@ -38,6 +39,7 @@ def write_stream(step: keras.Model, path: str | Path, *, state: Mapping[str, np.
             f"{step.name!r} keeps {', '.join(sorted(names))}; the state has "
             f"{', '.join(sorted(state))}"
         )
+    step = for_tflite(step)
     variables = {name: tf.Variable(value, name=STATE + name) for name, value in state.items()}
     fed = {name: x for name, x in inputs.items() if not name.startswith(STATE)}
 
@@ -69,6 +71,7 @@ def write_state_twin(step: keras.Model, path: str | Path) -> Path:
 
     Raises FlexError as `write_stream` does.
     """
+    step = for_tflite(step)
     signature = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in step.inputs]
 
     @tf.function(input_signature=signature, autograph=False)
@@ -78,6 +81,25 @@ def write_state_twin(step: keras.Model, path: str | Path) -> Path:
         return {name: tf.identity(tensor) for name, tensor in results.items()}
 
     return _write(step.name, {STEP: run}, Path(path))
+
+
+class StateTwin:
+    """A file of `write_state_twin`, run by LiteRT: `step(...)`, whose states are kept here.
+
+    state: {name: array}, what it begins with. Raises ImportError where LiteRT is not installed.
+    """
+
+    def __init__(self, path: str | Path, state: Mapping[str, np.ndarray]):
+        interpreter = open_interpreter(path, threads=1, flex=False)
+        interpreter.allocate_tensors()
+        self._step = interpreter.get_signature_runner(STEP)
+        self._state = {STATE + name: value for name, value in state.items()}
+
+    def step(self, **block: np.ndarray) -> dict[str, np.ndarray]:
+        """A block in, its sound out; the state goes on."""
+        results = self._step(**block, **self._state)
+        self._state = {name: results.pop(name) for name in self._state}
+        return results
 
 
 def _write(name: str, functions: Mapping[str, Callable], path: Path) -> Path:

@@ -69,11 +69,14 @@ class ErbEnhancerSizes(CausalSizes):
             bands = (bands - 1) // stride + 1
 
 
-def spectrum(waveform, size: ErbEnhancerSizes, past: Past, window: str):
-    """(real, imag) `[batch, frames, bins]`; beyond its ends is the signal's mirror image."""
+def spectrum(waveform, size: ErbEnhancerSizes, past: Past, window: str, *, exact: bool = False):
+    """(real, imag) `[batch, frames, bins]`; beyond its ends is the signal's mirror image.
+
+    exact: as of `FrameSpectrum`.
+    """
     frames = past.frames(waveform, size.n_fft, size.hop_length, "frames", edge="reflect")
     frames = FrameWindow(window, size.n_fft, dtype="float32", name="analysis_window")(frames)
-    real, imag, _ = FrameSpectrum(dtype="float32", name="spectrum")(frames)
+    real, imag, _ = FrameSpectrum(exact, dtype="float32", name="spectrum")(frames)
     return real, imag
 
 

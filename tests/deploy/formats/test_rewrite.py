@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from kzoo.deploy.formats import tflite
 from kzoo.deploy.formats.rewrite import PhasedConv2DTranspose, for_tflite
+from kzoo.deploy.proof import Proof
+from kzoo.dsp.windows import window
+from kzoo.layers.spectra import FrameSpectrum
 
 
 @pytest.mark.parametrize("shape", [(8, 6, 5), (1, 3, 2)])
@@ -30,3 +34,18 @@ def test_other_transposed_convolutions_are_left_alone():
         )
         model = keras.Model(inputs, layer(inputs))
         assert for_tflite(model) is model
+
+
+def test_an_exact_spectrum_is_as_exact_in_tflite(tmp_path):
+    """A windowed tone has bins that are 140 dB fainter, which float32 fills with its rounding."""
+    frames = keras.Input((5, 512), name="frames")
+    model = keras.Model(frames, FrameSpectrum(exact=True, dtype="float32")(frames)[2])
+    tone = np.sin(0.3 * np.arange(5 * 512)).reshape(1, 5, 512) * window("hann", 512)
+    tone = tone.astype(np.float32)
+    expected = 20 * np.log10(np.abs(np.fft.rfft(tone.astype(np.float64))))
+    assert np.ptp(expected) > 120
+    np.testing.assert_allclose(20 * np.log10(model(tone)), expected, atol=1e-4)
+    proof = Proof(inputs={"frames": tone}, outputs=["magnitude"], description="a tone")
+    path = tflite.write(model, tmp_path / "x.tflite", proof)
+    found = tflite.load(path)({"frames": tone})["magnitude"]
+    np.testing.assert_allclose(20 * np.log10(found), expected, atol=1e-4)

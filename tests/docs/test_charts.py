@@ -1,0 +1,58 @@
+"""The chart of the enhancers, and that its figures are those of the cards."""
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+
+from kzoo import presets
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def charts(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import charts
+
+    yield charts
+    del sys.modules["charts"]
+
+
+def test_cards_have_the_means_and_intervals_that_were_measured(charts):
+    with charts.UNHEARD.open(encoding="utf-8") as file:
+        rows = {row["system"]: row for row in csv.DictReader(file)}
+    del rows[charts.NOISY]
+    cards = {name: presets.load_card(name).get("scores", {}) for name in presets.list_presets()}
+    assert set(rows) == {name for name, scores in cards.items() if "means" in scores}
+    for name, row in rows.items():
+        for measure, mean in cards[name]["means"].items():
+            said = (mean, *cards[name]["intervals"][measure])
+            measured = (row[measure], row[f"{measure} low"], row[f"{measure} high"])
+            assert said == pytest.approx([float(x) for x in measured], abs=6e-4), (name, measure)
+
+
+def test_every_cost_names_its_machine_and_day():
+    costs = [presets.load_card(name).get("cost") for name in presets.list_presets()]
+    for cost in filter(None, costs):
+        assert cost["cpu_ms_per_second"] > 0
+        assert set(cost) == {"cpu_ms_per_second", "of", "machine", "date"}
+
+
+def test_the_chart_shows_the_cost_of_the_cards(charts, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="pip install 'kzoo[plot]'")
+    load_card, drawn = presets.load_card, []
+    cost = {"cpu_ms_per_second": 24.53}
+    monkeypatch.setattr(
+        presets, "load_card", lambda name: {**load_card(name), "cost": name == "dtln" and cost}
+    )
+    figure = charts.figure
+    monkeypatch.setattr(charts, "figure", lambda *size: drawn.append(figure(*size)) or drawn[0])
+    charts.enhancers(tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    panels = drawn[0].axes
+    names = [label.get_text() for label in panels[0].get_yticklabels()]
+    texts = {round(text.get_position()[1]): text.get_text().strip() for text in panels[-1].texts}
+    assert texts.pop(names.index("dtln")) == "24.5"
+    assert set(texts.values()) == {"not measured"}
