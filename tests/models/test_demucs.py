@@ -377,7 +377,11 @@ def test_a_core_of_a_length_that_leaves_frames_over_is_refused():
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(
     ("options", "wanted"),
-    [({}, 100), ({"resample": True, "depth": 2}, 1), (FINITES[3], 1000)],
+    [
+        ({}, 100),
+        pytest.param({"resample": True, "depth": 2}, 1, marks=pytest.mark.slow),
+        pytest.param(FINITES[3], 1000, marks=pytest.mark.slow),
+    ],
     ids=named,
 )
 def test_a_segment_of_any_length_is_trained(rng, options, wanted):
