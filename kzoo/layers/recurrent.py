@@ -1,15 +1,35 @@
 """LSTM and GRU that train fast on a processor: those of Keras with a training loop of their own.
 
 Weights, their paths, outputs and gradients are those of Keras's layers; only the way to them
-differs, and only in training. Whatever is exported is thus Keras's own layer.
+differs, and only in training. Whatever is exported is thus Keras's own layer, except that an LSTM
+is one operator of TFLite, see `fused`.
 """
 
 from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
 
 import keras
 from keras import activations, layers, ops
 
 _DTYPES = ("float32", "bfloat16", "float16")
+_fuses = contextvars.ContextVar("fuses", default=False)
+
+
+@contextlib.contextmanager
+def fused() -> Iterator[None]:
+    """Within it, LSTMs are traced in the form that TFLite's converter makes one operator of.
+
+    Those of Keras become a loop there, which takes several times as long. Only layers that begin at
+    zero and give no state away have that form, of float32 and static shape.
+    """
+    token = _fuses.set(True)
+    try:
+        yield
+    finally:
+        _fuses.reset(token)
 
 
 class _CompiledTraining:
@@ -22,16 +42,21 @@ class _CompiledTraining:
     def inner_loop(self, sequences, initial_state, mask, training=False):
         if not (training and mask is None and self._is_standard() and _is_possible()):
             return super().inner_loop(sequences, initial_state, mask=mask, training=training)
-        cell, dtype = self.cell, self.cell.compute_dtype
-        x = ops.cast(sequences, dtype)
+        cell = self.cell
+        x = ops.cast(sequences, cell.compute_dtype)
         if 0.0 < cell.dropout < 1.0:
             x = x * ops.expand_dims(cell.get_dropout_mask(x[:, 0]), axis=1)
-        x = ops.transpose(x, (1, 0, 2))  # [steps, batch, features]
+        return self._over_time(self._loop, x, *keras.tree.flatten(initial_state))
+
+    def _over_time(self, loop, x, *states):
+        """What `inner_loop` returns, by a loop over `[steps, batch, features]`."""
+        cell = self.cell
+        x = ops.transpose(x, (1, 0, 2))
         if self.go_backwards:
             x = ops.flip(x, axis=0)
-        weights = [ops.cast(w, dtype) for w in (cell.kernel, cell.recurrent_kernel, cell.bias)]
-        states = keras.tree.flatten(initial_state)
-        outputs, *cells = self._loop(x, *weights, *states)
+        weights = (cell.kernel, cell.recurrent_kernel, cell.bias)
+        weights = [ops.cast(weight, cell.compute_dtype) for weight in weights]
+        outputs, *cells = loop(x, *weights, *states)
         last = outputs[-1]
         outputs = ops.transpose(outputs, (1, 0, 2)) if self.return_sequences else last[:, None]
         return last, outputs, [last, *cells]
@@ -59,10 +84,33 @@ class LSTM(_CompiledTraining, layers.LSTM):
     NotImplementedError where a training step differentiates twice through it.
     """
 
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        if _fuses.get() and self._is_fusible(sequences, initial_state, mask, training):
+            return self._over_time(self._fused_loop, sequences)
+        return super().inner_loop(sequences, initial_state, mask, training=training)
+
+    def _is_fusible(self, sequences, initial_state, mask, training) -> bool:
+        from kzoo.layers import recurrent_loops
+
+        return (
+            not training
+            and mask is None
+            and self._is_standard()
+            and self.cell.compute_dtype == "float32"
+            and not (self.return_state or self.stateful)
+            and None not in sequences.shape
+            and all(map(recurrent_loops.is_zero, keras.tree.flatten(initial_state)))
+        )
+
     def _loop(self, *inputs):
         from kzoo.layers import recurrent_loops
 
         return recurrent_loops.lstm(*inputs)
+
+    def _fused_loop(self, *inputs):
+        from kzoo.layers import recurrent_loops
+
+        return (recurrent_loops.fused_lstm(*inputs),)
 
 
 @keras.saving.register_keras_serializable("kzoo")

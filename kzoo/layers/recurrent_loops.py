@@ -1,6 +1,6 @@
-"""LSTM and GRU over time in TensorFlow, as training wants them: XLA loops, gradients by hand.
+"""LSTM and GRU over time in TensorFlow: for training by XLA, an LSTM for TFLite as one operator.
 
-Autodiff sums the gradient of the kernels in every step of the loop. Here the loops hold one product
+Autodiff sums the gradient of the kernels in every step of a loop. Here the loops hold one product
 each, with the recurrent kernel and, backwards, with its transpose; what the kernels and the bias
 get are single products and sums after it. Hochreiter and Schmidhuber, 1997, and Cho et al., 2014,
 https://arxiv.org/abs/1406.1078, the latter with its reset after the product, as cuDNN has it.
@@ -11,15 +11,25 @@ examples, which takes some tenths of a second.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
+
+_LARGEST = 1e15  # an input whose products with any sane kernel are finite, and sums of them
 
 
 def available() -> bool:
     """Whether this TensorFlow has XLA, and no device but processors to run on."""
     devices = tf.config.list_logical_devices()
     return tf.test.is_built_with_xla() and all(one.device_type == "CPU" for one in devices)
+
+
+def is_zero(tensor) -> bool:
+    """Whether `tensor` is zero whatever goes into its graph."""
+    value = tf.get_static_value(tensor)
+    return value is not None and not value.any()
 
 
 def lstm(x, kernel, recurrent_kernel, bias, h, c):
@@ -38,6 +48,44 @@ def gru(x, kernel, recurrent_kernel, bias, h):
     for second derivatives.
     """
     return _gru(_projected(x, kernel, bias[0], h), recurrent_kernel, bias[1], h)
+
+
+def fused_lstm(x, kernel, recurrent_kernel, bias):
+    """The outputs of `lstm` from states of zero; TFLite's converter makes one operator of it.
+
+    x: of static shape. The operator, UNIDIRECTIONAL_SEQUENCE_LSTM, begins a call with the states
+    that the last call left. So a step is put before the first: its one further feature shuts the
+    gates i, f and o, which makes the states zero. A state that is not a number would stay so, and
+    every later call with it: inputs that are not finite count as zero here.
+    """
+    steps, batch, _ = x.shape
+    x = tf.where(tf.abs(x) < _LARGEST, x, 0.0)
+    first = np.zeros((1 + steps, batch, 1), np.float32)
+    first[0] = 1.0
+    x = tf.concat([tf.pad(x, ((1, 0), (0, 0), (0, 0))), first], axis=-1)
+    shut = np.repeat(np.float32([-1e4, -1e4, 0.0, -1e4]), recurrent_kernel.shape[0])
+    kernel = tf.concat([kernel, shut[None]], axis=0)
+    # Any state will do. The converter makes variables of it and merges constants that are equal:
+    # zeros would be the first state of some other layer's loop, which would then begin with ours.
+    state = tf.fill((batch, recurrent_kernel.shape[0]), np.float32(np.pi))
+
+    # The converter knows an LSTM by these attributes, the order of the arguments and that of the
+    # results. A name that two functions share would let TensorFlow call either for the other.
+    attributes = {
+        "api_implements": f"lstm_{uuid.uuid4()}",
+        "api_preferred_device": "CPU",
+        "time_major": True,
+        "go_backwards": False,
+    }
+
+    @tf.function(autograph=False, experimental_attributes=attributes)
+    def composite(x, h, c, kernel, recurrent_kernel, bias):
+        projected = _projected(x, kernel, bias, h, c)
+        outputs, cells, _ = _lstm_forward.python_function(projected, recurrent_kernel, h, c)
+        return outputs[-1], outputs, outputs[-1], cells[-1], tf.constant(0.0)
+
+    outputs = composite(x, state, state, kernel, recurrent_kernel, bias)[1]
+    return tf.ensure_shape(outputs, (1 + steps, *state.shape))[1:]
 
 
 def _projected(x, kernel, bias, *states):

@@ -89,7 +89,7 @@ VARIANTS = {
     "paper": ULUNAS(),
     "tiny": ULUNAS(
         kinds=("convolution", "bottleneck"), filters=(4, 4), frame_kernels=(2, 2),
-        band_kernels=(3, 3), strides=(2, 1), n_fft=128, hop_length=64, low_bins=9, erb_bands=8,
+        band_kernels=(3, 3), strides=(2, 1), n_fft=128, hop_length=64, low_bins=5, erb_bands=4,
         dual_paths=1, sample_rate=8000, block_seconds=0.5,
     ),
 }  # fmt: skip

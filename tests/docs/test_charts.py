@@ -41,6 +41,7 @@ def test_every_cost_names_its_machine_and_day():
 
 
 def test_the_chart_shows_the_cost_of_the_cards(charts, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="pip install 'kzoo[plot]'")
     load_card, drawn = presets.load_card, []
     cost = {"cpu_ms_per_second": 24.53}
     monkeypatch.setattr(

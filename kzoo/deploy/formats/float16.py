@@ -10,10 +10,11 @@ from __future__ import annotations
 import flatbuffers
 import numpy as np
 
-# The operand of each operator that is a kernel.
-_KERNEL_AT = {
-    "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1, "CONV_3D": 1,
-    "CONV_3D_TRANSPOSE": 1, "FULLY_CONNECTED": 1, "BATCH_MATMUL": 1,
+# The operands of each operator that are kernels.
+_KERNELS_AT = {
+    "CONV_2D": (1,), "DEPTHWISE_CONV_2D": (1,), "TRANSPOSE_CONV": (1,), "CONV_3D": (1,),
+    "CONV_3D_TRANSPOSE": (1,), "FULLY_CONNECTED": (1,), "BATCH_MATMUL": (1,),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": range(1, 9),  # of four gates, for the input and the state
 }  # fmt: skip
 _LARGEST = float(np.finfo(np.float16).max)
 
@@ -26,7 +27,7 @@ def halve(content: bytes) -> bytes:
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    codes = {getattr(schema.BuiltinOperator, name): at for name, at in _KERNEL_AT.items()}
+    codes = {getattr(schema.BuiltinOperator, name): at for name, at in _KERNELS_AT.items()}
     dequantize = len(model.operatorCodes)
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
@@ -36,11 +37,12 @@ def halve(content: bytes) -> bytes:
 
     for graph in model.subgraphs:
         restored: dict[int, int] = {}  # float16 tensor to float32 tensor
-        for operator in graph.operators:
-            at = codes.get(model.operatorCodes[operator.opcodeIndex].builtinCode)
-            if at is None:
-                continue
-            index = int(operator.inputs[at])
+        kernels = (
+            int(operator.inputs[at])
+            for operator in graph.operators
+            for at in codes.get(model.operatorCodes[operator.opcodeIndex].builtinCode, ())
+        )
+        for index in kernels:
             tensor = graph.tensors[index]
             data = model.buffers[tensor.buffer].data
             if index in restored or tensor.type != schema.TensorType.FLOAT32 or data is None:

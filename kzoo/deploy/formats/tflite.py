@@ -25,6 +25,7 @@ from kzoo.deploy.formats.rewrite import for_tflite
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.request import LITERT_MISSING, PRECISIONS
 from kzoo.deploy.signature import SIGNATURE, serving_function
+from kzoo.layers import recurrent
 
 
 class FlexUnavailable(RuntimeError):
@@ -60,7 +61,8 @@ def write(
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    function = serving_function(for_tflite(model), proof, batched=False)
+    with recurrent.fused():
+        function = serving_function(for_tflite(model), proof, batched=False)
     held = saved_model.holder([function])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], held)
     content = convert(converter, model.name, allow_flex)

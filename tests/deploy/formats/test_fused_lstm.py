@@ -1,0 +1,101 @@
+"""LSTMs in a TFLite file are one operator each, which no call hears another through."""
+
+from unittest import mock
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from made_artefacts import decibels, proof_of
+
+from kzoo.deploy.formats import tflite
+from kzoo.layers import recurrent, recurrent_loops
+
+SAMPLES, UNITS = 48, 5
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Two rows of a batch both ways, then forwards alone, then through a GRU."""
+    keras.utils.set_random_seed(0)
+    sound = keras.Input((SAMPLES, 2), name="waveform")
+    x = keras.ops.reshape(sound, (2, SAMPLES // 2, 2))
+    x = layers.Bidirectional(recurrent.LSTM(UNITS, return_sequences=True))(x)
+    x = recurrent.LSTM(UNITS, return_sequences=True, name="forwards")(x)
+    x = recurrent.GRU(UNITS, return_sequences=True)(x)
+    model = keras.Model(sound, keras.ops.reshape(x, (1, 1, SAMPLES, UNITS)))
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(0, 0.5, w.shape) for w in model.weights])
+    return model
+
+
+@pytest.fixture(scope="module")
+def files(model, tmp_path_factory):
+    """{precision: path}, of one conversion."""
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    folder, proof = tmp_path_factory.mktemp("fused"), proof_of(model, ["mix"])
+    paths = {"fp32": tflite.write(model, folder / "fp32", proof)}
+    whole = paths["fp32"].read_bytes()
+    with mock.patch.object(tflite, "convert", return_value=whole):
+        paths["fp16"] = tflite.write(model, folder / "fp16", proof, precision="fp16")
+    return paths
+
+
+def heard(run, sound):
+    return run({"waveform": sound[None]})["mix"][0]
+
+
+@pytest.mark.parametrize(("precision", "limit_db"), [("fp32", 120), ("fp16", 60)])
+def test_every_call_says_what_keras_says(files, model, precision, limit_db):
+    found = tflite.describe(files[precision])
+    assert found["operators"]["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 3
+    assert found["operators"]["WHILE"] == 1  # the GRU
+    run = tflite.load(files[precision])
+    sound = np.random.default_rng(2).normal(size=(SAMPLES, 2)).astype(np.float32)
+    first = heard(run, sound)
+    assert decibels(model(sound[None])[0, 0].numpy(), first) > limit_db
+    for before in (1e9 * sound, np.full_like(sound, np.nan), np.full_like(sound, np.inf)):
+        heard(run, before)
+        np.testing.assert_array_equal(heard(run, sound), first)
+
+
+def test_fp16_halves_the_kernels(files, model):
+    sizes = {precision: path.stat().st_size for precision, path in files.items()}
+    kernels = sum(w.numpy().size for w in model.weights if "kernel" in w.path)
+    assert sizes["fp32"] - sizes["fp16"] > -4000 + 2 * kernels
+
+
+OTHERS = {
+    "mask": {},
+    "length": {},
+    "state": {},
+    "return_state": {"return_state": True},
+    "stateful": {"stateful": True},
+    "activation": {"activation": "relu"},
+    "float16": {"dtype": "mixed_float16"},
+}
+
+
+@pytest.mark.parametrize("why", [*OTHERS, "training", "outside", "nothing"])
+def test_other_layers_stay_loops(why, monkeypatch):
+    taken = []
+    monkeypatch.setattr(keras.layers.LSTM, "inner_loop", lambda *_, **more: taken.append("loop"))
+    monkeypatch.setattr(recurrent_loops, "lstm", lambda x, *_: taken.append("loop") or (x, x[0]))
+    monkeypatch.setattr(recurrent_loops, "fused_lstm", lambda x, *_: taken.append("fused") or x)
+    layer = recurrent.LSTM(3, return_sequences=True, **OTHERS.get(why, {}))
+    layer.build((1, 4, 3))
+
+    def traced(x):
+        state = x[:, 0] if why == "state" else tf.zeros((1, 3))
+        mask = x[..., 0] > 0 if why == "mask" else None
+        layer.inner_loop(x, [state, tf.zeros((1, 3))], mask, training=why == "training")
+        return x
+
+    spec = tf.TensorSpec((1, None if why == "length" else 4, 3))
+    if why == "outside":
+        tf.function(traced, autograph=False).get_concrete_function(spec)
+    with recurrent.fused():
+        if why != "outside":
+            tf.function(traced, autograph=False).get_concrete_function(spec)
+    assert taken == ["fused" if why == "nothing" else "loop"]
