@@ -204,7 +204,9 @@ def test_the_system_centres_the_mixture_in_a_valid_length(rng, samples, options)
     np.testing.assert_allclose(system(mixture), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, FINITE, {"upsample": True}], ids=named)
+@pytest.mark.parametrize(
+    "options", [{}, FINITE, pytest.param({"upsample": True}, marks=pytest.mark.slow)], ids=named
+)
 def test_a_fixed_length_gives_what_an_open_one_gives(rng, options):
     options = {"variant": "tiny", **options}
     opened, fixed = of_any_length(sizes(**options)), built(samples=277, **options)
@@ -330,7 +332,7 @@ def test_convolutions_start_rescaled_and_the_lstm_does_not():
         assert 0.99 * bound < np.abs(kernel).max() <= bound
 
 
-@pytest.mark.parametrize("options", [{}, FINITE], ids=named)
+@pytest.mark.parametrize("options", [{}, pytest.param(FINITE, marks=pytest.mark.slow)], ids=named)
 def test_half_precision_stays_finite_and_comes_out_in_float32(rng, options):
     keras.config.set_dtype_policy("mixed_float16")
     try:
