@@ -41,7 +41,7 @@ def tiny(name):
 
 MODELS = [*(name for name in list_models() if tiny(name).task != "synthesis"), "gain_net"]
 # Each model is exported to one format in every run of the suite, and to the other in slow ones.
-SAVED = ("cunet", "dtln", "tasnet", "ul_unas", "unet")
+SAVED = ("cunet", "dtln", "ul_unas", "unet")
 
 
 @pytest.fixture(scope="module", params=MODELS)
