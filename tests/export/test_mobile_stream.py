@@ -21,7 +21,7 @@ pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
 def bundle(tmp_path_factory):
     """(folder, what was said) of a tiny enhancer."""
     keras.utils.set_random_seed(0)
-    options = {"sources": ["speech"], "variant": "tiny"}
+    options = {"sources": ["speech"], "variant": "tiny", "n_layers": 1}
     card = {"name": "voice", "task": "enhancement", "sources": ["speech"], "sample_rate": 8000,
             "trained": {"steps": 1}, "model": {"name": "dtln", "options": options}}  # fmt: skip
     folder = tmp_path_factory.mktemp("bundle")
