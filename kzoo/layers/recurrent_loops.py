@@ -1,4 +1,4 @@
-"""LSTM and GRU over time in TensorFlow: for training by XLA, an LSTM for TFLite as one operator.
+"""LSTM and GRU over time in TensorFlow: by XLA for training, and as TFLite runs them fastest.
 
 Autodiff sums the gradient of the kernels in every step of a loop. Here the loops hold one product
 each, with the recurrent kernel and, backwards, with its transpose; what the kernels and the bias
@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+_BLOCK = 4  # steps of a GRU in TFLite
 _LARGEST = 1e15  # an input whose products with any sane kernel are finite, and sums of them
 
 
@@ -86,6 +87,41 @@ def fused_lstm(x, kernel, recurrent_kernel, bias):
 
     outputs = composite(x, state, state, kernel, recurrent_kernel, bias)[1]
     return tf.ensure_shape(outputs, (1 + steps, *state.shape))[1:]
+
+
+def gru_in_blocks(x, kernel, recurrent_kernel, bias, h):
+    """The outputs of `gru`, by a loop over blocks of steps, all of static shape.
+
+    In LiteRT an iteration copies whatever the loop holds, and a product has a copy of its kernel:
+    few steps in a block are many copies, many steps more kernels than the cache holds.
+    """
+    (steps, batch, _), units = x.shape, recurrent_kernel.shape[0]
+    blocks = -(-steps // _BLOCK)
+    projected = tf.reshape(_projected(x, kernel, bias[0], h), (steps, batch, 3 * units))
+    projected = tf.pad(projected, ((0, blocks * _BLOCK - steps), (0, 0), (0, 0)))
+    projected = tf.reshape(projected, (blocks, _BLOCK, batch, 3 * units))
+    gates, candidates = tf.split(projected, [2 * units, units], axis=-1)
+
+    def block(at, h, outputs):
+        found = []
+        for input_zr, input_g in zip(_at(gates, at), _at(candidates, at), strict=True):
+            past = tf.nn.bias_add(tf.matmul(h, recurrent_kernel), bias[1])
+            past_zr, past_g = tf.split(past, [2 * units, units], axis=-1)
+            z, r = tf.split(tf.sigmoid(input_zr + past_zr), 2, axis=-1)
+            g = tf.tanh(input_g + r * past_g)
+            h = g + z * (h - g)
+            found.append(h)
+        return at + 1, h, tf.concat([outputs[1:], tf.stack(found)[None]], axis=0)
+
+    outputs = tf.zeros((blocks, _BLOCK, batch, units))
+    _, _, outputs = tf.while_loop(lambda at, *_: at < blocks, block, (0, h, outputs))
+    return tf.reshape(outputs, (-1, batch, units))[:steps]
+
+
+def _at(blocks, at):
+    """The steps of a block, `[batch, ...]` each."""
+    block = tf.slice(blocks, tf.stack([at, 0, 0, 0]), (1, *blocks.shape[1:]))
+    return tf.unstack(tf.reshape(block, blocks.shape[1:]))
 
 
 def _projected(x, kernel, bias, *states):

@@ -98,6 +98,14 @@ def test_the_states_of_a_stream_are_the_authors(published, inside, mixture, reco
     assert snr_db(recorded["inter_cache_after20"], np.concatenate(inter)) > 90
 
 
+def test_what_is_below_the_floor_is_heard_as_the_floor():
+    magnitudes = np.float32([0.0, 1e-20, 1e-9, 1e-3, 1.0])[None, None]
+    for floor_db, lowest in ((-240.0, -12.0), (-52.0, -2.6)):
+        found = ul_unas.LogSpectrum(floor_db)(0.6 * magnitudes, 0.8 * magnitudes)
+        expected = np.log10(np.maximum(np.float64(magnitudes), 10**lowest))
+        np.testing.assert_allclose(found[..., 0], expected, atol=1e-5)
+
+
 def test_there_are_as_many_parameters_as_published(unfilled):
     learned = models.build("ul_unas").trainable_weights
     assert sum(int(np.prod(weight.shape)) for weight in learned) == 146_752

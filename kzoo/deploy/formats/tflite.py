@@ -61,7 +61,7 @@ def write(
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    with recurrent.fused():
+    with recurrent.tflite_forms():
         function = serving_function(for_tflite(model), proof, batched=False)
     held = saved_model.holder([function])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], held)
