@@ -24,7 +24,7 @@ def tflite_forms() -> Iterator[None]:
 
     Keras's own become loops there that copy the whole sequence in every step. Here they are loops
     over blocks of steps; an LSTM that gives its state away is left as it is. TFLite's own operator
-    of an LSTM is faster still, but was 70 dB from Keras with DTLN's published weights.
+    of an LSTM is no faster in DTLN, and was 70 dB from Keras with the published weights.
     """
     token = _to_tflite.set(True)
     try:
