@@ -1,4 +1,4 @@
-"""What runs in the processes of recurrent.py: one LSTM or GRU of one library.
+"""What runs in the processes of recurrent.py: one LSTM or GRU of one library, or a TFLite file.
 
     python benchmarks/recurrent_sides.py SIDE FOLDER THREADS
 
@@ -39,6 +39,8 @@ def arrays(case: dict) -> dict[str, np.ndarray]:
 
 def keras_side(case: dict, folder: Path, threads: int, layers=None) -> Callable[[], np.ndarray]:
     """keras.layers."""
+    if case["task"] == "LiteRT":
+        return litert_side(case, folder, threads, by_kzoo=layers is not None)
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -89,6 +91,35 @@ def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray
     from kzoo.layers import recurrent
 
     return keras_side(case, folder, threads, layers=recurrent)
+
+
+def litert_side(
+    case: dict, folder: Path, threads: int, *, by_kzoo: bool
+) -> Callable[[], np.ndarray]:
+    """A model's file, with the forms of kzoo's layers or those of Keras."""
+    import contextlib
+
+    import keras
+
+    from kzoo import models
+    from kzoo.deploy.examples import sound_proof
+    from kzoo.deploy.formats import tflite
+
+    if not by_kzoo:
+        tflite.recurrent.tflite_forms = contextlib.nullcontext
+    keras.utils.set_random_seed(0)
+    size = models.sizes(case["model"], variant=case["variant"])
+    size, samples = size.static(4 * size.sample_rate)
+    model = models.build(case["model"], size, samples=samples)
+    proof = sound_proof(model, sample_rate=size.sample_rate)
+    path = tflite.write(model, folder / f"{case['label']}.tflite", proof)
+    file = tflite.load(path, threads=threads)
+
+    def run():
+        return np.stack(list(file(proof.inputs).values()))
+
+    _write(case, folder, run(), {})
+    return run
 
 
 def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:

@@ -28,6 +28,11 @@ def pytest_sessionstart():
     gc.set_threshold(20_000, 20, 50)
 
 
+def pytest_collection_finish():
+    """What was imported is no garbage: a TFLite conversion looks through all else each time."""
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """With KZOO_TESTS_STRICT=1 a test that is skipped for a missing tool has failed."""

@@ -78,7 +78,9 @@ def export(
         described = form.describe(artefact)
         with _said_of(places["artefact"], proof):
             expected = _keras(model, proof)
-            compared = _compare(expected, artefact, form.load, proof, limit_db)
+            compared = _compare(
+                expected, artefact, form.load, proof, limit_db, repeat=to == "tflite"
+            )
         card = {
             "name": name,
             "format": to,
@@ -169,11 +171,18 @@ def _recurs(model: keras.Model) -> bool:
 
 
 def _compare(
-    expected: Sequence[Answers], artefact: Path, load: Callable, proof: Proof, limit_db: float
+    expected: Sequence[Answers],
+    artefact: Path,
+    load: Callable,
+    proof: Proof,
+    limit_db: float,
+    *,
+    repeat: bool,
 ) -> dict[str, Any]:
     """What the card's `parity` says of the artefact; ParityError where it fails on the example.
 
-    expected: as `_keras` gives it.
+    expected: as `_keras` gives it. repeat: it must say the same of the example, bit by bit, after
+    other calls, and when it is loaded again: what a runtime keeps may hang on where memory lies.
     """
     try:
         run = load(artefact)
@@ -182,18 +191,21 @@ def _compare(
     ) as error:  # the caller allowed Flex: the card says what is unknown
         return {"not_compared": str(error), "sources": {}, "worst": None}
 
-    def differences(
-        answer: Answers, inputs: Mapping[str, np.ndarray]
-    ) -> dict[str, parity.Difference]:
-        return parity.compare(answer, run(inputs), inputs.get(proof.reference))
-
-    on_example = differences(expected[0], proof.inputs)
+    first = run(proof.inputs)
+    on_example = parity.compare(expected[0], first, proof.inputs.get(proof.reference))
     parity.check(on_example, limit_db)
     found = [
         {"sound": what, "output": output, **_figures(difference)}
         for answer, (what, inputs) in zip(expected[1:], proof.probes.items(), strict=True)
-        for output, difference in differences(answer, inputs).items()
+        for output, difference in parity.compare(
+            answer, run(inputs), inputs.get(proof.reference)
+        ).items()
     ]
+    if repeat:
+        loaded_again = load(artefact)
+        loaded_again({name: np.flip(array) for name, array in proof.inputs.items()})
+        for answer in (run(proof.inputs), loaded_again(proof.inputs)):
+            parity.check_same(first, answer)
     measured = [row for row in found if row["snr_db"] is not None]
     return {
         "not_compared": None,

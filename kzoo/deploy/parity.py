@@ -61,6 +61,20 @@ def check(differences: Mapping[str, Difference], limit_db: float) -> None:
         )
 
 
+def check_same(first: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray]) -> None:
+    """ParityError that names the sources of which a later call says anything else."""
+    changed = [
+        source
+        for source in first
+        if not np.array_equal(first[source], again[source], equal_nan=True)
+    ]
+    if changed:
+        raise ParityError(
+            "the artefact answers the same input with something else after another call: "
+            f"{', '.join(changed)}"
+        )
+
+
 def _difference(source: str, reference, artefact, floor: float) -> Difference:
     if np.shape(reference) != np.shape(artefact):
         raise ParityError(

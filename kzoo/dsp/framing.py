@@ -62,6 +62,10 @@ def pad_last(signal, left, right):
 
 
 def _pad_axis(signal, axis: int, left, right):
+    if isinstance(left, int) and isinstance(right, int):
+        widths = [(0, 0)] * len(signal.shape)
+        widths[axis] = (left, right)
+        return ops.pad(signal, widths) if left or right else signal
     # keras.ops.pad wants Python integers; a concatenation takes computed lengths as well.
     shape = list(ops.shape(signal))
 
@@ -69,8 +73,7 @@ def _pad_axis(signal, axis: int, left, right):
         shape[axis] = count
         return [] if _is_zero(count) else [ops.zeros(shape, dtype=signal.dtype)]
 
-    pieces = [*zeros(left), signal, *zeros(right)]
-    return signal if len(pieces) == 1 else ops.concatenate(pieces, axis=axis)
+    return ops.concatenate([*zeros(left), signal, *zeros(right)], axis=axis)
 
 
 def _is_zero(count) -> bool:

@@ -1,8 +1,8 @@
 """LSTM and GRU that train fast on a processor: those of Keras with a training loop of their own.
 
 Weights, their paths, outputs and gradients are those of Keras's layers; only the way to them
-differs, and only in training. Whatever is exported is thus Keras's own layer, except that an LSTM
-is one operator of TFLite, see `fused`.
+differs, and only in training and in TFLite, see `tflite_forms`. What else is exported is Keras's
+own layer.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ import keras
 from keras import activations, layers, ops
 
 _DTYPES = ("float32", "bfloat16", "float16")
-_fuses = contextvars.ContextVar("fuses", default=False)
+_to_tflite = contextvars.ContextVar("to_tflite", default=False)
 
 
 @contextlib.contextmanager
-def fused() -> Iterator[None]:
-    """Within it, LSTMs are traced in the form that TFLite's converter makes one operator of.
+def tflite_forms() -> Iterator[None]:
+    """Within it, layers of float32 and static shape are traced as LiteRT runs them fastest.
 
-    Those of Keras become a loop there, which takes several times as long. Only layers that begin at
-    zero and give no state away have that form, of float32 and static shape.
+    Keras's own become loops there that copy the whole sequence in every step. Here they are loops
+    over blocks of steps; an LSTM that gives its state away is left as it is. TFLite's own operator
+    of an LSTM is no faster in DTLN, and was 70 dB from Keras with the published weights.
     """
-    token = _fuses.set(True)
+    token = _to_tflite.set(True)
     try:
         yield
     finally:
-        _fuses.reset(token)
+        _to_tflite.reset(token)
 
 
 class _CompiledTraining:
@@ -40,13 +41,17 @@ class _CompiledTraining:
     """
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        if not (training and mask is None and self._is_standard() and _is_possible()):
-            return super().inner_loop(sequences, initial_state, mask=mask, training=training)
-        cell = self.cell
-        x = ops.cast(sequences, cell.compute_dtype)
-        if 0.0 < cell.dropout < 1.0:
-            x = x * ops.expand_dims(cell.get_dropout_mask(x[:, 0]), axis=1)
-        return self._over_time(self._loop, x, *keras.tree.flatten(initial_state))
+        states = keras.tree.flatten(initial_state)
+        if mask is None and self._is_standard():
+            cell = self.cell
+            x = ops.cast(sequences, cell.compute_dtype)
+            if training and _is_possible():
+                if 0.0 < cell.dropout < 1.0:
+                    x = x * ops.expand_dims(cell.get_dropout_mask(x[:, 0]), axis=1)
+                return self._over_time(self._loop, x, *states)
+            if not training and _to_tflite.get() and self._has_tflite_form(x, *states):
+                return self._over_time(self._tflite_loop, x, *states)
+        return super().inner_loop(sequences, initial_state, mask=mask, training=training)
 
     def _over_time(self, loop, x, *states):
         """What `inner_loop` returns, by a loop over `[steps, batch, features]`."""
@@ -74,6 +79,10 @@ class _CompiledTraining:
             and not self.unroll
         )
 
+    def _has_tflite_form(self, x, *states) -> bool:
+        static = not any(None in tensor.shape for tensor in (x, *states))
+        return static and self.cell.compute_dtype == "float32"
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class LSTM(_CompiledTraining, layers.LSTM):
@@ -84,33 +93,18 @@ class LSTM(_CompiledTraining, layers.LSTM):
     NotImplementedError where a training step differentiates twice through it.
     """
 
-    def inner_loop(self, sequences, initial_state, mask, training=False):
-        if _fuses.get() and self._is_fusible(sequences, initial_state, mask, training):
-            return self._over_time(self._fused_loop, sequences)
-        return super().inner_loop(sequences, initial_state, mask, training=training)
-
-    def _is_fusible(self, sequences, initial_state, mask, training) -> bool:
-        from kzoo.layers import recurrent_loops
-
-        return (
-            not training
-            and mask is None
-            and self._is_standard()
-            and self.cell.compute_dtype == "float32"
-            and not (self.return_state or self.stateful)
-            and None not in sequences.shape
-            and all(map(recurrent_loops.is_zero, keras.tree.flatten(initial_state)))
-        )
+    def _has_tflite_form(self, x, *states) -> bool:
+        return super()._has_tflite_form(x, *states) and not (self.return_state or self.stateful)
 
     def _loop(self, *inputs):
         from kzoo.layers import recurrent_loops
 
         return recurrent_loops.lstm(*inputs)
 
-    def _fused_loop(self, *inputs):
+    def _tflite_loop(self, *inputs):
         from kzoo.layers import recurrent_loops
 
-        return (recurrent_loops.fused_lstm(*inputs),)
+        return (recurrent_loops.lstm_in_blocks(*inputs),)
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -124,6 +118,11 @@ class GRU(_CompiledTraining, layers.GRU):
         from kzoo.layers import recurrent_loops
 
         return (recurrent_loops.gru(*inputs),)
+
+    def _tflite_loop(self, *inputs):
+        from kzoo.layers import recurrent_loops
+
+        return (recurrent_loops.gru_in_blocks(*inputs),)
 
 
 def _is_possible() -> bool:

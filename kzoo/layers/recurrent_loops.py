@@ -1,4 +1,4 @@
-"""LSTM and GRU over time in TensorFlow: for training by XLA, an LSTM for TFLite as one operator.
+"""LSTM and GRU over time in TensorFlow: by XLA for training, and as TFLite runs them fastest.
 
 Autodiff sums the gradient of the kernels in every step of a loop. Here the loops hold one product
 each, with the recurrent kernel and, backwards, with its transpose; what the kernels and the bias
@@ -11,25 +11,17 @@ examples, which takes some tenths of a second.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
-_LARGEST = 1e15  # an input whose products with any sane kernel are finite, and sums of them
+_BLOCK = 4  # steps in an iteration in TFLite
 
 
 def available() -> bool:
     """Whether this TensorFlow has XLA, and no device but processors to run on."""
     devices = tf.config.list_logical_devices()
     return tf.test.is_built_with_xla() and all(one.device_type == "CPU" for one in devices)
-
-
-def is_zero(tensor) -> bool:
-    """Whether `tensor` is zero whatever goes into its graph."""
-    value = tf.get_static_value(tensor)
-    return value is not None and not value.any()
 
 
 def lstm(x, kernel, recurrent_kernel, bias, h, c):
@@ -50,42 +42,60 @@ def gru(x, kernel, recurrent_kernel, bias, h):
     return _gru(_projected(x, kernel, bias[0], h), recurrent_kernel, bias[1], h)
 
 
-def fused_lstm(x, kernel, recurrent_kernel, bias):
-    """The outputs of `lstm` from states of zero; TFLite's converter makes one operator of it.
+def lstm_in_blocks(x, kernel, recurrent_kernel, bias, h, c):
+    """The outputs of `lstm`, in the way of `gru_in_blocks`."""
 
-    x: of static shape. The operator, UNIDIRECTIONAL_SEQUENCE_LSTM, begins a call with the states
-    that the last call left. So a step is put before the first: its one further feature shuts the
-    gates i, f and o, which makes the states zero. A state that is not a number would stay so, and
-    every later call with it: inputs that are not finite count as zero here.
+    def step(inputs, h, c):
+        i, f, g, o = tf.split(inputs + tf.matmul(h, recurrent_kernel), 4, axis=-1)
+        c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+        return tf.sigmoid(o) * tf.tanh(c), c
+
+    return _in_blocks(step, _projected(x, kernel, bias, h, c), h, c)
+
+
+def gru_in_blocks(x, kernel, recurrent_kernel, bias, h):
+    """The outputs of `gru`, by a loop over blocks of steps, all of static shape.
+
+    In LiteRT an iteration copies whatever the loop holds, and a product has a copy of its kernel:
+    few steps in a block are many copies, many steps more kernels than the cache holds.
     """
-    steps, batch, _ = x.shape
-    x = tf.where(tf.abs(x) < _LARGEST, x, 0.0)
-    first = np.zeros((1 + steps, batch, 1), np.float32)
-    first[0] = 1.0
-    x = tf.concat([tf.pad(x, ((1, 0), (0, 0), (0, 0))), first], axis=-1)
-    shut = np.repeat(np.float32([-1e4, -1e4, 0.0, -1e4]), recurrent_kernel.shape[0])
-    kernel = tf.concat([kernel, shut[None]], axis=0)
-    # Any state will do. The converter makes variables of it and merges constants that are equal:
-    # zeros would be the first state of some other layer's loop, which would then begin with ours.
-    state = tf.fill((batch, recurrent_kernel.shape[0]), np.float32(np.pi))
+    units = recurrent_kernel.shape[0]
 
-    # The converter knows an LSTM by these attributes, the order of the arguments and that of the
-    # results. A name that two functions share would let TensorFlow call either for the other.
-    attributes = {
-        "api_implements": f"lstm_{uuid.uuid4()}",
-        "api_preferred_device": "CPU",
-        "time_major": True,
-        "go_backwards": False,
-    }
+    def step(inputs, h):
+        past = tf.nn.bias_add(tf.matmul(h, recurrent_kernel), bias[1])
+        (input_zr, input_g), (past_zr, past_g) = (
+            tf.split(gates, [2 * units, units], axis=-1) for gates in (inputs, past)
+        )
+        z, r = tf.split(tf.sigmoid(input_zr + past_zr), 2, axis=-1)
+        g = tf.tanh(input_g + r * past_g)
+        return (g + z * (h - g),)
 
-    @tf.function(autograph=False, experimental_attributes=attributes)
-    def composite(x, h, c, kernel, recurrent_kernel, bias):
-        projected = _projected(x, kernel, bias, h, c)
-        outputs, cells, _ = _lstm_forward.python_function(projected, recurrent_kernel, h, c)
-        return outputs[-1], outputs, outputs[-1], cells[-1], tf.constant(0.0)
+    return _in_blocks(step, _projected(x, kernel, bias[0], h), h)
 
-    outputs = composite(x, state, state, kernel, recurrent_kernel, bias)[1]
-    return tf.ensure_shape(outputs, (1 + steps, *state.shape))[1:]
+
+def _in_blocks(step: Callable, projected, *states):
+    """The first state after each step of (inputs, *states) to the states after it."""
+    steps, batch, width = projected.shape
+    blocks = -(-steps // _BLOCK)
+    projected = tf.pad(projected, ((0, blocks * _BLOCK - steps), (0, 0), (0, 0)))
+    projected = tf.reshape(projected, (blocks, _BLOCK, batch, width))
+
+    def block(at, outputs, *states):
+        found = []
+        for inputs in _at(projected, at):
+            states = step(inputs, *states)
+            found.append(states[0])
+        return at + 1, tf.concat([outputs[1:], tf.stack(found)[None]], axis=0), *states
+
+    outputs = tf.zeros((blocks, _BLOCK, *states[0].shape))
+    _, outputs, *_ = tf.while_loop(lambda at, *_: at < blocks, block, (0, outputs, *states))
+    return tf.reshape(outputs, (-1, *states[0].shape))[:steps]
+
+
+def _at(blocks, at):
+    """The steps of a block, `[batch, ...]` each."""
+    block = tf.slice(blocks, tf.stack([at, 0, 0, 0]), (1, *blocks.shape[1:]))
+    return tf.unstack(tf.reshape(block, blocks.shape[1:]))
 
 
 def _projected(x, kernel, bias, *states):

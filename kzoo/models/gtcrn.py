@@ -58,7 +58,7 @@ class GTCRN(ErbEnhancerSizes):
 VARIANTS = {
     "paper": GTCRN(),
     "tiny": GTCRN(
-        filters=4, dilations=(2,), n_fft=128, hop_length=64, low_bins=9, erb_bands=8,
+        filters=4, dilations=(2,), n_fft=128, hop_length=64, low_bins=5, erb_bands=4,
         dual_paths=1, sample_rate=8000, block_seconds=0.5,
     ),
 }  # fmt: skip

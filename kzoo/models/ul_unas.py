@@ -45,7 +45,9 @@ class ULUNAS(ErbEnhancerSizes):
     kinds: "convolution", the paper's XConv; "separable", its XDWS, 1 x 1 and depthwise; or
     "bottleneck", its XMB, 1 x 1, depthwise and 1 x 1 with a residual. filters: of each block.
     frame_kernels, band_kernels: over frames so far and bands around. strides: in bands, 1 or 2.
-    All convolutions of 1 x 1 are in `groups`.
+    All convolutions of 1 x 1 are in `groups`. floor_db: the network hears fainter bins as of this
+    magnitude, by default the authors' 1e-12. Their weights do not know bands without any sound, as
+    of a telephone, and take such speech away; a floor of n + 23 dB is as white noise of n dBFS.
     """
 
     kinds: tuple[str, ...] = ("convolution", "bottleneck", "separable", "bottleneck", "separable")
@@ -53,6 +55,7 @@ class ULUNAS(ErbEnhancerSizes):
     frame_kernels: tuple[int, ...] = (3, 2, 2, 1, 1)
     band_kernels: tuple[int, ...] = (3, 3, 3, 5, 5)
     strides: tuple[int, ...] = (2, 2, 1, 1, 1)
+    floor_db: float = -240.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -89,7 +92,7 @@ VARIANTS = {
     "paper": ULUNAS(),
     "tiny": ULUNAS(
         kinds=("convolution", "bottleneck"), filters=(4, 4), frame_kernels=(2, 2),
-        band_kernels=(3, 3), strides=(2, 1), n_fft=128, hop_length=64, low_bins=9, erb_bands=8,
+        band_kernels=(3, 3), strides=(2, 1), n_fft=128, hop_length=64, low_bins=5, erb_bands=4,
         dual_paths=1, sample_rate=8000, block_seconds=0.5,
     ),
 }  # fmt: skip
@@ -135,7 +138,9 @@ initial_state = silent_state  # of a step model: {name: array `[1, ...]`}
 def _separate(waveform, sources: Sequence[str], size: ULUNAS, past: Past) -> dict:
     """{source: waveform}, as long as `waveform`."""
     real, imag = spectrum(waveform, size, past, "hann", exact=True)
-    x = to_bands(LogSpectrum(dtype="float32", name="log_magnitude")(real, imag), size)
+    x = to_bands(
+        LogSpectrum(size.floor_db, dtype="float32", name="log_magnitude")(real, imag), size
+    )
     blocks = len(size.kinds)
     skips = []
     for index in range(blocks):
@@ -197,11 +202,21 @@ def _shuffle(x, size: ULUNAS, name: str):
 
 @keras.saving.register_keras_serializable("kzoo")
 class LogSpectrum(layers.Layer):
-    """(real, imag) `[batch, frames, bins]` to log10 of the magnitude, `[..., bins, 1]`, >= -12."""
+    """(real, imag) `[batch, frames, bins]` to log10 of the magnitude, `[..., bins, 1]`.
+
+    floor_db: of magnitudes, as of `ULUNAS`.
+    """
+
+    def __init__(self, floor_db: float = -240.0, **kwargs):
+        super().__init__(**kwargs)
+        self.floor_db = floor_db
 
     def call(self, real, imag):
-        power = ops.maximum(ops.square(real) + ops.square(imag), 1e-24)
+        power = ops.maximum(ops.square(real) + ops.square(imag), 10 ** (self.floor_db / 10))
         return (0.5 / np.log(10)) * ops.log(power)[..., None]
+
+    def get_config(self):
+        return {**super().get_config(), "floor_db": self.floor_db}
 
 
 @keras.saving.register_keras_serializable("kzoo")

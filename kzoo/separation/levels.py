@@ -98,8 +98,10 @@ def at_level(system: System, level_db: float) -> System:
         return state
 
     def levelled(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-        def call(block: np.ndarray, level: GatedLevel) -> np.ndarray:
-            gain = 0.0 if level.db is None else 10 ** ((level_db - level.db) / 20)
+        def call(block: np.ndarray, level: GatedLevel | None) -> np.ndarray:
+            # None of a recording so short that not a sample is left of it at the system's rate.
+            now_db = None if level is None else level.db
+            gain = 0.0 if now_db is None else 10 ** ((level_db - now_db) / 20)
             estimates = np.asarray(function(np.float32(block * gain)))
             quiet = gain == 0 or not (system.begin or np.any(block))
             return np.zeros_like(estimates) if quiet else estimates / np.float32(gain)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 import types
 
@@ -218,7 +219,41 @@ def test_sound_as_it_comes_is_what_the_model_says_of_the_whole(run, streaming, r
     found = np.frombuffer(sink.getvalue(), "<i2")
     np.testing.assert_allclose(found, 32768 * np.asarray(whole)[0, 0, :, 0], atol=0.51)
     assert f"kzoo: {streaming} at 8000 Hz, one channel, 8 ms of latency" in err
-    assert "0.2 s of sound, real-time factor" in err
+    told = r"0\.2 s of sound, real-time factor \d+\.\d\d, worst block \d+\.\d ms of 2\.0, 0 blocks "
+    assert re.search(told + "dropped\n", err)
+
+
+def test_files_that_hold_no_sound_are_a_line_each_and_do_not_lose_the_others(
+    run, streaming, talk, tmp_path
+):
+    voice = soundfile.read(talk)[0][:3000]
+    broken = np.where(np.arange(3000) == 2000, np.nan, voice)
+    given = {
+        "telephone": (voice, 8000, "ULAW"),
+        "clipped": (np.clip(20 * voice, -1, 1), 16000, "PCM_16"),
+        "unlike": (np.stack([voice, 0 * voice], axis=1), 22050, "PCM_24"),
+        "one": (voice[:1], 48000, "PCM_16"), "silence": (0 * voice, RATE, "PCM_16"),
+        "broken": (broken, RATE, "FLOAT"), "none": (voice[:0], RATE, "PCM_16"),
+    }  # fmt: skip
+    files = [tmp_path / f"{name}.wav" for name in (*given, "empty")]
+    for path, (sound, rate, subtype) in zip(files, given.values(), strict=False):
+        soundfile.write(path, sound, rate, subtype=subtype)
+    files[-1].touch()
+    out = tmp_path / "out"
+    status, _, err = run("enhance", "-p", streaming, "-o", out, "--quiet", *files)
+    assert status == 1
+    refused = [line for line in err.splitlines() if line.startswith("kzoo: ")]
+    assert len(refused) == 3
+    assert "broken.wav: the sample at 0.250 s is not a number" in err
+    assert "none.wav: holds no sound" in err
+    assert "empty.wav: is empty (0 bytes)" in err
+    assert "silence.wav: the input is silent, and so are the stems" in err
+    assert {path.stem for path in out.iterdir()} == {*given} - {"broken", "none"}
+    for path in out.iterdir():
+        sound, rate, _ = given[path.stem]
+        found, found_rate = soundfile.read(path)
+        assert (found.shape, found_rate) == (sound.shape, rate)
+        assert np.isfinite(found).all()
 
 
 def test_live_takes_no_recordings_and_no_model_of_whole_blocks(run, enhancer, talk):

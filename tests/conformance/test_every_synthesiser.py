@@ -202,6 +202,7 @@ def preset(tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_a_saved_model_says_what_keras_says(name, preset, tmp_path):
     card = api.export(preset(name, **ROOM), "saved_model", tmp_path / "out")
     assert card["parity"]["sources"]["audio"]["snr_db"] > 90
@@ -212,7 +213,10 @@ def test_a_saved_model_says_what_keras_says(name, preset, tmp_path):
 
 
 # Half precision is made of the whole file: what it holds, a dry file of fp32 holds too.
-@pytest.mark.parametrize(("precision", "room"), [("fp32", 0.05), ("fp16", 0.0)])
+# Its bundle is one of fp16: tests/export/test_mobile_synthesiser.py.
+@pytest.mark.parametrize(
+    ("precision", "room"), [("fp32", 0.05), pytest.param("fp16", 0.0, marks=pytest.mark.slow)]
+)
 def test_a_tflite_file_and_a_stream_say_what_keras_says(name, precision, room, preset, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
     folder = preset(name, reverb_seconds=room)

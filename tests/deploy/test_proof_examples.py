@@ -74,7 +74,7 @@ def test_sources_are_those_that_the_last_layer_names():
         examples.sound_proof(keras.Model(waveform, 1.0 * waveform), sample_rate=RATE)
 
 
-@pytest.mark.parametrize("to", LOAD)
+@pytest.mark.parametrize("to", ["saved_model", pytest.param("tflite", marks=pytest.mark.slow)])
 def test_random_numbers_are_a_named_input_or_a_constant(tmp_path, rng, to):
     if to == "tflite":
         pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")

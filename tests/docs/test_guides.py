@@ -16,6 +16,7 @@ from kzoo.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+SLOW = ("fit", "phone", "serve", "train")  # what they do is tested where its modules are
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 SHOWN = [
     command.strip()
@@ -67,7 +68,13 @@ def run_command(line, monkeypatch):
     assert not stop.value.code, line
 
 
-@pytest.mark.parametrize("path", GUIDES, ids=[path.stem for path in GUIDES])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in SLOW else ())
+        for path in GUIDES
+    ],
+)
 def test_the_examples_of_a_guide_run_one_after_the_other(path, workplace, monkeypatch, request):
     blocks = BLOCK.findall(path.read_text(encoding="utf-8"))
     assert blocks

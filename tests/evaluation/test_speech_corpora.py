@@ -148,6 +148,7 @@ def test_what_a_clip_does_not_have_is_noted_and_left_out_of_the_mean(pairs, esti
     assert report.scores("mine", "speech")["SI-SDR"] == other.scores["SI-SDR"]
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_scores(pairs, estimates):
     one = scored(pairs, [estimates], baselines=())
     two = scored(pairs, [estimates], baselines=(), processes=2)

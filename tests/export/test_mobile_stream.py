@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import soundfile
 
 from kzoo import models, presets
+from kzoo.deploy.formats.streaming import Stream
 
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
@@ -19,7 +21,7 @@ pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
 def bundle(tmp_path_factory):
     """(folder, what was said) of a tiny enhancer."""
     keras.utils.set_random_seed(0)
-    options = {"sources": ["speech"], "variant": "tiny"}
+    options = {"sources": ["speech"], "variant": "tiny", "n_layers": 1}
     card = {"name": "voice", "task": "enhancement", "sources": ["speech"], "sample_rate": 8000,
             "trained": {"steps": 1}, "model": {"name": "dtln", "options": options}}  # fmt: skip
     folder = tmp_path_factory.mktemp("bundle")
@@ -46,6 +48,19 @@ def test_the_bundle_is_whole_and_its_program_says_what_keras_says(bundle):
     line = next(line for line in said if line.startswith("stream_tflite.py with voice_stream"))
     assert float(line.split(": ")[1].split()[0]) > 50  # dB, of 16 bits
     assert "worst hop" in line
+
+
+def test_a_reset_is_a_beginning_to_the_bit(bundle, rng):
+    folder, _ = bundle
+    stream = Stream(folder / "voice_stream.tflite")
+    (_, samples, _) = stream.inputs["waveform"]
+    blocks = (0.1 * rng.standard_normal((9, 1, samples, 1))).astype(np.float32)
+    first = [stream.step(waveform=block)["speech"].copy() for block in blocks]
+    stream.step(waveform=np.full_like(blocks[0], 1e6))
+    stream.reset()
+    again = [stream.step(waveform=block)["speech"].copy() for block in blocks]
+    np.testing.assert_array_equal(again, first)
+    assert np.any(first)
 
 
 def test_the_twin_whose_state_is_the_programs_says_the_same(bundle, tmp_path, rng):

@@ -1,7 +1,11 @@
 """Streams and the insides of enhancers, for the tests of several of them."""
 
+import os
+from pathlib import Path
+
 import keras
 import numpy as np
+import pytest
 
 from kzoo.models.base.causal import STATE, silent_state
 
@@ -12,6 +16,14 @@ def snr_db(expected, found):
     assert expected.shape == found.shape
     error = np.sum(np.abs(expected - found) ** 2)
     return 10 * np.log10(np.sum(np.abs(expected) ** 2) / max(error, 1e-300))
+
+
+def resident_bytes():
+    """The memory that this process holds now; skips where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    if not statm.is_file():
+        pytest.skip("/proc/self/statm tells the memory of a process on Linux alone")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def with_outputs(model, waveform, names=None):

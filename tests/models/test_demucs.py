@@ -204,7 +204,9 @@ def test_the_system_centres_the_mixture_in_a_valid_length(rng, samples, options)
     np.testing.assert_allclose(system(mixture), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, FINITE, {"upsample": True}], ids=named)
+@pytest.mark.parametrize(
+    "options", [{}, FINITE, pytest.param({"upsample": True}, marks=pytest.mark.slow)], ids=named
+)
 def test_a_fixed_length_gives_what_an_open_one_gives(rng, options):
     options = {"variant": "tiny", **options}
     opened, fixed = of_any_length(sizes(**options)), built(samples=277, **options)
@@ -330,7 +332,7 @@ def test_convolutions_start_rescaled_and_the_lstm_does_not():
         assert 0.99 * bound < np.abs(kernel).max() <= bound
 
 
-@pytest.mark.parametrize("options", [{}, FINITE], ids=named)
+@pytest.mark.parametrize("options", [{}, pytest.param(FINITE, marks=pytest.mark.slow)], ids=named)
 def test_half_precision_stays_finite_and_comes_out_in_float32(rng, options):
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -377,7 +379,11 @@ def test_a_core_of_a_length_that_leaves_frames_over_is_refused():
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(
     ("options", "wanted"),
-    [({}, 100), ({"resample": True, "depth": 2}, 1), (FINITES[3], 1000)],
+    [
+        ({}, 100),
+        pytest.param({"resample": True, "depth": 2}, 1, marks=pytest.mark.slow),
+        pytest.param(FINITES[3], 1000, marks=pytest.mark.slow),
+    ],
     ids=named,
 )
 def test_a_segment_of_any_length_is_trained(rng, options, wanted):

@@ -1,6 +1,5 @@
 """GTCRN: the authors' outputs and states from the authors' files, and streams of any block."""
 
-import keras
 import numpy as np
 import pytest
 from made_streams import snr_db, streamed, with_outputs
@@ -8,7 +7,6 @@ from made_streams import snr_db, streamed, with_outputs
 from kzoo import models
 from kzoo.convert import gtcrn as convert
 from kzoo.models import gtcrn
-from kzoo.models.base.causal import STATE
 
 # The authors' parts of the network, recorded as [channels, frames, bands], and our layers.
 LAYERS = {
@@ -113,22 +111,6 @@ def test_the_states_of_a_stream_are_the_authors(published, inside, mixture, reco
             assert snr_db(tra[part, place], gru) > 90
     for number in (1, 2):
         assert snr_db(inter[number - 1], state[f"dual_path{number}_inter"][0]) > 90
-
-
-def test_a_stream_of_single_frames_is_the_whole(rng):
-    size = gtcrn.VARIANTS["tiny"]
-    keras.utils.set_random_seed(0)
-    whole, step = gtcrn.build(size=size), gtcrn.build_step(size=size)
-    assert [w.path for w in step.weights] == [w.path for w in whole.weights]
-    step.set_weights(whole.get_weights())
-    assert set(gtcrn.initial_state(step)) == {
-        x.name.removeprefix(STATE) for x in step.inputs if x.name.startswith(STATE)
-    }
-    signal = rng.standard_normal((1, 6 * size.hop_length, 1)).astype(np.float32)
-    found, _ = streamed(step, signal)
-    late = size.delay_samples
-    expected = np.asarray(whole(signal))[0, 0, : len(found) - late, 0]
-    assert snr_db(expected, found[late:]) > 90
 
 
 def test_there_are_as_many_parameters_as_published(unfilled):

@@ -79,7 +79,7 @@ def test_the_shipped_model_for_two_speakers_has_smaller_blocks():
 
 
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.parametrize("name", ["unet", "cunet"])
+@pytest.mark.parametrize("name", ["unet", pytest.param("cunet", marks=pytest.mark.slow)])
 def test_networks_on_spectrograms_train_on_segments_of_any_length(tmp_path_factory, name):
     _, folder, lines = begun(name, tmp_path_factory.getbasetemp())
     # 128 frames of hop 64 are 8384 samples, and 8000 are too many for 64 frames.

@@ -16,7 +16,7 @@ from kzoo.models import unet
 TINY = {"filters": made.FILTERS, "frames": 64, "bins": 64}
 INSTRUMENTS = [
     pytest.param(2, "leaky_relu", "sigmoid", id="2stems"),
-    pytest.param(4, "elu", "sigmoid", id="4stems"),
+    pytest.param(4, "elu", "sigmoid", id="4stems", marks=pytest.mark.slow),
     pytest.param(5, "elu", "softmax", id="5stems"),
 ]
 

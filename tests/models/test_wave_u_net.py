@@ -193,7 +193,7 @@ def test_an_estimate_looks_as_far_as_it_says_and_no_farther(rng, context):
 
 
 @both
-@pytest.mark.parametrize("upsampling", ["linear", "learned"])
+@pytest.mark.parametrize("upsampling", [pytest.param("linear", marks=pytest.mark.slow), "learned"])
 @pytest.mark.parametrize("seconds", [0.001, 0.1])
 def test_blocks_join_into_the_whole(rng, context, upsampling, seconds):
     size = sizes(**TINY, context=context, upsampling=upsampling, block_seconds=seconds)

@@ -1,4 +1,7 @@
-"""The enhancers that their authors publish: fetched from a mirror, their own bytes alone."""
+"""The enhancers that their authors publish: fetched from a mirror, their own bytes alone.
+
+And what they make, with these weights, of any sound and of ten minutes.
+"""
 
 import os
 import urllib.parse
@@ -6,9 +9,12 @@ import urllib.parse
 import made_checkpoints
 import numpy as np
 import pytest
+from made_streams import resident_bytes, snr_db
 
-from kzoo import config, presets
+from kzoo import Separator, audio, config, presets, runtime
+from kzoo.deploy.examples import parity_sound
 from kzoo.presets import PresetError
+from kzoo.separation.live import Live
 
 # Where the bytes of each are beside the project, and how many numbers are in them.
 FILES = {
@@ -72,3 +78,64 @@ def test_offline_each_is_refused_in_one_line(monkeypatch):
     monkeypatch.setenv("KZOO_OFFLINE", "1")
     with pytest.raises(PresetError, match="'deepfilternet3' is not on this machine"):
         presets.download("deepfilternet3")
+
+
+@pytest.fixture(scope="module")
+def talk(shared):
+    """Sentences in noise, `[samples, 1]` at 16 kHz."""
+    folder = shared / "data" / "speech_noisy_pairs" / "voicebank_demand" / "noisy"
+    files = sorted(folder.glob("*.wav"))
+    return np.concatenate([audio.read(path, sample_rate=16000)[0] for path in files])
+
+
+def level_db(sound):
+    return 10 * np.log10(max(np.mean(np.square(sound, dtype=np.float64)), 1e-30))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dtln", "gtcrn_dns3", "ul_unas_dns3", "deepfilternet3"])
+def test_speech_outlives_what_was_done_to_it_and_no_sound_breaks_anything(name, mirror, talk):
+    separator = Separator.from_preset(name)
+
+    def change_db(sound, sample_rate=16000):
+        found = separator.separate(np.float32(sound), sample_rate)["speech"]
+        assert found.shape == sound.shape
+        assert np.isfinite(found).all()
+        return level_db(found) - level_db(sound)
+
+    telephone = audio.resample(talk, 16000, 8000)
+    for lost_db, *sound in (
+        (6, talk), (6, telephone, 8000), (10, np.clip(20 * talk, -1, 1)), (6, 1e-3 * talk),
+        (6, np.concatenate([talk, 0 * talk], axis=1)),
+    ):  # fmt: skip
+        assert -lost_db < change_db(*sound) < 1
+    seconds = np.arange(60 * 16000) / 16000
+    for sound, sample_rate in (
+        (parity_sound(44100, 2, 4 * 44100)[0], 44100),
+        (0.5 * np.sin(2 * np.pi * 440 * seconds)[:, None], 16000),
+        (np.full((1, 1), 0.5), 16000),
+        (np.full((2, 2), 0.5), 192_000),
+    ):
+        assert change_db(sound, sample_rate) < 1
+    assert not separator.separate(0 * talk, 16000)["speech"].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dtln", "gtcrn_dns3"])
+def test_ten_minutes_live_neither_drift_nor_grow(name, mirror, talk):
+    opened = presets.open_preset(name)
+    live = Live(runtime.live_system(opened), "speech")
+    minute = 60 * live.sample_rate
+    hops = np.resize(talk, (10 * minute // live.hop, live.hop))
+    found, resident = np.ones_like(hops), []
+    for number, hop in enumerate(hops, 1):
+        found[number - 1] = live(hop)
+        if number in (len(hops) // 10, len(hops)):
+            resident.append(resident_bytes())
+    del opened.card["level_db"]  # live sound is brought to none
+    whole = Separator(runtime.system(opened)).separate(hops.ravel(), live.sample_rate)["speech"]
+    whole, found = whole[: len(whole) - live.delay], found.ravel()[live.delay :]
+    first, last = (snr_db(whole[part], found[part]) for part in (np.s_[:minute], np.s_[-minute:]))
+    assert min(first, last) > 100
+    assert abs(first - last) < 6
+    assert resident[1] - resident[0] < 8e6

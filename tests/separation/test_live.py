@@ -117,6 +117,18 @@ def test_a_microphone_is_heard_until_the_end_and_loses_what_does_not_fit(live, m
     assert str(report).endswith("12 blocks dropped")
 
 
+def test_the_report_tells_the_share_of_time_and_the_slowest_block(live, monkeypatch, rng):
+    durations = [0.002, 0.003, 0.014, *[0.001] * 9]  # of ten hops and two of silence behind them
+    moments = iter(np.repeat(np.cumsum([0, *durations]), 2)[1:-1])
+    clock = types.SimpleNamespace(perf_counter=lambda: next(moments))
+    monkeypatch.setattr("kzoo.separation.live.time", clock)
+    report = through_pipe(live, io.BytesIO(pcm(rng, 10 * HOP).tobytes()), io.BytesIO())
+    assert next(moments, None) is None
+    assert str(report) == (
+        "0.1 s of sound, real-time factor 0.23, worst block 14.0 ms of 10.0, 0 blocks dropped"
+    )
+
+
 def test_without_sounddevice_the_extra_is_named(live, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(ImportError, match=r"pip install 'kzoo\[live\]'"):

@@ -114,7 +114,7 @@ def in_a_room():
     return model
 
 
-@pytest.mark.parametrize("room", [{}, ROOM])
+@pytest.mark.parametrize("room", [pytest.param({}, marks=pytest.mark.slow), ROOM])
 def test_a_trained_synthesiser_plays_the_file_as_its_model_does(run, in_a_room, tmp_path, room):
     dry = keras.Model(in_a_room.input, in_a_room.get_layer("reverb").input)
     model = in_a_room if room else dry

@@ -83,7 +83,9 @@ def numbers(rng, count=4096):
     return np.zeros_like(real), real
 
 
-@pytest.mark.parametrize("adversarial", ["least_squares", "hinge"])
+@pytest.mark.parametrize(
+    "adversarial", ["least_squares", pytest.param("hinge", marks=pytest.mark.slow)]
+)
 def test_a_distribution_is_learned_from_the_adversary_alone(rng, adversarial):
     model = numbers_gan(adversarial=adversarial, steps=2, noise_std=0.5, noise_steps=100)
     model.fit(*numbers(rng, 6400), batch_size=64, epochs=4, verbose=0)

@@ -16,7 +16,17 @@ ROOT = Path(__file__).parents[2]
     "changes",
     [
         {"loss": {"name": "weighted_sdr"}},
-        {"model": {"name": "cunet", "sources": ["vocals", "drums"], "variant": "tiny", **SMALL}},
+        pytest.param(
+            {
+                "model": {
+                    "name": "cunet",
+                    "sources": ["vocals", "drums"],
+                    "variant": "tiny",
+                    **SMALL,
+                }
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["mixture", "condition"],
 )

@@ -1,7 +1,8 @@
 """Every configuration of the project builds its network and takes one step on sound as it asks.
 
 All sizes are the configuration's own but how long an example is: as short as the network can be.
-Spleeter's network is built in its own size, and takes its step in a smaller one.
+Spleeter's network is built in its own size, and takes its step in a smaller one. Of configurations
+that differ in figures or in the kind of network alone, all but one are slow.
 """
 
 from pathlib import Path
@@ -17,6 +18,7 @@ from kzoo.training import resolved, train
 from kzoo.training.settings import sizes
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.yaml"))
+FAST = ("ddsp_violin", "own_stems", "segan_speech", "wave_u_net_2stems_small")
 SHORTEST_SECONDS = 0.13  # 2048 samples at 16 kHz, the longest window of a loss
 NAMED_VOICES = ("en_1", "it_1", "fr_1", "ru_1", "cs_m/1", "cs_v/1", "nl_m/1", "nl_v/1")
 RECORDED_NOISES = ("recorded", "music", "keyboard", "impacts")
@@ -63,7 +65,13 @@ def constant_pitch(waveform, sample_rate):
 
 
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=() if path.stem in FAST else pytest.mark.slow)
+        for path in CONFIGS
+    ],
+)
 def test_a_configuration_takes_a_step(path, recordings, tmp_path, monkeypatch):
     values = config.load_yaml(path)
     values.pop("start", None)  # published weights, which this machine need not have

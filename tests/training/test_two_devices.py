@@ -1,4 +1,4 @@
-"""Two devices take the steps of one: both trainers, in one process that has two processors."""
+"""Two devices take the steps of one: both trainers, each in a process that has two processors."""
 
 import subprocess
 import sys
@@ -25,13 +25,13 @@ def both(name):
     values = config.load_yaml(folder / f"{name}.yaml")
     train(values, folder / name / "one", devices=["/device:CPU:0"])
     train(values, folder / name / "two", devices=["/device:CPU:0", "/device:CPU:1"])
-both("plain")
-# Each device draws for its own half of a batch, and norms by it: here the halves are the same.
-draw, example = keras.random.normal, data.Examples.example
-keras.random.normal = lambda shape, dtype=None, seed=None: draw(
-    (1, *shape[1:]), dtype=dtype, seed=seed) + tf.zeros(shape, dtype)
-data.Examples.example = lambda self, index: example(self, index % 2)
-both("adversarial")
+if sys.argv[2] == "adversarial":
+    # Each device draws for its own half of a batch, and norms by it: here the halves are the same.
+    draw, example = keras.random.normal, data.Examples.example
+    keras.random.normal = lambda shape, dtype=None, seed=None: draw(
+        (1, *shape[1:]), dtype=dtype, seed=seed) + tf.zeros(shape, dtype)
+    data.Examples.example = lambda self, index: example(self, index % 2)
+both(sys.argv[2])
 """
 
 
@@ -55,25 +55,23 @@ def adversarial():
     return values
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The folders of {trainer}/one and {trainer}/two."""
-    folder = tmp_path_factory.mktemp("devices")
-    for name, values in (("plain", plain()), ("adversarial", adversarial())):
-        config.dump_yaml(values, folder / f"{name}.yaml")
+def runs(folder, name, values):
+    """(checkpoint, history) of one device, and of two."""
+    config.dump_yaml(values, folder / f"{name}.yaml")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, folder],
+        [sys.executable, "-c", PROGRAM, folder, name],
         check=False,
         capture_output=True,
         text=True,
         timeout=240,  # devices that wait for each other wait for ever
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return folder
+    folders = [folder / name / devices for devices in ("one", "two")]
+    return [(checkpoint(folder), history(folder)) for folder in folders]
 
 
-def test_two_devices_take_the_steps_of_one(runs):
-    one, two = checkpoint(runs / "plain" / "one"), checkpoint(runs / "plain" / "two")
+def test_two_devices_take_the_steps_of_one(tmp_path):
+    (one, _), (two, _) = runs(tmp_path, "plain", plain())
     for (name, first), second in zip(one.items(), two.values(), strict=True):
         if "moving_" in name:  # each device sees half of a batch: variances are of all of it
             np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-5, err_msg=name)
@@ -82,12 +80,12 @@ def test_two_devices_take_the_steps_of_one(runs):
     assert any("moving_" in name for name in one)
 
 
-def test_two_devices_take_the_steps_of_both_networks_and_have_virtual_norms(runs):
-    folder = runs / "adversarial"
-    one, two = checkpoint(folder / "one"), checkpoint(folder / "two")
+@pytest.mark.slow
+def test_two_devices_take_the_steps_of_both_networks_and_have_virtual_norms(tmp_path):
+    (one, rows), (two, other_rows) = runs(tmp_path, "adversarial", adversarial())
     for (name, first), second in zip(one.items(), two.values(), strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5, err_msg=name)
     assert any(name.endswith("reference_mean") and values.any() for name, values in one.items())
-    one, two = (history(folder / name)[0] for name in ("one", "two"))
+    one, two = rows[0], other_rows[0]
     for name in ("loss", "adversarial_loss", "discriminator_loss", "fake_accuracy"):
         assert abs(one[name] - two[name]) < 1e-3 * max(abs(one[name]), 1), name

@@ -14,7 +14,6 @@ import numpy as np
 _KERNELS_AT = {
     "CONV_2D": (1,), "DEPTHWISE_CONV_2D": (1,), "TRANSPOSE_CONV": (1,), "CONV_3D": (1,),
     "CONV_3D_TRANSPOSE": (1,), "FULLY_CONNECTED": (1,), "BATCH_MATMUL": (1,),
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": range(1, 9),  # of four gates, for the input and the state
 }  # fmt: skip
 _LARGEST = float(np.finfo(np.float16).max)
 

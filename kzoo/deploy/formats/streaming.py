@@ -18,7 +18,13 @@ import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.rewrite import for_tflite
-from kzoo.deploy.formats.tflite import FlexError, convert, open_interpreter, operators
+from kzoo.deploy.formats.tflite import (
+    FlexError,
+    check_memory,
+    convert,
+    describe,
+    open_interpreter,
+)
 
 STEP, RESET, DONE = "step", "reset", "done"
 STATE = "state_"
@@ -108,10 +114,15 @@ def _write(name: str, functions: Mapping[str, Callable], path: Path) -> Path:
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         content = convert(converter, name, allow_flex=False)
     path.write_bytes(content)
-    foreign = [op for op in operators(path) if op.startswith("Flex")]
-    if foreign:
+    found = describe(path)
+    foreign = [op for op in found["operators"] if op.startswith("Flex")]
+    try:
+        if foreign:
+            raise FlexError(name, [op.removeprefix("Flex") for op in foreign])
+        check_memory(found["dynamic_tensors"], name)
+    except ValueError:
         path.unlink()
-        raise FlexError(name, [op.removeprefix("Flex") for op in foreign])
+        raise
     return path
 
 

@@ -2,12 +2,15 @@
 
 import sys
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 from made_artefacts import BLOCK, SOURCES, decibels, proof_of, small_model
 
 from kzoo.deploy.formats import saved_model, tflite
+from kzoo.deploy.formats.streaming import write_state_twin
 
 
 def test_tflite_file_has_named_static_tensors_and_built_in_operators_only(bundle):
@@ -67,6 +70,26 @@ def test_a_wrong_request_is_refused_with_the_value_received(options, message, tm
     sources = options.pop("sources", ["a"])
     with pytest.raises(ValueError, match=message):
         tflite.write(model, tmp_path / "m", proof_of(model, sources), **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+class OpenInside(layers.Layer):
+    """What it hears, cut where its first sample says and joined again."""
+
+    def call(self, waveform):
+        at = tf.cast(waveform[0, 0, 0], tf.int32)
+        joined = tf.concat([waveform[:, :at], waveform[:, at:]], axis=1)
+        return tf.reshape(joined, (-1, *waveform.shape[1:]))
+
+
+def test_shapes_inside_are_static_too(tmp_path):
+    model, block = small_model(OpenInside()), keras.Input((8, 2), batch_size=1, name="block")
+    step = keras.Model({"block": block}, {"sound": OpenInside()(block)})
+    refusal = r"[1-9] tensors inside whose shape is not fixed"
+    with pytest.raises(ValueError, match=refusal):
+        tflite.write(model, tmp_path / "m", proof_of(model))
+    with pytest.raises(ValueError, match=refusal):
+        write_state_twin(step, tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
 
 
