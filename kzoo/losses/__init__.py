@@ -5,9 +5,10 @@
 
 The names are the public functions of this package's modules: `l1`, `l2`, `compressed_l2`,
 `l1_mask`, `weighted_l1_mask` (`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`,
-`mixture_l2` (`waveform`); `multi_resolution_stft`; `loudness_l1` (`loudness`); `weighted_sum`
-(`weighted`) of others; `pit` (`permutation`), for sources that have no order: the least of another
-loss over all orders of the estimates. `adversarial` has what a GAN's two networks lose.
+`mixture_l2` (`waveform`); `multi_resolution_stft`; `compressed_stft` (`compressed`); `loudness_l1`
+(`loudness`); `weighted_sum` (`weighted`) of others; `pit` (`permutation`), for sources that have no
+order: the least of another loss over all orders of the estimates. `adversarial` has what a GAN's
+two networks lose.
 Estimates are `[batch, sources, samples, channels]` or, as magnitudes,
 `[batch, sources, frames, bins, channels]`. Half-precision input is computed in float32.
 """
@@ -21,6 +22,7 @@ import keras
 
 from kzoo import config
 from kzoo.losses.adversarial import get_adversarial
+from kzoo.losses.compressed import compressed_stft
 from kzoo.losses.loudness import loudness_l1
 from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.permutation import best_permutation, pit, reorder, resolved_pairwise
@@ -32,9 +34,10 @@ from kzoo.losses.weighted import resolved_terms, weighted_sum
 _LOSSES = {**LOSSES, "pit": pit, "weighted_sum": weighted_sum}
 
 __all__ = [
-    "Loss", "best_permutation", "compressed_l2", "get", "get_adversarial", "l1", "l1_mask", "l2",
-    "list_losses", "loudness_l1", "mixture_l1", "mixture_l2", "multi_resolution_stft", "pit",
-    "reorder", "sd_sdr", "si_sdr", "snr", "weighted_l1_mask", "weighted_sdr", "weighted_sum",
+    "Loss", "best_permutation", "compressed_l2", "compressed_stft", "get", "get_adversarial", "l1",
+    "l1_mask", "l2", "list_losses", "loudness_l1", "mixture_l1", "mixture_l2",
+    "multi_resolution_stft", "pit", "reorder", "sd_sdr", "si_sdr", "snr", "weighted_l1_mask",
+    "weighted_sdr", "weighted_sum",
 ]  # fmt: skip
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import flatbuffers
 import numpy as np
 
-# The operands of each operator that are kernels.
-_KERNELS_AT = {
-    "CONV_2D": (1,), "DEPTHWISE_CONV_2D": (1,), "TRANSPOSE_CONV": (1,), "CONV_3D": (1,),
-    "CONV_3D_TRANSPOSE": (1,), "FULLY_CONNECTED": (1,), "BATCH_MATMUL": (1,),
+# The operand of each operator that is a kernel.
+_KERNEL_AT = {
+    "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1, "CONV_3D": 1,
+    "CONV_3D_TRANSPOSE": 1, "FULLY_CONNECTED": 1, "BATCH_MATMUL": 1,
 }  # fmt: skip
 _LARGEST = float(np.finfo(np.float16).max)
 
@@ -26,7 +26,7 @@ def halve(content: bytes) -> bytes:
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    codes = {getattr(schema.BuiltinOperator, name): at for name, at in _KERNELS_AT.items()}
+    codes = {getattr(schema.BuiltinOperator, name): at for name, at in _KERNEL_AT.items()}
     dequantize = len(model.operatorCodes)
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
@@ -36,12 +36,11 @@ def halve(content: bytes) -> bytes:
 
     for graph in model.subgraphs:
         restored: dict[int, int] = {}  # float16 tensor to float32 tensor
-        kernels = (
-            int(operator.inputs[at])
-            for operator in graph.operators
-            for at in codes.get(model.operatorCodes[operator.opcodeIndex].builtinCode, ())
-        )
-        for index in kernels:
+        for operator in graph.operators:
+            at = codes.get(model.operatorCodes[operator.opcodeIndex].builtinCode)
+            if at is None:
+                continue
+            index = int(operator.inputs[at])
             tensor = graph.tensors[index]
             data = model.buffers[tensor.buffer].data
             if index in restored or tensor.type != schema.TensorType.FLOAT32 or data is None:
