@@ -19,10 +19,10 @@ import tensorflow as tf
 from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.rewrite import for_tflite
 from kzoo.deploy.formats.tflite import (
-    FlexError,
     check_memory,
+    check_operators,
     convert,
-    describe,
+    description,
     open_interpreter,
 )
 
@@ -113,16 +113,10 @@ def _write(name: str, functions: Mapping[str, Callable], path: Path) -> Path:
         saved_model.store(folder, {k: f.get_concrete_function() for k, f in functions.items()})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         content = convert(converter, name, allow_flex=False)
+    found = description(content)
+    check_operators(found, name)
+    check_memory(found, name)
     path.write_bytes(content)
-    found = describe(path)
-    foreign = [op for op in found["operators"] if op.startswith("Flex")]
-    try:
-        if foreign:
-            raise FlexError(name, [op.removeprefix("Flex") for op in foreign])
-        check_memory(found["dynamic_tensors"], name)
-    except ValueError:
-        path.unlink()
-        raise
     return path
 
 

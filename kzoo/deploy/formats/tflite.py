@@ -67,13 +67,11 @@ def write(
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], held)
     content = convert(converter, model.name, allow_flex)
     content = halve(content) if precision == "fp16" else content
-    found = _describe(content)
-    foreign = [name for name in found["operators"] if name.startswith("Flex")]
-    if foreign and not allow_flex:
-        raise FlexError(model.name, [name.removeprefix("Flex") for name in foreign])
+    found = description(content)
+    if not allow_flex:
+        check_operators(found, model.name)
     _check(found, proof, model.name)
-    if not foreign:
-        check_memory(found["dynamic_tensors"], model.name)
+    check_memory(found, model.name)
     path = Path(path)
     path.write_bytes(content)
     return path
@@ -90,7 +88,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     content = Path(path).read_bytes()
     if content[4:8] != b"TFL3":
         raise ValueError(f"{path}: is not a TFLite file")
-    return _describe(content)
+    return description(content)
 
 
 def operators(path: str | Path) -> dict[str, int]:
@@ -167,23 +165,35 @@ def convert(converter: tf.lite.TFLiteConverter, name: str, allow_flex: bool) -> 
         raise ValueError(f"TFLite's converter refuses {name!r}: {reason}") from error
 
 
-def check_memory(dynamic_tensors: int, name: str) -> None:
-    """ValueError for tensors inside whose shape is not fixed.
+def check_operators(found: Mapping[str, Any], name: str) -> None:
+    """FlexError for a file, as `description` has it, with operators outside the built-ins."""
+    if foreign := _foreign(found):
+        raise FlexError(name, foreign)
+
+
+def check_memory(found: Mapping[str, Any], name: str) -> None:
+    """ValueError for tensors inside whose shape is not fixed, unless Flex operators may need them.
 
     LiteRT 2.3 moves its memory in mid call for their sake. It seems that where XNNPACK's own memory
     then comes to lie at the old place of a tensor that is reshaped, both look like one and the copy
     is left out for ever: later calls heard remains of earlier ones in 23 of 80 interpreters with
     GTCRN, and in none of 240 without such tensors (2026-11-26).
     """
-    if dynamic_tensors:
+    if found["dynamic_tensors"] and not _foreign(found):
         raise ValueError(
-            f"the TFLite file of {name!r} has {dynamic_tensors} tensors inside whose shape is not "
-            "fixed, with which LiteRT may answer with remains of earlier calls; give the layers "
-            "static shapes"
+            f"the TFLite file of {name!r} has {found['dynamic_tensors']} tensors inside whose "
+            "shape is not fixed, with which LiteRT may answer with remains of earlier calls; give "
+            "the layers static shapes"
         )
 
 
-def _describe(content: bytes) -> dict:
+def _foreign(found: Mapping[str, Any]) -> list[str]:
+    operators = found["operators"]
+    return [name.removeprefix("Flex") for name in operators if name.startswith("Flex")]
+
+
+def description(content: bytes) -> dict[str, Any]:
+    """What `describe` says of a file, of its bytes."""
     # The flatbuffer's schema; it ships inside the wheel and is the same as LiteRT's own copy.
     from tensorflow.lite.python import schema_py_generated as schema
 
