@@ -53,22 +53,22 @@ class Pseudolabelled(Corpus):
             for path, seconds in zip(self._files, lengths, strict=True)
         ]
         self._separate, self._teacher = separate, teacher
-        self._at, self._stems = None, {}
+        self._of = functools.lru_cache(maxsize=1)(self._estimates)
 
     def whole(self, track: int, part: str) -> np.ndarray:
         """A source of a recording; all of them are made at the first that is asked for."""
-        if self._at != track:
-            mixture, _ = audio.read(self._files[track], sample_rate=self.sample_rate)
-            mixture = fitted_to(mixture, self.tracks[track][1], mixture.shape[1])
-            stems = self._separate(mixture, self.sample_rate)
-            wide = (len(mixture), self.channels)
-            self._stems = {name: np.broadcast_to(stem, wide) for name, stem in stems.items()}
-            self._at = track
-        return self._stems[part]
+        return self._of(track)[part]
 
     def identity(self, track: int) -> str:
         """Of the recording and of the separator's weights."""
         return file_sha256(self._files[track])[:32] + self._teacher[:32]
+
+    def _estimates(self, track: int) -> dict[str, np.ndarray]:
+        mixture, _ = audio.read(self._files[track], sample_rate=self.sample_rate)
+        mixture = fitted_to(mixture, self.tracks[track][1], mixture.shape[1])
+        stems = self._separate(mixture, self.sample_rate)
+        wide = (len(mixture), self.channels)
+        return {name: np.broadcast_to(stem, wide) for name, stem in stems.items()}
 
 
 class Taught(Corpus):
