@@ -39,21 +39,9 @@ def recorded(vectors):
 
 
 @pytest.fixture(scope="module")
-def mixture(recorded):
-    """What they were recorded from, `[1, samples, 1]`."""
-    return recorded["audio_int16"].astype(np.float32)[None, :, None] / 32768
-
-
-@pytest.fixture(scope="module")
 def published(folder):
     """The authors' first model."""
     return convert.from_weights(convert.read(folder / "model_trained_on_dns3.tar"))
-
-
-@pytest.fixture(scope="module")
-def inside(published, mixture):
-    """What every part of it says of the mixture: {layer: array or arrays}."""
-    return with_outputs(published, mixture)
 
 
 def test_the_whole_is_the_authors(inside, recorded):
