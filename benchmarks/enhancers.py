@@ -28,7 +28,7 @@ from pathlib import Path
 
 import enhancers_sides as sides
 
-from kzoo import api, config, presets
+from kzoo import api, presets
 
 FOREIGN = {
     "dtln": "DTLN, its own files",
@@ -40,10 +40,10 @@ FOREIGN = {
 def kinds_of(preset: str, folder: Path) -> dict[str, tuple[str, str]]:
     """{name: (kind, argument)}: Keras, the file of a block and, where there is one, the stream."""
     found = {f"{preset}, Keras": ("keras", preset)}
-    path = Path(api.export(preset, "tflite", folder)["path"])
-    found[f"{preset}, LiteRT"] = "litert", str(path)
-    if "stream" in config.load_yaml(path.with_suffix(".json")):
-        found[f"{preset}, stream"] = "stream", str(path)
+    card = api.export(preset, "tflite", folder)
+    found[f"{preset}, LiteRT"] = "litert", card["path"]
+    if "stream" in card:
+        found[f"{preset}, stream"] = "stream", card["path"]
     return found
 
 

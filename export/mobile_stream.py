@@ -1,8 +1,8 @@
 """What the bundle of a separator that streams has beside the rest: a program that runs the stream.
 
     out/gtcrn_dns3/
-        gtcrn_dns3_stream.tflite        `step` and `reset`: one hop a call, the state inside
-        gtcrn_dns3_step.tflite          the same, the state outside
+        gtcrn_dns3_stream.tflite          `step` and `reset`: one hop a call, the state inside
+        gtcrn_dns3_step.tflite            the same, the state outside
         stream_tflite.py                  a program around either, LiteRT and NumPy only
 
 The program cleans a recording with the stream, and is compared with kzoo's own stream in Keras.
