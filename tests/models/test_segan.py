@@ -122,6 +122,14 @@ def test_a_reference_of_too_few_examples_is_refused(adversary):
         set_reference(adversary[0], np.zeros((1, 64, 2), np.float32))
 
 
+def test_a_discriminator_of_unit_level_judges_quiet_speech_as_loud_speech(rng):
+    pairs = rng.standard_normal((2, 64, 2)).astype(np.float32)
+    for unit_level, equal in ((True, True), (False, False)):
+        size = replace(segan.DISCRIMINATORS["tiny"], norm="none", unit_level=unit_level)
+        model = segan.discriminator(size, window=64)
+        assert np.allclose(model(pairs), model(0.01 * pairs), rtol=1e-3) == equal
+
+
 @pytest.mark.parametrize("samples", [1, 7, 64, 1000])
 def test_de_emphasis_is_the_recursion_that_undoes_pre_emphasis(rng, samples):
     from scipy.signal import lfilter
