@@ -95,8 +95,8 @@ def evaluate(
             for job in jobs:
                 finish(_attempt(job), job)
     report = make_report(
-        documents, failures, settings, corpus=", ".join(map(str, corpora_of(corpus))), systems=names,
-        against=tuple(dict.fromkeys(against)), command=command,
+        documents, failures, settings, corpus=", ".join(map(str, corpora_of(corpus))),
+        systems=names, against=tuple(dict.fromkeys(against)), command=command,
     )  # fmt: skip
     if out is not None:
         report.write(Path(out))
