@@ -35,6 +35,7 @@ from kzoo.models.base.erb_enhancer import (
 )
 
 KINDS = ("convolution", "separable", "bottleneck")
+LOWEST_FLOOR_DB = -370.0  # squared, less is nothing in float32, and has no logarithm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,11 @@ class ULUNAS(ErbEnhancerSizes):
             raise ValueError(
                 f"the last of filters must be a multiple of 2 * groups={2 * self.groups}, as both "
                 f"ways of GRUs share them; got {self.filters[-1]}"
+            )
+        if not self.floor_db >= LOWEST_FLOOR_DB:
+            raise ValueError(
+                f"floor_db must be at least {LOWEST_FLOOR_DB:g}, as the square of less is 0 in "
+                f"float32; got {self.floor_db}"
             )
         if self.kinds[0] != "convolution":
             raise ValueError(

@@ -116,8 +116,8 @@ def from_microphone(
     """From a microphone to the loudspeaker until interrupted, or for `seconds`.
 
     device: of the package sounddevice, by name or number. Hops that come while the model is busy
-    with others wait; beyond that they are dropped. Where an estimate is late, silence is played;
-    the report counts both, and what the device says of itself, and not the silence before the first.
+    with others wait; beyond that they are dropped. Where an estimate is late, silence is played.
+    The report counts both, and what the device says of itself, but not the silence at the start.
     Raises ImportError where sounddevice is missing, OSError for a device that cannot be opened.
     """
     try:

@@ -131,7 +131,8 @@ def test_the_report_tells_the_share_of_time_and_the_slowest_block(live, monkeypa
     report = through_pipe(live, io.BytesIO(pcm(rng, 10 * HOP).tobytes()), io.BytesIO())
     assert next(moments, None) is None
     assert str(report) == (
-        "0.1 s of sound, real-time factor 0.23, worst block 14.0 ms of 10.0, 0 blocks dropped, 0 late"
+        "0.1 s of sound, real-time factor 0.23, worst block 14.0 ms of 10.0, "
+        "0 blocks dropped, 0 late"
     )
 
 
