@@ -189,7 +189,7 @@ def transfer(
 
 
 def evaluate(
-    corpus: str | Path,
+    corpus: str | Path | Sequence[str | Path],
     systems: Sequence[str | Path] = (),
     *,
     sources: Sequence[str] | None = None,
@@ -202,9 +202,10 @@ def evaluate(
 ) -> evaluation.Report:
     """Score presets, run folders and folders of estimates against the true stems of `corpus`.
 
-    sources: by default those of the first preset. interchangeable: their order means nothing, as
-    that of speakers; presets whose card says so need no word. measures: "separation" or "speech",
-    by default the latter where the corpus is speech in noise; dnsmos: the path of sig_bak_ovr.onnx.
+    corpus: of several, the tracks are averaged together. sources: by default those of the first
+    preset. interchangeable: their order means nothing, as that of speakers; presets whose card says
+    so need no word. measures: "separation" or "speech", by default the latter where the corpus is
+    speech in noise; dnsmos: the path of sig_bak_ovr.onnx.
     options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
     baselines, against, processes, progress, ...).
     """

@@ -23,11 +23,12 @@ def evaluate(
         ),
     ] = None,
     corpus: Annotated[
-        Path,
+        list[Path],
         typer.Option(
             "--corpus", metavar="FOLDER",
             help="True stems as <track>/<source>.wav, MUSDB18's tree, or speech as "
-            "clean/<track>.wav and noisy/<track>.wav.",
+            "clean/<track>.wav and noisy/<track>.wav; several are scored as one if it is given "
+            "several times.",
         ),
     ] = ...,
     sources: Annotated[
@@ -155,7 +156,7 @@ def _command(*, systems: Sequence[str] | None = None, quiet: bool = False, **giv
         if isinstance(value, bool):
             words.append(flag)
         elif isinstance(value, list):
-            words += [word for item in value for word in (flag, item)]
+            words += [word for item in value for word in (flag, str(item))]
         else:
             words += [flag, str(value)]
     return shlex.join(words)

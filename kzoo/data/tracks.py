@@ -15,7 +15,7 @@ import difflib
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,8 @@ _MIXTURES = ("mixture", "mix")
 _SUMS = ("accompaniment", "instrumental")
 # Sources that stand for whatever the other sources of a system leave.
 _RESTS = (*_SUMS, "other", "rest")
+
+Corpora = str | Path | Sequence[str | Path]  # one, or several that are taken together
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,39 @@ class Sound:
     sample_rate: int
 
 
+def corpora_of(corpus: Corpora) -> list[str | Path]:
+    """One corpus or several as a list."""
+    return [corpus] if isinstance(corpus, str | Path) else list(corpus)
+
+
 def find_tracks(
-    corpus: str | Path, *, subset: str | None = None, tracks: Sequence[str] = ()
+    corpus: Corpora, *, subset: str | None = None, tracks: Sequence[str] = ()
 ) -> list[Track]:
     """Tracks under `corpus`, by name; of musdb's tree the test subset unless `subset` says else.
 
-    subset: "train", "test" or "all". tracks: only these names. Where a stem comes in two formats
-    the lossless one is taken. Raises ValueError where nothing is found, or a name is unknown.
+    corpus: of several, tracks are called <folder>/<track>. subset: "train", "test" or "all".
+    tracks: only these names. Where a stem comes in two formats the lossless one is taken. Raises
+    ValueError where nothing is found, a name is unknown, or two corpora have folders of one name.
     """
+    corpora = corpora_of(corpus)
+    folders = [Path(one).resolve().name for one in corpora]
+    if len(set(folders)) < len(folders):
+        raise ValueError(f"corpora must have folders of different names; got {', '.join(folders)}")
+    found = [
+        replace(track, name=f"{folder}/{track.name}") if len(corpora) > 1 else track
+        for folder, one in zip(folders, corpora, strict=True)
+        for track in _tracks_under(one, subset)
+    ]
+    known = [track.name for track in found]
+    for name in tracks:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known[:8])}"
+            raise ValueError(f"{', '.join(map(str, corpora))}: has no track {name!r}; {hint}")
+    return [track for track in found if not tracks or track.name in tracks]
+
+
+def _tracks_under(corpus: str | Path, subset: str | None) -> list[Track]:
     root = Path(corpus)
     if not root.exists():
         raise ValueError(f"{corpus}: there is no such folder")
@@ -109,13 +136,7 @@ def find_tracks(
         raise ValueError(
             f"{corpus}: holds no tracks; expected <track>/<source>.wav, or *{_STEM_FILE} files"
         )
-    for name in tracks:
-        known = [track.name for track in found]
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known[:8])}"
-            raise ValueError(f"{corpus}: has no track {name!r}; {hint}")
-    return [track for track in found if not tracks or track.name in tracks]
+    return found
 
 
 def read_track(

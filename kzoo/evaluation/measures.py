@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kzoo.data.tracks import components, find_tracks
+from kzoo.data.tracks import Corpora, components, find_tracks
 from kzoo.evaluation.speech import Speech
 from kzoo.evaluation.systems import Baseline
 
@@ -13,7 +13,7 @@ MEASURES = ("separation", "speech")
 
 
 def what_to_score(
-    corpus: str | Path,
+    corpus: Corpora,
     chosen: Sequence,
     *,
     sources: Sequence[str] = (),

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from kzoo.data.tracks import Track, find_tracks, read_track
+from kzoo.data.tracks import Corpora, Track, corpora_of, find_tracks, read_track
 from kzoo.evaluation.report import Failure, Report, make_report
 from kzoo.evaluation.scoring import Job, Settings, identity, read_json, score
 from kzoo.evaluation.speech import Speech
@@ -22,7 +22,7 @@ TRACK_ERRORS = (ValueError, OSError, MemoryError, RuntimeError)
 
 
 def evaluate(
-    corpus: str | Path,
+    corpus: Corpora,
     systems: Sequence[System],
     *,
     sources: Sequence[str],
@@ -40,6 +40,7 @@ def evaluate(
 ) -> Report:
     """Scores of `systems`, and of the mixture and oracle masks, on the tracks of `corpus`.
 
+    corpus: a folder, or several, whose tracks are averaged together and called <folder>/<track>.
     out: folder for OUT/<system>/<subset>/<track>.json (museval's format, which its readers take)
         and for the tables. Scores that are there already, of the same data, settings and system,
         are not made again.
@@ -94,8 +95,8 @@ def evaluate(
             for job in jobs:
                 finish(_attempt(job), job)
     report = make_report(
-        documents, failures, settings, corpus=str(corpus), systems=names,
-        against=tuple(dict.fromkeys(against)), command=command,
+        documents, failures, settings, corpus=", ".join(map(str, corpora_of(corpus))),
+        systems=names, against=tuple(dict.fromkeys(against)), command=command,
     )  # fmt: skip
     if out is not None:
         report.write(Path(out))

@@ -41,8 +41,8 @@ from kzoo.layers.deep_filtering import (
     erb_widths,
 )
 from kzoo.layers.recurrent import GRU
-from kzoo.models.base.causal import CausalSizes, Past, silent_state, stems, step_model
-from kzoo.models.base.sizes import check_positive, check_sources
+from kzoo.models.base.causal import CausalSizes, Past, silent_state, stream_model, whole_model
+from kzoo.models.base.sizes import check_positive
 
 LOCAL_SNR_DB = (-15.0, 35.0)  # the range of the estimate
 NO_LIMIT_DB = 100.0  # from here on the authors' streaming library limits nothing
@@ -66,7 +66,6 @@ class DeepFilterNet(CausalSizes):
     """
 
     sample_rate: int = 48000
-    channels: int = 1
     n_fft: int = 960
     hop_length: int = 480
     bands: int = 32
@@ -97,8 +96,6 @@ class DeepFilterNet(CausalSizes):
             "conv_channels", "units", "gain_layers", "filter_units", "filter_layers",
             "pathway_frames", "encoder_groups", "groups", "filter_groups",
         )  # fmt: skip
-        if self.channels != 1:
-            raise ValueError(f"channels must be 1: the network hears one; got {self.channels}")
         if self.n_fft != 2 * self.hop_length:
             raise ValueError(
                 "n_fft must be twice hop_length, as the windows add up to 1 so; got "
@@ -185,10 +182,7 @@ def build(
     program for files: the network hears `lookahead` frames ahead, and so never the first ones.
     The published model has one source, speech; others have both decoders for themselves.
     """
-    check_sources(sources)
-    waveform = keras.Input((samples, size.channels), name="waveform")
-    estimates = _separate(waveform, sources, size, Past())
-    return keras.Model(waveform, stems(estimates), name="deepfilternet")
+    return whole_model(_separate, sources, size, samples=samples, name="deepfilternet")
 
 
 def build_step(
@@ -197,18 +191,12 @@ def build_step(
     *,
     frames: int = 1,
 ) -> keras.Model:
-    """`frames` hops of a stream and a state to their estimates, late, and the state after them.
+    """The same for `frames` hops of a stream, see `models.base.causal.stream_model`.
 
-    {"waveform" `[batch, frames * hop_length, 1]`, "state_<name>"} to {source: the same shape,
-    "state_<name>"}. Weights are those of `build` by their paths. It is the authors' streaming
-    library: as no frame is left unheard, the estimates, late by `DeepFilterNet.delay_samples`, are
-    close to those of `build` and not equal, and the post-filter leaves the last bin as it is.
+    It is the authors' streaming library: as no frame is left unheard, the estimates are close to
+    those of `build` and not equal, and the post-filter leaves the last bin as it is.
     """
-    check_sources(sources)
-    past = Past(stream=frames)
-    waveform = keras.Input((frames * size.hop_length, size.channels), name="waveform")
-    estimates = _separate(waveform, sources, size, past)
-    return step_model({"waveform": waveform}, estimates, past, name="deepfilternet_step")
+    return stream_model(_separate, sources, size, frames=frames, name="deepfilternet")
 
 
 def initial_state(step: keras.Model) -> dict[str, np.ndarray]:

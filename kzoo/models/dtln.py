@@ -19,8 +19,8 @@ from keras import layers, ops
 from kzoo.layers.norms import ChannelNorm
 from kzoo.layers.recurrent import LSTM
 from kzoo.layers.spectra import FrameSpectrum, SpectrumFrame
-from kzoo.models.base.causal import CausalSizes, Past, silent_state, stems, step_model
-from kzoo.models.base.sizes import check_positive, check_sources
+from kzoo.models.base.causal import CausalSizes, Past, silent_state, stream_model, whole_model
+from kzoo.models.base.sizes import check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,6 @@ class DTLN(CausalSizes):
     """
 
     sample_rate: int = 16000
-    channels: int = 1
     n_fft: int = 512
     hop_length: int = 128
     units: int = 128
@@ -44,8 +43,6 @@ class DTLN(CausalSizes):
     def __post_init__(self):
         super().__post_init__()
         check_positive(self, "units", "n_layers", "features")
-        if self.channels != 1:
-            raise ValueError(f"channels must be 1: the network hears one; got {self.channels}")
 
 
 VARIANTS = {
@@ -69,25 +66,14 @@ def build(
     samples: None for any length. Silence is before the signal and after it. The authors' model has
     one source, speech; others are further masks of the learned basis, with a decoder each.
     """
-    check_sources(sources)
-    waveform = keras.Input((samples, size.channels), name="waveform")
-    return keras.Model(waveform, stems(_separate(waveform, sources, size, Past())), name="dtln")
+    return whole_model(_separate, sources, size, samples=samples, name="dtln")
 
 
 def build_step(
     sources: Sequence[str] = SOURCES, size: DTLN = VARIANTS["paper"], *, frames: int = 1
 ) -> keras.Model:
-    """`frames` hops of a stream and a state to their estimates, late, and the state after them.
-
-    {"waveform" `[batch, frames * hop_length, 1]`, "state_<name>"} to {source: the same shape,
-    "state_<name>"}. Weights are those of `build` by their paths, and so are the estimates, late by
-    `DTLN.delay_samples`.
-    """
-    check_sources(sources)
-    past = Past(stream=frames)
-    waveform = keras.Input((frames * size.hop_length, size.channels), name="waveform")
-    estimates = _separate(waveform, sources, size, past)
-    return step_model({"waveform": waveform}, estimates, past, name="dtln_step")
+    """The same for `frames` hops of a stream, see `models.base.causal.stream_model`."""
+    return stream_model(_separate, sources, size, frames=frames, name="dtln")
 
 
 initial_state = silent_state  # of a step model: {name: array `[1, ...]`}

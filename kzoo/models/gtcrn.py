@@ -21,7 +21,7 @@ from keras import layers, ops
 from keras.initializers import Constant
 
 from kzoo.layers.subbands import ChannelShuffle, SubbandFeatures
-from kzoo.models.base.causal import Past, silent_state, stems, step_model
+from kzoo.models.base.causal import Past, silent_state, stream_model, whole_model
 from kzoo.models.base.erb_enhancer import (
     ErbEnhancerSizes,
     convolution,
@@ -33,7 +33,7 @@ from kzoo.models.base.erb_enhancer import (
     spectrum,
     to_bands,
 )
-from kzoo.models.base.sizes import check_positive, check_sources
+from kzoo.models.base.sizes import check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,26 +76,17 @@ def build(
     samples: None for any length. The authors' model has one source, speech; others are further
     complex masks from the last convolution.
     """
-    check_sources(sources)
-    waveform = keras.Input((samples, size.channels), name="waveform")
-    return keras.Model(waveform, stems(_separate(waveform, sources, size, Past())), name="gtcrn")
+    return whole_model(_separate, sources, size, samples=samples, name="gtcrn")
 
 
 def build_step(
     sources: Sequence[str] = SOURCES, size: GTCRN = VARIANTS["paper"], *, frames: int = 1
 ) -> keras.Model:
-    """`frames` hops of a stream and a state to their estimates, late, and the state after them.
+    """The same for `frames` hops of a stream, see `models.base.causal.stream_model`.
 
-    {"waveform" `[batch, frames * hop_length, 1]`, "state_<name>"} to {source: the same shape,
-    "state_<name>"}. Weights are those of `build` by their paths, and so are the estimates, late by
-    `GTCRN.delay_samples`; only at its end is a whole signal followed by its mirror image, of which
-    a stream has none.
+    Only at its end is a whole signal followed by its mirror image, of which a stream has none.
     """
-    check_sources(sources)
-    past = Past(stream=frames)
-    waveform = keras.Input((frames * size.hop_length, size.channels), name="waveform")
-    estimates = _separate(waveform, sources, size, past)
-    return step_model({"waveform": waveform}, estimates, past, name="gtcrn_step")
+    return stream_model(_separate, sources, size, frames=frames, name="gtcrn")
 
 
 initial_state = silent_state  # of a step model: {name: array `[1, ...]`}

@@ -21,7 +21,7 @@ import numpy as np
 from keras import layers, ops
 
 from kzoo.layers.subbands import AffinePReLU, BandAttention, ChannelShuffle
-from kzoo.models.base.causal import Past, silent_state, stems, step_model
+from kzoo.models.base.causal import Past, silent_state, stream_model, whole_model
 from kzoo.models.base.erb_enhancer import (
     ErbEnhancerSizes,
     convolution,
@@ -33,9 +33,9 @@ from kzoo.models.base.erb_enhancer import (
     spectrum,
     to_bands,
 )
-from kzoo.models.base.sizes import check_sources
 
 KINDS = ("convolution", "separable", "bottleneck")
+LOWEST_FLOOR_DB = -370.0  # squared, less is nothing in float32, and has no logarithm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,11 @@ class ULUNAS(ErbEnhancerSizes):
                 f"the last of filters must be a multiple of 2 * groups={2 * self.groups}, as both "
                 f"ways of GRUs share them; got {self.filters[-1]}"
             )
+        if not self.floor_db >= LOWEST_FLOOR_DB:
+            raise ValueError(
+                f"floor_db must be at least {LOWEST_FLOOR_DB:g}, as the square of less is 0 in "
+                f"float32; got {self.floor_db}"
+            )
         if self.kinds[0] != "convolution":
             raise ValueError(
                 "the first of kinds must be convolution: it hears one channel, and its mirror "
@@ -110,26 +115,17 @@ def build(
     samples: None for any length. The authors' model has one source, speech; others are further
     masks from the last block.
     """
-    check_sources(sources)
-    waveform = keras.Input((samples, size.channels), name="waveform")
-    return keras.Model(waveform, stems(_separate(waveform, sources, size, Past())), name="ul_unas")
+    return whole_model(_separate, sources, size, samples=samples, name="ul_unas")
 
 
 def build_step(
     sources: Sequence[str] = SOURCES, size: ULUNAS = VARIANTS["paper"], *, frames: int = 1
 ) -> keras.Model:
-    """`frames` hops of a stream and a state to their estimates, late, and the state after them.
+    """The same for `frames` hops of a stream, see `models.base.causal.stream_model`.
 
-    {"waveform" `[batch, frames * hop_length, 1]`, "state_<name>"} to {source: the same shape,
-    "state_<name>"}. Weights are those of `build` by their paths, and so are the estimates, late by
-    `ULUNAS.delay_samples`; only at its end is a whole signal followed by its mirror image, of which
-    a stream has none.
+    Only at its end is a whole signal followed by its mirror image, of which a stream has none.
     """
-    check_sources(sources)
-    past = Past(stream=frames)
-    waveform = keras.Input((frames * size.hop_length, size.channels), name="waveform")
-    estimates = _separate(waveform, sources, size, past)
-    return step_model({"waveform": waveform}, estimates, past, name="ul_unas_step")
+    return stream_model(_separate, sources, size, frames=frames, name="ul_unas")
 
 
 initial_state = silent_state  # of a step model: {name: array `[1, ...]`}

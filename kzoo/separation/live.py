@@ -13,20 +13,25 @@ from typing import BinaryIO
 
 import numpy as np
 
-from kzoo.separation.separator import System
+from kzoo.separation.separator import System, kept_share
 
 _WAITING = 8  # hops that a microphone may be ahead of the model before some are dropped
 
 
 @dataclass
 class LiveReport:
-    """What a live run took: seconds of sound and of work, the slowest hop, hops that were lost."""
+    """What a live run took: seconds of sound and of work, and the slowest hop.
+
+    dropped: hops that were heard and never reached the model. late: hops for which the loudspeaker
+    had nothing to play.
+    """
 
     hop_seconds: float
     sound_seconds: float = 0.0
     work_seconds: float = 0.0
     worst_seconds: float = 0.0
     dropped: int = 0
+    late: int = 0
 
     def add(self, seconds: float) -> None:
         """Count in one hop that took `seconds`."""
@@ -39,7 +44,7 @@ class LiveReport:
         return (
             f"{self.sound_seconds:.1f} s of sound, real-time factor {factor:.2f}, worst block "
             f"{1000 * self.worst_seconds:.1f} ms of {1000 * self.hop_seconds:.1f}, "
-            f"{self.dropped} blocks dropped"
+            f"{self.dropped} blocks dropped, {self.late} late"
         )
 
 
@@ -59,8 +64,7 @@ class Live:
             system.sample_rate, system.grid.samples, system.delay,
         )  # fmt: skip
         self._step, self._source = system.begin(), system.sources.index(source)
-        limit = attenuation_limit_db
-        self._share = np.float32(0 if limit is None else 10 ** (-limit / 20))
+        self._kept = kept_share(attenuation_limit_db)
         self._heard = np.zeros(self.delay, np.float32)
         self._step(np.zeros((1, self.hop, 1), np.float32))  # what is slow only once
         self._step = system.begin()
@@ -72,7 +76,7 @@ class Live:
         estimate = np.asarray(self._step(hop[None, :, None]))[0, self._source, :, 0]
         self._heard = np.concatenate([self._heard, hop])
         heard, self._heard = np.split(self._heard, [self.hop])
-        estimate = (1 - self._share) * estimate + self._share * heard
+        estimate = (1 - self._kept) * estimate + self._kept * heard
         self.report.add(time.perf_counter() - started)
         return estimate
 
@@ -112,7 +116,8 @@ def from_microphone(
     """From a microphone to the loudspeaker until interrupted, or for `seconds`.
 
     device: of the package sounddevice, by name or number. Hops that come while the model is busy
-    with others wait; beyond that they are dropped, and silence is played for them.
+    with others wait; beyond that they are dropped. Where an estimate is late, silence is played.
+    The report counts both, and what the device says of itself, but not the silence at the start.
     Raises ImportError where sounddevice is missing, OSError for a device that cannot be opened.
     """
     try:
@@ -121,8 +126,11 @@ def from_microphone(
         raise ImportError("live sound needs pip install 'kzoo[live]'") from error
     heard: queue.Queue = queue.Queue(_WAITING)
     spoken: queue.Queue = queue.Queue()
+    spoken.put(np.zeros(live.hop, np.float32))  # there is no estimate yet of the first hop
 
     def callback(entering, leaving, frames, when, status) -> None:
+        live.report.dropped += bool(status.input_overflow)
+        live.report.late += bool(status.output_underflow)
         try:
             heard.put_nowait(entering[:, 0].copy())
         except queue.Full:
@@ -130,6 +138,7 @@ def from_microphone(
         try:
             leaving[:, 0] = spoken.get_nowait()
         except queue.Empty:
+            live.report.late += 1
             leaving.fill(0)
 
     try:

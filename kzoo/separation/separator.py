@@ -89,17 +89,11 @@ class Separator:
         much of the mixture stays in it, and is taken from the others. None for all that the model
         takes. ValueError for a negative one, and for a system that gives no speech.
         """
-        if attenuation_limit_db is not None:
-            if "speech" not in system.sources:
-                raise ValueError(
-                    "attenuation_limit_db is of speech; the system gives "
-                    f"{', '.join(system.sources)}"
-                )
-            if not attenuation_limit_db >= 0:
-                raise ValueError(
-                    f"attenuation_limit_db must be at least 0; got {attenuation_limit_db}"
-                )
-        self.attenuation_limit_db = attenuation_limit_db
+        if attenuation_limit_db is not None and "speech" not in system.sources:
+            raise ValueError(
+                f"attenuation_limit_db is of speech; the system gives {', '.join(system.sources)}"
+            )
+        self._kept = kept_share(attenuation_limit_db)
         if consistent and len(system.sources) == 1:
             raise ValueError(ONE_IS_CONSISTENT.format(*system.sources))
         self.overlap = overlap
@@ -244,16 +238,10 @@ class Separator:
                 part = mixture.pop(stems.shape[1])
                 if self.consistent:
                     stems = stems + (part - stems.sum(axis=0)) / len(self.sources)
-                if self.attenuation_limit_db is not None:
-                    stems = self._limited(part, stems)
+                if self._kept:
+                    stems = (1 - self._kept) * stems
+                    stems[self.sources.index("speech")] += self._kept * part
                 yield part, stems
-
-    def _limited(self, mixture: np.ndarray, stems: np.ndarray) -> np.ndarray:
-        """`stems` `[sources, samples, channels]` with the share of the mixture that stays."""
-        share = np.float32(10 ** (-self.attenuation_limit_db / 20))
-        kept = (1 - share) * stems
-        kept[self.sources.index("speech")] += share * mixture
-        return kept
 
     def _at_own_rate(self, pieces, sample_rate, channels, report):
         """Yield (piece, signal ready at the system's rate, False), then (none, rest, True)."""
@@ -306,6 +294,18 @@ class Separator:
         """
         missing = self.system.channels - signal.shape[1]
         return np.pad(signal, ((0, 0), (0, missing)), mode="edge")[None]
+
+
+def kept_share(attenuation_limit_db: float | None) -> np.float32:
+    """The share of the mixture that stays in what loses no more than this; 0 for None.
+
+    Raises ValueError for a limit below 0.
+    """
+    if attenuation_limit_db is None:
+        return np.float32(0)
+    if not attenuation_limit_db >= 0:
+        raise ValueError(f"attenuation_limit_db must be at least 0; got {attenuation_limit_db}")
+    return np.float32(10 ** (-attenuation_limit_db / 20))
 
 
 def _share_of(progress: Progress | None, total: float | None, number: int, passes: int):

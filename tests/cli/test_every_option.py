@@ -131,7 +131,7 @@ OPTIONS = {
         "--corpus": Row(("--corpus", "{tree}")),
         "--sources": Row(("--sources", "vocals")),
         "--out": Row(("-o", "elsewhere")),
-        "--subset": Row(("--subset", "train"), both=("--corpus", "{tree}")),
+        "--subset": Row(("--subset", "all"), both=("--corpus", "{tree}")),
         "--track": Row(("--track", "b")),
         "--start": Row(("--start", "1")),
         "--duration": Row(("--duration", "1")),
@@ -278,7 +278,8 @@ def material(tmp_path_factory):
             for place in (f"stems/{track}", f"tree/{tree}/{track}"):
                 write(f"{place}/{name}.wav", stems[name], subtype="FLOAT")
             swapped = 0.5 * stems[name] + stems[other] + 0.1 * stems[name] ** 2
-            write(f"estimates/{track}/{name}.wav", swapped, subtype="FLOAT")
+            for place in (track, f"stems/{track}", f"tree/{track}"):
+                write(f"estimates/{place}/{name}.wav", swapped, subtype="FLOAT")
     for name, seconds in (("clean", 0.5), ("noisy", 0.5), ("other", 0.3)):
         write(f"pairs/{name}/a.wav", noise(seconds))
     shutil.copytree(root / "stems" / "a", root / "recordings")

@@ -111,6 +111,28 @@ def test_several_processes_give_the_same_figures(corpus):
     assert (one.averages, one.comparisons) == (two.averages, two.comparisons)
 
 
+def test_several_corpora_are_averaged_together(corpus, tmp_path, rng):
+    write_track(tmp_path / "another" / "one", rng)
+    corpora = [corpus, tmp_path / "another"]
+    options = {"sources": SOURCES, "baselines": (), "duration_seconds": 1}
+    known = system(known_by={"weights": "a"})
+    pooled = evaluate(corpora, [known], out=tmp_path / "out", **options)
+    alone = [row for one in corpora for row in evaluate(one, [system()], **options).tracks]
+    assert {row.track for row in pooled.tracks} == {"corpus/one", "corpus/two", "another/one"}
+    expected = np.median([row.scores["SI-SDR"] for row in alone if row.source == "vocals"])
+    assert pooled.scores("half", "vocals")["SI-SDR"] == pytest.approx(expected)
+    assert f"{corpora[0]}, {corpora[1]}: 3 tracks, 3.0 s" in pooled.text()
+    calls = []
+    again = evaluate(
+        corpora, [system(calls, {"weights": "a"})], out=tmp_path / "out", **options,
+        tracks=["another/one"],
+    )  # fmt: skip
+    assert not calls
+    assert [row.track for row in again.tracks] == 2 * ["another/one"]
+    with pytest.raises(ValueError, match="folders of different names; got corpus, corpus"):
+        evaluate([corpus, corpus], [known], **options)
+
+
 def test_one_bad_track_does_not_lose_the_others(corpus):
     (corpus / "one" / "vocals.wav").write_text("no sound")
     report = evaluate(corpus, [system()], sources=SOURCES)

@@ -88,7 +88,7 @@ def test_the_states_of_a_stream_are_the_authors(published, inside, mixture, reco
 
 def test_what_is_below_the_floor_is_heard_as_the_floor():
     magnitudes = np.float32([0.0, 1e-20, 1e-9, 1e-3, 1.0])[None, None]
-    for floor_db, lowest in ((-240.0, -12.0), (-52.0, -2.6)):
+    for floor_db, lowest in ((-370.0, -18.5), (-240.0, -12.0), (-52.0, -2.6)):
         found = ul_unas.LogSpectrum(floor_db)(0.6 * magnitudes, 0.8 * magnitudes)
         expected = np.log10(np.maximum(np.float64(magnitudes), 10**lowest))
         np.testing.assert_allclose(found[..., 0], expected, atol=1e-5)
@@ -120,6 +120,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(unfilled):
         ({"band_kernels": [3, 3, 3, 4, 5]}, "band_kernels odd"),
         ({"filters": [12, 23, 24, 32, 16]}, "filters must be multiples of groups=2"),
         ({"filters": [12, 24, 24, 32, 18]}, "must be a multiple of 2 [*] groups=4"),
+        ({"floor_db": -371.0}, "floor_db must be at least -370, .* in float32; got -371"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(wrong, message):

@@ -96,9 +96,12 @@ def test_a_microphone_is_heard_until_the_end_and_loses_what_does_not_fit(live, m
             assert (samplerate, blocksize, channels, dtype) == (RATE, HOP, 1, "float32")
             self.callback = callback
 
-        def _call(self):
+        def _call(self, *flags):
+            status = types.SimpleNamespace(input_overflow=False, output_underflow=False)
+            vars(status).update(dict.fromkeys(flags, True))
+            entering = rng.uniform(-1, 1, (HOP, 1)).astype(np.float32)
             leaving = np.full((HOP, 1), np.nan, np.float32)
-            self.callback(rng.uniform(-1, 1, (HOP, 1)).astype(np.float32), leaving, HOP, None, None)
+            self.callback(entering, leaving, HOP, None, status)
             played.append(leaving)
 
         def __enter__(self):
@@ -106,15 +109,18 @@ def test_a_microphone_is_heard_until_the_end_and_loses_what_does_not_fit(live, m
                 self._call()
 
         def __exit__(self, *_):
-            self._call()
+            self._call("input_overflow")
+            self._call("output_underflow")
 
     fake = types.SimpleNamespace(Stream=Stream, PortAudioError=OSError)
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
     report = from_microphone(live, seconds=8 * HOP / RATE)
-    assert report.dropped == 12
+    assert (report.dropped, report.late) == (12 + 1, 19 + 1)  # the first of the 20 is never there
+    assert np.all(played[0] == 0)
+    assert np.any(played[-1] != 0)
     assert not np.isnan(np.concatenate(played)).any()
     assert "0.1 s of sound, real-time factor" in str(report)
-    assert str(report).endswith("12 blocks dropped")
+    assert str(report).endswith("13 blocks dropped, 20 late")
 
 
 def test_the_report_tells_the_share_of_time_and_the_slowest_block(live, monkeypatch, rng):
@@ -125,7 +131,8 @@ def test_the_report_tells_the_share_of_time_and_the_slowest_block(live, monkeypa
     report = through_pipe(live, io.BytesIO(pcm(rng, 10 * HOP).tobytes()), io.BytesIO())
     assert next(moments, None) is None
     assert str(report) == (
-        "0.1 s of sound, real-time factor 0.23, worst block 14.0 ms of 10.0, 0 blocks dropped"
+        "0.1 s of sound, real-time factor 0.23, worst block 14.0 ms of 10.0, "
+        "0 blocks dropped, 0 late"
     )
 
 

@@ -21,11 +21,8 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.yaml"))
 FAST = ("ddsp_violin", "own_stems", "segan_speech", "wave_u_net_2stems_small")
 SHORTEST_SECONDS = 0.13  # 2048 samples at 16 kHz, the longest window of a loss
 NAMED_VOICES = ("en_1", "it_1", "fr_1", "ru_1", "cs_m/1", "cs_v/1", "nl_m/1", "nl_v/1")
-MORE_VOICES = tuple(
-    f"{name}/1"
-    for name in ("fillets_cs_big", "fillets_cs_small", "fillets_nl_big", "fillets_nl_small",
-                 *(f"ktuberling_{language}" for language in "ca da el lt nn sl uk wa".split()))
-)  # fmt: skip
+MORE_VOICES = [f"fillets_{actor}/1" for actor in ("cs_big", "cs_small", "nl_big", "nl_small")]
+MORE_VOICES += [f"ktuberling_{name}/1" for name in ("ca", "da", "el", "lt", "nn", "sl", "uk", "wa")]
 RECORDED_NOISES = ("recorded", "music", "keyboard", "impacts")
 
 
@@ -43,7 +40,7 @@ def recordings(tmp_path_factory):
     for folder, rate in (("data/voices", 8000), ("data/noisy_speech/speech", 16000)):
         for voice in NAMED_VOICES:
             write_noise(root / folder / voice, rate, count=12)
-    for voice in NAMED_VOICES[:4] + MORE_VOICES:
+    for voice in [*NAMED_VOICES[:4], *MORE_VOICES]:
         write_noise(root / "data/student/speech" / voice, 16000, count=1)
     for kind in RECORDED_NOISES:
         write_noise(root / "data/noisy_speech/noise" / kind, 16000, count=1)

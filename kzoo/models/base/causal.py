@@ -11,7 +11,7 @@ All tensors are `[batch, frames, ...]`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -20,7 +20,7 @@ from keras import layers, ops
 
 from kzoo.dsp.framing import frame, overlap_add, pad_last
 from kzoo.layers.masks import Estimates
-from kzoo.models.base.sizes import Sizes, check_positive
+from kzoo.models.base.sizes import Sizes, check_positive, check_sources
 
 STATE = "state_"
 
@@ -32,12 +32,15 @@ class CausalSizes(Sizes):
     n_fft, hop_length: a frame and the distance to the next, in samples.
     """
 
+    channels: int = 1
     n_fft: int
     hop_length: int
 
     def __post_init__(self):
         super().__post_init__()
         check_positive(self, "n_fft", "hop_length")
+        if self.channels != 1:
+            raise ValueError(f"channels must be 1: the network hears one; got {self.channels}")
 
     stream_differs: ClassVar[bool] = False  # from the whole, by its authors' definition
 
@@ -252,6 +255,37 @@ class ContinueOverlapAdd(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "hop_length": self.hop_length}
+
+
+Network = Callable[[Any, Sequence[str], CausalSizes, Past], Mapping[str, Any]]
+
+
+def whole_model(
+    network: Network, sources: Sequence[str], size: CausalSizes, *, samples: int | None, name: str
+) -> keras.Model:
+    """Waveform `[batch, samples, 1]` to `[batch, sources, samples, 1]`; samples: None for any.
+
+    network: (waveform, sources, size, past) to {source: waveform}, all `[batch, samples, 1]`.
+    """
+    check_sources(sources)
+    waveform = keras.Input((samples, size.channels), name="waveform")
+    return keras.Model(waveform, stems(network(waveform, sources, size, Past())), name=name)
+
+
+def stream_model(
+    network: Network, sources: Sequence[str], size: CausalSizes, *, frames: int, name: str
+) -> keras.Model:
+    """`frames` hops of a stream and a state to their estimates, late, and the state after them.
+
+    {"waveform" `[batch, frames * hop_length, 1]`, "state_<name>"} to {source: the same shape,
+    "state_<name>"}. Weights are those of `whole_model` by their paths, and so are the estimates,
+    late by `size.delay_samples`, unless a model says else.
+    """
+    check_sources(sources)
+    past = Past(stream=frames)
+    waveform = keras.Input((frames * size.hop_length, size.channels), name="waveform")
+    estimates = network(waveform, sources, size, past)
+    return step_model({"waveform": waveform}, estimates, past, name=f"{name}_step")
 
 
 def stems(estimates: Mapping[str, keras.KerasTensor]):

@@ -27,7 +27,6 @@ class ErbEnhancerSizes(CausalSizes):
     """
 
     sample_rate: int = 16000
-    channels: int = 1
     n_fft: int = 512
     hop_length: int = 256
     low_bins: int = 65
@@ -38,8 +37,6 @@ class ErbEnhancerSizes(CausalSizes):
     def __post_init__(self):
         super().__post_init__()
         check_positive(self, "low_bins", "erb_bands", "groups", "dual_paths")
-        if self.channels != 1:
-            raise ValueError(f"channels must be 1: the network hears one; got {self.channels}")
         if 2 * self.hop_length > self.n_fft:
             raise ValueError(
                 "hop_length must be at most half of n_fft, as windows must overlap; got "
