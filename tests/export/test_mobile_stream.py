@@ -28,6 +28,7 @@ def bundle(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
         mobile = importlib.import_module("export.mobile")
+        patch.setattr(importlib.import_module("export.mobile_stream"), "_SECONDS", 0.5)
         words = ["-p", str(folder / "preset"), "-o", str(folder / "out"), "--block-seconds", "0.3"]
         said = list(mobile.bundle(mobile.parser().parse_args([*words, "--precision", "fp32"])))
     return folder / "out" / "voice", said
