@@ -89,7 +89,9 @@ def test_finished_scores_are_kept_and_others_made(corpus, tmp_path):
     assert len(calls) == 5
 
 
-def test_scores_of_a_preset_are_made_again_where_its_card_says_something_else(tiny_preset, tmp_path):
+def test_scores_are_made_again_where_the_card_of_a_preset_says_something_else(
+    tiny_preset, tmp_path
+):
     folder = tiny_preset(tmp_path / "preset")
     card = config.load_yaml(folder / "card.yaml")
     options = {**card["model"]["options"], "dropout": 0.25}

@@ -40,6 +40,8 @@ def recordings(tmp_path_factory):
             write_noise(root / folder / voice, rate, count=12)
     for kind in RECORDED_NOISES:
         write_noise(root / "data/noisy_speech/noise" / kind, 16000, count=1)
+    write_noise(root / "speech" / "one", 16000, count=12)
+    write_noise(root / "noise" / "street", 16000, count=1)
     song = root / "songs" / "first"
     write_noise(song, 44100, count=2)
     (song / "0.wav").rename(song / "vocals.wav")
