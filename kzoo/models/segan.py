@@ -121,12 +121,15 @@ class Discriminator(Convolutions):
         "batch" or "none".
     phase_shift: in training each level's input is turned by up to so many samples.
     head: "pointwise", one channel and a dense layer (SEGAN), or "dense", three layers (SEGAN+).
+    unit_level: whether each pair is divided by the root mean square of its noisy signal. Without
+        it, which is the published way, quiet speech is hardly judged.
     """
 
     norm: Literal["virtual", "batch", "none"] = "batch"
     reference_examples: int = 16
     phase_shift: int = 5
     head: Literal["pointwise", "dense"] = "dense"
+    unit_level: bool = False
 
 
 _PAPER_LEVELS: dict[str, Any] = {
@@ -246,6 +249,9 @@ def discriminator(
     virtual = size.norm == "virtual"
     if virtual and not frozen:
         reference = ReferenceBatch(size.reference_examples, dtype="float32", name="reference")(pair)
+    if size.unit_level:
+        levelled = UnitLevel(dtype="float32", name="unit_level")
+        x, reference = levelled(x), None if reference is None else levelled(reference)
     for level, n in enumerate(size.filters, 1):
         name = f"disc{level}"
         if size.phase_shift:
@@ -287,6 +293,18 @@ class SkipFactors(layers.Layer):
 
     def call(self, x):
         return x * self.alpha
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class UnitLevel(layers.Layer):
+    """`[batch, samples, channels]` over the root mean square of each example's last channel.
+
+    Below -80 dB of full scale that is no longer lifted.
+    """
+
+    def call(self, x):
+        power = ops.mean(ops.square(x[..., -1:]), axis=1, keepdims=True)
+        return x / ops.sqrt(power + 1e-8)
 
 
 @keras.saving.register_keras_serializable("kzoo")

@@ -21,6 +21,8 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*/*.yaml"))
 FAST = ("ddsp_violin", "own_stems", "segan_speech", "wave_u_net_2stems_small")
 SHORTEST_SECONDS = 0.13  # 2048 samples at 16 kHz, the longest window of a loss
 NAMED_VOICES = ("en_1", "it_1", "fr_1", "ru_1", "cs_m/1", "cs_v/1", "nl_m/1", "nl_v/1")
+MORE_VOICES = [f"fillets_{actor}/1" for actor in ("cs_big", "cs_small", "nl_big", "nl_small")]
+MORE_VOICES += [f"ktuberling_{name}/1" for name in ("ca", "da", "el", "lt", "nn", "sl", "uk", "wa")]
 RECORDED_NOISES = ("recorded", "music", "keyboard", "impacts")
 
 
@@ -38,10 +40,20 @@ def recordings(tmp_path_factory):
     for folder, rate in (("data/voices", 8000), ("data/noisy_speech/speech", 16000)):
         for voice in NAMED_VOICES:
             write_noise(root / folder / voice, rate, count=12)
+    for voice in [*NAMED_VOICES[:4], *MORE_VOICES]:
+        write_noise(root / "data/student/speech" / voice, 16000, count=1)
     for kind in RECORDED_NOISES:
         write_noise(root / "data/noisy_speech/noise" / kind, 16000, count=1)
     write_noise(root / "speech" / "one", 16000, count=12)
     write_noise(root / "noise" / "street", 16000, count=1)
+    for kind in (*RECORDED_NOISES, "city"):
+        write_noise(root / "data/student/noise" / kind, 16000, count=1)
+    taught = root / "taught" / "train_0000"
+    write_noise(taught, 16000, count=1)
+    (taught / "speech.wav").write_bytes((taught / "0.wav").read_bytes())
+    (taught / "0.wav").rename(taught / "mixture.wav")
+    lessons = data.open_corpus("stems", path=str(taught.parent), sources=["speech"])
+    data.prepare(lessons, root / "data/student/lessons", licence="none: made by a program")
     song = root / "songs" / "first"
     write_noise(song, 44100, count=2)
     (song / "0.wav").rename(song / "vocals.wav")
