@@ -123,7 +123,7 @@ def test_a_trained_synthesiser_plays_the_file_as_its_model_does(run, in_a_room, 
         "model": {"name": "ddsp", "options": {"variant": "tiny", **room}},
     }  # fmt: skip
     presets.save_to_preset(model, tmp_path / "preset", card)
-    rows = [(k / 250, 200 + k / 2, -20 - k / 100) for k in range(400)]  # two blocks
+    rows = [(k / 250, 200 + k / 2, -20 - k / 100) for k in range(270)]  # two blocks
     controls = table(tmp_path / "a.csv", rows)
     words = ("-o", tmp_path / "a.wav", "--bit-depth", "float32")
     assert "name one (-p)" in run(controls, *words, "--dry")[1]
