@@ -168,7 +168,7 @@ def beginnings(
         def separate(block: np.ndarray) -> np.ndarray:
             results = function({"waveform": block, **state})
             state.update((name, results.pop(name)) for name in list(state))
-            return np.stack([results[source] for source in sources], axis=1)
+            return np.stack([results[source].numpy() for source in sources], axis=1)
 
         return separate
 
@@ -176,7 +176,10 @@ def beginnings(
 
 
 def _compiled_step(step: keras.Model, place: str | None):
-    """Compile a model of named inputs and outputs, `[1, ...]`, as `compiled` does."""
+    """Compile a model of named inputs and outputs, `[1, ...]`: arrays or tensors in, tensors out.
+
+    So the states between two blocks stay where they are.
+    """
     signature = {
         x.name: tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in step.inputs
     }
@@ -189,8 +192,10 @@ def _compiled_step(step: keras.Model, place: str | None):
     concrete = graph.get_concrete_function()
 
     def function(arrays):
-        given = {name: tf.constant(arrays[name], spec.dtype) for name, spec in signature.items()}
-        return {name: value.numpy() for name, value in concrete(given).items()}
+        given = {
+            name: tf.convert_to_tensor(arrays[name], spec.dtype) for name, spec in signature.items()
+        }
+        return dict(concrete(given))
 
     return function
 

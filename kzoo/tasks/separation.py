@@ -125,7 +125,9 @@ class Separation(Task):
         from kzoo import evaluation
 
         name = preset.card["name"]
-        known_by = {"preset": name, "weights_sha256": file_sha256(preset.download()), **options}
+        card = {key: preset.card.get(key) for key in ("model", "level_db", "overlap")}
+        weights = file_sha256(preset.download())
+        known_by = {"preset": name, "weights_sha256": weights, "card": card, **options}
         interchangeable = interchangeable or bool(preset.card.get("interchangeable", False))
         return evaluation.Separation(
             name, tuple(preset.sources), run, known_by, interchangeable=interchangeable

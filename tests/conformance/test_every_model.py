@@ -63,22 +63,22 @@ def plain_model(monkeypatch):
     monkeypatch.setattr(models, "__path__", [*models.__path__, PLAIN])
 
 
-def made(name, seed=1, part="build", size=None, **options):
-    """`build`, or another part of a model's module, at its tiny size, from a seed."""
+def made(name, seed=1, size=None, **options):
+    """`build` of a model's module, at its tiny size, from a seed."""
     keras.utils.set_random_seed(seed)
-    function = getattr(architecture(name), part)
+    function = architecture(name).build
     if "sources" in inspect.signature(function).parameters:
         options = {"sources": SOURCES, **options}
     return function(size=size or tiny(name), **options)
 
 
 @functools.cache
-def built(name, part="build"):
-    """The waveform model, any length, or its core; made once, and changed by no test.
+def built(name):
+    """The waveform model, any length; made once, and changed by no test.
 
     A recurrent one is drawn as a graph once, as each of its steps takes 1 ms in eager calls.
     """
-    model = roughened(made(name, part=part))
+    model = roughened(made(name))
     if recurs(model):
         specs = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
         specs = specs if len(specs) > 1 else specs[0]
@@ -87,10 +87,11 @@ def built(name, part="build"):
 
 
 @functools.cache
-def built_again(name):
-    """(the waveform model a second time, its weights), for tests that put those back first."""
-    model = roughened(made(name))
-    return model, model.get_weights()
+def segment_of(name):
+    """(a short model that trains, from the seed of `built`; its weights; its sizes)."""
+    size, arguments = tiny(name).segment(length_for(built(name)))
+    model = roughened(made(name, size=size, **arguments))
+    return model, model.get_weights(), size
 
 
 @functools.cache
@@ -289,23 +290,21 @@ def test_smaller_blocks_are_those_of_the_same_weights(name):
 
 def test_a_segment_of_any_length_is_trained(name):
     separates(name)
-    size, arguments = tiny(name).segment(3001)
-    system = made(name, size=size, **arguments)
-    assert [w.path for w in system.weights] == [w.path for w in built(name).weights]
+    system, _, size = segment_of(name)
     graph, domain = size.training(system)
     count = graph.outputs[0].shape[1]  # one where the graph is told which
     sources = np.zeros((1, count, *graph.inputs[0].shape[1:]), np.float32)
     assert tuple(domain(sources).shape) == (1, *graph.outputs[0].shape[1:])
 
 
-@pytest.mark.parametrize("samples", [1, 255, 1999, 4001])
-def test_estimates_are_exactly_as_long_as_the_mixture(name, samples):
+def test_estimates_are_exactly_as_long_as_the_mixture(name):
     separates(name)
     model = built(name)
-    mixture = noise(model, samples)
-    (found,) = outputs(model, fed(model, mixture))
-    assert found.shape == (1, len(source_names(model)), *mixture.shape[1:])
-    assert np.isfinite(found).all()
+    short = (noise(model, samples) for samples in (1, 255))
+    calls = [(mixture, outputs(model, fed(model, mixture))) for mixture in short]
+    for mixture, (found,) in [*calls, said(name)]:
+        assert found.shape == (1, len(source_names(model)), *mixture.shape[1:])
+        assert np.isfinite(found).all()
 
 
 def test_examples_of_a_batch_do_not_meet(name):
@@ -338,19 +337,15 @@ def test_gradients_of_silence_are_finite(name):
         assert gradient is None or np.isfinite(gradient).all(), weight.path
 
 
-@pytest.mark.parametrize("part", ["core", "build"])
-def test_a_loss_reaches_every_trainable_weight(name, part):
-    offers(name, part)
+def test_a_loss_reaches_every_trainable_weight(name):
     unreached = None
     for seed in SEEDS:  # a tiny network may be born with dead units
-        model = built(name, part) if seed == 1 else roughened(made(name, seed, part))
-        mixture = None if part == "core" else noise(model, length_for(model), seed)
-        arguments = examples(model, seed) if part == "core" else fed(model, mixture)
+        model = built(name) if seed == 1 else roughened(made(name, seed))
         targets = np.random.default_rng(seed + 10)
         with tf.GradientTape() as tape:
             loss = sum(
                 tf.reduce_mean(tf.square(y - targets.standard_normal(y.shape).astype(np.float32)))
-                for y in eager_outputs(model, arguments)
+                for y in eager_outputs(model, fed(model, noise(model, length_for(model), seed)))
             )
         found = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
         still = {
@@ -365,44 +360,40 @@ def test_a_loss_reaches_every_trainable_weight(name, part):
     assert unreached == set()
 
 
-def test_keras_takes_steps_of_training_and_stays_finite(name, eagerly):
-    model, before = built_again(name)
-    model.set_weights(before)
-    mixture = np.concatenate([noise(model, length_for(model), seed) for seed in (0, 1)])
-    targets = [0.5 * y.numpy() for y in outputs(built(name), fed(model, mixture))]
-    # Drawing or compiling a part of the step takes longer than the two of them.
+def test_keras_takes_a_step_of_training_and_stays_finite(name, eagerly):
+    model, before, _ = segment_of(name)
+    mixture = noise(model, 0)
+    targets = [0.5 * y.numpy() for y in eager_outputs(model, fed(model, mixture))]
+    # Drawing or compiling a part of the step takes longer than the step.
     model.compile(optimizer=keras.optimizers.SGD(1e-2), loss="mae", run_eagerly=True)
-    losses = [model.train_on_batch(fed(model, mixture), targets) for _ in range(2)]
-    assert np.isfinite(losses).all()
+    assert np.isfinite(model.train_on_batch(fed(model, mixture), targets))
     after = model.get_weights()
     assert all(np.isfinite(weight).all() for weight in after)
     assert any(np.any(a != b) for a, b in zip(after, before, strict=True))
 
 
 def test_the_core_is_what_the_system_is_built_from(name):
+    """With all of its weights, so that what reaches those of one reaches the other's."""
     offers(name, "core")
-    core, system = built(name, "core"), built(name)
-    shapes = [sorted(tuple(w.shape) for w in model.weights) for model in (core, system)]
-    assert shapes[0] == shapes[1]
-    for found in outputs(core, examples(core, 0)):
+    system = built(name)
+    (core,) = (layer for layer in system.layers if isinstance(layer, keras.Model))
+    paths = [sorted(weight.path for weight in model.weights) for model in (core, system)]
+    assert paths[0] == paths[1]
+    for found in eager_outputs(core, examples(core, 0)):
         assert np.isfinite(found).all()
 
 
 def test_weights_have_paths_of_their_own_that_do_not_depend_on_what_was_built_before(name):
-    first, (second, _) = built(name), built_again(name)
+    first, (second, _, _) = built(name), segment_of(name)
     paths = [weight.path for weight in first.weights]
     assert len(set(paths)) == len(paths)
     assert paths == [weight.path for weight in second.weights]
 
 
-def test_the_same_seed_builds_the_same_model(name):
-    first, (second, weights) = built(name), built_again(name)
-    for one, other in zip(first.get_weights(), weights, strict=True):
+def test_the_same_seed_draws_the_same_weights(name):
+    _, weights, _ = segment_of(name)
+    for one, other in zip(built(name).get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, other)
-    second.set_weights(weights)
-    mixture, expected = said(name)
-    for a, b in zip(expected, eager_outputs(second, fed(second, mixture)), strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras's Variable and NumPy 2

@@ -14,7 +14,7 @@ from kzoo.models import architecture, list_models
 from kzoo.synthesis.player import BLOCK_FRAMES, instrument
 
 MODELS = [name for name in list_models() if hasattr(architecture(name), "synthesise")]
-FRAMES = 40
+FRAMES = 12
 ROOM = {"reverb_seconds": 0.01, "z_dims": 2}  # it hears the waveform too
 
 

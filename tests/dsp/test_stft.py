@@ -200,7 +200,7 @@ def test_layers_come_back_from_a_file_with_their_options(sound, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     paddings = [layer.padding for layer in loaded.layers if hasattr(layer, "padding")]
     assert sorted(paddings) == sorted(2 * list(PADDINGS))
-    for padding, (found, stems) in loaded.predict_on_batch(sound.T[None]).items():
+    for padding, (found, stems) in loaded(sound.T[None]).items():
         expected, _ = stft(sound, **options, padding=padding)
         np.testing.assert_allclose(found[0], np.transpose(expected, (1, 2, 0)), atol=1e-5)
         covered = 128 + 48 * ((4001 - 128) // 48) if padding == "valid" else 4001

@@ -201,6 +201,17 @@ def test_reverb_equals_ddsp_and_a_plain_convolution_of_any_length(core, rng):
         close(filters.reverberate(dry, room)[0, :, 0], wet, 1e-4)
 
 
+@pytest.mark.parametrize("block", [32, 160, 960])  # a room of parts of blocks, of one, of a part
+def test_blocks_in_a_room_are_the_whole_in_it(rng, block):
+    dry, room = rng.standard_normal((2, 960, 1)).astype(np.float32), rng.standard_normal(160)
+    room, found = room.astype(np.float32), []
+    state = filters.silent_room(160, block, batch=2)
+    for start in range(0, 960, block):
+        wet, state = filters.continue_reverberate(dry[:, start : start + block], room, state)
+        found.append(wet)
+    close(np.concatenate(found, axis=1), np.asarray(filters.reverberate(dry, room)), 1e-4)
+
+
 def test_loudness_equals_ddsp(vectors):
     recorded = vectors("ddsp_spectral")
     for sound in ("target", "audio"):

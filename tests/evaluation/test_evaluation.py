@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import cli
+from kzoo import api, cli, config
 from kzoo.evaluation import EstimatesFolder, Separation, evaluate
 from kzoo.metrics import bss_eval
 
@@ -87,6 +87,23 @@ def test_finished_scores_are_kept_and_others_made(corpus, tmp_path):
     assert len(calls) == 3
     evaluate(corpus, [system(calls, {"weights": "b"})], sources=SOURCES, out=tmp_path, baselines=())
     assert len(calls) == 5
+
+
+def test_scores_are_made_again_where_the_card_of_a_preset_says_something_else(
+    tiny_preset, tmp_path
+):
+    folder = tiny_preset(tmp_path / "preset")
+    card = config.load_yaml(folder / "card.yaml")
+    options = {**card["model"]["options"], "dropout": 0.25}
+    known_by = []
+    for changes in ({}, {"summary": "another"}, {"level_db": -26.0},
+                    {"model": {**card["model"], "options": options}}):  # fmt: skip
+        config.dump_yaml({**card, **changes}, folder / "card.yaml")
+        [found] = api.evaluation_systems([str(folder)], {})
+        known_by.append(found.known_by)
+    assert known_by[0] == known_by[1]
+    assert known_by[0] not in known_by[2:]
+    assert known_by[2] != known_by[3]
 
 
 def test_an_interrupted_evaluation_ends_in_the_same_tables(corpus, tmp_path):

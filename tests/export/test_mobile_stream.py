@@ -1,14 +1,13 @@
 """What an app gets of an enhancer that streams: files that keep their state and a program."""
 
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import soundfile
+from made_programs import run_program
 
 from kzoo import models, presets
 from kzoo.deploy.formats.streaming import Stream
@@ -29,14 +28,14 @@ def bundle(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT)  # export/ is no package: recipes run from the root
         mobile = importlib.import_module("export.mobile")
+        patch.setattr(importlib.import_module("export.mobile_stream"), "_SECONDS", 0.5)
         words = ["-p", str(folder / "preset"), "-o", str(folder / "out"), "--block-seconds", "0.3"]
         said = list(mobile.bundle(mobile.parser().parse_args([*words, "--precision", "fp32"])))
     return folder / "out" / "voice", said
 
 
 def clean(bundle, file, sound, out):
-    command = [sys.executable, bundle / "stream_tflite.py", bundle / file, sound, "-o", out]
-    return subprocess.run([*map(str, command)], capture_output=True, text=True)
+    return run_program(bundle / "stream_tflite.py", bundle / file, sound, "-o", out)
 
 
 def test_the_bundle_is_whole_and_its_program_says_what_keras_says(bundle):

@@ -1,14 +1,13 @@
 """What an app gets of a synthesiser: a stream, and a program that plays it as kzoo does."""
 
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import soundfile
+from made_programs import run_program
 
 from kzoo import models, presets
 from kzoo.models import ddsp
@@ -45,9 +44,7 @@ def bundle(tmp_path_factory):
 
 
 def play(bundle, controls, *words):
-    command = [sys.executable, bundle / "play_tflite.py", bundle / "organ_stream.tflite", controls]
-    return subprocess.run([*map(str, command), *map(str, words)], capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    return run_program(bundle / "play_tflite.py", bundle / "organ_stream.tflite", controls, *words)
 
 
 def test_the_bundle_is_whole_and_its_program_plays_what_kzoo_plays(bundle):
@@ -89,9 +86,8 @@ def test_a_card_of_another_file_is_refused(bundle, tmp_path):
     run = play(bundle[0], tmp_path / "a.csv", "--card", tmp_path / "a.json")
     assert run.returncode == 1
     assert "no card of" in run.stderr
-    command = [sys.executable, bundle[0] / "play_tflite.py", bundle[0] / "organ_fp16.tflite"]
-    run = subprocess.run([*map(str, command), str(tmp_path / "a.csv")], capture_output=True,
-                         text=True, check=False)  # fmt: skip
+    program, model = bundle[0] / "play_tflite.py", bundle[0] / "organ_fp16.tflite"
+    run = run_program(program, model, tmp_path / "a.csv")
     assert run.returncode == 1
     assert "belong together" in run.stderr
     words = ("--card", bundle[0] / "organ_fp16.json", "-o", tmp_path / "a.wav")

@@ -68,7 +68,7 @@ def test_descending_the_gradient_finds_the_target(name):
     variable = tf.Variable(estimate)
     before = loss(target, estimate).numpy()
     optimizer = keras.optimizers.Adam(0.03)
-    for _ in range(10):
+    for _ in range(5):
         with tf.GradientTape() as tape:
             value = tf.reduce_mean(loss(target, tf.identity(variable)))
         optimizer.apply([tape.gradient(value, variable)], [variable])

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -24,14 +23,6 @@ def resident_bytes():
     if not statm.is_file():
         pytest.skip("/proc/self/statm tells the memory of a process on Linux alone")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def with_outputs(model, waveform, names=None):
-    """{layer: its output or outputs} of one call of `model`; names: of the layers, or all."""
-    layers = [layer for layer in model.layers if names is None or layer.name in names]
-    outputs = {layer.name: layer.output for layer in layers}
-    found = keras.Model(model.inputs[0], outputs)(waveform)
-    return keras.tree.map_structure(np.asarray, found)
 
 
 def streamed(step, waveform):

@@ -260,7 +260,7 @@ def test_dnsmos_hears_a_segment_a_second(monkeypatch):
 
         def run(self, _, feed):
             heard.append(int(feed["waveform"][0, 0]))
-            return [np.full((1, 3), 3.0)]
+            return [np.full((1, 3), 3.0 + heard[-1] / 10)]
 
     dnsmos = object.__new__(metrics.DNSMOS)
     dnsmos._session, dnsmos._samples = Network(), 144160
@@ -269,3 +269,8 @@ def test_dnsmos_hears_a_segment_a_second(monkeypatch):
     heard.clear()
     dnsmos(np.repeat(np.arange(18), RATE), RATE)
     assert heard == [0, 1, 2, 3, 4, 5, 6]  # the published program loses 7 and 8 to rounding
+    alone = [dnsmos(np.full(10 * RATE, value), RATE).sig for value in range(4)]
+    heard.clear()
+    repeated = dnsmos(np.repeat(np.arange(4), RATE), RATE).sig
+    assert heard == [0, 1, 2, 3]  # and three of them again, as the clip is there four times
+    assert repeated == pytest.approx(np.mean([*alone, *alone[:3]]))

@@ -118,10 +118,6 @@ def test_parameters_follow_from_the_sizes(options, sources):
     assert trainable(conv_tasnet.core(sources, size)) == parameters(size, len(sources))
 
 
-def test_parameters_follow_from_the_sizes_of_the_paper(unfilled):
-    assert trainable(conv_tasnet.core()) == parameters(sizes()) == 5_050_545 - 65_664
-
-
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: "-".join(map(str, row[:-1])))
 def test_parameters_are_those_of_the_papers_table(row):
     filters, filter_length, bottleneck, hidden, skip, blocks, repeats, published = row
@@ -141,6 +137,7 @@ def test_parameters_are_those_of_the_papers_table(row):
 @pytest.mark.parametrize(
     ("count", "n_sources", "options"),
     [
+        (5_050_545 - 65_664, 2, {}),
         (5_050_545 - 65_664, 2, {"variant": "causal"}),
         (5_050_545 - 65_664, 2, {"norm": "batch"}),
         (4_984_497 - 65_664, 1, {}),
@@ -183,8 +180,9 @@ def test_a_causal_network_ignores_the_future_as_far_as_its_norms_do(rng, norm):
     assert same.all() == (norm != "gln")  # up to the first frame that holds sample 400
 
 
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("options", [{}, {"skip": 0, "filter_length": 6, "stride": 2}])
+@pytest.mark.parametrize(
+    ("causal", "options"), [(False, {"skip": 0, "filter_length": 6, "stride": 2}), (True, {})]
+)
 def test_no_sample_hears_beyond_the_context_and_some_hear_as_far(rng, causal, options):
     size = tiny(norm="batch", causal=causal, **options)
     context = size.context_samples()
@@ -225,7 +223,7 @@ def test_the_last_frame_is_filled_up_where_the_reference_leaves_silence(rng):
 @pytest.mark.parametrize("norm", ["gln", "cumulative"])
 def test_half_precision_survives_more_loud_frames_than_it_counts(rng, norm):
     loud = np.sign(noise(rng, 4 * 66_000 + 1, 2))  # at full scale; float16 ends at 65504
-    size = tiny(norm=norm, channels=2)
+    size = tiny(norm=norm, channels=2, blocks=1, repeats=1)
     exact = roughened(conv_tasnet.build(size=size), rng)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")

@@ -19,17 +19,21 @@ from kzoo.separation import Separator, System
 TWO = ["vocals", "accompaniment"]
 SMALL = {"filters": 3, "depth": 2, "lstm_layers": 0, "normalize": False, "resample": False}
 FINITE = {"variant": "tiny", "lstm_layers": 0, "normalize": False}
+# Each option by itself or beside others of which it is independent.
 SHAPES = [
     {},
-    {"lstm_layers": 2},
-    {"glu": False},
-    {"rewrite": False, "context": 1},
-    {"context": 5, "growth": 1.5, "depth": 3},
-    {"context": 2},
-    {"kernel_size": 5},
-    {"upsample": True},
+    {"lstm_layers": 2, "glu": False},
+    {"rewrite": False, "context": 5, "growth": 1.5, "depth": 3},
+    {"context": 2, "kernel_size": 5},
     {"upsample": True, "glu": False, "context": 1},
     {"upsample": True, "lstm_layers": 1, "depth": 3},
+]
+# Resampled and upsampled or not in all ways, with each kind of kernel and context somewhere.
+FINITES = [
+    {"resample": False, "context": 2},
+    {"resample": False, "upsample": True, "depth": 2},
+    {"resample": True, "upsample": True, "depth": 2, "context": 5},
+    {"resample": True, "depth": 2, "kernel_size": 5, "stride": 3},
 ]
 
 
@@ -184,7 +188,6 @@ def test_variants_have_the_sizes_of_the_papers():
         size = demucs.VARIANTS[name]
         assert [size.depth, size.lstm_layers, size.context] == [6, 2, 3]
         assert size.resample == size.normalize == (name == "v2")
-    assert built(variant="small").count_params() == 1_452_412
 
 
 @pytest.mark.parametrize(
@@ -205,7 +208,9 @@ def test_the_system_centres_the_mixture_in_a_valid_length(rng, samples, options)
 
 
 @pytest.mark.parametrize(
-    "options", [{}, FINITE, pytest.param({"upsample": True}, marks=pytest.mark.slow)], ids=named
+    "options",
+    [{}, {**FINITE, **FINITES[0]}, pytest.param({"upsample": True}, marks=pytest.mark.slow)],
+    ids=named,
 )
 def test_a_fixed_length_gives_what_an_open_one_gives(rng, options):
     options = {"variant": "tiny", **options}
@@ -215,16 +220,6 @@ def test_a_fixed_length_gives_what_an_open_one_gives(rng, options):
     np.testing.assert_allclose(fixed(mixture), opened(mixture), atol=1e-6)
     assert fixed.output_shape == (None, 2, 277, 2)
     assert opened.output_shape == (None, 2, None, 2)
-
-
-FINITES = [
-    {"resample": False},
-    {"resample": False, "depth": 2, "context": 2},
-    {"resample": False, "depth": 2, "kernel_size": 5, "stride": 3},
-    {"resample": False, "upsample": True, "depth": 2},
-    {"resample": True, "upsample": True, "depth": 2, "context": 5},
-    {"resample": True, "depth": 2, "kernel_size": 5, "stride": 3},
-]
 
 
 @pytest.mark.parametrize("options", FINITES, ids=named)
@@ -246,7 +241,7 @@ def test_nothing_is_heard_beyond_the_context(rng, options):
     assert max(heard) > 0.65 * reach  # a bound, and no empty one
 
 
-@pytest.mark.parametrize("options", [FINITES[1], *FINITES[3:5]], ids=named)
+@pytest.mark.parametrize("options", FINITES[:3], ids=named)
 def test_the_mixture_has_silence_around_it_where_the_context_is_finite(rng, options):
     options = {**FINITE, **options}
     model = of_any_length(sizes(**options))
@@ -341,12 +336,11 @@ def test_half_precision_stays_finite_and_comes_out_in_float32(rng, options):
         keras.config.set_dtype_policy("float32")
     exact = of_any_length(sizes(**{"variant": "tiny", **options}))
     model.set_weights(exact.get_weights())
-    for level in (0, 30):
-        mixture = level * noise(rng, 300)
-        found = np.asarray(model(mixture))
-        assert found.dtype == np.float32
-        expected = np.asarray(exact(mixture))
-        np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max() + 1e-6)
+    mixtures = np.concatenate([level * noise(rng, 300) for level in (0, 30)])
+    found, expected = np.asarray(model(mixtures)), np.asarray(exact(mixtures))
+    assert found.dtype == np.float32
+    for one, whole in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, whole, atol=0.02 * np.abs(whole).max() + 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +376,7 @@ def test_a_core_of_a_length_that_leaves_frames_over_is_refused():
     [
         ({}, 100),
         pytest.param({"resample": True, "depth": 2}, 1, marks=pytest.mark.slow),
-        pytest.param(FINITES[3], 1000, marks=pytest.mark.slow),
+        pytest.param(FINITES[1], 1000, marks=pytest.mark.slow),
     ],
     ids=named,
 )
@@ -407,7 +401,7 @@ def test_a_segment_of_any_length_is_trained(rng, options, wanted):
     graph.compile("adam", "mae", jit_compile=False)
     mixture, middle = sources.sum(axis=1), np.asarray(domain(sources))
     assert middle.shape == (2, *graph.output_shape[1:])
-    losses = [graph.train_on_batch(mixture, middle) for _ in range(3)]
+    losses = [graph.train_on_batch(mixture, middle) for _ in range(2)]
     assert losses[-1] < losses[0]
 
 

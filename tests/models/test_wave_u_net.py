@@ -100,9 +100,8 @@ def test_parameters_are_as_many_as_the_papers(variant, count):
     assert parameters(wave_u_net.VARIANTS[variant], FOUR if variant == "m6" else TWO) == count
 
 
-@pytest.mark.parametrize("variant", ["m1", "m7"])
-def test_parameters_are_as_many_where_the_network_is_built(unfilled, variant):
-    size = wave_u_net.VARIANTS[variant]
+def test_parameters_are_as_many_where_the_network_is_built(unfilled):
+    size = wave_u_net.VARIANTS["m7"]
     assert wave_u_net.core(TWO, size).count_params() == parameters(size, TWO)
 
 
@@ -137,9 +136,10 @@ def test_a_core_gives_what_lengths_promise_and_takes_nothing_else(context):
     size = sizes(**TINY, context=context)
     promised = {size.lengths(n) for n in range(1, 28)}
     assert len(promised) in (3, 4)  # one every 8 samples
-    for given, found in promised:
+    for given, found in (min(promised), max(promised)):
         model = wave_u_net.core(size=size, samples=given)
         assert model.output_shape == (None, 2, found, 2)
+    for given, _ in promised:
         for wrong in (given - 1, given + 1, given + 4):
             with pytest.raises(ValueError, match=rf"got {wrong}: the next is \d+"):
                 wave_u_net.core(size=size, samples=wrong)
@@ -166,7 +166,7 @@ both = pytest.mark.parametrize("context", [False, True])
 
 
 @both
-@pytest.mark.parametrize("samples", [1, 8, 61, 200])
+@pytest.mark.parametrize("samples", [1, 8, 201])
 def test_more_silence_around_the_signal_changes_nothing(rng, context, samples):
     whole = any_length(context)
     mixture = rng.standard_normal((1, samples, 2)).astype(np.float32)
@@ -210,7 +210,7 @@ def test_blocks_join_into_the_whole(rng, context, upsampling, seconds):
         grid=grid,
     )
     separator = Separator(system)
-    samples = 5 * grid.hop + 301 if seconds < 0.01 else 2501
+    samples = 5 * grid.hop + 61 if seconds < 0.01 else 2501
     mixture = 0.3 * rng.standard_normal((1, samples, 2)).astype(np.float32)
     expected = np.asarray(whole(mixture))[0]
     assert np.mean(np.abs(expected) > 0.99) < 0.05  # saturated, anything would be equal
@@ -220,28 +220,20 @@ def test_blocks_join_into_the_whole(rng, context, upsampling, seconds):
 
 
 @both
-def test_a_static_length_gives_what_any_length_does(rng, context):
-    whole = any_length(context)
-    for samples in (1, 77):
-        static = wave_u_net.build(size=sizes(**TINY, context=context), samples=samples)
-        static.set_weights(whole.get_weights())
-        mixture = rng.standard_normal((2, samples, 2)).astype(np.float32)
-        np.testing.assert_allclose(static(mixture), whole(mixture), atol=1e-6)
-
-
-@both
-def test_a_static_block_wastes_nothing(context):
-    size = sizes(**TINY, context=context)
-
-    def inside(n):
-        model = wave_u_net.build(size=size, samples=n)
-        return model.get_layer("wave_u_net_core").input_shape[1]
-
-    for wanted in (1, 100, 101):
+def test_a_static_block_wastes_nothing_and_gives_what_any_length_does(rng, context):
+    size, whole = sizes(**TINY, context=context), any_length(context)
+    inside = []
+    for wanted in (100, 101, 1):
         same, samples = size.static(wanted)
         assert same == size
         assert wanted <= samples < wanted + 8
-    assert inside(samples + 1) == inside(samples) + 8
+    for given in (samples, samples + 1):
+        static = wave_u_net.build(size=size, samples=given)
+        static.set_weights(whole.get_weights())
+        mixture = rng.standard_normal((2, given, 2)).astype(np.float32)
+        np.testing.assert_allclose(static(mixture), whole(mixture), atol=1e-6)
+        inside.append(static.get_layer("wave_u_net_core").input_shape[1])
+    assert inside[1] == inside[0] + 8
 
 
 def test_blocks_halve_until_they_are_all_context():
@@ -270,7 +262,7 @@ def test_a_segment_of_any_length_is_trained(rng, context):
     graph.compile("adam", "mae", jit_compile=False)
     mixture, middle = sources.sum(axis=1), np.asarray(domain(sources))
     assert middle.shape == (2, *graph.output_shape[1:])
-    losses = [graph.train_on_batch(mixture, middle) for _ in range(3)]
+    losses = [graph.train_on_batch(mixture, middle) for _ in range(2)]
     assert losses[-1] < losses[0]
 
 

@@ -257,8 +257,8 @@ def test_a_card_without_a_name_has_that_of_its_folder(tmp_path, tiny_preset):
 
 
 def test_a_saved_preset_gives_the_same_model_back(tmp_path, tiny_preset, rng):
-    preset = presets.open_preset(tiny_preset(tmp_path / "mine", seed=3))
-    waveform = rng.standard_normal((1, 5000, 2)).astype(np.float32)
+    preset = presets.open_preset(tiny_preset(tmp_path / "mine"))
+    waveform = rng.standard_normal((1, 3000, 2)).astype(np.float32)
     saved = preset.untrained_model()
     first = np.asarray(saved(waveform))
     presets.save_to_preset(saved, tmp_path / "again", preset.card)
@@ -271,7 +271,7 @@ def test_a_saved_preset_gives_the_same_model_back(tmp_path, tiny_preset, rng):
 def test_weights_of_another_size_are_named(tmp_path, tiny_preset):
     folder = tiny_preset(tmp_path / "mine")
     with pytest.raises(PresetError, match="vocals_down1_conv/kernel is"):
-        presets.from_preset(folder, filters=(3, 3, 4))
+        presets.from_preset(folder, filters=(3,))
 
 
 def test_a_folder_with_other_files_is_not_written_into(tmp_path, tiny_preset):
@@ -297,6 +297,10 @@ PARAMETERS = {
     "spleeter_5stems": (49_113_625, 5 * 1_986),
     "crepe_tiny": (486_552, None),
     "crepe_full": (22_239_976, None),
+    "demucs_2stems_small": (1_452_412, 0),
+    "gtcrn_dns3": (23_669, None),
+    "ul_unas_dns3": (146_752, None),
+    "dtln": (986_753, None),
 }
 
 
@@ -325,11 +329,15 @@ def test_every_card_builds_a_model_and_names_its_licences(unfilled, name):
     names = presets.list_presets()
     if any(network(name) == network(other) for other in names[: names.index(name)]):
         return  # it has been built
-    model = preset.untrained_model()
+    sources, changes, share = card.get("sources"), {}, 1.0
+    if getattr(size, "trunk", None) == "each":  # as many networks as sources, all alike: two do
+        share = 2 / len(sources)
+        sources = changes["sources"] = sources[:2]
+    model = preset.untrained_model(**changes)
     assert all(x.shape[-1] == size.channels for x in model.inputs)
-    if "sources" in card:
-        assert model.output_shape[1] == len(card["sources"])
+    if sources:
+        assert model.output_shape[1] == len(sources)
     if name in PARAMETERS:
         trained, still = PARAMETERS[name]
-        assert count(model.trainable_weights) == trained
-        assert still is None or count(model.non_trainable_weights) == still
+        assert count(model.trainable_weights) == share * trained
+        assert still is None or count(model.non_trainable_weights) == share * still

@@ -115,7 +115,10 @@ def in_a_room():
 
 
 @pytest.mark.parametrize("room", [pytest.param({}, marks=pytest.mark.slow), ROOM])
-def test_a_trained_synthesiser_plays_the_file_as_its_model_does(run, in_a_room, tmp_path, room):
+def test_a_trained_synthesiser_plays_the_file_as_its_model_does(
+    run, in_a_room, tmp_path, monkeypatch, room
+):
+    monkeypatch.setattr(player, "BLOCK_FRAMES", 64)
     dry = keras.Model(in_a_room.input, in_a_room.get_layer("reverb").input)
     model = in_a_room if room else dry
     card = {
@@ -123,7 +126,7 @@ def test_a_trained_synthesiser_plays_the_file_as_its_model_does(run, in_a_room, 
         "model": {"name": "ddsp", "options": {"variant": "tiny", **room}},
     }  # fmt: skip
     presets.save_to_preset(model, tmp_path / "preset", card)
-    rows = [(k / 250, 200 + k / 2, -20 - k / 100) for k in range(400)]  # two blocks
+    rows = [(k / 250, 200 + k / 2, -20 - k / 100) for k in range(90)]  # two blocks
     controls = table(tmp_path / "a.csv", rows)
     words = ("-o", tmp_path / "a.wav", "--bit-depth", "float32")
     assert "name one (-p)" in run(controls, *words, "--dry")[1]

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 import soundfile
-from made_once import once
 
 import kzoo
 from kzoo import cli, config, models, presets
@@ -30,9 +29,17 @@ def table(values):
 
 @pytest.fixture(scope="module", autouse=True)
 def built_once():
-    """The player of an instrument, which all of its recordings can share."""
+    """The player of an instrument, which all of its recordings can share, and copies of it."""
+    build, built = player.instrument, {}
+
+    def instrument(preset, *, dry=False):
+        key = (str(preset.card["model"]), preset.card["weights"]["sha256"], dry)
+        if key not in built:
+            built[key] = build(preset, dry=dry)
+        return built[key]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(player, "instrument", once(player.instrument))
+        patch.setattr(player, "instrument", instrument)
         yield
 
 

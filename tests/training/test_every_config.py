@@ -44,6 +44,8 @@ def recordings(tmp_path_factory):
         write_noise(root / "data/student/speech" / voice, 16000, count=1)
     for kind in RECORDED_NOISES:
         write_noise(root / "data/noisy_speech/noise" / kind, 16000, count=1)
+    write_noise(root / "speech" / "one", 16000, count=12)
+    write_noise(root / "noise" / "street", 16000, count=1)
     for kind in (*RECORDED_NOISES, "city"):
         write_noise(root / "data/student/noise" / kind, 16000, count=1)
     taught = root / "taught" / "train_0000"

@@ -10,7 +10,7 @@ from made_runs import history, without_graphs
 from test_training import SMALL, settings
 
 from kzoo import audio, config, presets
-from kzoo.training import callbacks, resolved, running, train
+from kzoo.training import callbacks, compiled, resolved, running, train
 from kzoo.training.checkpoint import save
 from kzoo.training.folder import locked
 
@@ -59,6 +59,18 @@ def done(tmp_path_factory):
         return train(quick(), tmp_path_factory.mktemp("runs") / "done", say=lambda line: None)
 
 
+@pytest.fixture(scope="module")
+def built():
+    """The network of `quick`."""
+    return compiled(resolved(quick()))
+
+
+@pytest.fixture
+def built_once(built, monkeypatch):
+    """Every run of a test trains the same network, where it is the folder that is tested."""
+    monkeypatch.setattr(running, "compiled", lambda *_, **__: built)
+
+
 def test_a_run_that_is_refused_leaves_its_folder_free(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ValueError, match=r"fit\.tensorboard needs a package"):
@@ -88,6 +100,7 @@ def test_a_damaged_recording_is_named_at_whatever_step_it_is_met(tmp_path, rng):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("built_once")
 def test_until_the_first_checkpoint_another_configuration_begins_anew(tmp_path, monkeypatch):
     def killed(*_, **__):
         raise KeyboardInterrupt
@@ -101,6 +114,7 @@ def test_until_the_first_checkpoint_another_configuration_begins_anew(tmp_path, 
     assert config.load_yaml(folder / "config.yaml")["seed"] == 3
 
 
+@pytest.mark.usefixtures("built_once")
 def test_a_kill_between_card_and_configuration_locks_nothing(tmp_path, monkeypatch):
     dumped = config.dump_yaml
 
@@ -151,6 +165,7 @@ def test_the_configuration_of_a_run_has_the_defaults_of_its_time(done, tmp_path)
     assert resolved(again) == again
 
 
+@pytest.mark.usefixtures("built_once")
 def test_a_default_that_has_changed_does_not_change_a_run(done, monkeypatch):
     written = config.load_yaml(done / "config.yaml")
     monkeypatch.setattr(running.Fit.__init__, "__kwdefaults__", None)
@@ -162,18 +177,19 @@ def test_a_default_that_has_changed_does_not_change_a_run(done, monkeypatch):
     assert "finished already" in lines[-1]
 
 
-def test_more_workers_go_on_with_the_run_and_reach_the_data(done, monkeypatch, tmp_path):
-    lines, _ = run(quick(data__workers=7), done)
-    assert "finished already" in lines[-1]
+@pytest.mark.usefixtures("built_once")
+def test_more_workers_go_on_with_the_run_and_reach_the_data(done, monkeypatch):
     seen, dataset = [], running.data.dataset
     monkeypatch.setattr(
         running.data, "dataset",
         lambda *a, **k: (seen.append((k["workers"], k["ahead"])), dataset(*a, **k))[1],
     )  # fmt: skip
-    run(quick(data__workers=3), tmp_path / "run")
+    lines, _ = run(quick(data__workers=3), done)
+    assert "finished already" in lines[-1]
     assert seen == [(3, 6), (3, 6)]
 
 
+@pytest.mark.usefixtures("built_once")
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_other_data_do_not_go_on_with_a_run(done, monkeypatch, part):
     from kzoo.data.synthetic import Synthetic
@@ -188,19 +204,19 @@ def test_other_data_do_not_go_on_with_a_run(done, monkeypatch, part):
 
 
 def test_a_checkpoint_without_a_word_about_its_data_is_taken_up(tmp_path):
-    _, folder = run(quick(), tmp_path / "run")
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd")
     model.optimizer.build(model.trainable_variables)
-    save(folder / "checkpoint.npz", model, {"epoch": 1, "steps": 1, "finished": True})
+    save(tmp_path / "checkpoint.npz", model, {"epoch": 1, "steps": 1, "finished": True})
     found = callbacks.Checkpoints(
-        folder, others=[], save_preset=None, meter=None, say=None, data={"train": "0"}
+        tmp_path, others=[], save_preset=None, meter=None, say=None, data={"train": "0"}
     )
     found.resume(model, 1)
     assert found.state["finished"]
     assert found.state["data"] == {"train": "0"}
 
 
+@pytest.mark.usefixtures("built_once")
 def test_a_run_that_stopped_early_is_over(tmp_path, val_losses):
     val_losses(1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
     values = quick(fit__epochs=5, fit__early_stopping=1, fit__plateau=None)
@@ -213,6 +229,7 @@ def test_a_run_that_stopped_early_is_over(tmp_path, val_losses):
     assert len(history(folder)) == 4  # its patience began anew
 
 
+@pytest.mark.usefixtures("built_once")
 def test_a_validation_that_is_no_number_is_worse_than_any(tmp_path, val_losses):
     val_losses(np.nan, 3.0, np.nan, 2.0)
     _, folder = run(quick(fit__epochs=4, fit__early_stopping=3), tmp_path / "run")
@@ -259,7 +276,7 @@ def test_statistics_that_were_fixed_are_named_when_they_are_to_move(tmp_path):
     start = {"preset": str(preset)}
     lines, _ = run(quick(start=start), tmp_path / "moving")
     assert any("fit.inference_mode=true keeps" in line for line in lines)
-    lines, folder = run({**fixed, "start": start}, tmp_path / "fixed")
+    lines = compiled(resolved({**fixed, "start": start})).started
     assert not any("inference_mode" in line for line in lines)
-    assert presets.load_card(folder)["fixed_norms"] is True
+    assert presets.load_card(preset)["fixed_norms"] is True
     assert presets.load_card("spleeter_5stems_16khz")["fixed_norms"] is True

@@ -23,7 +23,9 @@ from kzoo.training import train
 folder = Path(sys.argv[1])
 def both(name):
     values = config.load_yaml(folder / f"{name}.yaml")
+    tf.config.run_functions_eagerly(True)  # else drawing the graph takes longer than the steps
     train(values, folder / name / "one", devices=["/device:CPU:0"])
+    tf.config.run_functions_eagerly(False)
     train(values, folder / name / "two", devices=["/device:CPU:0", "/device:CPU:1"])
 if sys.argv[2] == "adversarial":
     # Each device draws for its own half of a batch, and norms by it: here the halves are the same.

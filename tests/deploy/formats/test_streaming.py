@@ -13,7 +13,7 @@ from kzoo.models import ddsp
 TINY = ddsp.VARIANTS["tiny"]
 
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
-RATE, HOP, HARMONICS = 16000, 64, 8
+RATE, HOP, HARMONICS = 4000, 16, 4  # as many hops a second as at 16 kHz
 
 
 def instrument(frames):
@@ -46,7 +46,7 @@ def stream(tmp_path_factory):
 def test_a_note_held_for_ten_minutes_does_not_drift_or_click(stream, f0_hz):
     stream, frames = stream
     stream.reset()
-    f0_hz, levels = np.float32(f0_hz), np.float32([0.3, 0.2, 0.1, 0.1, 0.05, 0.05, 0.02, 0.02])
+    f0_hz, levels = np.float32(f0_hz), np.float32([0.3, 0.2, 0.1, 0.05])
     block = {
         "f0_hz": np.full((1, frames, 1), f0_hz),
         "amplitudes": np.tile(levels, (1, frames, 1)),
