@@ -26,8 +26,6 @@ BEFORE = {
     ),
     "ddsp_violin": ("ddsp", {"variant": "phone", "reverb_seconds": 1.0}),
     "demucs_2stems_small": ("demucs", {"sources": ["vocals", "accompaniment"], "variant": "small"}),
-    "segan_speech": ("segan", {"sources": ["speech"], "variant": "small"}),
-    "segan_speech_l1": ("segan", {"sources": ["speech"], "variant": "small"}),
     "spleeter_2stems": (
         "unet",
         {

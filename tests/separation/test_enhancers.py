@@ -1,7 +1,6 @@
-"""The enhancers that ship: however far a recording is turned up, and however silent it is."""
+"""The enhancer that ships: however far a recording is turned up, and however silent it is."""
 
 import numpy as np
-import pytest
 
 from kzoo import Separator
 
@@ -9,9 +8,8 @@ RATE = 16000
 BLOCK = 127 * 128 + 512  # of unet_speech
 
 
-@pytest.mark.parametrize("preset", ["unet_speech", "segan_speech"])
-def test_a_recordings_level_changes_nothing_but_its_estimates_level(preset, rng):
-    separator = Separator.from_preset(preset)
+def test_a_recordings_level_changes_nothing_but_its_estimates_level(rng):
+    separator = Separator.from_preset("unet_speech")
     seconds = np.arange(RATE) / RATE
     voice = np.sin(2 * np.pi * 200 * seconds) * (np.sin(2 * np.pi * 3 * seconds) > 0)
     noisy = (0.1 * voice + 0.01 * rng.standard_normal(RATE)).astype(np.float32)
