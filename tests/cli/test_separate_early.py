@@ -102,7 +102,7 @@ def test_an_empty_stretch_is_refused_before_the_model_is_built(
 def test_options_for_several_stems_are_refused_of_a_preset_of_one(
     unbuilt, song, tmp_path, words, message
 ):
-    status, err = unbuilt("separate", song, "-p", "unet_speech", "-o", tmp_path / "out", *words)
+    status, err = unbuilt("separate", song, "-p", "dtln", "-o", tmp_path / "out", *words)
     assert status == 1
     assert message in err
     assert not (tmp_path / "out").exists()

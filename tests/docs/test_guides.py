@@ -18,11 +18,18 @@ ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 SLOW = ("fit", "phone", "serve", "train")  # what they do is tested where its modules are
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
+
+
+def joined(block):
+    """A block of commands with each on one line, without that which installs kzoo."""
+    return block.replace("pip install kzoo\n", "").replace("\\\n", " ")
+
+
 SHOWN = [
     command.strip()
     for path in PAGES
     for block in re.findall(r"```sh\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
-    for command in re.findall(r"\bkzoo (?!\[)[^|>#\n]*", block.replace("pip install kzoo\n", ""))
+    for command in re.findall(r"\bkzoo (?!\[)[^|>#\n]*", joined(block))
 ]
 COMMAND = get_command(app)
 BLOCK = re.compile(r'```(python|console|yaml|csv)(?: title="(.*?)")?\n(.*?)```', re.DOTALL)
