@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from made_once import once
+from made_once import drawn_once
 
 from kzoo.convert import asteroid
 from kzoo.models import conv_tasnet, tasnet
@@ -12,13 +12,7 @@ from kzoo.models import conv_tasnet, tasnet
 CONV = {"n_src": 2, "filters": 6, "length": 8, "bottleneck": 3, "hidden": 5, "count": 4}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def each_network_is_drawn_once():
-    """What is refused has assigned nothing, and what is taken has assigned every weight."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv_tasnet, "core", once(conv_tasnet.core))
-        patch.setattr(tasnet, "core", once(tasnet.core))
-        yield
+each_network_is_drawn_once = drawn_once((conv_tasnet, "core"), (tasnet, "core"))
 
 
 def norm_weights(rng, kind, width):

@@ -6,7 +6,7 @@ from pathlib import Path
 import made_demucs as made
 import numpy as np
 import pytest
-from made_once import once
+from made_once import drawn_once
 
 from kzoo.convert import demucs
 from kzoo.models import demucs as architecture
@@ -15,12 +15,7 @@ TWO = ["vocals", "accompaniment"]
 SIZE = {"sources": 2, "filters": 3, "depth": 2, "lstm_layers": 2}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def each_network_is_drawn_once():
-    """What is refused has assigned nothing, and what is taken has assigned every weight."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(architecture, "core", once(architecture.core))
-        yield
+each_network_is_drawn_once = drawn_once((architecture, "core"))
 
 
 @pytest.mark.parametrize(

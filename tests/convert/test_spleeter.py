@@ -3,7 +3,7 @@
 import made_checkpoints as made
 import numpy as np
 import pytest
-from made_once import once
+from made_once import drawn_once
 
 from kzoo.convert import assign, spleeter
 from kzoo.models import unet
@@ -17,12 +17,7 @@ SIZE = {"frames": 64, "bins": 64}
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def each_network_is_drawn_once():
-    """What is refused has assigned nothing, and what is taken has assigned every weight."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unet, "core", once(unet.core))
-        yield
+each_network_is_drawn_once = drawn_once((unet, "core"))
 
 
 def numbered(kind, index):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_once import once
+from made_once import drawn_once
 from made_streams import snr_db, streamed
 
 from kzoo import models
@@ -29,12 +29,7 @@ LAYERS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def drawn_once():
-    """What is refused has assigned nothing, and what is taken has assigned every weight."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert.models, "build", once(models.build))
-        yield
+each_network_is_drawn_once = drawn_once((models, "build"))
 
 
 @pytest.fixture(scope="module")
