@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
-from kzoo.deploy.formats.rewrite import for_tflite
 from kzoo.deploy.formats.tflite import (
     check_memory,
     check_operators,
@@ -25,6 +24,7 @@ from kzoo.deploy.formats.tflite import (
     description,
     open_interpreter,
 )
+from kzoo.deploy.forms import for_tflite
 
 STEP, RESET, DONE = "step", "reset", "done"
 STATE = "state_"
