@@ -32,6 +32,7 @@ from kzoo.deploy.signature import SIGNATURE, check, named_outputs
 _FORMATS = {"saved_model": saved_model, "tflite": tflite}
 # Numbers that Keras gets as one batch: half a minute of stereo, which one recording may have alone.
 _MOST_AT_ONCE = 30 * 2 * 44_100
+_MOST_STEPS = 1000  # of a recurrent network, at 1 ms for each
 _OF_THE_PRESET = ("summary", "bandwidth_hz", "level_db", "licences", "paper", "trained")
 
 Answers = dict[str, np.ndarray]
@@ -154,8 +155,10 @@ def _keras(model: keras.Model, proof: Proof) -> list[Answers]:
     def call(*tensors):
         return named_outputs(model, proof, tensors)
 
-    # A recurrent network step by step takes minutes; any other takes less than to be drawn.
-    call = tf.function(call, autograph=False) if _recurs(model) else call
+    # Step by step a recurrent network takes minutes of a longer example; all else takes less than
+    # to be drawn.
+    long = max(array.shape[1] for array in proof.inputs.values()) > _MOST_STEPS
+    call = tf.function(call, autograph=False) if long and _recurs(model) else call
     answers = []
     for batch in batches:
         outputs = {name: tensor.numpy() for name, tensor in call(*map(tf.constant, batch)).items()}

@@ -36,10 +36,10 @@ def write_bundle(folder, model, sound):
     proof = examples.sound_proof(model, sample_rate=RATE, sound=sound, description="notes")
     convert, converted = tflite.convert, []
 
-    def once(*arguments):
+    def once(*arguments, **options):
         """What the converter gives is the same for both: fp16 is made of it."""
         if not converted:
-            converted.append(convert(*arguments))
+            converted.append(convert(*arguments, **options))
         return converted[0]
 
     with mock.patch.object(tflite, "convert", once):

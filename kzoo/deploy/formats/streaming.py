@@ -8,7 +8,6 @@ without variables, or for many streams of one model.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.tflite import (
     check_memory,
     check_operators,
@@ -109,10 +107,8 @@ class StateTwin:
 
 
 def _write(name: str, functions: Mapping[str, Callable], path: Path) -> Path:
-    with tempfile.TemporaryDirectory() as folder:
-        saved_model.store(folder, {k: f.get_concrete_function() for k, f in functions.items()})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        content = convert(converter, name, allow_flex=False)
+    signatures = {key: function.get_concrete_function() for key, function in functions.items()}
+    content = convert(signatures, name, allow_flex=False)
     found = description(content)
     check_operators(found, name)
     check_memory(found, name)
