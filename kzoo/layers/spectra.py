@@ -42,6 +42,9 @@ class SpectrumFrame(keras.layers.Layer):
     def call(self, real, imag):
         return irfft(real, imag, self.n_fft)
 
+    def compute_output_shape(self, real_shape, imag_shape):
+        return (*real_shape[:-1], self.n_fft)
+
     def get_config(self):
         return {**super().get_config(), "n_fft": self.n_fft}
 
