@@ -50,6 +50,32 @@ class SpectrumFrame(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("kzoo")
+class BandMagnitude(keras.layers.Layer):
+    """(real, imag) `[batch, frames, all bins, channels]` to magnitudes of the lowest `bins`."""
+
+    def __init__(self, bins: int, **kwargs):
+        super().__init__(**kwargs)
+        self.bins = bins
+
+    def call(self, real, imag):
+        return magnitude(real[:, :, : self.bins], imag[:, :, : self.bins])
+
+    def get_config(self):
+        return {**super().get_config(), "bins": self.bins}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class MaskedSpectrum(keras.layers.Layer):
+    """(masks `[batch, sources, frames, bins, channels]`, real, imag) to both of each source.
+
+    real, imag: `[batch, frames, bins, channels]` each.
+    """
+
+    def call(self, masks, real, imag):
+        return masks * ops.expand_dims(real, 1), masks * ops.expand_dims(imag, 1)
+
+
+@keras.saving.register_keras_serializable("kzoo")
 class FrameWindow(keras.layers.Layer):
     """Frames `[batch, n, n_fft]` times a window of `dsp.windows`.
 

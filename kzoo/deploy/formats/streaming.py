@@ -15,7 +15,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kzoo.deploy.formats.rewrite import for_tflite
 from kzoo.deploy.formats.tflite import (
     check_memory,
     check_operators,
@@ -23,6 +22,7 @@ from kzoo.deploy.formats.tflite import (
     description,
     open_interpreter,
 )
+from kzoo.deploy.forms import for_tflite
 
 STEP, RESET, DONE = "step", "reset", "done"
 STATE = "state_"

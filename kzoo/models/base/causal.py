@@ -182,7 +182,7 @@ class CutFrames(_Frames):
     """A whole signal `[batch, samples, 1]` to all its frames, see `Past.frames`."""
 
     def call(self, waveform):
-        signal = waveform[..., 0]
+        signal = ops.squeeze(waveform, -1)  # a reshape: TFLite runs an index as a slow slice
         samples = ops.shape(signal)[-1]
         whole = -(-samples // self.hop_length) * self.hop_length
         if self.edge == "zeros":
