@@ -24,7 +24,7 @@ import tensorflow as tf
 import kzoo
 from kzoo.deploy import parity, request
 from kzoo.deploy.formats import saved_model, tflite
-from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_state_twin, write_stream
+from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_stream
 from kzoo.deploy.placing import beside, move
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.signature import SIGNATURE, check, named_outputs
@@ -105,7 +105,11 @@ def export(
         if to == "tflite" and proof.stream is not None:
             places["stream"] = Path(folder) / f"{name}_stream.tflite"  # of every precision the same
             stream = temporary / places["stream"].name
-            write_stream(proof.stream.step, stream, state=proof.stream.state)
+            twin = None
+            if proof.stream.twin:
+                places["twin"] = Path(folder) / f"{name}_step.tflite"
+                twin = temporary / places["twin"].name
+            write_stream(proof.stream.step, stream, state=proof.stream.state, twin=twin)
             _refuse_another(places["stream"], stream, overwrite=overwrite)
             with _said_of(places["artefact"], proof):
                 card["parity"]["sources"]["stream"] = _compare_stream(
@@ -119,9 +123,7 @@ def export(
                 "delay_samples": proof.stream.delay_samples,
                 "bytes": _bytes(_files(stream)),
             }
-            if proof.stream.twin:
-                places["twin"] = Path(folder) / f"{name}_step.tflite"
-                twin = write_state_twin(proof.stream.step, temporary / places["twin"].name)
+            if twin is not None:
                 _refuse_another(places["twin"], twin, overwrite=overwrite)
                 with _said_of(places["artefact"], proof):
                     card["parity"]["sources"]["step"] = _compare_stream(

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.float16 import halve
-from kzoo.deploy.formats.rewrite import for_tflite
+from kzoo.deploy.forms import for_tflite
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.request import LITERT_MISSING, PRECISIONS
 from kzoo.deploy.signature import SIGNATURE, serving_function
