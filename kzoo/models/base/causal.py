@@ -188,12 +188,12 @@ class CutFrames(_Frames):
         if self.edge == "zeros":
             signal = pad_last(signal, self.kept, whole - samples + self.kept)
         else:  # a signal that is shorter than its mirror image is filled up first
-            fill = ops.maximum(self.kept + 1 - samples, 0)
+            fill = _at_least_none(self.kept + 1 - samples)
             signal = pad_last(signal, 0, fill)
             head = ops.flip(signal[..., 1 : self.kept + 1], axis=-1)
             tail = ops.flip(signal[..., -self.kept - 1 : -1], axis=-1)
             signal = ops.concatenate([head, signal, tail], axis=-1)
-            signal = pad_last(signal, 0, ops.maximum(whole - samples - fill, 0))
+            signal = pad_last(signal, 0, _at_least_none(whole - samples - fill))
         return frame(signal, self.frame_length, self.hop_length)
 
     def compute_output_shape(self, waveform_shape):
@@ -203,6 +203,11 @@ class CutFrames(_Frames):
         whole = -(-samples // self.hop_length) * self.hop_length
         least = 0 if self.edge == "zeros" else self.kept + 1
         return (batch, (max(whole, least) + self.kept) // self.hop_length, self.frame_length)
+
+
+def _at_least_none(samples):
+    """`samples`, or 0 where it is less; a number stays one, which JAX wants of lengths."""
+    return max(samples, 0) if isinstance(samples, int) else ops.maximum(samples, 0)
 
 
 @keras.saving.register_keras_serializable("kzoo")
