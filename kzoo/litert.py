@@ -39,12 +39,17 @@ def chosen(
 
     With "auto" TensorFlow runs what needs another graph, and all of it where there is a GPU.
     Raises ValueError for an unknown engine, for "litert" with a device, the Wiener filter or
-    options of the model, and where it is not installed.
+    options of the model, and where what would run the preset is not installed.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
     if engine == "tensorflow":
         return False
+    if importlib.util.find_spec("tensorflow") is None and not is_made(preset):
+        raise ValueError(
+            f"TensorFlow is not installed, and the LiteRT file of {preset} is not in "
+            f"{cache_folder()}: bring the cache of a machine that has made it, by --engine litert"
+        )
     given = {"device": device, "mwf": mwf, **options}
     needs = [name for name, value in given.items() if value not in (None, False)]
     installed = importlib.util.find_spec("ai_edge_litert") is not None

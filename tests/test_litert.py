@@ -123,11 +123,22 @@ def test_the_verb_asks_for_an_engine(folders, mixture, tmp_path, monkeypatch):
     for engine in ("tensorflow", "litert", "auto"):
         options = ["--engine", engine, "-o", engine]
         monkeypatch.setattr(sys, "argv", ["kzoo", "separate", *words, *options])
-        cli.main()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
         found[engine] = audio.read(f"{engine}/mixture/vocals.wav")[0]
     assert np.array_equal(found["auto"], found["litert"])
     assert not np.array_equal(found["auto"], found["tensorflow"])
     np.testing.assert_allclose(found["auto"], found["tensorflow"], atol=1e-5)
+
+
+def test_without_tensorflow_and_without_a_file_it_says_where_one_is_made(
+    tiny_preset, tmp_path, monkeypatch
+):
+    preset = presets.open_preset(tiny_preset(tmp_path / "unet", seed=3))
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(ValueError, match=r"TensorFlow is not installed.*--engine litert"):
+        litert.chosen("auto", preset)
 
 
 @pytest.mark.parametrize(
