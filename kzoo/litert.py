@@ -73,7 +73,7 @@ def system(
     """Separate by LiteRT on `threads` threads, by default one a processor.
 
     Makes the file where it is missing, for which TensorFlow is needed once. Raises PresetError for
-    a preset that is no separator of a waveform alone.
+    a preset that is no separator of a waveform alone, and where the file says something else.
     """
     preset.refuse_untrained()
     preset.download(progress=progress)
@@ -143,14 +143,21 @@ def _of_streams(run: Callable, sources: list[str], silence: Mapping[str, np.ndar
 def _make(preset: Preset, folder: Path) -> None:
     """Write the file and what a System is made of into `folder`."""
     from kzoo import runtime
+    from kzoo.deploy import parity
 
     made = runtime.system(preset)
     arrays = {"fade": made.grid.fade}
     size, _ = preset.sizes()
-    if models.defines(preset.card["model"]["name"], "build_step"):
-        arrays |= _make_stream(preset, made, size, folder)
-    else:
-        _make_blocks(preset, size, folder)
+    try:
+        if models.defines(preset.card["model"]["name"], "build_step"):
+            arrays |= _make_stream(preset, made, size, folder)
+        else:
+            _make_blocks(preset, size, folder)
+    except parity.ParityError as error:
+        reason = str(error).replace(f"; {folder / _FILE} was not written", "")
+        raise PresetError(
+            f"preset {preset} needs engine tensorflow, as LiteRT says something else: {reason}"
+        ) from None
     np.savez(folder / _ARRAYS, **arrays)
     grid = {name: getattr(made.grid, name) for name in ("samples", "hop", "start", "step")}
     kept = {

@@ -102,6 +102,14 @@ def test_other_weights_and_another_card_have_a_file_of_their_own(folders, tiny_p
     assert not litert.is_made(changed)
 
 
+def test_a_file_that_says_something_else_is_not_kept(folders, monkeypatch, tiny_preset, tmp_path):
+    preset = presets.open_preset(tiny_preset(tmp_path / "unet", seed=4))
+    monkeypatch.setattr(litert, "_LIMIT_DB", 300.0)
+    with pytest.raises(presets.PresetError, match=r"needs engine tensorflow.*300 dB: vocals"):
+        litert.system(preset)
+    assert not litert.is_made(preset)
+
+
 def test_what_is_interrupted_leaves_nothing_behind(tiny_preset, tmp_path, monkeypatch):
     preset = presets.open_preset(tiny_preset(tmp_path / "unet", seed=2))
 
