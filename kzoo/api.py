@@ -276,7 +276,7 @@ def _separator(
 
         try:
             if not made:
-                made.append(Separator.from_preset(preset, **options))
+                made.append(Separator.from_preset(preset, engine="tensorflow", **options))
                 for note in made[0].notes if say else ():
                     say(f"{preset}: {note}")
             return made[0].separate(waveform, sample_rate)
