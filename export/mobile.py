@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, required=True, help="The bundle is written to OUT/NAME."
     )
     parser.add_argument(
-        "--precision", nargs="+", default=["fp32", "fp16"], choices=["fp32", "fp16"],
+        "--precision", nargs="+", default=["fp32", "fp16"], choices=["fp32", "fp16", "int8"],
         help="One file is written for each; by default both.",
     )  # fmt: skip
     parser.add_argument(

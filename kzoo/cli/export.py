@@ -19,7 +19,7 @@ def export(
     ] = "tflite",
     out: Annotated[Path, options.out("Folder of the artefact and its card.")] = Path("export_out"),
     precision: Annotated[
-        str, typer.Option(metavar="PRECISION", help="Storage of weights: fp32, or fp16 for tflite.")
+        str, typer.Option(metavar="PRECISION", help="Storage of weights: fp32; tflite: fp16, int8.")
     ] = "fp32",
     block_seconds: Annotated[
         float | None,

@@ -15,6 +15,7 @@ from kzoo.layers.masks import source_names
 
 WAVEFORM, AUDIO = "waveform", "audio"
 _DEFAULT_SECONDS, _LONGEST_SECONDS = 4, 30  # of sound to compare on, where any length is taken
+_PASSAGES = 4  # as long as a block, of the sound to compare on
 _FRAMES = 250  # of controls to compare on, where any number is taken
 
 
@@ -51,12 +52,13 @@ def sound_proof(
     further_sounds = {}
     if sound is None:
         length = block or _DEFAULT_SECONDS * sample_rate
-        sound, description = parity_sound(sample_rate, channels, length)
+        song, description = parity_sound(sample_rate, channels, _PASSAGES * length)
+        sound, *passages = np.split(song, _PASSAGES)
         if speech_db is not None:
             further_sounds[description] = sound
             sound, description = noisy_speech(sample_rate, channels, length, level_db=speech_db)
     else:
-        length = block or min(len(sound), _LONGEST_SECONDS * sample_rate)
+        length, passages = block or min(len(sound), _LONGEST_SECONDS * sample_rate), []
         sound = fitted_to(np.asarray(sound), channels, length)
     further_sounds |= probes(channels, length)
     rng = np.random.default_rng(0)
@@ -69,6 +71,7 @@ def sound_proof(
         description=description or "given by the caller",
         reference=WAVEFORM,
         stream=stream,
+        passages=[{WAVEFORM: passage[None], **further} for passage in passages],
         probes={
             what: {WAVEFORM: probe[None], **further}
             for what, probe in further_sounds.items()

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# dB. fp32 must be the same computation; fp16 rounds every weight to 11 bits.
-LIMITS_DB = {"fp32": 80.0, "fp16": 50.0}
+# dB. fp32 must be the same computation; fp16 rounds every weight to 11 bits; with int8 as many
+# weights have 8 as this limit, and the next on a passage where a stem is faint, leave.
+LIMITS_DB = {"fp32": 80.0, "fp16": 50.0, "int8": 50.0}
+FAINT_LIMIT_DB = 40.0
 # A stem fainter than this below the mixture is measured as if it were this loud: the rounding of
 # something that nobody hears is no fault of an artefact.
 _FLOOR_DB = -60.0

@@ -44,6 +44,7 @@ class Proof:
         output, as sources do; otherwise the output bears the one name.
     description: a line that says what the example is.
     reference: the input that an output is faint beside; None where each output stands for itself.
+    passages: further inputs of the shapes of `inputs`, in which an output may be faint.
     probes: {description: inputs} of further examples. How an artefact differs on them is told in
         the card and refuses nothing.
     stream: the streaming form, written beside a TFLite file; None for none.
@@ -55,6 +56,7 @@ class Proof:
     stacked: bool = False
     description: str
     reference: str | None = None
+    passages: Sequence[Mapping[str, np.ndarray]] = ()
     probes: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     stream: Streaming | None = None
     card: Mapping[str, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FORMATS = ("saved_model", "tflite")
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 LITERT_MISSING = "LiteRT, which reads .tflite files, is not installed: pip install 'kzoo[tflite]'"
 _UNSAID = 0.05
 

@@ -20,7 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
-from kzoo.deploy.formats.float16 import halve
+from kzoo.deploy.formats.kernels import halve
+from kzoo.deploy.formats.search import shrink
 from kzoo.deploy.forms import for_tflite
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.request import LITERT_MISSING, PRECISIONS
@@ -55,7 +56,8 @@ def write(
     """Write one file of a model of static shape, the proof's inputs to its outputs.
 
     There is no batch axis: an app fills one interleaved buffer and reads one per output.
-    precision: "fp32", or "fp16": kernels are stored so and half the size, computation is as ever.
+    precision: "fp32"; "fp16": kernels are stored so and half the size, computation is as ever; or
+        "int8": as many of them in 8 bits as `search.shrink` finds, and the others in 16.
     Raises FlexError for operators outside the built-ins unless `allow_flex`, and ValueError for
     anything that came out without static shapes, inside too, or without names.
     """
@@ -64,7 +66,8 @@ def write(
     with recurrent.tflite_forms():
         function = serving_function(for_tflite(model), proof, batched=False)
     content = convert({SIGNATURE: function}, model.name, allow_flex=allow_flex)
-    content = halve(content) if precision == "fp16" else content
+    if precision != "fp32":
+        content = halve(content) if precision == "fp16" else shrink(content, proof)
     found = description(content)
     if not allow_flex:
         check_operators(found, model.name)
@@ -79,8 +82,9 @@ def describe(path: str | Path) -> dict[str, Any]:
     """What the file says of itself.
 
     `inputs` and `outputs` of the signature ({name: shape, -1 where open}), `operators` ({name:
-    count}; names as in TFLite's schema, "FlexIRFFT" for one that is not built in) and
-    `dynamic_tensors`, the number of tensors inside whose shape is not fixed. Raises ValueError for
+    count}; names as in TFLite's schema, "FlexIRFFT" for one that is not built in),
+    `dynamic_tensors`, the number of tensors inside whose shape is not fixed, and `kernels`, how
+    many are stored as float16 and int8. Raises ValueError for
     a file that is no TFLite model or has no signature.
     """
     content = Path(path).read_bytes()
@@ -233,7 +237,8 @@ def description(content: bytes) -> dict[str, Any]:
     if not model.SignatureDefsLength():
         raise ValueError("this TFLite file has no signature, so its tensors have no names")
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0] != "_"}
-    count, dynamic = Counter(), 0
+    count, stored, dynamic = Counter(), Counter(), 0
+    types = {number: name.lower() for name, number in vars(schema.TensorType).items()}
     for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
         for i in range(graph.OperatorsLength()):
             code = model.OperatorCodes(graph.Operators(i).OpcodeIndex())
@@ -241,6 +246,8 @@ def description(content: bytes) -> dict[str, Any]:
             number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
             custom = number == schema.BuiltinOperator.CUSTOM
             count[code.CustomCode().decode() if custom else names[number]] += 1
+            if number == schema.BuiltinOperator.DEQUANTIZE:
+                stored[types[graph.Tensors(graph.Operators(i).Inputs(0)).Type()]] += 1
         dynamic += sum(-1 in _shape(graph.Tensors(i)) for i in range(graph.TensorsLength()))
     signature = model.SignatureDefs(0)
     graph = model.Subgraphs(signature.SubgraphIndex())
@@ -254,6 +261,7 @@ def description(content: bytes) -> dict[str, Any]:
         "outputs": shapes(signature.OutputsLength(), signature.Outputs),
         "operators": dict(sorted(count.items())),
         "dynamic_tensors": dynamic,
+        "kernels": dict(stored),
     }
 
 

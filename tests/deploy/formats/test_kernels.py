@@ -7,7 +7,7 @@ from keras import layers
 from made_artefacts import decibels, proof_of
 
 from kzoo.deploy.formats import tflite
-from kzoo.deploy.formats.float16 import halve
+from kzoo.deploy.formats.kernels import halve
 from kzoo.dsp.stft import STFT, InverseSTFT
 
 

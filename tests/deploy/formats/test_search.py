@@ -1,0 +1,88 @@
+"""Kernels in 8 bits: as many as the limits leave, on loud sound and where an output is faint."""
+
+import keras
+import pytest
+from made_artefacts import proof_of
+
+from kzoo.deploy import parity
+from kzoo.deploy.formats import tflite
+from kzoo.deploy.formats.kernels import BYTE, kernels, stored
+from kzoo.deploy.formats.search import shrink
+
+
+def convolutions(samples=400):
+    """Two stems of a mixture, by kernels of which some matter less."""
+    keras.utils.set_random_seed(0)
+    waveform = keras.Input((samples, 2), name="waveform")
+    x = keras.layers.Conv1D(16, 9, padding="same", activation="tanh")(waveform)
+    small = keras.layers.Conv1D(16, 9, padding="same")(x)
+    x = keras.layers.Conv1D(4, 9, padding="same")(x + 0.01 * small)
+    return keras.Model(waveform, keras.ops.stack(keras.ops.split(x, 2, axis=-1), axis=1))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """(the bytes of a file in fp32, its proof)."""
+    model = convolutions()
+    proof = proof_of(model, ["one", "other"])
+    path = tflite.write(model, tmp_path_factory.mktemp("plain") / "m.tflite", proof)
+    return path.read_bytes(), proof
+
+
+def said(content, folder, proof):
+    path = folder / "m.tflite"
+    path.write_bytes(content)
+    return tflite.load(path)(proof.inputs), tflite.describe(path)["kernels"]
+
+
+def test_each_filter_in_eight_bits_is_rounded_by_its_own_scale(exported, tmp_path):
+    content, proof = exported
+    plain, _ = said(content, tmp_path, proof)
+    small = stored(content, dict.fromkeys(kernels(content), BYTE))
+    found, kept = said(small, tmp_path, proof)
+    assert kept == {"int8": len(kernels(content))}
+    assert len(content) - len(small) == pytest.approx(
+        0.75 * sum(size for _, size in kernels(content).values()), rel=0.1
+    )
+    levels = [difference.snr_db for difference in parity.compare(plain, found).values()]
+    assert 30 < min(levels) < 60
+
+
+def test_the_limit_is_held_by_as_many_kernels_as_it_leaves(exported, tmp_path, monkeypatch):
+    content, proof = exported
+    plain, _ = said(content, tmp_path, proof)
+    counts = []
+    for limit_db in (30.0, 50.0, 60.0):
+        monkeypatch.setitem(parity.LIMITS_DB, "int8", limit_db)
+        found, kept = said(shrink(content, proof), tmp_path, proof)
+        assert all(x.snr_db >= limit_db for x in parity.compare(plain, found).values())
+        counts.append(kept["int8"] if "int8" in kept else 0)
+    assert counts[0] == len(kernels(content))
+    assert counts[0] > counts[1] >= counts[2]
+
+
+def test_a_passage_where_an_output_is_faint_has_a_limit_of_its_own(exported, tmp_path, monkeypatch):
+    content, proof = exported
+    monkeypatch.setitem(parity.LIMITS_DB, "int8", 0.0)
+    monkeypatch.setattr(parity, "FAINT_LIMIT_DB", 60.0)
+    _, kept = said(shrink(content, proof), tmp_path, proof)
+    assert kept.get("int8", 0) < len(kernels(content))
+
+
+def test_where_sixteen_bits_are_too_few_it_says_so(exported, monkeypatch):
+    content, proof = exported
+    monkeypatch.setitem(parity.LIMITS_DB, "int8", 200.0)
+    with pytest.raises(parity.ParityError, match=r"16 bits leave .* of 200 dB.*use fp32"):
+        shrink(content, proof)
+
+
+def test_an_export_in_int8_says_what_it_stores(tmp_path):
+    model = convolutions()
+    proof = proof_of(model, ["one", "other"])
+    sizes = {
+        precision: tflite.write(model, tmp_path / precision, proof, precision=precision)
+        .stat()
+        .st_size
+        for precision in ("fp16", "int8")
+    }
+    assert sizes["int8"] < sizes["fp16"]
