@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from kzoo.presets import Preset, PresetError, Progress
 from kzoo.presets.cache import cache_folder
 from kzoo.presets.fetching import one_at_a_time
 from kzoo.separation import System, at_level
+
+if TYPE_CHECKING:
+    from kzoo.models.base.sizes import Signal
 
 ENGINES = ("auto", "litert", "tensorflow")
 MISSING = "LiteRT is not installed: pip install 'kzoo[tflite]'"
@@ -145,12 +148,12 @@ def _make(preset: Preset, folder: Path) -> None:
     from kzoo import runtime
     from kzoo.deploy import parity
 
-    made = runtime.system(preset)
-    arrays = {"fade": made.grid.fade}
     size, _ = preset.sizes()
+    streams = models.defines(preset.card["model"]["name"], "build_step")
+    grid, state = runtime.stream_grid(size) if streams else size.grid(), {}
     try:
-        if models.defines(preset.card["model"]["name"], "build_step"):
-            arrays |= _make_stream(preset, made, size, folder)
+        if streams:
+            state = _make_stream(preset, size, grid, folder)
         else:
             _make_blocks(preset, size, folder)
     except parity.ParityError as error:
@@ -158,17 +161,19 @@ def _make(preset: Preset, folder: Path) -> None:
         raise PresetError(
             f"preset {preset} needs engine tensorflow, as LiteRT says something else: {reason}"
         ) from None
-    np.savez(folder / _ARRAYS, **arrays)
-    grid = {name: getattr(made.grid, name) for name in ("samples", "hop", "start", "step")}
+    np.savez(folder / _ARRAYS, fade=grid.fade, **state)
     kept = {
-        "sources": list(made.sources), "sample_rate": made.sample_rate,
-        "channels": made.channels, "delay": made.delay, "interchangeable": made.interchangeable,
-        "grid": {**grid, "context": made.grid.context},
+        "sources": preset.sources, "sample_rate": size.sample_rate, "channels": size.channels,
+        "delay": size.delay_samples if streams else 0,
+        "interchangeable": bool(preset.card.get("interchangeable", False)),
+        "grid": {
+            name: getattr(grid, name) for name in ("samples", "hop", "start", "step", "context")
+        },
     }  # fmt: skip
     (folder / _SYSTEM).write_text(json.dumps(kept, indent=2), encoding="utf-8")
 
 
-def _make_blocks(preset: Preset, size, folder: Path) -> None:
+def _make_blocks(preset: Preset, size: Signal, folder: Path) -> None:
     from kzoo.deploy.examples import sound_proof
     from kzoo.deploy.export import export
 
@@ -182,28 +187,29 @@ def _make_blocks(preset: Preset, size, folder: Path) -> None:
     )  # fmt: skip
 
 
-def _make_stream(preset: Preset, made: System, size, folder: Path) -> dict[str, np.ndarray]:
+def _make_stream(
+    preset: Preset, size: Signal, grid: BlockGrid, folder: Path
+) -> dict[str, np.ndarray]:
     """Write the step of a stream; returns {"state_<name>": what it begins with}."""
     from kzoo import runtime
     from kzoo.deploy import parity
     from kzoo.deploy.examples import noisy_speech
     from kzoo.deploy.formats.streaming import write_state_twin
 
-    step = preset.module.build_step(
-        tuple(preset.sources), size, frames=made.grid.samples // size.hop_length
-    )
+    sources = preset.sources
+    step = preset.module.build_step(tuple(sources), size, frames=grid.samples // size.hop_length)
     preset.assign(step)
     bare = preset.module.initial_state(step)
     silence = {_STATE + name: array for name, array in bare.items()}
     path = write_state_twin(step, folder / _FILE)
-    sound, _ = noisy_speech(size.sample_rate, size.channels, 3 * made.grid.samples, level_db=-27.0)
+    sound, _ = noisy_speech(size.sample_rate, size.channels, 3 * grid.samples, level_db=-27.0)
     expected, found = {}, {}
-    for answers, begin in (
-        (expected, runtime.beginnings(step, bare, made.sources)()),
-        (found, _of_streams(_loaded(path, 1), list(made.sources), silence)()),
+    for answers, separate in (
+        (expected, runtime.beginnings(step, bare, sources)()),
+        (found, _of_streams(_loaded(path, 1), sources, silence)()),
     ):
-        blocks = [begin(block[None]) for block in np.split(sound, 3)]
+        blocks = [separate(block[None]) for block in np.split(sound, 3)]
         joined = np.concatenate(blocks, axis=2)
-        answers |= {source: joined[:, i] for i, source in enumerate(made.sources)}
+        answers |= {source: joined[:, i] for i, source in enumerate(sources)}
     parity.check(parity.compare(expected, found), _LIMIT_DB)
     return silence

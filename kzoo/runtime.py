@@ -131,10 +131,9 @@ def _system(
 def _stream(
     preset: Preset, size: Signal, sources: tuple, place: str | None, *, frames: int | None = None
 ) -> System:
-    frames = frames or size.whole(None) // size.hop_length
-    samples = frames * size.hop_length
+    grid = stream_grid(size, frames=frames)
     with tf.device(place):
-        step = preset.module.build_step(sources, size, frames=frames)
+        step = preset.module.build_step(sources, size, frames=grid.samples // size.hop_length)
         preset.assign(step)
     silence = preset.module.initial_state(step)
     return System(
@@ -144,9 +143,15 @@ def _stream(
         sources=sources,
         sample_rate=size.sample_rate,
         channels=size.channels,
-        grid=BlockGrid(samples, samples, context=True),
+        grid=grid,
         memory_errors=(MemoryError, tf.errors.ResourceExhaustedError),
     )
+
+
+def stream_grid(size: Signal, *, frames: int | None = None) -> BlockGrid:
+    """Blocks of so many frames, one after another; by default as long as the size has them."""
+    samples = (frames or size.whole(None) // size.hop_length) * size.hop_length
+    return BlockGrid(samples, samples, context=True)
 
 
 def beginnings(

@@ -56,7 +56,7 @@ def test_the_limit_is_held_by_as_many_kernels_as_it_leaves(exported, tmp_path, m
         monkeypatch.setitem(parity.LIMITS_DB, "int8", limit_db)
         found, kept = said(shrink(content, proof), tmp_path, proof)
         assert all(x.snr_db >= limit_db for x in parity.compare(plain, found).values())
-        counts.append(kept["int8"] if "int8" in kept else 0)
+        counts.append(kept.get("int8", 0))
     assert counts[0] == len(kernels(content))
     assert counts[0] > counts[1] >= counts[2]
 
