@@ -169,8 +169,13 @@ def _steady_gain(squared_window: np.ndarray, hop_length: int) -> float:
     return float(windows.overlap_gain(squared_window, hop_length, 2 * parts).max())
 
 
+def floored_gain(gain: np.ndarray) -> np.ndarray:
+    """The overlap-added squared window, nowhere under 1e-6 of its largest value."""
+    return np.maximum(gain, _FAINTEST_GAIN * gain.max())
+
+
 def _floored(gain: np.ndarray, signal):
-    return ops.convert_to_tensor(np.maximum(gain, _FAINTEST_GAIN * gain.max()), signal.dtype)
+    return ops.convert_to_tensor(floored_gain(gain), signal.dtype)
 
 
 @keras.saving.register_keras_serializable("kzoo")

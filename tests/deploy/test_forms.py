@@ -79,9 +79,9 @@ def test_a_dilated_convolution_equals_its_columns(taps, channels, filters):
     np.testing.assert_allclose(model(x), rewritten(x), atol=2e-6)
 
 
-def masked(samples, n_fft, hop_length, bins, *, window="hann", mode="zeros"):
+def masked(samples, n_fft, hop_length, bins, *, padding="full", mode="zeros"):
     """A waveform of two channels through its spectrum, two masks that follow from it, and back."""
-    options = {"n_fft": n_fft, "hop_length": hop_length, "window": window, "padding": "full"}
+    options = {"n_fft": n_fft, "hop_length": hop_length, "padding": padding}
     waveform = keras.Input((samples, 2), name="waveform")
     spectrum = STFT(**options)(waveform)
     band = BandMagnitude(bins)(*spectrum)
@@ -95,18 +95,24 @@ def masked(samples, n_fft, hop_length, bins, *, window="hann", mode="zeros"):
 @pytest.mark.parametrize(
     ("n_fft", "hop_length", "bins"), [(64, 16, 32), (32, 8, 12), (128, 32, 64)]
 )
-def test_transforms_by_products_give_the_same_signal(n_fft, hop_length, bins):
-    samples = 5 * hop_length
-    model = masked(samples, n_fft, hop_length, bins)
+@pytest.mark.parametrize("padding", ["full", "valid"])
+def test_transforms_by_products_give_the_same_signal(n_fft, hop_length, bins, padding):
+    samples = 13 * hop_length
+    model = masked(samples, n_fft, hop_length, bins, padding=padding)
     rewritten = for_tflite(model)
     assert ProductsSTFT in map(type, rewritten.layers)
     for name, x in signals((samples, 2)).items():
         expected, found = np.asarray(model(x)), np.asarray(rewritten(x))
         if name == "infinity":  # frames that do not hold it are whole: the constants are 1 still
-            assert np.isfinite(found[:, :, n_fft:]).all()
+            assert np.isfinite(found[:, :, 2 * n_fft :]).all()
             assert not np.isfinite(found[:, :, 0]).all()
         else:
-            np.testing.assert_allclose(found, expected, atol=3e-6, err_msg=name)
+            inner = slice(None) if padding == "full" else slice(hop_length, -hop_length)
+            np.testing.assert_allclose(
+                found[:, :, inner], expected[:, :, inner], atol=3e-6, err_msg=name
+            )
+            # Samples at the ends of a block are faint in its frames, and so is the rounding loud.
+            np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +123,8 @@ def test_transforms_by_products_give_the_same_signal(n_fft, hop_length, bins):
         {"mode": "average"},
         {"samples": None},
         {"samples": 81},
+        {"padding": "center"},
+        {"samples": 128, "padding": "valid"},  # all of which are at an edge
     ],
 )
 def test_transforms_that_do_not_fit_stay_as_they_are(changes):

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.dsp import dft, windows
-from kzoo.dsp.stft import STFT, InverseSTFT, magnitude
+from kzoo.dsp.stft import STFT, InverseSTFT, floored_gain, magnitude
 from kzoo.layers.masks import ExtendMasks
 from kzoo.layers.spectra import BandMagnitude, MaskedSpectrum
 
@@ -36,7 +36,7 @@ class ProductsSTFT(STFT):
         n = _Sizes(self, waveform, self.bins)
         one = _one(waveform)
         x = tf.reshape(waveform, (n.samples // n.q, n.q, n.channels))
-        x = tf.pad(x, ((n.p, n.after // n.q), (0, 0), (0, 0)))
+        x = tf.pad(x, ((n.before // n.q, n.after // n.q), (0, 0), (0, 0)))
         x = tf.reshape(tf.transpose(x, (1, 2, 0)), (n.q, n.channels, n.hops, n.rows))
         x = tf.concat([x[:, :, i : i + n.frames] for i in range(n.parts)], axis=-1)
         x = tf.reshape(x, (n.q, n.channels * n.frames, n.p))
@@ -145,13 +145,36 @@ class ProductsInverseSTFT(InverseSTFT):
         x = tf.matmul(x, tf.concat(waves, axis=1) * _constant(shape))  # [q, lines, p]
 
         x = tf.reshape(x, (n.q, n.channels * sources, n.frames, n.p))
-        wanted, signal = n.samples // self.hop_length, 0
-        for i in range(n.parts):  # the hop's part i of the frame that began i hops before it
-            at = n.parts - i
-            signal += x[:, :, at : at + wanted, i * n.rows : (i + 1) * n.rows]
-        signal = tf.reshape(signal, (n.q, n.channels, sources, wanted * n.rows))
+        signal = self._joined(x, n)
+        signal = tf.reshape(signal, (n.q, n.channels, sources, n.samples // n.q))
         signal = tf.transpose(signal, (2, 3, 0, 1))
         return tf.reshape(signal, (1, sources, n.samples, n.channels))
+
+    def _joined(self, x, n: _Sizes):
+        """Frames `[q, lines, frames, p]` added up: `[q, lines, hops of the waveform, rows]`."""
+        signal = 0
+        for i in range(n.parts):  # the part i of each frame lies i hops behind its first
+            part = x[:, :, :, i * n.rows : (i + 1) * n.rows]
+            if n.before:  # all hops that are wanted have all their parts
+                signal += part[:, :, n.parts - i : n.frames - i]
+            else:
+                signal += tf.pad(part, ((0, 0), (0, 0), (i, n.parts - 1 - i), (0, 0)))
+        if n.before:
+            return signal
+        square = windows.window(self.window, self.n_fft) ** 2
+        gain = floored_gain(windows.overlap_gain(square, self.hop_length, 2 * n.parts))
+        first, last = (  # [q, 1, parts, rows]
+            _constant((_gain(self) / ends).reshape(1, n.parts, n.rows, n.q).transpose(3, 0, 1, 2))
+            for ends in (gain[: self.n_fft], gain[-self.n_fft :])
+        )
+        return tf.concat(
+            [
+                signal[:, :, : n.parts] * first,
+                signal[:, :, n.parts : -n.parts],
+                signal[:, :, -n.parts :] * last,
+            ],
+            axis=2,
+        )
 
     def compute_output_shape(self, real_shape, imag_shape, waveform_shape):
         return (1, real_shape[1], *waveform_shape[1:])
@@ -188,11 +211,12 @@ def _fit(stft: STFT, band: BandMagnitude, extend: ExtendMasks, inverse: InverseS
     )
     return (
         alike
-        and stft.padding == "full"
+        and stft.padding in ("full", "valid")
         and extend.mode == "zeros"
         and samples is not None
         and samples % stft.hop_length == 0
         and stft.n_fft % stft.hop_length == 0
+        and (stft.padding == "full" or samples >= 3 * stft.n_fft)
         and stft.hop_length % q == 0
         and p % 2 == 0
         and band.bins % p == 0
@@ -209,9 +233,12 @@ class _Sizes:
         self.p, self.q = dft.factors(layer.n_fft)
         self.k, self.j = self.p // 2 + 1, bins // self.p
         self.rows, self.parts = layer.hop_length // self.q, layer.n_fft // layer.hop_length
-        self.frames = self.samples // layer.hop_length + self.parts
-        self.hops = self.frames - 1 + self.parts
-        self.after = self.hops * layer.hop_length - layer.n_fft - self.samples
+        self.before = layer.n_fft if layer.padding == "full" else 0
+        self.hops = self.samples // layer.hop_length
+        if self.before:
+            self.hops += 2 * self.parts - 1
+        self.frames = self.hops - self.parts + 1
+        self.after = self.hops * layer.hop_length - self.before - self.samples
 
 
 def _unpacked(real, half: int) -> tuple[int, int, int]:
