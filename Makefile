@@ -13,8 +13,9 @@ DOCS_READY = $(VENV)/.ready-docs
 demo: $(READY)
 	$(BIN)/kzoo demo -o demo
 
-# Each worker takes one processor and some 2 GB.
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+# Each worker takes one processor and some 2 GB, and whole files in the order of tests/conftest.py.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	--no-loadscope-reorder
 
 test: $(READY)
 	$(PYTEST)

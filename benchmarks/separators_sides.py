@@ -156,7 +156,7 @@ def export_onnx_side(case: dict, folder: Path, threads: int) -> Callable[[], np.
 
     from kzoo.deploy.examples import sound_proof
     from kzoo.deploy.formats import saved_model
-    from kzoo.deploy.formats.rewrite import for_tflite
+    from kzoo.deploy.forms import for_tflite
 
     mixture = np.load(folder / "mixture.npy")
     model = _core(case, mixture.shape[1])

@@ -78,6 +78,7 @@ class Separator(separation.Separator):
         attenuation_limit_db: float | None = None,
         mwf: bool = False,
         device: str | None = None,
+        engine: str = "auto",
         progress: presets.Progress | None = None,
         **options: Any,
     ) -> Separator:
@@ -89,18 +90,25 @@ class Separator(separation.Separator):
             Wiener filter, in two passes. attenuation_limit_db: by how much at most an enhancer
             lowers what is no speech.
         device: "cpu", "gpu", "gpu:1". progress: called with bytes fetched and bytes in all.
+        engine: "tensorflow"; "litert", which starts without it, from a file that is made at the
+            first time; or "auto", LiteRT where that file is there, see `kzoo.litert`.
         options: of the architecture's sizes and build, such as mask_extension="average".
         """
-        from kzoo import runtime
+        from kzoo import litert
 
         opened = presets.open_preset(preset)
-        system = runtime.system(opened, mwf=mwf, device=device, progress=progress, **options)
+        if litert.chosen(engine, opened, device=device, mwf=mwf, **options):
+            system = litert.system(opened, progress=progress)
+        else:
+            from kzoo import runtime
+
+            system = runtime.system(opened, mwf=mwf, device=device, progress=progress, **options)
         share = overlap or opened.card.get("overlap", 0.0)
         limit = {"attenuation_limit_db": attenuation_limit_db}
         separator = cls(system, overlap=share, consistent=consistent, **limit)
         separator._rebuild = functools.partial(
             cls.from_preset, preset, overlap=overlap, consistent=consistent, mwf=mwf,
-            device=device, **limit, **options,
+            device=device, engine=engine, **limit, **options,
         )  # fmt: skip
         return separator
 
@@ -268,7 +276,7 @@ def _separator(
 
         try:
             if not made:
-                made.append(Separator.from_preset(preset, **options))
+                made.append(Separator.from_preset(preset, engine="tensorflow", **options))
                 for note in made[0].notes if say else ():
                     say(f"{preset}: {note}")
             return made[0].separate(waveform, sample_rate)

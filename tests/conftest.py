@@ -15,9 +15,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors: one thr
 import numpy as np
 import pytest
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-VECTORS = Path(__file__).parent / "vectors"
+TESTS = Path(__file__).parent
+SHARED = TESTS.resolve().parents[1] / "shared"
+VECTORS = TESTS / "vectors"
 STRICT = os.environ.get("KZOO_TESTS_STRICT") == "1"
+# Where single files take longest: a worker that began one last would work alone at the end.
+LONGEST = ("conformance", "training", "models", "cli", "test_wheel.py", "deploy", "export")
+FIRST = {name: place for place, name in enumerate(LONGEST)}
 # How the reasons of skips sound where a package or a program is missing; recordings and published
 # weights, which no package brings, are another matter.
 MISSING = re.compile(r"could not import|install")
@@ -26,6 +30,11 @@ MISSING = re.compile(r"could not import|install")
 def pytest_sessionstart():
     """Collect garbage less often: looking through graphs took a tenth of the time."""
     gc.set_threshold(20_000, 20, 50)
+
+
+def pytest_collection_modifyitems(items):
+    """A worker takes whole files, as the tests of one share what is built: the long ones first."""
+    items.sort(key=lambda item: FIRST.get(item.path.relative_to(TESTS).parts[0], len(FIRST)))
 
 
 def pytest_collection_finish():

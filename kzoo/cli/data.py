@@ -231,7 +231,7 @@ def _teacher(preset: str):
         quiet_tensorflow()
         from kzoo import api
 
-        return api.Separator.from_preset(opened)
+        return api.Separator.from_preset(opened, engine="tensorflow")
 
     def separate(waveform, rate):
         return separator().separate(waveform, rate)

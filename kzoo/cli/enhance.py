@@ -61,6 +61,7 @@ def enhance(
     tags: options.Tags = True,
     overwrite: options.Overwrite = False,
     device: options.Device = None,
+    engine: options.Engine = "auto",
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Remove the noise from speech: OUT/<track>.wav.
@@ -68,7 +69,7 @@ def enhance(
     Recordings may have any length, sample rate and number of channels; their speech has the same,
     and the memory in use does not grow with the length.
     """
-    from kzoo import presets
+    from kzoo import litert, presets
     from kzoo.cli.presets import fetch
     from kzoo.separation import enhancement
 
@@ -87,7 +88,10 @@ def enhance(
         say=lambda line: say(f"kzoo: {line}"),
     )
     enhancer.refuse_untrained()
+    litert.chosen(engine, enhancer, device=device)
     if live is not None:
+        if engine == "litert":
+            raise ValueError("--live runs by TensorFlow; leave --engine litert out")
         _enhance_live(enhancer, live, limit_db=attenuation_limit, device=device, quiet=quiet)
         return
     if out == "-" and (len(files) != 1 or noise):
@@ -98,7 +102,7 @@ def enhance(
         place=lambda track, stem: folders[stem] + track, preset=enhancer,
         output=output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
         start=start, duration=duration, quiet=quiet, bandwidth_hz=enhancer.card["sample_rate"] / 2,
-        overlap=overlap, attenuation_limit_db=attenuation_limit, device=device,
+        overlap=overlap, attenuation_limit_db=attenuation_limit, device=device, engine=engine,
     )  # fmt: skip
 
 

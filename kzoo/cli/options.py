@@ -46,6 +46,15 @@ Device = Annotated[
     ),
 ]  # fmt: skip
 
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="ENGINE",
+        help="tensorflow; litert, which starts without it, from a file that is made at the first "
+        "time; or auto: litert where that file is there.",
+    ),
+]
+
 Overlap = Annotated[
     float,
     typer.Option(

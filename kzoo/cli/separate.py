@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow, say
+from kzoo.cli.terminal import quiet_tensorflow, say, without_notes
 
 if TYPE_CHECKING:
     from kzoo.presets import Preset
@@ -42,6 +43,7 @@ def separate(
     tags: options.Tags = True,
     overwrite: options.Overwrite = False,
     device: options.Device = None,
+    engine: options.Engine = "auto",
     quiet: options.Quiet = False,
 ) -> None:
     """Separate recordings into stems: OUT/<track>/<stem>.wav.
@@ -49,7 +51,7 @@ def separate(
     Recordings may have any length, sample rate and number of channels; their stems have the same,
     and the memory in use does not grow with the length.
     """
-    from kzoo import presets
+    from kzoo import litert, presets
     from kzoo.separation import ONE_IS_CONSISTENT, selection
 
     opened = presets.open_preset(preset)
@@ -57,6 +59,7 @@ def separate(
     stems = selection(opened.sources, two_stems=two_stems, only=only)
     if mwf:
         opened.refuse_mwf()
+    litert.chosen(engine, opened, device=device, mwf=mwf)
     if consistent and len(opened.sources) == 1:
         raise ValueError(ONE_IS_CONSISTENT.format(*opened.sources))
     if out == "-" and (len(files) != 1 or len(stems) != 1):
@@ -65,7 +68,7 @@ def separate(
         files, out, stems=stems, place=lambda track, stem: f"{track}/{stem}", preset=opened,
         output=output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
         start=start, duration=duration, quiet=quiet, overlap=overlap, mwf=mwf,
-        consistent=consistent, device=device,
+        consistent=consistent, device=device, engine=engine,
     )  # fmt: skip
 
 
@@ -133,11 +136,28 @@ def separate_each(
                    quiet=quiet)  # fmt: skip
 
 
-def _separator(preset: Preset, *, quiet: bool, **separator_options: Any) -> Separator:
+def _separator(
+    preset: Preset,
+    *,
+    quiet: bool,
+    engine: str,
+    mwf: bool = False,
+    device: str | None = None,
+    **separator_options: Any,
+) -> Separator:
+    from kzoo import api, litert
     from kzoo.cli.presets import fetch
 
     fetch(preset, show=not quiet)
-    quiet_tensorflow()
-    from kzoo import api
-
-    return api.Separator.from_preset(preset, **separator_options)
+    graph = {"mwf": mwf, "device": device}
+    make = functools.partial(
+        api.Separator.from_preset, preset, engine=engine, **graph, **separator_options
+    )
+    if not litert.chosen(engine, preset, **graph):
+        quiet_tensorflow()
+        return make()
+    if not litert.is_made(preset):
+        say(f"kzoo: the LiteRT file of {preset} is made, once and for all")
+        quiet_tensorflow()
+    with without_notes():
+        return make()

@@ -78,13 +78,19 @@ def quiet_tensorflow() -> None:
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" in sys.modules or level == "0":
         return
-    # Some notes are written before any level is read, straight to the file descriptor.
+    with without_notes():  # some are written before any level is read
+        import tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def without_notes() -> Iterator[None]:
+    """Drop what libraries write straight to the file descriptor of stderr."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        import tensorflow  # noqa: F401
+        yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -24,7 +24,7 @@ import tensorflow as tf
 import kzoo
 from kzoo.deploy import parity, request
 from kzoo.deploy.formats import saved_model, tflite
-from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_state_twin, write_stream
+from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_stream
 from kzoo.deploy.placing import beside, move
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.signature import SIGNATURE, check, named_outputs
@@ -32,6 +32,7 @@ from kzoo.deploy.signature import SIGNATURE, check, named_outputs
 _FORMATS = {"saved_model": saved_model, "tflite": tflite}
 # Numbers that Keras gets as one batch: half a minute of stereo, which one recording may have alone.
 _MOST_AT_ONCE = 30 * 2 * 44_100
+_MOST_STEPS = 1000  # of a recurrent network, at 1 ms for each
 _OF_THE_PRESET = ("summary", "bandwidth_hz", "level_db", "licences", "paper", "trained")
 
 Answers = dict[str, np.ndarray]
@@ -104,7 +105,11 @@ def export(
         if to == "tflite" and proof.stream is not None:
             places["stream"] = Path(folder) / f"{name}_stream.tflite"  # of every precision the same
             stream = temporary / places["stream"].name
-            write_stream(proof.stream.step, stream, state=proof.stream.state)
+            twin = None
+            if proof.stream.twin:
+                places["twin"] = Path(folder) / f"{name}_step.tflite"
+                twin = temporary / places["twin"].name
+            write_stream(proof.stream.step, stream, state=proof.stream.state, twin=twin)
             _refuse_another(places["stream"], stream, overwrite=overwrite)
             with _said_of(places["artefact"], proof):
                 card["parity"]["sources"]["stream"] = _compare_stream(
@@ -118,9 +123,7 @@ def export(
                 "delay_samples": proof.stream.delay_samples,
                 "bytes": _bytes(_files(stream)),
             }
-            if proof.stream.twin:
-                places["twin"] = Path(folder) / f"{name}_step.tflite"
-                twin = write_state_twin(proof.stream.step, temporary / places["twin"].name)
+            if twin is not None:
                 _refuse_another(places["twin"], twin, overwrite=overwrite)
                 with _said_of(places["artefact"], proof):
                     card["parity"]["sources"]["step"] = _compare_stream(
@@ -154,8 +157,10 @@ def _keras(model: keras.Model, proof: Proof) -> list[Answers]:
     def call(*tensors):
         return named_outputs(model, proof, tensors)
 
-    # A recurrent network step by step takes minutes; any other takes less than to be drawn.
-    call = tf.function(call, autograph=False) if _recurs(model) else call
+    # Step by step a recurrent network takes minutes of a longer example; all else takes less than
+    # to be drawn.
+    long = max(array.shape[1] for array in proof.inputs.values()) > _MOST_STEPS
+    call = tf.function(call, autograph=False) if long and _recurs(model) else call
     answers = []
     for batch in batches:
         outputs = {name: tensor.numpy() for name, tensor in call(*map(tf.constant, batch)).items()}

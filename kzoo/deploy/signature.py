@@ -34,11 +34,10 @@ def serving_function(
         tensors = [tensor if batched else tensor[None] for tensor in tensors]
         outputs = named_outputs(model, proof, tensors)
         shape = model.outputs[0].shape[2 if proof.stacked else 1 :]
-        shape = (None, *shape) if batched else shape
-        return {
-            name: tf.ensure_shape(tensor if batched else tensor[0], shape)
-            for name, tensor in outputs.items()
-        }
+        if batched:
+            return {name: tf.ensure_shape(x, (None, *shape)) for name, x in outputs.items()}
+        # LiteRT copies tensor[0] sample after sample.
+        return {name: tf.reshape(x, shape) for name, x in outputs.items()}
 
     lead = (None,) if batched else ()
     specs = [

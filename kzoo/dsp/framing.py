@@ -13,16 +13,9 @@ from keras import ops
 def frame(signal, frame_length: int, hop_length: int):
     """Cut `[..., samples]` into whole frames `[..., frames, frame_length]`, with no padding.
 
-    frames = 1 + (samples - frame_length) // hop_length; a shorter signal raises ValueError where
-    its length is known.
+    As many as `frame_count` says, which raises ValueError for a signal that is shorter than one.
     """
-    samples = signal.shape[-1]
-    if samples is not None and samples < frame_length:
-        raise ValueError(
-            f"a signal must hold one frame at least; got samples={samples}, "
-            f"frame_length={frame_length}"
-        )
-    frames = 1 + (ops.shape(signal)[-1] - frame_length) // hop_length
+    frames = frame_count(ops.shape(signal)[-1], frame_length, hop_length)
     if isinstance(frames, int) and frames == 1:
         return ops.expand_dims(signal[..., :frame_length], -2)
     parts = -(-frame_length // hop_length)
@@ -33,6 +26,19 @@ def frame(signal, frame_length: int, hop_length: int):
     pieces = ops.reshape(signal, (*lead, frames - 1 + parts, hop_length))
     shifted = [pieces[..., k : k + frames, :] for k in range(parts)]
     return ops.concatenate(shifted, axis=-1)[..., :frame_length]  # [..., frames, frame_length]
+
+
+def frame_count(samples, frame_length: int, hop_length: int):
+    """How many whole frames there are in so many samples, an integer or a scalar tensor.
+
+    Raises ValueError for an integer below frame_length.
+    """
+    if isinstance(samples, int) and samples < frame_length:
+        raise ValueError(
+            f"a signal must hold one frame at least; got samples={samples}, "
+            f"frame_length={frame_length}"
+        )
+    return 1 + (samples - frame_length) // hop_length
 
 
 def overlap_add(frames, hop_length: int):

@@ -93,6 +93,11 @@ class Resample(keras.layers.Layer):
         )
         return ops.swapaxes(signal, 1, 2)
 
+    def compute_output_shape(self, waveform_shape):
+        batch, samples, channels = waveform_shape
+        samples = None if samples is None else samples * self.new_rate // self.old_rate
+        return (batch, samples, channels)
+
     def get_config(self):
         names = ("old_rate", "new_rate", "zeros", "rolloff")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

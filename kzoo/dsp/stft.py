@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.dsp import windows
-from kzoo.dsp.framing import frame, overlap_add, pad_last
+from kzoo.dsp.framing import frame, frame_count, overlap_add, pad_last
 
 PADDINGS = ("center", "full", "valid")
 # Under this share of the steady overlap gain a sample is too faint in its frames to be restored.
@@ -169,8 +169,13 @@ def _steady_gain(squared_window: np.ndarray, hop_length: int) -> float:
     return float(windows.overlap_gain(squared_window, hop_length, 2 * parts).max())
 
 
+def floored_gain(gain: np.ndarray) -> np.ndarray:
+    """The overlap-added squared window, nowhere under 1e-6 of its largest value."""
+    return np.maximum(gain, _FAINTEST_GAIN * gain.max())
+
+
 def _floored(gain: np.ndarray, signal):
-    return ops.convert_to_tensor(np.maximum(gain, _FAINTEST_GAIN * gain.max()), signal.dtype)
+    return ops.convert_to_tensor(floored_gain(gain), signal.dtype)
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -188,6 +193,19 @@ class STFT(keras.layers.Layer):
             signal, self.n_fft, self.hop_length, window=self.window, padding=self.padding
         )
         return ops.transpose(real, (0, 2, 3, 1)), ops.transpose(imag, (0, 2, 3, 1))
+
+    def compute_output_shape(self, waveform_shape):
+        batch, samples, channels = waveform_shape
+        shape = (batch, self._frames(samples), self.n_fft // 2 + 1, channels)
+        return shape, shape
+
+    def _frames(self, samples: int | None) -> int | None:
+        if samples is None:
+            return None
+        if self.padding == "full":
+            return -(-(samples + self.n_fft) // self.hop_length)
+        around = 2 * (self.n_fft // 2) if self.padding == "center" else 0
+        return frame_count(samples + around, self.n_fft, self.hop_length)
 
     def get_config(self):
         return {**super().get_config(), **_config(self)}
@@ -216,6 +234,9 @@ class InverseSTFT(keras.layers.Layer):
             length=ops.shape(waveform)[1],
         )
         return ops.swapaxes(signal, 2, 3)
+
+    def compute_output_shape(self, real_shape, imag_shape, waveform_shape):
+        return (*real_shape[:2], waveform_shape[1], real_shape[4])
 
     def get_config(self):
         return {**super().get_config(), **_config(self)}

@@ -27,6 +27,12 @@ class Segments(keras.layers.Layer):
         spectrum = ops.moveaxis(pad_last(ops.moveaxis(spectrum, 1, -1), 0, missing), -1, 1)
         return ops.reshape(spectrum, (-1, self.segment_frames, bins, channels))
 
+    def compute_output_shape(self, spectrum_shape):
+        batch, frames, bins, channels = spectrum_shape
+        known = batch is not None and frames is not None
+        segments = batch * -(-frames // self.segment_frames) if known else None
+        return (segments, self.segment_frames, bins, channels)
+
     def get_config(self):
         return {**super().get_config(), "segment_frames": self.segment_frames}
 
@@ -48,6 +54,10 @@ class JoinSegments(keras.layers.Layer):
         x = ops.reshape(x, (batch, sources, segments * segment_frames, bins, channels))
         return x[:, :, :frames]
 
+    def compute_output_shape(self, estimates_shape, spectrum_shape):
+        _, sources, _, bins, channels = estimates_shape
+        return (spectrum_shape[0], sources, spectrum_shape[1], bins, channels)
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class RatioMasks(keras.layers.Layer):
@@ -66,6 +76,9 @@ class RatioMasks(keras.layers.Layer):
         power = ops.square(estimates) if self.exponent == 2 else estimates**self.exponent
         total = ops.sum(power, axis=1, keepdims=True) + self.eps
         return (power + self.eps / estimates.shape[1]) / total
+
+    def compute_output_shape(self, estimates_shape):
+        return estimates_shape
 
     def get_config(self):
         return {**super().get_config(), "exponent": self.exponent, "eps": self.eps}

@@ -42,8 +42,37 @@ class SpectrumFrame(keras.layers.Layer):
     def call(self, real, imag):
         return irfft(real, imag, self.n_fft)
 
+    def compute_output_shape(self, real_shape, imag_shape):
+        return (*real_shape[:-1], self.n_fft)
+
     def get_config(self):
         return {**super().get_config(), "n_fft": self.n_fft}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class BandMagnitude(keras.layers.Layer):
+    """(real, imag) `[batch, frames, all bins, channels]` to magnitudes of the lowest `bins`."""
+
+    def __init__(self, bins: int, **kwargs):
+        super().__init__(**kwargs)
+        self.bins = bins
+
+    def call(self, real, imag):
+        return magnitude(real[:, :, : self.bins], imag[:, :, : self.bins])
+
+    def get_config(self):
+        return {**super().get_config(), "bins": self.bins}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class MaskedSpectrum(keras.layers.Layer):
+    """(masks `[batch, sources, frames, bins, channels]`, real, imag) to both of each source.
+
+    real, imag: `[batch, frames, bins, channels]` each.
+    """
+
+    def call(self, masks, real, imag):
+        return masks * ops.expand_dims(real, 1), masks * ops.expand_dims(imag, 1)
 
 
 @keras.saving.register_keras_serializable("kzoo")

@@ -38,6 +38,9 @@ class HarmonicsPlusNoise(keras.layers.Layer):
             noise_frames=noise,
         )
 
+    def compute_output_shape(self, f0_hz_shape, amplitudes_shape, noise_magnitudes_shape):
+        return _samples_shape(f0_hz_shape, self.hop_length)
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -66,12 +69,21 @@ class ContinueHarmonicsPlusNoise(keras.layers.Layer):
         )
         return signal, *(after[name] for name in names)
 
+    def compute_output_spec(self, f0_hz, amplitudes, noise_magnitudes, *state):
+        signal = keras.KerasTensor(_samples_shape(f0_hz.shape, self.hop_length), f0_hz.dtype)
+        return signal, *(keras.KerasTensor(x.shape, x.dtype) for x in state)
+
     def get_config(self):
         return {
             **super().get_config(),
             "hop_length": self.hop_length,
             "sample_rate": self.sample_rate,
         }
+
+
+def _samples_shape(frames_shape: tuple, hop_length: int) -> tuple:
+    batch, frames, _ = frames_shape
+    return (batch, None if frames is None else frames * hop_length, 1)
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -96,6 +108,9 @@ class Reverb(keras.layers.Layer):
     def call(self, signal):
         return filters.reverberate(signal, ops.convert_to_tensor(self.response))
 
+    def compute_output_spec(self, signal):
+        return keras.KerasTensor(signal.shape, signal.dtype)
+
     def get_config(self):
         return {**super().get_config(), "taps": self.taps}
 
@@ -110,6 +125,9 @@ class ContinueReverb(Reverb):
             signal, ops.convert_to_tensor(self.response), dict(zip(names, state, strict=True))
         )
         return signal, *(after[name] for name in names)
+
+    def compute_output_spec(self, signal, *state):
+        return tuple(keras.KerasTensor(x.shape, x.dtype) for x in (signal, *state))
 
 
 @keras.saving.register_keras_serializable("kzoo")

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import layers, ops
 
-from kzoo.dsp.framing import frame, pad_last
+from kzoo.dsp.framing import frame, frame_count, pad_last
 from kzoo.models.base.sizes import Sizes
 
 SAMPLE_RATE = 16000
@@ -138,6 +138,13 @@ class NormalisedFrames(layers.Layer):
         signal = pad_last(waveform[..., 0], self.around, self.around)
         frames = frame(signal, self.frame_length, self.hop_length)  # [batch, frames, length]
         return normalised(ops.reshape(frames, (-1, self.frame_length)))
+
+    def compute_output_shape(self, waveform_shape):
+        batch, samples, _ = waveform_shape
+        if batch is None or samples is None:
+            return (None, self.frame_length)
+        frames = frame_count(samples + 2 * self.around, self.frame_length, self.hop_length)
+        return (batch * frames, self.frame_length)
 
     def get_config(self):
         return {**super().get_config(), "frame_length": self.frame_length,

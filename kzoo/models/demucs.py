@@ -307,6 +307,10 @@ class LinearUpsampling(keras.layers.Layer):
         frames = ops.shape(x)[1] - 1
         return ops.reshape(ops.stack(steps, axis=2), (-1, frames * self.factor, channels))
 
+    def compute_output_shape(self, input_shape):
+        batch, frames, channels = input_shape
+        return (batch, None if frames is None else (frames - 1) * self.factor, channels)
+
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}
 

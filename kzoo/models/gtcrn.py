@@ -167,7 +167,9 @@ class ComplexMask(layers.Layer):
         self.index = index
 
     def call(self, masks, real, imag):
-        mask_real, mask_imag = masks[..., 2 * self.index], masks[..., 2 * self.index + 1]
+        mask_real, mask_imag = (
+            ops.squeeze(masks[..., at : at + 1], -1) for at in (2 * self.index, 2 * self.index + 1)
+        )
         return real * mask_real - imag * mask_imag, imag * mask_real + real * mask_imag
 
     def get_config(self):

@@ -224,7 +224,7 @@ class RealMask(layers.Layer):
         self.index = index
 
     def call(self, masks, real, imag):
-        mask = masks[..., self.index]
+        mask = ops.squeeze(masks[..., self.index : self.index + 1], -1)
         return real * mask, imag * mask
 
     def get_config(self):

@@ -336,5 +336,9 @@ class Upsampling(layers.Layer):
         pairs = ops.reshape(pairs, (-1, 2 * ops.shape(left)[1], x.shape[-1]))
         return ops.concatenate([pairs, last], axis=1) if self.valid else pairs
 
+    def compute_output_shape(self, input_shape):
+        batch, samples, channels = input_shape
+        return (batch, None if samples is None else 2 * samples - self.valid, channels)
+
     def get_config(self):
         return {**super().get_config(), "valid": self.valid, "mode": self.mode}

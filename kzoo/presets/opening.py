@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kzoo.models.base.sizes import Signal
 
 ENHANCER = "deepfilternet3"  # the best by kzoo's own figures, see the cards
-BUNDLED_ENHANCER = "unet_speech"  # the best of those that need not be fetched
+BUNDLED_ENHANCER = "gtcrn_speech"  # the best of those that need not be fetched
 SYNTHESISER = "ddsp_violin"
 
 

@@ -30,6 +30,7 @@ MAY = {
     "tasks": "audio config data deploy evaluation",
     "training": "config data losses models metrics presets dsp layers tasks",
     "runtime": "dsp models presets separation",
+    "litert": "dsp models presets separation runtime deploy",
     "pitch_tracking": "audio presets runtime",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp models presets pitch_tracking",

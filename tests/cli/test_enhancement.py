@@ -268,17 +268,17 @@ def test_live_takes_no_recordings_and_no_model_of_whole_blocks(run, enhancer, ta
 
 
 def test_the_list_shows_the_cost_that_a_card_names(run, monkeypatch):
-    cards = {name: presets.load_card(name) for name in ("dtln", "unet_speech", "spleeter_2stems")}
+    cards = {name: presets.load_card(name) for name in ("dtln", "gtcrn_speech", "spleeter_2stems")}
     cards["dtln"]["cost"] = {"cpu_ms_per_second": 24.53}
-    cards["unet_speech"].pop("cost", None)
+    cards["gtcrn_speech"].pop("cost", None)
     monkeypatch.setattr(presets, "list_presets", lambda: list(cards))
     monkeypatch.setattr(presets, "load_card", cards.__getitem__)
     status, out, _ = run("enhance", "--list")
     assert status == 0
-    head, dtln, unet = out.decode().splitlines()
+    head, dtln, gtcrn = out.decode().splitlines()
     end = head.index("CPU per s") + len("CPU per s")
     assert dtln[:end].endswith("  24.5 ms")
-    assert unet[:end].endswith("0.70 M" + " " * 11)
+    assert gtcrn[:end].endswith("0.02 M" + " " * 11)
 
 
 def test_the_list_has_a_row_for_every_preset_that_gives_speech(run):
@@ -287,7 +287,7 @@ def test_the_list_has_a_row_for_every_preset_that_gives_speech(run):
     head, *rows = out.decode().splitlines()
     assert head.split()[:4] == ["preset", "kHz", "latency", "weights"]
     names = {row.split()[0] for row in rows}
-    assert {"deepfilternet3", "ul_unas_dns3", "dtln", "gtcrn_dns3", "unet_speech"} <= names
+    assert {"deepfilternet3", "ul_unas_dns3", "dtln", "gtcrn_dns3", "gtcrn_speech"} <= names
     assert "spleeter_2stems" not in names
     (row,) = (row for row in rows if row.startswith("dtln "))
     assert row.split()[1:4] == ["16", "32", "ms"]

@@ -74,6 +74,7 @@ class Row(NamedTuple):
 
 QUIET = Row(("--quiet",), printed=True)
 OVERWRITE = Row(("--overwrite",), again=True)
+NO_ENGINE = Row(("--engine", "steam"), status=1)  # tests/test_litert.py has both that there are
 NO_DEVICE = Row(("--device", "gpu:99"), status=1)
 DEPTH = Row(("--bit-depth", "24"))
 RECORDING = {
@@ -106,6 +107,7 @@ OPTIONS = {
         "--two-stems": Row(("--two-stems", "vocals")),
         "--only": Row(("--only", "vocals")),
         "--mwf": Row(("--mwf",)),
+        "--engine": NO_ENGINE,
         "--consistent": Row(("--consistent",)),
     },
     "enhance": {
@@ -114,6 +116,7 @@ OPTIONS = {
         "--noise": Row(("--noise",)),
         "--attenuation-limit": Row(("--attenuation-limit", "12")),
         "--list": Row(("--list",)),
+        "--engine": NO_ENGINE,
         "--live": Row(("--live", "-"), status=1),  # tests/cli/test_enhancement.py speaks into it
     },
     "export": {

@@ -21,12 +21,6 @@ SOURCES = ["vocals", "accompaniment"]
 RATE = 8000
 
 
-@pytest.fixture(autouse=True)
-def plain_model(monkeypatch):
-    """The model of the folder `plain` is one of the zoo's."""
-    monkeypatch.setattr(models, "__path__", [*models.__path__, str(HERE / "plain")])
-
-
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run `kzoo WORDS...`, which must succeed; what it prints."""

@@ -2,44 +2,34 @@
 
 Every input is fed by its shape. The waveform is the first input with three axes; the others are
 conditions, and stay the same for a whole signal. Synthesisers, which play controls, have a
-gauntlet of their own: test_every_synthesiser.py. Among the models is plain/gain_net.py, which says
-no more than a model must.
+gauntlet of their own: test_every_synthesiser.py; what sizes say without a network is in
+test_every_size.py. Among the models is plain/gain_net.py, which says no more than a model must.
 """
 
 import dataclasses
 import functools
 import inspect
 import json
-import typing
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from made_models import MODELS, tiny
 
-from kzoo import models, runtime
+from kzoo import runtime
 from kzoo.deploy.examples import sound_proof
 from kzoo.deploy.export import export
 from kzoo.deploy.formats import tflite
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.layers.masks import Estimates, source_names
-from kzoo.models import architecture, list_models
+from kzoo.models import architecture
 from kzoo.separation import Separator, System
 
 SOURCES = ["vocals", "accompaniment"]
 SEEDS = (1, 2, 3)
 SHORT = 200  # samples
 GRAPHS = {}  # of recurrent models by their id
-PLAIN = str(Path(__file__).parent / "plain")
-
-
-def tiny(name):
-    """The sizes of the smallest variant."""
-    return architecture(name).VARIANTS["tiny"]
-
-
-MODELS = [*(name for name in list_models() if tiny(name).task != "synthesis"), "gain_net"]
 # Each model is exported to one format in every run of the suite, and to the other in slow ones.
 SAVED = ("cunet", "dtln", "ul_unas", "unet")
 
@@ -55,12 +45,6 @@ def slow_for(*names):
     marks = {name: [pytest.mark.slow] for name in names}
     values = [pytest.param(name, marks=marks.get(name, ())) for name in MODELS]
     return pytest.mark.parametrize("name", values, indirect=True, scope="module")
-
-
-@pytest.fixture(autouse=True)
-def plain_model(monkeypatch):
-    """The model of the folder `plain` is one of the zoo's."""
-    monkeypatch.setattr(models, "__path__", [*models.__path__, PLAIN])
 
 
 def made(name, seed=1, size=None, **options):
@@ -87,17 +71,42 @@ def built(name):
 
 
 @functools.cache
-def segment_of(name):
-    """(a short model that trains, from the seed of `built`; its weights; its sizes)."""
-    size, arguments = tiny(name).segment(length_for(built(name)))
-    model = roughened(made(name, size=size, **arguments))
-    return model, model.get_weights(), size
+def smallest(name):
+    """The sizes of the shortest blocks."""
+    size = tiny(name)
+    while (less := size.smaller()) is not None:
+        size = less
+    if recurs(built(name)):  # each of its steps takes 1 ms
+        size = dataclasses.replace(size, block_seconds=0.05)
+    return size
+
+
+def fixed(name, size, **arguments):
+    """(a model of fixed length from the seed of `built`, the weights it was born with).
+
+    For all tests that ask for the same arguments, and one of them trains it.
+    """
+    if arguments.get("padding") == "full":
+        del arguments["padding"]  # it is the default
+    return drawn(name, size, *arguments.items())
 
 
 @functools.cache
-def block_of(name, size):
-    """The model of one block of the grid of `size`, with the weights of `built`."""
-    block = made(name, size=size, **size.block())
+def drawn(name, size, *arguments):
+    model = roughened(made(name, size=size, **dict(arguments)))
+    return model, model.get_weights()
+
+
+def segment_of(name):
+    """(a short model that trains, the weights it was born with, its sizes)."""
+    size, arguments = smallest(name).segment(smallest(name).grid().samples)
+    return *fixed(name, size, **arguments), size
+
+
+def block_of(name):
+    """The model of one of the smallest blocks, with the weights of `built`."""
+    size = smallest(name)
+    block, _ = fixed(name, size, **size.block())
     block.set_weights(built(name).get_weights())
     return block
 
@@ -225,67 +234,16 @@ def test_there_is_a_tiny_variant(name):
     assert built(name).count_params() < 500_000
 
 
-def test_an_unknown_variant_or_option_is_refused_with_its_name(name):
-    with pytest.raises(ValueError, match=f"no variant of {name} is called 'gigantic'"):
-        models.build(name, variant="gigantic")
-    with pytest.raises(ValueError, match=f"model {name} has no option 'chanels'.*'channels'"):
-        models.build(name, variant="tiny", chanels=1)
-
-
-def test_the_whole_of_the_sizes_builds_the_variant_again(name):
-    for variant, size in architecture(name).VARIANTS.items():
-        written = json.loads(json.dumps(dataclasses.asdict(size)))
-        assert models.sizes(name, **written) == models.sizes(name, variant=variant) == size
-
-
-def others(size):
-    """The same sizes with one field changed, for each field for which another value is known."""
-    hints = typing.get_type_hints(type(size))
-    for field in dataclasses.fields(size):
-        value, choices = getattr(size, field.name), typing.get_args(hints[field.name])
-        if isinstance(value, bool):
-            value = not value
-        elif isinstance(value, int | float):
-            value *= 2
-        elif isinstance(value, str):
-            value = next((x for x in choices if isinstance(x, str) and x != value), value)
-        elif isinstance(value, tuple) and value and isinstance(value[0], int):
-            value = tuple(n + 1 for n in value)
-        try:
-            yield dataclasses.replace(size, **{field.name: value})
-        except ValueError:  # another field would have to follow
-            continue
-
-
-def test_sizes_of_any_options_lay_blocks_and_lengths(name):
-    changed = list(others(tiny(name)))
-    assert len(changed) > 2
-    for size in changed:
-        grid, samples = size.grid(), size.block()["samples"]
-        assert samples == grid.samples
-        static, length = size.static(5000)
-        assert isinstance(static, type(size))
-        assert length > 0
-        less = size.smaller()
-        assert less is None or less.grid().samples < grid.samples
-        assert 0 < size.bandwidth_hz() <= size.sample_rate // 2
-        segment, arguments = size.segment(5000)
-        assert isinstance(segment, type(size))
-        assert arguments["samples"] > 0
-
-
 def test_smaller_blocks_are_those_of_the_same_weights(name):
     separates(name)
-    size = tiny(name)
-    while (less := size.smaller()) is not None:
-        size = less
-    if recurs(built(name)):  # each of its steps takes 1 ms
-        size = dataclasses.replace(size, block_seconds=0.05)
-    block = block_of(name, size)
+    block, whole = block_of(name), built(name)
     mixture = noise(block, 0)
-    assert mixture.shape[1] == size.grid().samples
+    assert mixture.shape[1] == smallest(name).grid().samples
     (found,) = outputs(block, fed(block, mixture))
     assert np.isfinite(found).all()
+    if smallest(name).block().get("padding", "full") == "full":  # others join into the whole
+        (expected,) = outputs(whole, fed(whole, mixture))
+        assert np.sum((found - expected) ** 2) < 1e-9 * np.sum(np.square(expected))  # 90 dB
 
 
 def test_a_segment_of_any_length_is_trained(name):
@@ -318,43 +276,40 @@ def test_examples_of_a_batch_do_not_meet(name):
 
 def test_silence_stays_finite(name):
     model = built(name)
-    for quiet in (0.0, 1e-30, 1e-10):
-        for found in outputs(model, fed(model, noise(model, length_for(model), level=quiet))):
-            assert np.isfinite(found).all()
+    levels = (0.0, 1e-30, 1e-10)
+    quiet = [noise(model, length_for(model), level=level) for level in levels]
+    for found in outputs(model, fed(model, np.concatenate(quiet))):
+        assert np.isfinite(found).all()
+
+
+@functools.cache
+def gradients(name, seed):
+    """{path of a trainable weight: gradient of a loss on two examples, noise and silence}."""
+    model = built(name) if seed == 1 else roughened(made(name, seed))
+    sound, targets = noise(model, length_for(model), seed), np.random.default_rng(seed + 10)
+    with tf.GradientTape() as tape:
+        loss = sum(
+            tf.reduce_mean(tf.square(y - targets.standard_normal(y.shape).astype(np.float32)))
+            for y in eager_outputs(model, fed(model, np.concatenate([sound, 0 * sound])))
+        )
+    weights = model.trainable_weights
+    found = tape.gradient(loss, [weight.value for weight in weights])
+    return {weight.path: gradient for weight, gradient in zip(weights, found, strict=True)}
 
 
 def test_gradients_of_silence_are_finite(name):
-    model = built(name)
-    silence = noise(model, length_for(model), level=0.0)
-    with tf.GradientTape() as tape:
-        found = eager_outputs(model, fed(model, silence))
-        loss = sum(tf.reduce_mean(tf.abs(y - 0.1)) for y in found)
-    for weight, gradient in zip(
-        model.trainable_weights,
-        tape.gradient(loss, [w.value for w in model.trainable_weights]),
-        strict=True,
-    ):
-        assert gradient is None or np.isfinite(gradient).all(), weight.path
+    for path, gradient in gradients(name, SEEDS[0]).items():
+        assert gradient is None or np.isfinite(gradient).all(), path
 
 
 def test_a_loss_reaches_every_trainable_weight(name):
-    unreached = None
+    unreached = set(gradients(name, SEEDS[0]))
     for seed in SEEDS:  # a tiny network may be born with dead units
-        model = built(name) if seed == 1 else roughened(made(name, seed))
-        targets = np.random.default_rng(seed + 10)
-        with tf.GradientTape() as tape:
-            loss = sum(
-                tf.reduce_mean(tf.square(y - targets.standard_normal(y.shape).astype(np.float32)))
-                for y in eager_outputs(model, fed(model, noise(model, length_for(model), seed)))
-            )
-        found = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
-        still = {
-            weight.path
-            for weight, gradient in zip(model.trainable_weights, found, strict=True)
-            if gradient is None or not np.any(gradient)
-        }
-        assert all(np.isfinite(gradient).all() for gradient in found if gradient is not None)
-        unreached = still if unreached is None else unreached & still
+        found = gradients(name, seed)
+        assert all(
+            np.isfinite(gradient).all() for gradient in found.values() if gradient is not None
+        )
+        unreached &= {path for path, x in found.items() if x is None or not np.any(x)}
         if not unreached:
             break
     assert unreached == set()
@@ -363,7 +318,8 @@ def test_a_loss_reaches_every_trainable_weight(name):
 def test_keras_takes_a_step_of_training_and_stays_finite(name, eagerly):
     model, before, _ = segment_of(name)
     mixture = noise(model, 0)
-    targets = [0.5 * y.numpy() for y in eager_outputs(model, fed(model, mixture))]
+    shapes = [[1, *(n or 1 for n in y.shape[1:])] for y in model.outputs]  # open ones fit any
+    targets = [np.full(shape, 0.1, np.float32) for shape in shapes]
     # Drawing or compiling a part of the step takes longer than the step.
     model.compile(optimizer=keras.optimizers.SGD(1e-2), loss="mae", run_eagerly=True)
     assert np.isfinite(model.train_on_batch(fed(model, mixture), targets))
@@ -409,7 +365,7 @@ def test_a_keras_file_gives_the_same_model_back_and_the_names_of_its_sources(nam
 
 
 def exported(name, to, folder, model):
-    mixture = noise(model, 2 * 1999, level=0.2)[0]
+    mixture = noise(model, 2 * length_for(model), level=0.2)[0]
     proof = sound_proof(model, sample_rate=8000, sound=mixture)
     return export(model, to, folder, name=name, proof=proof, sample_rate=8000)
 
@@ -428,9 +384,9 @@ def test_a_saved_model_says_what_keras_says(name, tmp_path):
 def test_a_tflite_file_has_built_in_operators_and_says_what_keras_says(name, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
     separates(name)
-    size, samples = tiny(name).static()
-    model = alone(roughened(made(name, size=size, samples=samples)))
-    card = exported(name, "tflite", tmp_path, model)
+    size, samples = smallest(name).static()
+    model, _ = fixed(name, size, samples=samples)
+    card = exported(name, "tflite", tmp_path, alone(model))
     operators = tflite.describe(card["path"])["operators"]
     assert [name for name in operators if not name.isupper()] == []  # Flex and custom ones are not
     assert card["parity"]["not_compared"] is None
@@ -489,14 +445,13 @@ def test_a_stream_of_longer_blocks_is_that_of_single_frames(name):
     assert np.sum(error**2) < 1e-9 * np.sum(expected[:, :until] ** 2)  # 90 dB
 
 
-@pytest.mark.parametrize("samples", [1, 9_999])  # less than a block; a first, others and a last
-def test_blocks_of_the_grid_join_into_the_whole(name, samples):
+@pytest.mark.parametrize("hops", [0, 3])  # less than a block; a first, others and a last
+def test_blocks_of_the_grid_join_into_the_whole(name, hops):
     separates(name)
-    size = tiny(name)
-    if size.context_samples() is None:
+    if smallest(name).context_samples() is None:
         pytest.skip(f"{name} needs the whole signal: its context is None")
-    whole, block = built(name), block_of(name, size)
-    grid = size.grid()
+    whole, block = built(name), block_of(name)
+    grid = smallest(name).grid()
     assert block.inputs[waveform_index(block)].shape[1] == grid.samples
     system = System(
         function=lambda mixture: np.asarray(block(fed(block, mixture), training=False)),
@@ -505,7 +460,7 @@ def test_blocks_of_the_grid_join_into_the_whole(name, samples):
         channels=block.inputs[waveform_index(block)].shape[2],
         grid=grid,
     )
-    mixture = noise(whole, samples)
+    mixture = noise(whole, hops * grid.hop + 1)
     (expected,) = outputs(whole, fed(whole, mixture))
     found = Separator(system).separate(mixture[0], 8000)
     for stem, source in zip(np.asarray(expected)[0], source_names(whole), strict=True):

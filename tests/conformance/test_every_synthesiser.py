@@ -11,7 +11,7 @@ from kzoo import api, models, presets
 from kzoo.deploy.examples import melody
 from kzoo.deploy.formats import saved_model
 from kzoo.models import architecture, list_models
-from kzoo.synthesis.player import BLOCK_FRAMES, instrument
+from kzoo.synthesis import player
 
 MODELS = [name for name in list_models() if hasattr(architecture(name), "synthesise")]
 FRAMES = 12
@@ -84,12 +84,12 @@ def test_a_preset_without_a_variant_is_saved_and_played(name, tmp_path, monkeypa
     }  # fmt: skip
     model = models.build(name, reverb_seconds=0.0)
     folder = presets.save_to_preset(model, tmp_path / "preset", card)
-    player = instrument(presets.open_preset(folder))
-    assert player.hop_length == size.hop_length
-    frames = BLOCK_FRAMES
-    given = notes(frames)
-    block = np.concatenate([np.zeros((frames, 1)), *(given[k][0] for k in sorted(given))], axis=1)
-    sound = player.begin()(block.astype(np.float32))
+    monkeypatch.setattr(player, "BLOCK_FRAMES", FRAMES)
+    instrument = player.instrument(presets.open_preset(folder))
+    assert instrument.hop_length == size.hop_length
+    given = notes()
+    block = np.concatenate([np.zeros((FRAMES, 1)), *(given[k][0] for k in sorted(given))], axis=1)
+    sound = instrument.begin()(block.astype(np.float32))
     whole = np.asarray(model(given))[0, :, 0]
     np.testing.assert_allclose(
         sound[size.hop_length :], whole[: -size.hop_length], atol=2e-5 * np.abs(whole).max()

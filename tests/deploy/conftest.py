@@ -16,8 +16,7 @@ def model():
 
 
 @pytest.fixture(scope="session")
-def bundle(model, sound, tmp_path_factory):
+def bundle(tmp_path_factory):
     """(folder with both TFLite files, their cards by precision)."""
     pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
-    folder = tmp_path_factory.mktemp("bundle")
-    return folder, made_artefacts.write_bundle(folder, model, sound)
+    return made_artefacts.bundle(tmp_path_factory.getbasetemp())

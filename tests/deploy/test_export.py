@@ -181,11 +181,11 @@ def test_the_stream_of_every_precision_is_the_same_and_another_is_kept(tmp_path,
 
     convert, plain = tflite.convert, []
 
-    def plain_once(converter, name, *options):
+    def plain_once(signatures, name, **options):
         """Both precisions are made of one file; of a stream each must come out the same."""
         if name != model.name:
-            return convert(converter, name, *options)
-        plain[:] = plain or [convert(converter, name, *options)]
+            return convert(signatures, name, **options)
+        plain[:] = plain or [convert(signatures, name, **options)]
         return plain[0]
 
     monkeypatch.setattr(tflite, "convert", plain_once)

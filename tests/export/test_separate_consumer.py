@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import wave
@@ -11,9 +12,6 @@ import made_artefacts
 import numpy as np
 import pytest
 from made_artefacts import BLOCK, RATE, SOURCES, decibels
-
-from kzoo.deploy import examples
-from kzoo.deploy.export import export
 
 CONSUMER = Path(__file__).parents[2] / "export" / "consumers" / "separate_tflite.py"
 
@@ -31,11 +29,11 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def folder(model, sound, tmp_path_factory):
+def folder(tmp_path_factory):
     """Where a TFLite file and its card are, and the card of another."""
-    folder = tmp_path_factory.mktemp("bundle")
-    proof = examples.sound_proof(model, sample_rate=RATE, sound=sound, description="notes")
-    card = export(model, "tflite", folder, name="tiny", proof=proof, sample_rate=RATE)
+    bundle, _ = made_artefacts.bundle(tmp_path_factory.getbasetemp())
+    folder = shutil.copytree(bundle, tmp_path_factory.mktemp("consumer") / "bundle")
+    card = json.loads((folder / "tiny_fp32.json").read_text())
     card["files"]["tiny_fp32.tflite"]["sha256"] = 64 * "0"
     (folder / "another.json").write_text(json.dumps(card))
     return folder

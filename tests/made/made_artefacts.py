@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from unittest import mock
 
 import keras
@@ -24,32 +25,36 @@ def song():
     return examples._synthetic(RATE, 2, 3 * BLOCK)
 
 
+@functools.cache
 def tiny_unet():
-    """A U-Net of one block, from a seed."""
+    """A U-Net of one block, from a seed; no test changes it."""
     keras.utils.set_random_seed(1)
     return models.build("unet", **OPTIONS, samples=BLOCK)
 
 
-def write_bundle(folder, model, sound):
-    """Write both TFLite files of `tiny_unet`; {precision: card}."""
+@functools.cache
+def bundle(place):
+    """(a folder in `place` with both TFLite files of `tiny_unet`, their cards by precision)."""
+    folder, model, sound = place / "tiny_unet", tiny_unet(), song()
     base = {"licences": {"weights": "none"}, "weights": {"secret": 1}}
     proof = examples.sound_proof(model, sample_rate=RATE, sound=sound, description="notes")
     convert, converted = tflite.convert, []
 
-    def once(*arguments):
+    def once(*arguments, **options):
         """What the converter gives is the same for both: fp16 is made of it."""
         if not converted:
-            converted.append(convert(*arguments))
+            converted.append(convert(*arguments, **options))
         return converted[0]
 
     with mock.patch.object(tflite, "convert", once):
-        return {
+        cards = {
             precision: export(
                 model, "tflite", folder, name="tiny", proof=proof, sample_rate=RATE,
                 precision=precision, base_card=base,
             )
             for precision in ("fp32", "fp16")
         }  # fmt: skip
+    return folder, cards
 
 
 def small_model(layer, samples=256):

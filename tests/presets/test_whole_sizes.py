@@ -112,17 +112,6 @@ BEFORE = {
             "dropout": 0.1,
         },
     ),
-    "unet_speech": (
-        "unet",
-        {
-            "sources": ["speech", "noise"],
-            "variant": "speech",
-            "trunk": "shared",
-            "masks": "softmax",
-            "log_input": True,
-            "dropout": 0.1,
-        },
-    ),
 }
 
 

@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from kzoo import Separator
+from kzoo import Separator, presets
 
 RATE = 16000
-BLOCK = 127 * 128 + 512  # of unet_speech
 
 
 def test_a_recordings_level_changes_nothing_but_its_estimates_level(rng):
-    separator = Separator.from_preset("unet_speech")
+    separator = Separator.from_preset(presets.opening.BUNDLED_ENHANCER)
     seconds = np.arange(RATE) / RATE
     voice = np.sin(2 * np.pi * 200 * seconds) * (np.sin(2 * np.pi * 3 * seconds) > 0)
     noisy = (0.1 * voice + 0.01 * rng.standard_normal(RATE)).astype(np.float32)
@@ -21,6 +20,8 @@ def test_a_recordings_level_changes_nothing_but_its_estimates_level(rng):
         assert not np.any(stem)
 
 
-def test_a_card_says_how_much_its_blocks_share_unless_the_caller_does():
-    assert Separator.from_preset("unet_speech").grid.overlap > 0.2 * BLOCK
-    assert Separator.from_preset("unet_speech", overlap=0.1).grid.overlap < 0.15 * BLOCK
+def test_a_card_says_how_much_its_blocks_share_unless_the_caller_does(tiny_preset, tmp_path):
+    preset = tiny_preset(tmp_path / "sharing", overlap=0.25)
+    samples = Separator.from_preset(tiny_preset(tmp_path / "own")).grid.samples
+    assert Separator.from_preset(preset).grid.overlap > 0.2 * samples
+    assert Separator.from_preset(preset, overlap=0.1).grid.overlap < 0.15 * samples

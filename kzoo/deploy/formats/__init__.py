@@ -1,5 +1,5 @@
 """One file a format: `write` an artefact, `describe` it, `load` it in its own runtime, name that.
 
-float16, rewrite and streaming are parts of TFLite: kernels of half the size, layers in the form
-that its kernels run fastest, and files that keep their state.
+float16 and streaming are parts of TFLite: kernels of half the size, and files that keep their
+state. The layers in the form that its kernels run fastest are in `kzoo.deploy.forms`.
 """

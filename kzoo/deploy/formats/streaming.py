@@ -8,7 +8,6 @@ without variables, or for many streams of one model.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,8 +15,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kzoo.deploy.formats import saved_model
-from kzoo.deploy.formats.rewrite import for_tflite
 from kzoo.deploy.formats.tflite import (
     check_memory,
     check_operators,
@@ -25,16 +22,24 @@ from kzoo.deploy.formats.tflite import (
     description,
     open_interpreter,
 )
+from kzoo.deploy.forms import for_tflite
 
 STEP, RESET, DONE = "step", "reset", "done"
 STATE = "state_"
 
 
-def write_stream(step: keras.Model, path: str | Path, *, state: Mapping[str, np.ndarray]) -> Path:
+def write_stream(
+    step: keras.Model,
+    path: str | Path,
+    *,
+    state: Mapping[str, np.ndarray],
+    twin: str | Path | None = None,
+) -> Path:
     """Write `step` with `state` as what it begins with and is reset to.
 
     step: a model of named inputs and outputs, of which those called "state_<name>" come back as
     they are to go in next; all others have a batch of 1, and the sizes that the file will have.
+    twin: where `write_state_twin` is to write as well, of the same graph; None for nowhere.
     Raises FlexError for operators that TFLite does not have, ValueError for a state that does not
     fit the model.
     """
@@ -45,7 +50,8 @@ def write_stream(step: keras.Model, path: str | Path, *, state: Mapping[str, np.
             f"{step.name!r} keeps {', '.join(sorted(names))}; the state has "
             f"{', '.join(sorted(state))}"
         )
-    step = for_tflite(step)
+    step = for_tflite(step)  # its weights live as long as it does
+    graph = _drawn(step)
     variables = {name: tf.Variable(value, name=STATE + name) for name, value in state.items()}
     fed = {name: x for name, x in inputs.items() if not name.startswith(STATE)}
 
@@ -57,8 +63,8 @@ def write_stream(step: keras.Model, path: str | Path, *, state: Mapping[str, np.
     )
     def run(*arguments):
         given = dict(zip(fed, arguments, strict=True))
-        kept = {STATE + name: variable.read_value() for name, variable in variables.items()}
-        results = dict(step({**given, **kept}, training=False))
+        given |= {STATE + name: variable.read_value() for name, variable in variables.items()}
+        results = dict(graph(*(given[name] for name in inputs)))
         for name, variable in variables.items():
             variable.assign(tf.ensure_shape(results.pop(STATE + name), variable.shape))
         return results
@@ -69,7 +75,11 @@ def write_stream(step: keras.Model, path: str | Path, *, state: Mapping[str, np.
             variable.assign(state[name])
         return {DONE: tf.constant(1)}
 
-    return _write(step.name, {STEP: run, RESET: reset}, Path(path))
+    functions = {STEP: run.get_concrete_function(), RESET: reset.get_concrete_function()}
+    path = _write(step.name, functions, Path(path))
+    if twin is not None:
+        _write(step.name, {STEP: graph}, Path(twin))
+    return path
 
 
 def write_state_twin(step: keras.Model, path: str | Path) -> Path:
@@ -78,6 +88,11 @@ def write_state_twin(step: keras.Model, path: str | Path) -> Path:
     Raises FlexError as `write_stream` does.
     """
     step = for_tflite(step)
+    return _write(step.name, {STEP: _drawn(step)}, Path(path))
+
+
+def _drawn(step: keras.Model) -> tf.types.experimental.ConcreteFunction:
+    """The graph of `step` for a batch of 1, its inputs in their order to {output: tensor}."""
     signature = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in step.inputs]
 
     @tf.function(input_signature=signature, autograph=False)
@@ -86,7 +101,7 @@ def write_state_twin(step: keras.Model, path: str | Path) -> Path:
         results = step(dict(zip(names, arguments, strict=True)), training=False)
         return {name: tf.identity(tensor) for name, tensor in results.items()}
 
-    return _write(step.name, {STEP: run}, Path(path))
+    return run.get_concrete_function()
 
 
 class StateTwin:
@@ -108,11 +123,10 @@ class StateTwin:
         return results
 
 
-def _write(name: str, functions: Mapping[str, Callable], path: Path) -> Path:
-    with tempfile.TemporaryDirectory() as folder:
-        saved_model.store(folder, {k: f.get_concrete_function() for k, f in functions.items()})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        content = convert(converter, name, allow_flex=False)
+def _write(
+    name: str, functions: Mapping[str, tf.types.experimental.ConcreteFunction], path: Path
+) -> Path:
+    content = convert(functions, name, allow_flex=False)
     found = description(content)
     check_operators(found, name)
     check_memory(found, name)

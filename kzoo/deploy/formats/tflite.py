@@ -1,17 +1,17 @@
 """TFLite: one file for phones, browsers and small boards, read by LiteRT.
 
 Built-in operators only, static shapes, named tensors. The road is Keras -> traced function ->
-converter, which saves the function for itself and loses its weights without a word unless it is
-given what holds them.
+SavedModel -> converter.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import re
+import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.float16 import halve
-from kzoo.deploy.formats.rewrite import for_tflite
+from kzoo.deploy.forms import for_tflite
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.request import LITERT_MISSING, PRECISIONS
 from kzoo.deploy.signature import SIGNATURE, serving_function
@@ -63,9 +63,7 @@ def write(
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     with recurrent.tflite_forms():
         function = serving_function(for_tflite(model), proof, batched=False)
-    held = saved_model.holder([function])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], held)
-    content = convert(converter, model.name, allow_flex)
+    content = convert({SIGNATURE: function}, model.name, allow_flex=allow_flex)
     content = halve(content) if precision == "fp16" else content
     found = description(content)
     if not allow_flex:
@@ -144,25 +142,59 @@ def runtime(operators: Mapping[str, int]) -> dict[str, str | None]:
     return {"name": "LiteRT", "version": version}
 
 
-def convert(converter: tf.lite.TFLiteConverter, name: str, allow_flex: bool) -> bytes:
+def convert(
+    signatures: Mapping[str, tf.types.experimental.ConcreteFunction],
+    name: str,
+    *,
+    allow_flex: bool,
+) -> bytes:
+    """The TFLite model of these traced functions, each a signature of its own.
+
+    Raises FlexError for operators outside the built-ins unless `allow_flex`, ValueError for what
+    the converter refuses else.
+    """
     # The converter's exception has no public name.
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    # The card has the versions; the metadata would unpack and pack the whole file in Python again.
-    converter.exclude_conversion_metadata = True
-    # Else a loop puts its steps together from slices of open shape, see `check_memory`.
-    converter._experimental_enable_dynamic_update_slice = True
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if allow_flex:
-        converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
-    try:
-        return converter.convert()
-    except ConverterError as error:
-        missing = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom op", str(error))))
-        if missing:
-            raise FlexError(name, missing) from None
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"TFLite's converter refuses {name!r}: {reason}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        saved_model.store(folder, signatures)
+        converter = _converter(folder, signatures)
+        # The card has the versions; the metadata would unpack and pack the whole file in Python.
+        converter.exclude_conversion_metadata = True
+        # Else a loop puts its steps together from slices of open shape, see `check_memory`.
+        converter._experimental_enable_dynamic_update_slice = True
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if allow_flex:
+            converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
+        try:
+            return converter.convert()
+        except ConverterError as error:
+            missing = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom op", str(error))))
+            if missing:
+                raise FlexError(name, missing) from None
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"TFLite's converter refuses {name!r}: {reason}") from error
+
+
+def _converter(folder: str, signatures: Iterable[str]) -> tf.lite.TFLiteConverter:
+    """TensorFlow's converter of a SavedModel, without what it does in vain."""
+    from tensorflow.lite.python.convert import deduplicate_readonly_buffers
+    from tensorflow.lite.python.lite import TFLiteSavedModelConverterV2
+
+    class Converter(TFLiteSavedModelConverterV2):
+        """Reads the SavedModel in C++ alone.
+
+        `from_saved_model` and its `convert` load it into Python three times, for the places in
+        source code that no message of this road tells: a third of the time, and of the memory.
+        """
+
+        def convert(self) -> bytes:
+            return self._convert_from_saved_model(tf.compat.v1.GraphDef())
+
+        def _optimize_tflite_model(self, model: bytes, *_, **__) -> bytes:
+            return deduplicate_readonly_buffers(model)
+
+    return Converter(folder, {tf.saved_model.SERVING}, list(signatures))
 
 
 def check_operators(found: Mapping[str, Any], name: str) -> None:

@@ -182,19 +182,32 @@ class CutFrames(_Frames):
     """A whole signal `[batch, samples, 1]` to all its frames, see `Past.frames`."""
 
     def call(self, waveform):
-        signal = waveform[..., 0]
+        signal = ops.squeeze(waveform, -1)  # a reshape: TFLite runs an index as a slow slice
         samples = ops.shape(signal)[-1]
         whole = -(-samples // self.hop_length) * self.hop_length
         if self.edge == "zeros":
             signal = pad_last(signal, self.kept, whole - samples + self.kept)
         else:  # a signal that is shorter than its mirror image is filled up first
-            fill = ops.maximum(self.kept + 1 - samples, 0)
+            fill = _at_least_none(self.kept + 1 - samples)
             signal = pad_last(signal, 0, fill)
             head = ops.flip(signal[..., 1 : self.kept + 1], axis=-1)
             tail = ops.flip(signal[..., -self.kept - 1 : -1], axis=-1)
             signal = ops.concatenate([head, signal, tail], axis=-1)
-            signal = pad_last(signal, 0, ops.maximum(whole - samples - fill, 0))
+            signal = pad_last(signal, 0, _at_least_none(whole - samples - fill))
         return frame(signal, self.frame_length, self.hop_length)
+
+    def compute_output_shape(self, waveform_shape):
+        batch, samples, _ = waveform_shape
+        if samples is None:
+            return (batch, None, self.frame_length)
+        whole = -(-samples // self.hop_length) * self.hop_length
+        least = 0 if self.edge == "zeros" else self.kept + 1
+        return (batch, (max(whole, least) + self.kept) // self.hop_length, self.frame_length)
+
+
+def _at_least_none(samples):
+    """`samples`, or 0 where it is less; a number stays one, which JAX wants of lengths."""
+    return max(samples, 0) if isinstance(samples, int) else ops.maximum(samples, 0)
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -214,6 +227,10 @@ class ContinueFrames(_Frames):
             before = begun * before + (1.0 - begun) * mirrored
         signal = ops.concatenate([before, signal], axis=-1)
         return frame(signal, self.frame_length, self.hop_length), signal[..., -self.kept :]
+
+    def compute_output_spec(self, waveform, before, begun=None):
+        shape = (waveform.shape[0], waveform.shape[1] // self.hop_length, self.frame_length)
+        return tuple(keras.KerasTensor(x, self.compute_dtype) for x in (shape, before.shape))
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -252,6 +269,10 @@ class ContinueOverlapAdd(layers.Layer):
         done = frames.shape[1] * self.hop_length
         signal = signal + ops.pad(before, ((0, 0), (0, done)))
         return ops.expand_dims(signal[:, :done], -1), signal[:, done:]
+
+    def compute_output_shape(self, frames_shape, before_shape):
+        batch, frames, _ = frames_shape
+        return (batch, frames * self.hop_length, 1), before_shape
 
     def get_config(self):
         return {**super().get_config(), "hop_length": self.hop_length}

@@ -118,6 +118,10 @@ class PadToValid(keras.layers.Layer):
         before = missing // 2 if self.before is None else self.before
         return _pad(waveform, 1, before, missing - before)
 
+    def compute_output_shape(self, waveform_shape):
+        batch, samples, channels = waveform_shape
+        return (batch, None if samples is None else self.length(samples), channels)
+
     def get_config(self):
         sizes = dataclasses.asdict(self.lengths)
         return {**super().get_config(), "before": self.before, "sizes": sizes}
@@ -142,6 +146,9 @@ class TrimToInput(keras.layers.Layer):
             start = self.before - lost // 2
         return estimates[:, :, start : start + samples]
 
+    def compute_output_shape(self, estimates_shape, padded_shape, waveform_shape):
+        return (*estimates_shape[:2], waveform_shape[1], estimates_shape[3])
+
     def get_config(self):
         return {**super().get_config(), "before": self.before}
 
@@ -154,6 +161,9 @@ class CenterTrim(keras.layers.Layer):
         frames = ops.shape(reference)[1]
         start = (ops.shape(x)[1] - frames) // 2
         return x[:, start : start + frames]
+
+    def compute_output_shape(self, x_shape, reference_shape):
+        return (x_shape[0], reference_shape[1], x_shape[2])
 
 
 def _pad(x, axis, before, after):

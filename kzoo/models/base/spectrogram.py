@@ -10,9 +10,10 @@ import keras
 from keras import ops
 
 from kzoo.dsp.blocks import BlockGrid, stft_grid
-from kzoo.dsp.stft import STFT, InverseSTFT, magnitude
+from kzoo.dsp.stft import STFT, InverseSTFT
 from kzoo.layers.bands import band_count
 from kzoo.layers.masks import Estimates, ExtendMasks, JoinSegments, RatioMasks, Segments
+from kzoo.layers.spectra import BandMagnitude, MaskedSpectrum
 from kzoo.models.base.sizes import Signal, check_positive
 
 
@@ -111,7 +112,7 @@ def waveform_model(
                  "dtype": "float32"}  # fmt: skip
     waveform = keras.Input((samples, size.channels), name="waveform")
     real, imag = STFT(**transform, name="stft")(waveform)  # [batch, frames, bins, channels] twice
-    band = magnitude(real[:, :, : size.bins], imag[:, :, : size.bins])
+    band = BandMagnitude(size.bins, dtype="float32", name="band")(real, imag)
     estimates = separate(Segments(size.frames, dtype="float32", name="segments")(band))
     estimates = JoinSegments(dtype="float32", name="join_segments")(estimates, band)
     if size.masking == "ratio":
@@ -121,8 +122,7 @@ def waveform_model(
     mask = ExtendMasks(
         size.n_fft // 2 + 1, size.mask_extension, dtype="float32", name="extend_masks"
     )(mask)
-    stems = InverseSTFT(**transform, name="inverse_stft")(
-        mask * ops.expand_dims(real, 1), mask * ops.expand_dims(imag, 1), waveform
-    )
+    masked = MaskedSpectrum(dtype="float32", name="masked")(mask, real, imag)
+    stems = InverseSTFT(**transform, name="inverse_stft")(*masked, waveform)
     stems = Estimates(sources, dtype="float32", name="stems")(stems)
     return keras.Model([waveform, *inputs] if inputs else waveform, stems, name=name)

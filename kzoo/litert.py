@@ -1,0 +1,209 @@
+"""A preset as a TFLite file in the cache, made and proven once: LiteRT starts without TensorFlow.
+
+The file is of one block of the model's own grid, as `runtime` has it, so that both engines cut a
+recording alike and give the same stems but for rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kzoo
+from kzoo import files, models
+from kzoo.dsp.blocks import BlockGrid
+from kzoo.presets import Preset, PresetError, Progress
+from kzoo.presets.cache import cache_folder
+from kzoo.presets.fetching import one_at_a_time
+from kzoo.separation import System, at_level
+
+ENGINES = ("auto", "litert", "tensorflow")
+MISSING = "LiteRT is not installed: pip install 'kzoo[tflite]'"
+_LIMIT_DB = 90.0  # under which a file is not kept
+_FORM = 1  # of what lies in the cache; another is made again
+_FILE, _SYSTEM, _ARRAYS = "separate_fp32.tflite", "system.json", "arrays.npz"
+_STATE = "state_"
+
+
+def chosen(
+    engine: str, preset: Preset, *, device: str | None = None, mwf: bool = False, **options: Any
+) -> bool:
+    """Whether LiteRT runs `preset`: where it was asked for, and with "auto" where its file is made.
+
+    With "auto" TensorFlow runs what needs another graph, and all of it where there is a GPU.
+    Raises ValueError for an unknown engine, for "litert" with a device, the Wiener filter or
+    options of the model, and where what would run the preset is not installed.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
+    if engine == "tensorflow":
+        return False
+    if importlib.util.find_spec("tensorflow") is None and not is_made(preset):
+        raise ValueError(
+            f"TensorFlow is not installed, and the LiteRT file of {preset} is not in "
+            f"{cache_folder()}: bring the cache of a machine that has made it, by --engine litert"
+        )
+    given = {"device": device, "mwf": mwf, **options}
+    needs = [name for name, value in given.items() if value not in (None, False)]
+    installed = importlib.util.find_spec("ai_edge_litert") is not None
+    if engine == "litert":
+        if needs:
+            raise ValueError(f"{', '.join(needs)} needs TensorFlow; leave it or engine litert out")
+        if not installed:
+            raise ValueError(MISSING)
+        return True
+    return installed and not needs and not Path("/dev/nvidiactl").exists() and is_made(preset)
+
+
+def is_made(preset: Preset) -> bool:
+    """Whether the file of `preset`, of these weights and this version, lies in the cache."""
+    return preset.weights_path() is not None and (_place(preset) / _SYSTEM).is_file()
+
+
+def system(
+    preset: Preset, *, threads: int | None = None, progress: Progress | None = None
+) -> System:
+    """Separate by LiteRT on `threads` threads, by default one a processor.
+
+    Makes the file where it is missing, for which TensorFlow is needed once. Raises PresetError for
+    a preset that is no separator of a waveform alone, and where the file says something else.
+    """
+    preset.refuse_untrained()
+    preset.download(progress=progress)
+    place = _place(preset)
+    with one_at_a_time(cache_folder() / "locks" / place.name, f"the file of {preset}"):
+        if not (place / _SYSTEM).is_file():
+            with files.replacing(place) as folder:
+                folder.mkdir()
+                _make(preset, folder)
+    kept = json.loads((place / _SYSTEM).read_text(encoding="utf-8"))
+    with np.load(place / _ARRAYS) as arrays:
+        arrays = dict(arrays)
+    state = {name: array for name, array in arrays.items() if name.startswith(_STATE)}
+    run = _loaded(place / _FILE, threads or os.cpu_count() or 1)
+    made = System(
+        function=None if state else _of_blocks(run, kept["sources"]),
+        begin=_of_streams(run, kept["sources"], state) if state else None,
+        grid=BlockGrid(**kept["grid"], fade=arrays["fade"]),
+        **{name: kept[name] for name in ("sources", "sample_rate", "channels")},
+        **{name: kept[name] for name in ("delay", "interchangeable")},
+    )
+    level_db = preset.card.get("level_db")
+    return made if level_db is None else at_level(made, level_db)
+
+
+def _place(preset: Preset) -> Path:
+    # The weights' bytes, as those of a run's folder change under one name.
+    known = {
+        "card": dict(preset.card), "weights": files.file_sha256(preset.weights_path()),
+        "kzoo": kzoo.__version__, "form": _FORM,
+    }  # fmt: skip
+    key = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
+    return cache_folder() / "litert" / f"{preset.card['name']}-{key[:16]}"
+
+
+def _loaded(path: Path, threads: int) -> Callable[..., dict[str, np.ndarray]]:
+    """The only signature of a file, as a function of its named tensors."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    return interpreter.get_signature_runner()
+
+
+def _of_blocks(run: Callable, sources: list[str]) -> Callable[[np.ndarray], np.ndarray]:
+    def function(block: np.ndarray) -> np.ndarray:
+        stems = run(waveform=block[0])
+        return np.stack([stems[source] for source in sources])[None]
+
+    return function
+
+
+def _of_streams(run: Callable, sources: list[str], silence: Mapping[str, np.ndarray]) -> Callable:
+    def begin() -> Callable[[np.ndarray], np.ndarray]:
+        state = dict(silence)
+
+        def function(block: np.ndarray) -> np.ndarray:
+            found = run(waveform=block, **state)
+            state.update((name, found.pop(name)) for name in silence)
+            return np.stack([found[source] for source in sources], axis=1)
+
+        return function
+
+    return begin
+
+
+def _make(preset: Preset, folder: Path) -> None:
+    """Write the file and what a System is made of into `folder`."""
+    from kzoo import runtime
+    from kzoo.deploy import parity
+
+    made = runtime.system(preset)
+    arrays = {"fade": made.grid.fade}
+    size, _ = preset.sizes()
+    try:
+        if models.defines(preset.card["model"]["name"], "build_step"):
+            arrays |= _make_stream(preset, made, size, folder)
+        else:
+            _make_blocks(preset, size, folder)
+    except parity.ParityError as error:
+        reason = str(error).replace(f"; {folder / _FILE} was not written", "")
+        raise PresetError(
+            f"preset {preset} needs engine tensorflow, as LiteRT says something else: {reason}"
+        ) from None
+    np.savez(folder / _ARRAYS, **arrays)
+    grid = {name: getattr(made.grid, name) for name in ("samples", "hop", "start", "step")}
+    kept = {
+        "sources": list(made.sources), "sample_rate": made.sample_rate,
+        "channels": made.channels, "delay": made.delay, "interchangeable": made.interchangeable,
+        "grid": {**grid, "context": made.grid.context},
+    }  # fmt: skip
+    (folder / _SYSTEM).write_text(json.dumps(kept, indent=2), encoding="utf-8")
+
+
+def _make_blocks(preset: Preset, size, folder: Path) -> None:
+    from kzoo.deploy.examples import sound_proof
+    from kzoo.deploy.export import export
+
+    model = preset.model(size, **size.block())
+    if len(model.inputs) != 1:
+        raise PresetError(f"preset {preset} takes more than a waveform, so engine litert has none")
+    proof = sound_proof(model, sample_rate=size.sample_rate, speech_db=preset.card.get("level_db"))
+    export(
+        model, "tflite", folder, name="separate", proof=proof, sample_rate=size.sample_rate,
+        limit_db=_LIMIT_DB,
+    )  # fmt: skip
+
+
+def _make_stream(preset: Preset, made: System, size, folder: Path) -> dict[str, np.ndarray]:
+    """Write the step of a stream; returns {"state_<name>": what it begins with}."""
+    from kzoo import runtime
+    from kzoo.deploy import parity
+    from kzoo.deploy.examples import noisy_speech
+    from kzoo.deploy.formats.streaming import write_state_twin
+
+    step = preset.module.build_step(
+        tuple(preset.sources), size, frames=made.grid.samples // size.hop_length
+    )
+    preset.assign(step)
+    bare = preset.module.initial_state(step)
+    silence = {_STATE + name: array for name, array in bare.items()}
+    path = write_state_twin(step, folder / _FILE)
+    sound, _ = noisy_speech(size.sample_rate, size.channels, 3 * made.grid.samples, level_db=-27.0)
+    expected, found = {}, {}
+    for answers, begin in (
+        (expected, runtime.beginnings(step, bare, made.sources)()),
+        (found, _of_streams(_loaded(path, 1), list(made.sources), silence)()),
+    ):
+        blocks = [begin(block[None]) for block in np.split(sound, 3)]
+        joined = np.concatenate(blocks, axis=2)
+        answers |= {source: joined[:, i] for i, source in enumerate(made.sources)}
+    parity.check(parity.compare(expected, found), _LIMIT_DB)
+    return silence

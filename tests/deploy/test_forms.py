@@ -1,0 +1,157 @@
+"""Layers in the form that a phone's kernels run fastest compute what they computed."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from kzoo.deploy.formats import tflite
+from kzoo.deploy.forms import for_tflite
+from kzoo.deploy.forms.convolutions import (
+    ColumnsAtOnce,
+    FourConvolutions,
+    RowsAtOnce,
+    TwoConvolutions,
+)
+from kzoo.deploy.forms.transforms import ProductsSTFT
+from kzoo.deploy.proof import Proof
+from kzoo.dsp.stft import STFT, InverseSTFT
+from kzoo.dsp.windows import window
+from kzoo.layers.masks import ExtendMasks
+from kzoo.layers.spectra import BandMagnitude, FrameSpectrum, MaskedSpectrum
+
+FORMS = {  # (height, width, channels) of the inputs, filters: the form
+    ((8, 6, 5), 3): RowsAtOnce,
+    ((3, 6, 5), 3): TwoConvolutions,  # rows that four do not divide
+    ((1, 3, 2), 8): TwoConvolutions,
+    ((4, 5, 3), 40): FourConvolutions,
+}
+
+
+def forms_of(model):
+    """(`for_tflite` of a model of one layer, the kind of that layer in it)."""
+    rewritten = for_tflite(model)
+    return rewritten, type(rewritten.layers[-1])
+
+
+def signals(shape):
+    """Noise, silence, an impulse, a constant, and noise with an infinity, `[1, *shape]` each."""
+    noise = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    impulse = np.zeros_like(noise)
+    impulse[0, 0, 0] = 1
+    infinite = noise.copy()
+    infinite[0, 0, 0] = np.inf
+    return {
+        "noise": noise, "silence": 0 * noise, "impulse": impulse, "constant": 0 * noise + 1,
+        "infinity": infinite,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "filters"), FORMS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_transposed_convolution_equals_its_form(shape, filters, bias):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(shape)
+    plain = layers.Conv2DTranspose(
+        filters, 5, strides=2, padding="same", activation="relu", bias_initializer="normal",
+        use_bias=bias,
+    )  # fmt: skip
+    model = keras.Model(inputs, plain(inputs))
+    rewritten, kind = forms_of(model)
+    assert kind is FORMS[shape, filters]
+    for name, x in signals(shape).items():
+        if name != "infinity":
+            two = np.concatenate([x, x[:, ::-1]])
+            np.testing.assert_allclose(model(two), rewritten(two), atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(("taps", "channels", "filters"), [(4, 1, 2), (3, 4, 3)])
+def test_a_dilated_convolution_equals_its_columns(taps, channels, filters):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((5, 16, channels))
+    plain = layers.Conv2D(
+        filters, taps, dilation_rate=2, padding="same", bias_initializer="normal", activation="elu"
+    )
+    model = keras.Model(inputs, plain(inputs))
+    rewritten, kind = forms_of(model)
+    assert kind is ColumnsAtOnce
+    x = np.random.default_rng(0).normal(size=(2, 5, 16, channels)).astype(np.float32)
+    np.testing.assert_allclose(model(x), rewritten(x), atol=2e-6)
+
+
+def masked(samples, n_fft, hop_length, bins, *, padding="full", mode="zeros"):
+    """A waveform of two channels through its spectrum, two masks that follow from it, and back."""
+    options = {"n_fft": n_fft, "hop_length": hop_length, "padding": padding}
+    waveform = keras.Input((samples, 2), name="waveform")
+    spectrum = STFT(**options)(waveform)
+    band = BandMagnitude(bins)(*spectrum)
+    share = keras.ops.stack([band / (1 + band), 1 / (1 + band)], axis=1)
+    masks = ExtendMasks(n_fft // 2 + 1, mode)(share)
+    return keras.Model(
+        waveform, InverseSTFT(**options)(*MaskedSpectrum()(masks, *spectrum), waveform)
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_fft", "hop_length", "bins"), [(64, 16, 32), (32, 8, 12), (128, 32, 64)]
+)
+@pytest.mark.parametrize("padding", ["full", "valid"])
+def test_transforms_by_products_give_the_same_signal(n_fft, hop_length, bins, padding):
+    samples = 13 * hop_length
+    model = masked(samples, n_fft, hop_length, bins, padding=padding)
+    rewritten = for_tflite(model)
+    assert ProductsSTFT in map(type, rewritten.layers)
+    for name, x in signals((samples, 2)).items():
+        expected, found = np.asarray(model(x)), np.asarray(rewritten(x))
+        if name == "infinity":  # frames that do not hold it are whole: the constants are 1 still
+            assert np.isfinite(found[:, :, 2 * n_fft :]).all()
+            assert not np.isfinite(found[:, :, 0]).all()
+        else:
+            inner = slice(None) if padding == "full" else slice(hop_length, -hop_length)
+            np.testing.assert_allclose(
+                found[:, :, inner], expected[:, :, inner], atol=3e-6, err_msg=name
+            )
+            # Samples at the ends of a block are faint in its frames, and so is the rounding loud.
+            np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hop_length": 24},  # that does not divide the frame
+        {"bins": 33},  # the last of which has no bins beside it
+        {"mode": "average"},
+        {"samples": None},
+        {"samples": 81},
+        {"padding": "center"},
+        {"samples": 128, "padding": "valid"},  # all of which are at an edge
+    ],
+)
+def test_transforms_that_do_not_fit_stay_as_they_are(changes):
+    model = masked(**{"samples": 80, "n_fft": 64, "hop_length": 16, "bins": 32, **changes})
+    assert for_tflite(model) is model
+
+
+def test_other_transposed_convolutions_are_left_alone():
+    inputs = keras.Input((8, 8, 2))
+    for options in ({"kernel_size": 4}, {"strides": 1}, {"padding": "valid"}):
+        layer = layers.Conv2DTranspose(
+            3, **{"kernel_size": 5, "strides": 2, "padding": "same", **options}
+        )
+        model = keras.Model(inputs, layer(inputs))
+        assert for_tflite(model) is model
+
+
+def test_an_exact_spectrum_is_as_exact_in_tflite(tmp_path):
+    """A windowed tone has bins that are 140 dB fainter, which float32 fills with its rounding."""
+    frames = keras.Input((5, 512), name="frames")
+    model = keras.Model(frames, FrameSpectrum(exact=True, dtype="float32")(frames)[2])
+    tone = np.sin(0.3 * np.arange(5 * 512)).reshape(1, 5, 512) * window("hann", 512)
+    tone = tone.astype(np.float32)
+    expected = 20 * np.log10(np.abs(np.fft.rfft(tone.astype(np.float64))))
+    assert np.ptp(expected) > 120
+    np.testing.assert_allclose(20 * np.log10(model(tone)), expected, atol=1e-4)
+    proof = Proof(inputs={"frames": tone}, outputs=["magnitude"], description="a tone")
+    path = tflite.write(model, tmp_path / "x.tflite", proof)
+    found = tflite.load(path)({"frames": tone})["magnitude"]
+    np.testing.assert_allclose(20 * np.log10(found), expected, atol=1e-4)

@@ -1,0 +1,163 @@
+"""LiteRT as the engine: the stems of TensorFlow, without it, from a file that is made once."""
+
+import dataclasses
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from kzoo import api, audio, cli, litert, models, presets, runtime
+from kzoo.separation import Separator
+
+pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+
+RATE = 8000
+# What a machine has that cannot hold TensorFlow: its import fails.
+ALONE = """
+import sys
+sys.modules["tensorflow"] = sys.modules["keras"] = None
+import numpy as np
+import kzoo
+separator = kzoo.Separator.from_preset(sys.argv[1])
+stems = separator.separate(np.load(sys.argv[2]), int(sys.argv[3]))
+np.savez(sys.argv[4], **stems)
+"""
+
+
+def speech_preset(folder):
+    """A preset of the tiny DTLN, which streams, for recordings of one level."""
+    keras.utils.set_random_seed(0)
+    model = models.build("dtln", sources=["speech", "noise"], variant="tiny")
+    card = {
+        "name": "tiny_speech",
+        "summary": "untrained, for tests",
+        "model": {
+            "name": "dtln",
+            "options": {"sources": ["speech", "noise"], "variant": "tiny"},
+        },
+        "sources": ["speech", "noise"],
+        "sample_rate": RATE,
+        "channels": 1,
+        "level_db": -27.0,
+        "trained": "not at all: random weights from a seed",
+        "licences": {"code": "Apache-2.0", "weights": "none", "data": "none"},
+    }
+    return presets.save_to_preset(model, folder, card)
+
+
+@pytest.fixture(scope="module")
+def folders(tiny_preset, tmp_path_factory):
+    """{kind: a preset's folder}: blocks on a grid, and a stream."""
+    folder = tmp_path_factory.mktemp("presets")
+    return {"blocks": tiny_preset(folder / "unet"), "stream": speech_preset(folder / "dtln")}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    """Where no other test finds a file that makes LiteRT its engine, too."""
+    monkeypatch.setenv("KZOO_CACHE", str(tmp_path_factory.getbasetemp() / "litert"))
+
+
+@pytest.fixture
+def mixture(rng):
+    """Three blocks and a part, of two channels, at another rate than the models'."""
+    return (0.1 * rng.standard_normal((30_011, 2))).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["blocks", "stream"])
+def test_stems_are_those_of_tensorflow(folders, kind, mixture, tmp_path):
+    preset = presets.open_preset(folders[kind])
+    assert not litert.chosen("auto", preset)
+    separator = api.Separator.from_preset(folders[kind], engine="litert")
+    found = separator.separate(mixture, 11_025)
+    expected = Separator(runtime.system(preset)).separate(mixture, 11_025)
+    assert list(found) == list(expected) == preset.sources
+    for source, stem in expected.items():
+        error = found[source] - stem
+        assert np.sum(error**2) < 1e-10 * np.sum(stem**2)  # 100 dB
+        assert np.sum(stem**2) > 0
+
+    assert litert.chosen("auto", preset)
+    again = api.Separator.from_preset(folders[kind], engine="litert").separate(mixture, 11_025)
+    assert all(np.array_equal(again[source], found[source]) for source in found)
+    np.save(tmp_path / "mixture.npy", mixture)
+    subprocess.run(
+        [sys.executable, "-c", ALONE, folders[kind], tmp_path / "mixture.npy", "11025",
+         tmp_path / "stems.npz"],
+        check=True,
+    )  # fmt: skip
+    with np.load(tmp_path / "stems.npz") as alone:
+        assert all(np.array_equal(alone[source], found[source]) for source in found)
+
+
+def test_other_weights_and_another_card_have_a_file_of_their_own(folders, tiny_preset, tmp_path):
+    api.Separator.from_preset(folders["blocks"], engine="litert")
+    other = tiny_preset(tmp_path / "unet", seed=1)
+    assert not litert.is_made(presets.open_preset(other))
+    preset = presets.open_preset(folders["blocks"])
+    assert litert.is_made(preset)
+    changed = dataclasses.replace(preset, card={**preset.card, "overlap": 0.25})
+    assert not litert.is_made(changed)
+
+
+def test_a_file_that_says_something_else_is_not_kept(folders, monkeypatch, tiny_preset, tmp_path):
+    preset = presets.open_preset(tiny_preset(tmp_path / "unet", seed=4))
+    monkeypatch.setattr(litert, "_LIMIT_DB", 300.0)
+    with pytest.raises(presets.PresetError, match=r"needs engine tensorflow.*300 dB: vocals"):
+        litert.system(preset)
+    assert not litert.is_made(preset)
+
+
+def test_what_is_interrupted_leaves_nothing_behind(tiny_preset, tmp_path, monkeypatch):
+    preset = presets.open_preset(tiny_preset(tmp_path / "unet", seed=2))
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(litert, "_make_blocks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        litert.system(preset)
+    assert not litert.is_made(preset)
+    assert not list(litert._place(preset).parent.glob(f"*{litert._place(preset).stem}*"))
+
+
+def test_the_verb_asks_for_an_engine(folders, mixture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    audio.write("mixture.wav", mixture, 11_025, bit_depth="float32")
+    words = ["mixture.wav", "-p", str(folders["blocks"]), "--bit-depth", "float32", "--quiet"]
+    found = {}
+    for engine in ("tensorflow", "litert", "auto"):
+        options = ["--engine", engine, "-o", engine]
+        monkeypatch.setattr(sys, "argv", ["kzoo", "separate", *words, *options])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+        found[engine] = audio.read(f"{engine}/mixture/vocals.wav")[0]
+    assert np.array_equal(found["auto"], found["litert"])
+    assert not np.array_equal(found["auto"], found["tensorflow"])
+    np.testing.assert_allclose(found["auto"], found["tensorflow"], atol=1e-5)
+
+
+def test_without_tensorflow_and_without_a_file_it_says_where_one_is_made(
+    tiny_preset, tmp_path, monkeypatch
+):
+    preset = presets.open_preset(tiny_preset(tmp_path / "unet", seed=3))
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(ValueError, match=r"TensorFlow is not installed.*--engine litert"):
+        litert.chosen("auto", preset)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"engine": "steam"}, "one of auto, litert, tensorflow; got 'steam'"),
+        ({"engine": "litert", "mwf": True}, "mwf needs TensorFlow"),
+        ({"engine": "litert", "device": "gpu"}, "device needs TensorFlow"),
+        ({"engine": "litert", "mask_extension": "average"}, "mask_extension needs TensorFlow"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(folders, options, words):
+    with pytest.raises(ValueError, match=words):
+        api.Separator.from_preset(folders["blocks"], **options)
