@@ -21,6 +21,7 @@ from keras import layers, ops
 
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.dsp.emphasis import DeEmphasis, PreEmphasis
+from kzoo.layers.deep_filtering import AttenuationLimit
 from kzoo.layers.latent import Latent
 from kzoo.layers.masks import Estimates
 from kzoo.layers.overlapping import JoinWindows, OverlappingWindows
@@ -56,6 +57,8 @@ class SEGAN(Convolutions, Signal):
     skip_factors: SEGAN+'s learned factor for each channel that is handed across, 1 at first.
     biases: whether the convolutions have them.
     pre_emphasis: the share of each sample that is subtracted from the next one.
+    attenuation_limit_db: noise is not attenuated by more than this; None for no limit. It is no
+        part of what is trained, so it may be set in a trained preset.
     """
 
     sample_rate: int = 16000
@@ -66,6 +69,7 @@ class SEGAN(Convolutions, Signal):
     skip_factors: bool = True
     biases: bool = True
     pre_emphasis: float = 0.95
+    attenuation_limit_db: float | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -75,6 +79,10 @@ class SEGAN(Convolutions, Signal):
             raise ValueError(
                 f"window must be even and a multiple of {step}, stride {self.stride} to the power "
                 f"of {len(self.filters)} levels; got {self.window}"
+            )
+        if (self.attenuation_limit_db or 0) < 0:
+            raise ValueError(
+                f"attenuation_limit_db must not be below 0; got {self.attenuation_limit_db}"
             )
 
     @property
@@ -215,7 +223,7 @@ def build(
     windows = waveform
     if padding == "full":
         windows = OverlappingWindows(size.window, dtype="float32", name="windows")(waveform)
-    x = PreEmphasis(size.pre_emphasis, dtype="float32", name="pre_emphasis")(windows)
+    emphasised = PreEmphasis(size.pre_emphasis, dtype="float32", name="pre_emphasis")(windows)
     shape = (size.frames, size.z_channels)
     inputs = [waveform]
     if size.z == "input":
@@ -224,8 +232,11 @@ def build(
         if padding == "full":
             latent = ForEachWindow(name="z_of_windows")(latent, waveform, windows)
     else:
-        latent = Latent(shape, size.z, name="latent")(x)
-    x = core(sources, size)([x, latent])
+        latent = Latent(shape, size.z, name="latent")(emphasised)
+    x = core(sources, size)([emphasised, latent])
+    if size.attenuation_limit_db is not None:
+        limited = AttenuationLimit(size.attenuation_limit_db, dtype="float32", name="limited")
+        x = limited(x, ops.expand_dims(emphasised, 1))
     x = DeEmphasis(size.pre_emphasis, dtype="float32", name="de_emphasis")(x)
     if padding == "full":
         x = JoinWindows(dtype="float32", name="join")(x, waveform)

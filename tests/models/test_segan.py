@@ -138,6 +138,17 @@ def test_a_discriminator_of_unit_level_judges_quiet_speech_as_loud_speech(rng):
         assert np.allclose(model(pairs), model(0.01 * pairs), rtol=1e-3) == equal
 
 
+def test_what_is_over_the_attenuation_limit_stays(rng):
+    waveform = 0.1 * rng.standard_normal((1, 1500, 1)).astype(np.float32)
+    free, limited = (
+        segan.build(size=replace(segan.VARIANTS["tiny"], attenuation_limit_db=limit))
+        for limit in (None, 20.0)
+    )
+    limited.set_weights(free.get_weights())
+    expected = 0.9 * np.asarray(free(waveform)) + 0.1 * waveform[:, None]
+    np.testing.assert_allclose(limited(waveform), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("samples", [1, 7, 64, 1000])
 def test_de_emphasis_is_the_recursion_that_undoes_pre_emphasis(rng, samples):
     from scipy.signal import lfilter

@@ -53,7 +53,8 @@ def recordings(tmp_path_factory):
     (taught / "speech.wav").write_bytes((taught / "0.wav").read_bytes())
     (taught / "0.wav").rename(taught / "mixture.wav")
     lessons = data.open_corpus("stems", path=str(taught.parent), sources=["speech"])
-    data.prepare(lessons, root / "data/student/lessons", licence="none: made by a program")
+    for made in ("student", "segan"):
+        data.prepare(lessons, root / "data" / made / "lessons", licence="none: made by a program")
     song = root / "songs" / "first"
     write_noise(song, 44100, count=2)
     (song / "0.wav").rename(song / "vocals.wav")
