@@ -158,7 +158,7 @@ def test_a_stem_that_cannot_be_moved_into_place_takes_the_others_along(
         (["presets", "download", "spleeter_2stems"], "KZOO_OFFLINE"),
         (["export", "-p", "spleeter_2stems"], "KZOO_OFFLINE"),
         (["export", "--to", "onnx"], "one of saved_model, tflite; got 'onnx'"),
-        (["export", "--precision", "int8"], "one of fp32, fp16; got 'int8'"),
+        (["export", "--precision", "int3"], "one of fp32, fp16, int8; got 'int3'"),
         (["export", "--block-seconds", "-5"], "more than 0 seconds; got -5"),
         (["export", "--sound", "nowhere.wav"], "nowhere.wav"),
     ],

@@ -79,7 +79,7 @@ def test_evaluate_says_that_overlap_changes_nothing(monkeypatch):
     said = []
     carrying = BlockGrid.with_context(4000, 500, 500)
     monkeypatch.setattr(
-        api.Separator, "from_preset", lambda name, *, overlap: separator(carrying, overlap)
+        api.Separator, "from_preset", lambda name, *, engine, overlap: separator(carrying, overlap)
     )
     (system,) = api.evaluation_systems(["unet_2stems_mobile"], {"overlap": 0.25}, say=said.append)
     for _ in range(2):

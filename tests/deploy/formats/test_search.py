@@ -41,9 +41,8 @@ def test_each_filter_in_eight_bits_is_rounded_by_its_own_scale(exported, tmp_pat
     small = stored(content, dict.fromkeys(kernels(content), BYTE))
     found, kept = said(small, tmp_path, proof)
     assert kept == {"int8": len(kernels(content))}
-    assert len(content) - len(small) == pytest.approx(
-        0.75 * sum(size for _, size in kernels(content).values()), rel=0.1
-    )
+    weights = sum(size for _, size in kernels(content).values())
+    assert 0.6 * weights < len(content) - len(small) < 0.75 * weights  # less the scales
     levels = [difference.snr_db for difference in parity.compare(plain, found).values()]
     assert 30 < min(levels) < 60
 
