@@ -6,6 +6,7 @@ recording alike and give the same stems but for rounding.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -18,6 +19,7 @@ import numpy as np
 
 import kzoo
 from kzoo import files, models
+from kzoo.deploy.request import LITERT_MISSING
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.presets import Preset, PresetError, Progress
 from kzoo.presets.cache import cache_folder
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from kzoo.models.base.sizes import Signal
 
 ENGINES = ("auto", "litert", "tensorflow")
-MISSING = "LiteRT is not installed: pip install 'kzoo[tflite]'"
 _LIMIT_DB = 90.0  # under which a file is not kept
 _FORM = 1  # of what lies in the cache; another is made again
 _FILE, _SYSTEM, _ARRAYS = "separate_fp32.tflite", "system.json", "arrays.npz"
@@ -53,14 +54,13 @@ def chosen(
             f"TensorFlow is not installed, and the LiteRT file of {preset} is not in "
             f"{cache_folder()}: bring the cache of a machine that has made it, by --engine litert"
         )
-    given = {"device": device, "mwf": mwf, **options}
-    needs = [name for name, value in given.items() if value not in (None, False)]
+    needs = [name for name, given in (("device", device), ("mwf", mwf)) if given] + list(options)
     installed = importlib.util.find_spec("ai_edge_litert") is not None
     if engine == "litert":
         if needs:
             raise ValueError(f"{', '.join(needs)} needs TensorFlow; leave it or engine litert out")
         if not installed:
-            raise ValueError(MISSING)
+            raise ValueError(LITERT_MISSING)
         return True
     return installed and not needs and not Path("/dev/nvidiactl").exists() and is_made(preset)
 
@@ -105,11 +105,21 @@ def system(
 def _place(preset: Preset) -> Path:
     # The weights' bytes, as those of a run's folder change under one name.
     known = {
-        "card": dict(preset.card), "weights": files.file_sha256(preset.weights_path()),
+        "card": dict(preset.card), "weights": _sha256(preset.weights_path()),
         "kzoo": kzoo.__version__, "form": _FORM,
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
     return cache_folder() / "litert" / f"{preset.card['name']}-{key[:16]}"
+
+
+def _sha256(path: Path) -> str:
+    found = path.stat()
+    return _sha256_once(path, found.st_size, found.st_mtime_ns)
+
+
+@functools.lru_cache
+def _sha256_once(path: Path, size: int, changed_ns: int) -> str:
+    return files.file_sha256(path)
 
 
 def _loaded(path: Path, threads: int) -> Callable[..., dict[str, np.ndarray]]:

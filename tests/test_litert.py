@@ -166,6 +166,7 @@ def test_without_tensorflow_and_without_a_file_it_says_where_one_is_made(
         ({"engine": "litert", "mwf": True}, "mwf needs TensorFlow"),
         ({"engine": "litert", "device": "gpu"}, "device needs TensorFlow"),
         ({"engine": "litert", "mask_extension": "average"}, "mask_extension needs TensorFlow"),
+        ({"engine": "litert", "dropout": 0.0}, "dropout needs TensorFlow"),
     ],
 )
 def test_what_it_cannot_do_is_refused(folders, options, words):

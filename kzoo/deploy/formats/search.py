@@ -18,6 +18,7 @@ from kzoo.deploy.proof import Proof
 from kzoo.deploy.request import LITERT_MISSING
 
 _AUDIBLE = 1e-3  # of the reference's energy, from where on an output is faint and not silent
+_LEAST = 1e-3  # of the bytes of all kernels, for which the noise of one is measured
 _MARGIN = 0.8  # of the noise that is allowed, as the kernels' noises do not quite add up
 
 Answer = dict[str, np.ndarray]
@@ -26,8 +27,7 @@ Answer = dict[str, np.ndarray]
 def shrink(content: bytes, proof: Proof) -> bytes:
     """The TFLite model `content` with its kernels in 8 bits where the limits leave it, else in 16.
 
-    Of two files in which the same holds the smaller one. Raises ParityError where 16 bits are too
-    few already, and ImportError where LiteRT is missing.
+    Raises ParityError where 16 bits are too few already, and ImportError where LiteRT is missing.
     """
     known = kernels(content)
     noise = _Noise(content, proof)
@@ -37,8 +37,10 @@ def shrink(content: bytes, proof: Proof) -> bytes:
         raise parity.ParityError(
             f"kernels in 16 bits leave {noise.worst(total)}, so that none can have 8: use fp32"
         )
-    alone = {buffer: noise.of(stored(content, {buffer: BYTE})) for buffer in known}
-    cheapest = sorted(known, key=lambda buffer: alone[buffer].max() / known[buffer][1])
+    least = _LEAST * sum(size for _, size in known.values())
+    worth = [buffer for buffer, (_, size) in known.items() if size >= least]
+    alone = {buffer: noise.of(stored(content, {buffer: BYTE})) for buffer in worth}
+    cheapest = sorted(worth, key=lambda buffer: alone[buffer].max() / known[buffer][1])
     taken: list[int] = []
     for buffer in cheapest:
         if (total + alone[buffer]).max() <= _MARGIN:
