@@ -19,6 +19,7 @@ import numpy as np
 
 import kzoo
 from kzoo import files, models
+from kzoo.deploy.interpreter import open_litert
 from kzoo.deploy.request import LITERT_MISSING
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.presets import Preset, PresetError, Progress
@@ -49,12 +50,16 @@ def chosen(
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
     if engine == "tensorflow":
         return False
-    if importlib.util.find_spec("tensorflow") is None and not is_made(preset):
-        raise ValueError(
-            f"TensorFlow is not installed, and the LiteRT file of {preset} is not in "
-            f"{cache_folder()}: bring the cache of a machine that has made it, by --engine litert"
-        )
     needs = [name for name, given in (("device", device), ("mwf", mwf)) if given] + list(options)
+    if importlib.util.find_spec("tensorflow") is None:
+        if needs:
+            raise ValueError(f"{', '.join(needs)} needs TensorFlow, which is not installed")
+        if not is_made(preset):
+            raise ValueError(
+                f"TensorFlow is not installed, and the LiteRT file of {preset} is not in "
+                f"{cache_folder()}: bring the cache of a machine that has made it, by --engine "
+                "litert"
+            )
     installed = importlib.util.find_spec("ai_edge_litert") is not None
     if engine == "litert":
         if needs:
@@ -124,9 +129,7 @@ def _sha256_once(path: Path, size: int, changed_ns: int) -> str:
 
 def _loaded(path: Path, threads: int) -> Callable[..., dict[str, np.ndarray]]:
     """The only signature of a file, as a function of its named tensors."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter = open_litert(path, threads=threads)
     interpreter.allocate_tensors()
     return interpreter.get_signature_runner()
 

@@ -157,6 +157,8 @@ def test_without_tensorflow_and_without_a_file_it_says_where_one_is_made(
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(ValueError, match=r"TensorFlow is not installed.*--engine litert"):
         litert.chosen("auto", preset)
+    with pytest.raises(ValueError, match="mwf needs TensorFlow, which is not installed"):
+        litert.chosen("auto", preset, mwf=True)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import numpy as np
 
 from kzoo.deploy import parity
 from kzoo.deploy.formats.kernels import BYTE, HALF, kernels, stored
+from kzoo.deploy.interpreter import open_litert
 from kzoo.deploy.proof import Proof
-from kzoo.deploy.request import LITERT_MISSING
 
 _AUDIBLE = 1e-3  # of the reference's energy, from where on an output is faint and not silent
 _LEAST = 1e-3  # of the bytes of all kernels, for which the noise of one is measured
@@ -95,11 +95,7 @@ def _faintness(inputs: Mapping, outputs: Answer, reference: str | None) -> float
 
 def _loaded(content: bytes) -> Callable[[Mapping[str, np.ndarray]], Answer]:
     """A file as a function of {input: `[1, ...]`}, by LiteRT on two threads."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        raise ImportError(LITERT_MISSING) from None
-    interpreter = Interpreter(model_content=content, num_threads=2)
+    interpreter = open_litert(content, threads=2)
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner()
 

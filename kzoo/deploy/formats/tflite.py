@@ -23,8 +23,9 @@ from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.kernels import halve
 from kzoo.deploy.formats.search import shrink
 from kzoo.deploy.forms import for_tflite
+from kzoo.deploy.interpreter import open_litert
 from kzoo.deploy.proof import Proof
-from kzoo.deploy.request import LITERT_MISSING, PRECISIONS
+from kzoo.deploy.request import PRECISIONS
 from kzoo.deploy.signature import SIGNATURE, serving_function
 from kzoo.layers import recurrent
 
@@ -296,8 +297,4 @@ def open_interpreter(path: str | Path, threads: int, flex: bool):
             # It announces LiteRT as its successor, which cannot run these files from Python.
             warnings.simplefilter("ignore")
             return tf.lite.Interpreter(model_path=str(path), num_threads=threads)
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        raise ImportError(LITERT_MISSING) from None
-    return Interpreter(model_path=str(path), num_threads=threads)
+    return open_litert(path, threads=threads)

@@ -56,7 +56,8 @@ class TwoConvolutions(_Phases):
     """Two convolutions, of both phases along rows each: for filters too few for a lane's width."""
 
     def phases(self, inputs):
-        taps, (channels, filters) = self.numbered(), self.numbered().shape[2:]
+        taps = self.numbered()
+        channels, filters = taps.shape[2:]
         found = []
         for phase, down in enumerate(_TAPS):
             index = np.full((len(down), 3, channels, 2, filters), -1)
@@ -74,7 +75,8 @@ class RowsAtOnce(_Phases):
     """One convolution that gives all phases of four rows: for very few filters."""
 
     def phases(self, inputs):
-        taps, (channels, filters) = self.numbered(), self.numbered().shape[2:]
+        taps = self.numbered()
+        channels, filters = taps.shape[2:]
         index = np.full((_ROWS + 2, 3, channels, _ROWS, 2, 2, filters), -1)
         for row in range(_ROWS):
             for i, down in enumerate(_TAPS):
