@@ -35,6 +35,7 @@ MAY = {
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp models presets pitch_tracking",
     "pictures": "dsp pitch_tracking synthesis",
+    "web": "presets",
 }
 # May import everything, and nothing below may import them; `cli` has no importer at all.
 TOP = {"api", "cli", "__init__"}
