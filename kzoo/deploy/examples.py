@@ -142,7 +142,7 @@ def parity_sound(sample_rate: int, channels: int, samples: int) -> tuple[np.ndar
     The song excerpt of the stempeg package where that is installed, repeated to the length;
     otherwise notes and drum hits from a seeded generator, which the line calls synthetic.
     """
-    song = _stempeg_song()
+    song = stempeg_song()
     if song is None:
         waveform, source = _synthetic(sample_rate, channels, samples), "synthetic notes and hits"
         return waveform, f"{source}, seed 0, {sample_rate} Hz"
@@ -202,7 +202,8 @@ def fitted_to(waveform: np.ndarray, channels: int, samples: int) -> np.ndarray:
     return np.resize(waveform, (samples, channels)).astype(np.float32)
 
 
-def _stempeg_song() -> Path | None:
+def stempeg_song() -> Path | None:
+    """The song of the stempeg package, a `.stem.mp4`; None where that is not installed."""
     # Located, not imported: stempeg refuses to be imported where the ffmpeg program is missing.
     spec = importlib.util.find_spec("stempeg")
     folders = spec.submodule_search_locations or [] if spec else []
