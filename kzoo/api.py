@@ -300,10 +300,10 @@ def export(
     overwrite: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
-    """Export a preset as "saved_model" or "tflite" into `folder`, proven equal; returns its card.
+    """Export a preset as "tflite", "saved_model" or "onnx" into `folder`; returns its card.
 
-    TFLite has a static block of about `block_seconds` (by default the model's own); a SavedModel
-    takes any length unless that is given. sound: a recording to compare on; by default
+    It is proven equal. TFLite has a static block of about `block_seconds` (by default the model's
+    own); a SavedModel and an ONNX file take any length unless that is given. sound: a recording to compare on; by default
     `deploy.examples.noisy_speech` for presets that give speech, and `parity_sound` for others.
     options: of the architecture's sizes and build.
     Raises deploy's ParityError and FlexError, FileExistsError without `overwrite`, and ImportError

@@ -15,7 +15,7 @@ from kzoo.cli.terminal import quiet_tensorflow, say
 def export(
     preset: options.Preset = "spleeter_2stems",
     to: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help="What to write: tflite or saved_model.")
+        str, typer.Option("--to", metavar="FORMAT", help="What to write: tflite, saved_model or onnx.")
     ] = "tflite",
     out: Annotated[Path, options.out("Folder of the artefact and its card.")] = Path("export_out"),
     precision: Annotated[
@@ -44,7 +44,7 @@ def export(
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Write a preset as TFLite or SavedModel, proven in its runtime.
+    """Write a preset as TFLite, SavedModel or ONNX, proven in its runtime.
 
     The artefact is loaded and run there, and compared with Keras on sound before it is kept.
     """

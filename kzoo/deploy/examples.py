@@ -77,7 +77,11 @@ def sound_proof(
             for what, probe in further_sounds.items()
         },
         card={
-            "block_samples": block, "channels": channels, "sources": sources, "input": WAVEFORM
+            "block_samples": block,
+            "overlap_samples": block and min(sample_rate, block // 4),
+            "channels": channels,
+            "sources": sources,
+            "input": WAVEFORM,
         },
     )  # fmt: skip
 

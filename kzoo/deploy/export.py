@@ -1,6 +1,7 @@
 """An artefact and its card: written, reloaded in its own runtime, compared, then moved into place.
 
 saved_model   FOLDER/NAME/VERSION/   as TF Serving wants it; the card in assets.extra/card.json
+onnx          FOLDER/NAME.onnx and NAME.json, the card
 tflite        FOLDER/NAME_PRECISION.tflite and NAME_PRECISION.json, the card; of a model that
               streams FOLDER/NAME_stream.tflite too, which keeps its state, and of a separator its
               twin FOLDER/NAME_step.tflite, whose state its caller keeps: see `formats.streaming`
@@ -23,17 +24,18 @@ import tensorflow as tf
 
 import kzoo
 from kzoo.deploy import parity, request
-from kzoo.deploy.formats import saved_model, tflite
+from kzoo.deploy.formats import onnx, saved_model, tflite
 from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_stream
 from kzoo.deploy.placing import beside, move
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.signature import SIGNATURE, check, named_outputs
 
-_FORMATS = {"saved_model": saved_model, "tflite": tflite}
+_FORMATS = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx}
 # Numbers that Keras gets as one batch: half a minute of stereo, which one recording may have alone.
 _MOST_AT_ONCE = 30 * 2 * 44_100
 _MOST_STEPS = 1000  # of a recurrent network, at 1 ms for each
 _OF_THE_PRESET = ("summary", "bandwidth_hz", "level_db", "licences", "paper", "trained")
+_IN_THE_FILE = ("summary", "level_db", "licences", "paper")  # of those, what its metadata tells
 
 Answers = dict[str, np.ndarray]
 
@@ -53,7 +55,7 @@ def export(
     overwrite: bool = False,
     version: int = 1,
 ) -> dict[str, Any]:
-    """Write `model` as `to` ("saved_model" or "tflite") under `folder`; returns the card.
+    """Write `model` as `to` ("saved_model", "tflite" or "onnx") under `folder`; returns the card.
 
     The card's `path` (not in the file) is where the artefact lies.
     model: of static shape for TFLite. proof: the names of its tensors, and the example on which the
@@ -74,7 +76,19 @@ def export(
     form = _FORMATS[to]
     with beside(places["artefact"]) as temporary:
         artefact = temporary / places["artefact"].name
-        arguments = {"precision": precision, "allow_flex": allow_flex} if to == "tflite" else {}
+        known = {
+            "name": name,
+            "format": to,
+            "precision": precision,
+            "sample_rate": sample_rate,
+            **proof.card,
+            "signature": SIGNATURE,
+        }
+        of_preset = {key: base_card[key] for key in _OF_THE_PRESET if key in (base_card or {})}
+        told = {key: value for key, value in of_preset.items() if key in _IN_THE_FILE}
+        arguments = {} if to == "saved_model" else {"metadata": {**known, **told}}
+        if to == "tflite":
+            arguments |= {"precision": precision, "allow_flex": allow_flex}
         form.write(model, artefact, proof, **arguments)
         described = form.describe(artefact)
         with _said_of(places["artefact"], proof):
@@ -83,12 +97,7 @@ def export(
                 expected, artefact, form.load, proof, limit_db, repeat=to == "tflite"
             )
         card = {
-            "name": name,
-            "format": to,
-            "precision": precision,
-            "sample_rate": sample_rate,
-            **proof.card,
-            "signature": SIGNATURE,
+            **known,
             **described,
             "parity": {
                 "against": f"Keras {keras.__version__}",
@@ -109,20 +118,24 @@ def export(
             if proof.stream.twin:
                 places["twin"] = Path(folder) / f"{name}_step.tflite"
                 twin = temporary / places["twin"].name
-            write_stream(proof.stream.step, stream, state=proof.stream.state, twin=twin)
+            begun = {STATE + k: x for k, x in proof.stream.state.items() if np.any(x)}
+            streams = {
+                "frames": proof.stream.frames,
+                "hop_length": proof.stream.hop_length,
+                "delay_samples": proof.stream.delay_samples,
+                "begins_with": {k: x.tolist() for k, x in begun.items()} if twin else {},
+            }
+            write_stream(
+                proof.stream.step, stream, state=proof.stream.state, twin=twin,
+                metadata={**known, "precision": "fp32", "stream": streams, **told},
+            )  # fmt: skip
             _refuse_another(places["stream"], stream, overwrite=overwrite)
             with _said_of(places["artefact"], proof):
                 card["parity"]["sources"]["stream"] = _compare_stream(
                     expected[0], Stream(stream).step, proof
                 )
             card["files"] |= _files(stream)
-            card["stream"] = {
-                "file": stream.name,
-                "frames": proof.stream.frames,
-                "hop_length": proof.stream.hop_length,
-                "delay_samples": proof.stream.delay_samples,
-                "bytes": _bytes(_files(stream)),
-            }
+            card["stream"] = {"file": stream.name, **streams, "bytes": _bytes(_files(stream))}
             if twin is not None:
                 _refuse_another(places["twin"], twin, overwrite=overwrite)
                 with _said_of(places["artefact"], proof):
@@ -130,10 +143,8 @@ def export(
                         expected[0], StateTwin(twin, proof.stream.state).step, proof
                     )
                 card["files"] |= _files(twin)
-                begun = {STATE + k: x for k, x in proof.stream.state.items() if np.any(x)}
                 card["stream"]["twin"] = twin.name
-                card["stream"]["begins_with"] = {k: x.tolist() for k, x in begun.items()}
-        card |= {key: base_card[key] for key in _OF_THE_PRESET if key in (base_card or {})}
+        card |= of_preset
         if "card" in places:
             kept = temporary / places["card"].name
         else:

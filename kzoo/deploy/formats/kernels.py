@@ -28,7 +28,7 @@ def kernels(content: bytes) -> dict[int, tuple[str, int]]:
     """{number of its buffer: (its name, its bytes)} of every constant float32 kernel."""
     return {
         tensor.buffer: (tensor.name.decode(), 4 * values.size)
-        for _, tensor, _, values in _found(_unpacked(content))
+        for _, tensor, _, values in _found(unpacked(content))
     }
 
 
@@ -47,7 +47,7 @@ def stored(content: bytes, kinds: Mapping[int, str]) -> bytes:
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
-    model = _unpacked(content)
+    model = unpacked(content)
     codes = {}
     for kind in sorted(set(kinds.values())):
         codes[kind], code = len(model.operatorCodes), schema.OperatorCodeT()
@@ -84,15 +84,27 @@ def stored(content: bytes, kinds: Mapping[int, str]) -> bytes:
     used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
     for buffer in packed.keys() - used:
         model.buffers[buffer].data = None
-    builder = _Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return repacked(model)
 
 
-def _unpacked(content: bytes):
+def unpacked(content: bytes):
+    """The model as the objects of TFLite's schema."""
     from tensorflow.lite.python import schema_py_generated as schema
 
-    return schema.ModelT.InitFromPackedBuf(content, 0)
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # quantisers leave the data behind the model's end
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
+
+
+def repacked(model) -> bytes:
+    """The bytes of what `unpacked` gave."""
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    builder = _Builder(size + size // 8)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def _found(model) -> list[tuple[tuple[int, int], object, str, np.ndarray]]:

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.kernels import halve
+from kzoo.deploy.formats.metadata import with_metadata
 from kzoo.deploy.formats.search import shrink
 from kzoo.deploy.forms import for_tflite
 from kzoo.deploy.interpreter import open_litert
@@ -53,12 +54,14 @@ def write(
     *,
     precision: str = "fp32",
     allow_flex: bool = False,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one file of a model of static shape, the proof's inputs to its outputs.
 
     There is no batch axis: an app fills one interleaved buffer and reads one per output.
     precision: "fp32"; "fp16": kernels are stored so and half the size, computation is as ever; or
         "int8": as many of them in 8 bits as `search.shrink` finds, and the others in 16.
+    metadata: goes into the file, where `metadata.read_metadata` and apps find it.
     Raises FlexError for operators outside the built-ins unless `allow_flex`, and ValueError for
     anything that came out without static shapes, inside too, or without names.
     """
@@ -74,6 +77,8 @@ def write(
         check_operators(found, model.name)
     _check(found, proof, model.name)
     check_memory(found, model.name)
+    if metadata is not None:
+        content = with_metadata(content, metadata)
     path = Path(path)
     path.write_bytes(content)
     return path
