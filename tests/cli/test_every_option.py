@@ -108,6 +108,7 @@ OPTIONS = {
         "--only": Row(("--only", "vocals")),
         "--mwf": Row(("--mwf",)),
         "--engine": NO_ENGINE,
+        "--live": Row(("--live", "-"), status=1),  # tests/cli/test_live.py speaks into it
         "--consistent": Row(("--consistent",)),
     },
     "enhance": {
