@@ -303,9 +303,11 @@ def export(
     """Export a preset as "tflite", "saved_model" or "onnx" into `folder`; returns its card.
 
     It is proven equal. TFLite has a static block of about `block_seconds` (by default the model's
-    own); a SavedModel and an ONNX file take any length unless that is given. sound: a recording to compare on; by default
-    `deploy.examples.noisy_speech` for presets that give speech, and `parity_sound` for others.
-    options: of the architecture's sizes and build.
+    own); a SavedModel and an ONNX file take any length unless that is given.
+    sound: a recording to compare on; by default `deploy.examples.noisy_speech` for presets that
+        give speech, and `parity_sound` for others.
+    options: of the architecture's sizes and build; with condition="input" the artefact of a
+        conditioned U-Net takes what to extract, and is called NAME_any_stem.
     Raises deploy's ParityError and FlexError, FileExistsError without `overwrite`, and ImportError
     where LiteRT, which proves a TFLite file, is missing; whatever is raised, `folder` is left as it
     was.
@@ -316,8 +318,9 @@ def export(
     preset = presets.open_preset(preset)
     card = preset.card
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
-    request.places(to, folder, name=card["name"], precision=precision, overwrite=overwrite)
     size, arguments = preset.sizes(**options)
+    name = request.artefact_name(card["name"], **options)
+    request.places(to, folder, name=name, precision=precision, overwrite=overwrite)
     task = tasks.task(size.task)
     if to == "tflite" or block_seconds is not None:
         samples = block_seconds and max(1, round(block_seconds * size.sample_rate))
@@ -327,6 +330,6 @@ def export(
 
     model = preset.model(size, **arguments)
     return export(
-        model, to, folder, name=card["name"], proof=prove(model), sample_rate=size.sample_rate,
+        model, to, folder, name=name, proof=prove(model), sample_rate=size.sample_rate,
         precision=precision, base_card=card, allow_flex=allow_flex, overwrite=overwrite,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from kzoo.cli.terminal import quiet_tensorflow, say
 def export(
     preset: options.Preset = "spleeter_2stems",
     to: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help="What to write: tflite, saved_model or onnx.")
+        str, typer.Option("--to", metavar="FORMAT", help="tflite, saved_model or onnx.")
     ] = "tflite",
     out: Annotated[Path, options.out("Folder of the artefact and its card.")] = Path("export_out"),
     precision: Annotated[
@@ -35,6 +35,14 @@ def export(
             "made-up voice in noise for presets that give speech.",
         ),
     ] = None,
+    condition: Annotated[
+        bool,
+        typer.Option(
+            "--condition",
+            help="What to extract becomes a second input, in one file for any stem or mix of them: "
+            "of a conditioned U-Net.",
+        ),
+    ] = False,
     allow_flex: Annotated[
         bool,
         typer.Option(
@@ -59,7 +67,13 @@ def export(
             f"preset {opened} is for {opened.task}; what is exported is for {able}"
         )
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
-    request.places(to, out, name=opened.card["name"], precision=precision, overwrite=overwrite)
+    if condition and "condition" not in opened.options:
+        raise presets.PresetError(
+            f"preset {opened} has the same stems always; --condition is for conditioned U-Nets"
+        )
+    given = {"condition": "input"} if condition else {}
+    name = request.artefact_name(opened.card["name"], **given)
+    request.places(to, out, name=name, precision=precision, overwrite=overwrite)
     opened.refuse_untrained()
     if sound is not None:
         audio.info(sound)
@@ -69,7 +83,7 @@ def export(
 
     card = api.export(
         opened, to, out, precision=precision, block_seconds=block_seconds, sound=sound,
-        allow_flex=allow_flex, overwrite=overwrite,
+        allow_flex=allow_flex, overwrite=overwrite, **given,
     )  # fmt: skip
     note = request.block_note(card, block_seconds)
     if note:

@@ -157,8 +157,8 @@ def export(
 
 
 def _keras(model: keras.Model, proof: Proof) -> list[Answers]:
-    """What Keras says of the proof's example and of each of its probes."""
-    examples = [proof.inputs, *proof.probes.values()]
+    """What Keras says of the proof's example, of those also to hold, and of each of its probes."""
+    examples = [proof.inputs, *proof.also.values(), *proof.probes.values()]
     batches = [list(example.values()) for example in examples]
     alike = len({tuple(array.shape for array in batch) for batch in batches}) == 1
     numbers = sum(array.size for batch in batches for array in batch)
@@ -210,9 +210,16 @@ def _compare(
     first = run(proof.inputs)
     on_example = parity.compare(expected[0], first, proof.inputs.get(proof.reference))
     parity.check(on_example, limit_db)
+    sources = {name: _figures(difference) for name, difference in on_example.items()}
+    others, probed = expected[1 : 1 + len(proof.also)], expected[1 + len(proof.also) :]
+    for answer, (what, inputs) in zip(others, proof.also.items(), strict=True):
+        compared = parity.compare(answer, run(inputs), inputs.get(proof.reference))
+        compared = {f"{name} ({what})": difference for name, difference in compared.items()}
+        parity.check(compared, limit_db)
+        sources |= {name: _figures(difference) for name, difference in compared.items()}
     found = [
         {"sound": what, "output": output, **_figures(difference)}
-        for answer, (what, inputs) in zip(expected[1:], proof.probes.items(), strict=True)
+        for answer, (what, inputs) in zip(probed, proof.probes.items(), strict=True)
         for output, difference in parity.compare(
             answer, run(inputs), inputs.get(proof.reference)
         ).items()
@@ -225,7 +232,7 @@ def _compare(
     measured = [row for row in found if row["snr_db"] is not None]
     return {
         "not_compared": None,
-        "sources": {name: _figures(difference) for name, difference in on_example.items()},
+        "sources": sources,
         "worst": min(measured, key=lambda row: row["snr_db"], default=None),
     }
 

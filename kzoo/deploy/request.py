@@ -44,6 +44,11 @@ def check(
                 raise ImportError(ONNX_MISSING.format(package))
 
 
+def artefact_name(preset: str, *, condition: str | None = None, **options: Any) -> str:
+    """What an artefact of `preset` is called, built with these options of the model."""
+    return f"{preset}_any_stem" if condition == "input" else preset
+
+
 def places(
     to: str,
     folder: str | Path,

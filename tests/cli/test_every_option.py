@@ -127,6 +127,7 @@ OPTIONS = {
         "--precision": Row(("--precision", "fp16")),
         "--block-seconds": Row(("--block-seconds", "2")),
         "--sound": Row(("--sound", "{song}")),
+        "--condition": Row(("--condition",), status=1),  # of another model than this one
         "--allow-flex": Row(("--allow-flex",)),
         "--overwrite": OVERWRITE,
         "--quiet": QUIET,

@@ -96,8 +96,8 @@ def _converted(function: tf.types.experimental.ConcreteFunction, name: str) -> A
     import onnx
     from tf2onnx import optimizer, tf_loader, tfonnx
 
-    _, arguments = function.structured_input_signature
-    inputs = {f"{argument.name}:0": argument.name for argument in arguments.values()}
+    arguments = [tensor for tensor in function.inputs if tensor.dtype != tf.resource]
+    inputs = {tensor.name: tensor.name.removesuffix(":0") for tensor in arguments}
     outputs = {tensor.name: key for key, tensor in function.structured_outputs.items()}
     with _quiet():
         graph = tf_loader.from_function(function, list(inputs), list(outputs))
