@@ -10,6 +10,7 @@ import sys
 EXTRAS = {
     "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
     "tf2onnx": ("onnx", "write ONNX files"),
+    "onnx": ("onnx", "describe ONNX files"),
     "matplotlib": ("plot", "draw the pictures of demo, pitch and transfer"),
     "museval": ("eval", "compare scores with museval's"),
     "musdb": ("eval", "read MUSDB18"),
