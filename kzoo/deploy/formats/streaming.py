@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kzoo.deploy.formats.kernels import without_names
 from kzoo.deploy.formats.metadata import with_metadata
 from kzoo.deploy.formats.tflite import (
     check_memory,
@@ -137,9 +138,8 @@ def _write(
     found = description(content)
     check_operators(found, name)
     check_memory(found, name)
-    if metadata is not None:
-        content = with_metadata(content, metadata)
-    path.write_bytes(content)
+    content = without_names(content)
+    path.write_bytes(content if metadata is None else with_metadata(content, metadata))
     return path
 
 
