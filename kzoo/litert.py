@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kzoo
-from kzoo import files, models
+from kzoo import files
 from kzoo.deploy.interpreter import loaded
 from kzoo.deploy.request import LITERT_MISSING
 from kzoo.dsp.blocks import BlockGrid
@@ -151,10 +151,9 @@ def _make(preset: Preset, folder: Path) -> None:
     from kzoo.deploy import parity
 
     size, _ = preset.sizes()
-    streams = models.defines(preset.card["model"]["name"], "build_step")
-    grid, state = runtime.stream_grid(size) if streams else size.grid(), {}
+    grid, state = runtime.stream_grid(size) if size.streams else size.grid(), {}
     try:
-        if streams:
+        if size.streams:
             state = _make_stream(preset, size, grid, folder)
         else:
             _make_blocks(preset, size, folder)
@@ -166,7 +165,7 @@ def _make(preset: Preset, folder: Path) -> None:
     np.savez(folder / _ARRAYS, fade=grid.fade, **state)
     kept = {
         "sources": preset.sources, "sample_rate": size.sample_rate, "channels": size.channels,
-        "delay": size.delay_samples if streams else 0,
+        "delay": size.delay_samples if size.streams else 0,
         "interchangeable": bool(preset.card.get("interchangeable", False)),
         "grid": {
             name: getattr(grid, name) for name in ("samples", "hop", "start", "step", "context")

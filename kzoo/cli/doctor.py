@@ -8,6 +8,7 @@ import sys
 
 EXTRAS = {
     "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
+    "ai_edge_quantizer": ("quantize", "export arithmetic in whole numbers, full_int8"),
     "matplotlib": ("plot", "draw the pictures of demo, pitch and transfer"),
     "museval": ("eval", "compare scores with museval's"),
     "musdb": ("eval", "read MUSDB18"),

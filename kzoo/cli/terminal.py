@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 OUR_ERRORS = (ValueError, OSError, MemoryError, ImportError)  # the last: an extra is not here
 INTERRUPTED, TERMINATED = 130, 143
-UNITS = {"seconds": "s of audio", "scores": "scores"}
+UNITS = {"seconds": "s of audio", "scores": "scores", "kernels": "kernels"}
 
 
 def say(line: str) -> None:
