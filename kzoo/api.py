@@ -12,6 +12,7 @@ import numpy as np
 from kzoo import presets, separation
 from kzoo.models import list_models
 from kzoo.presets import list_presets
+from kzoo.presets.cache import cache_folder
 
 if TYPE_CHECKING:
     import keras
@@ -294,10 +295,12 @@ def export(
     folder: str | Path,
     *,
     precision: str = "fp32",
+    limit_db: float | None = None,
     block_seconds: float | None = None,
     sound: str | Path | None = None,
     allow_flex: bool = False,
     overwrite: bool = False,
+    progress: presets.Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Export a preset as "saved_model" or "tflite" into `folder`, proven equal; returns its card.
@@ -305,6 +308,9 @@ def export(
     TFLite has a static block of about `block_seconds` (by default the model's own); a SavedModel
     takes any length unless that is given. sound: a recording to compare on; by default
     `deploy.examples.noisy_speech` for presets that give speech, and `parity_sound` for others.
+    limit_db: how near to Keras it must be, by default `deploy.parity.LIMITS_DB` of the precision.
+    progress: told of (kernels measured, how many there are) where a precision is searched for; what
+    was measured is kept in the cache, so that another try goes on there.
     options: of the architecture's sizes and build.
     Raises deploy's ParityError and FlexError, FileExistsError without `overwrite`, and ImportError
     where LiteRT, which proves a TFLite file, is missing; whatever is raised, `folder` is left as it
@@ -328,5 +334,7 @@ def export(
     model = preset.model(size, **arguments)
     return export(
         model, to, folder, name=card["name"], proof=prove(model), sample_rate=size.sample_rate,
-        precision=precision, base_card=card, allow_flex=allow_flex, overwrite=overwrite,
+        precision=precision, limit_db=limit_db, base_card=card, allow_flex=allow_flex,
+        overwrite=overwrite,
+        progress=progress, memory=cache_folder() / "search",
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow, say
+from kzoo.cli.terminal import bar, quiet_tensorflow, say
 
 
 def export(
@@ -19,8 +19,21 @@ def export(
     ] = "tflite",
     out: Annotated[Path, options.out("Folder of the artefact and its card.")] = Path("export_out"),
     precision: Annotated[
-        str, typer.Option(metavar="PRECISION", help="Storage of weights: fp32; tflite: fp16, int8.")
+        str,
+        typer.Option(
+            metavar="PRECISION",
+            help="Storage of weights: fp32; tflite: fp16, or as few bits as a limit leaves: int8, "
+            "int4; arithmetic in 8 bits too: dynamic_int8, full_int8.",
+        ),
     ] = "fp32",
+    limit_db: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DB",
+            help="Least ratio of each output to its difference from Keras's; by default 80 for "
+            "fp32, 50 for storage in fewer bits and 45 for arithmetic in 8.",
+        ),
+    ] = None,
     block_seconds: Annotated[
         float | None,
         typer.Option(
@@ -67,10 +80,11 @@ def export(
     quiet_tensorflow()
     from kzoo import api
 
-    card = api.export(
-        opened, to, out, precision=precision, block_seconds=block_seconds, sound=sound,
-        allow_flex=allow_flex, overwrite=overwrite,
-    )  # fmt: skip
+    with bar("kernels in fewer bits", unit="kernels", show=not quiet) as progress:
+        card = api.export(
+            opened, to, out, precision=precision, limit_db=limit_db, block_seconds=block_seconds,
+            sound=sound, allow_flex=allow_flex, overwrite=overwrite, progress=progress,
+        )  # fmt: skip
     note = request.block_note(card, block_seconds)
     if note:
         say(f"kzoo: {note}")
@@ -106,5 +120,8 @@ def _lines(card: Mapping[str, Any]) -> list[str]:
             f"  at worst {worst['snr_db']:.1f} dB, {worst['output']}, on {worst['sound']}, "
             f"max {worst['max_abs_difference']:.1e}"
         )
+    if faint := parity.get("faint"):
+        snr = "equal" if faint["snr_db"] is None else f"{faint['snr_db']:.1f} dB"
+        lines.append(f"  where an output is faint: {snr}, max {faint['max_abs_difference']:.1e}")
     names = ", ".join(f"{name} x{count}" for name, count in card["operators"].items())
     return [*lines, f"operators: {names}"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import hashlib
 import json
 import math
@@ -24,6 +25,7 @@ import tensorflow as tf
 import kzoo
 from kzoo.deploy import parity, request
 from kzoo.deploy.formats import saved_model, tflite
+from kzoo.deploy.formats.search import faintest
 from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_stream
 from kzoo.deploy.placing import beside, move
 from kzoo.deploy.proof import Proof
@@ -36,6 +38,32 @@ _MOST_STEPS = 1000  # of a recurrent network, at 1 ms for each
 _OF_THE_PRESET = ("summary", "bandwidth_hz", "level_db", "licences", "paper", "trained")
 
 Answers = dict[str, np.ndarray]
+
+
+class Original:
+    """What the exports of one model are made of and compared with, each made when first asked for.
+
+    model: of static shape for `content`. allow_flex: as in `export`.
+    """
+
+    def __init__(self, model: keras.Model, proof: Proof, *, allow_flex: bool = False):
+        check(model, proof)
+        self.model, self.proof, self._allow_flex = model, proof, allow_flex
+
+    @functools.cached_property
+    def content(self) -> bytes:
+        """The TFLite file in fp32, whose tensors have names."""
+        return tflite.converted(self.model, self.proof, allow_flex=self._allow_flex)
+
+    @functools.cached_property
+    def expected(self) -> list[Answers]:
+        """What Keras says of the proof's example and of each of its probes."""
+        return _keras(self.model, self.proof)
+
+    @functools.cached_property
+    def faintest(self) -> tuple[Mapping[str, np.ndarray], Answers]:
+        """(the passage of the proof in which an output is faintest, what `content` says of it)."""
+        return faintest(self.content, self.proof)
 
 
 def export(
@@ -52,6 +80,8 @@ def export(
     limit_db: float | None = None,
     overwrite: bool = False,
     version: int = 1,
+    original: Original | None = None,
+    **search: Any,
 ) -> dict[str, Any]:
     """Write `model` as `to` ("saved_model" or "tflite") under `folder`; returns the card.
 
@@ -62,6 +92,8 @@ def export(
     allow_flex: lets Flex operators through; where no interpreter here runs them the artefact is
         written all the same, and the card's parity.not_compared says why nothing was measured.
     limit_db: by default `parity.LIMITS_DB`. version: of a SavedModel, as TF Serving counts them.
+    original: of this model and proof, where several exports share one. search: options of
+        `formats.search.shrink`, which finds the kernels that have 8 bits or fewer.
     Raises ParityError, FlexError, FileExistsError (without `overwrite`), ValueError, or ImportError
     where LiteRT is missing; whatever it raises, `folder` is as it was.
     """
@@ -69,19 +101,26 @@ def export(
     places = request.places(
         to, folder, name=name, precision=precision, version=version, overwrite=overwrite
     )
-    check(model, proof)
+    original = original or Original(model, proof, allow_flex=allow_flex)
     limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
     form = _FORMATS[to]
     with beside(places["artefact"]) as temporary:
         artefact = temporary / places["artefact"].name
-        arguments = {"precision": precision, "allow_flex": allow_flex} if to == "tflite" else {}
+        arguments = {}
+        if to == "tflite":
+            arguments = {
+                "precision": precision, "allow_flex": allow_flex, "content": original.content,
+                "limit_db": limit_db, **search,
+            }  # fmt: skip
         form.write(model, artefact, proof, **arguments)
         described = form.describe(artefact)
+        expected = original.expected
         with _said_of(places["artefact"], proof):
-            expected = _keras(model, proof)
             compared = _compare(
                 expected, artefact, form.load, proof, limit_db, repeat=to == "tflite"
             )
+            if precision != "fp32" and not compared["not_compared"]:
+                compared["faint"] = _compare_faint(original, form.load(artefact))
         card = {
             "name": name,
             "format": to,
@@ -217,6 +256,14 @@ def _compare(
         "sources": {name: _figures(difference) for name, difference in on_example.items()},
         "worst": min(measured, key=lambda row: row["snr_db"], default=None),
     }
+
+
+def _compare_faint(original: Original, run: Callable) -> dict[str, float | None]:
+    """How a file of fewer bits differs, at worst, where an output is faint; else ParityError."""
+    inputs, expected = original.faintest
+    compared = parity.compare(expected, run(inputs), inputs.get(original.proof.reference))
+    parity.check(compared, parity.FAINT_LIMIT_DB)
+    return _figures(min(compared.values(), key=lambda difference: difference.snr_db))
 
 
 def _compare_stream(expected: Answers, step: Callable, proof: Proof) -> dict[str, float | None]:

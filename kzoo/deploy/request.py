@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 FORMATS = ("saved_model", "tflite")
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "int4", "dynamic_int8", "full_int8")
 LITERT_MISSING = "LiteRT, which reads .tflite files, is not installed: pip install 'kzoo[tflite]'"
+QUANTIZER_MISSING = (
+    "full_int8 needs ai-edge-quantizer, which is not installed: pip install 'kzoo[quantize]'"
+)
 _UNSAID = 0.05
 
 
@@ -35,6 +38,8 @@ def check(
         raise ValueError(f"a block lasts more than 0 seconds; got {block_seconds:g}")
     if to == "tflite" and not allow_flex and importlib.util.find_spec("ai_edge_litert") is None:
         raise ImportError(LITERT_MISSING)
+    if precision == "full_int8" and importlib.util.find_spec("ai_edge_quantizer") is None:
+        raise ImportError(QUANTIZER_MISSING)
 
 
 def places(

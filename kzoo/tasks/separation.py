@@ -95,13 +95,13 @@ class Separation(Task):
         from kzoo.deploy.proof import Streaming
 
         streaming, waveform, description, speech_db = None, None, None, None
-        if stream and hasattr(preset.module, "build_step"):
-            step = preset.module.build_step(preset.sources, size, frames=1)
+        if stream and size.streams:
+            step = preset.module.build_step(preset.sources, size, frames=size.live_frames)
             preset.assign(step)
             streaming = Streaming(
                 step=step,
                 state=preset.module.initial_state(step),
-                frames=1,
+                frames=size.live_frames,
                 hop_length=size.hop_length,
                 delay_samples=size.delay_samples,
                 differs=size.stream_differs,

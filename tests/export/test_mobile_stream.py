@@ -47,7 +47,7 @@ def test_the_bundle_is_whole_and_its_program_says_what_keras_says(bundle):
     ]  # fmt: skip
     line = next(line for line in said if line.startswith("stream_tflite.py with voice_stream"))
     assert float(line.split(": ")[1].split()[0]) > 50  # dB, of 16 bits
-    assert "worst hop" in line
+    assert "worst block" in line
 
 
 def test_a_reset_is_a_beginning_to_the_bit(bundle, rng):

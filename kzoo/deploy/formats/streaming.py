@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kzoo.deploy.formats.kernels import without_names
 from kzoo.deploy.formats.tflite import (
     check_memory,
     check_operators,
@@ -130,7 +131,7 @@ def _write(
     found = description(content)
     check_operators(found, name)
     check_memory(found, name)
-    path.write_bytes(content)
+    path.write_bytes(without_names(content))
     return path
 
 
