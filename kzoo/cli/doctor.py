@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import shutil
 import sys
@@ -34,13 +33,15 @@ def doctor() -> None:
 
 def describe_installation() -> list[str]:
     """Versions of what kzoo needs, the state of its extras, and where it keeps things."""
+    from importlib import metadata
+
     from kzoo import presets
 
     lines = [f"python {sys.version.split()[0]}"]
     for package in ("kzoo", "tensorflow", "keras", "numpy", "scipy", "soundfile", "soxr", "av"):
         try:
-            lines.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
+            lines.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
             lines.append(f"{package} MISSING: pip install kzoo")
     for module, (extra, use) in EXTRAS.items():
         found = importlib.util.find_spec(module) is not None

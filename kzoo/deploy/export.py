@@ -160,6 +160,7 @@ def export(
                 "frames": proof.stream.frames,
                 "hop_length": proof.stream.hop_length,
                 "delay_samples": proof.stream.delay_samples,
+                "latency_ms": 1000 * proof.stream.latency_samples / sample_rate,
                 "begins_with": {k: x.tolist() for k, x in begun.items()} if twin else {},
             }
             write_stream(

@@ -33,6 +33,11 @@ class Streaming:
     differs: bool = False
     twin: bool = False
 
+    @property
+    def latency_samples(self) -> int:
+        """From a sound to what is said of it: the delay, and the block that must be full before."""
+        return self.delay_samples + self.frames * self.hop_length
+
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:

@@ -199,6 +199,7 @@ def test_the_stream_of_every_precision_is_the_same_and_another_is_kept(tmp_path,
         for form in ("stream", "step"):
             assert card["parity"]["sources"][form] == {"snr_db": None, "max_abs_difference": 0.0}
         assert card["stream"]["file"] == "x_stream.tflite"
+        assert card["stream"]["latency_ms"] == pytest.approx(5000 / RATE)  # a block and the delay
     assert len(list(tmp_path.iterdir())) == 6
     (tmp_path / "x_stream.tflite").write_bytes(b"another")
     (tmp_path / "x_fp16.tflite").unlink()
