@@ -307,15 +307,17 @@ def export(
     progress: presets.Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Export a preset as "saved_model" or "tflite" into `folder`, proven equal; returns its card.
+    """Export a preset as "tflite", "saved_model" or "onnx" into `folder`; returns its card.
 
-    TFLite has a static block of about `block_seconds` (by default the model's own); a SavedModel
-    takes any length unless that is given. sound: a recording to compare on; by default
-    `deploy.examples.noisy_speech` for presets that give speech, and `parity_sound` for others.
+    It is proven equal. TFLite has a static block of about `block_seconds` (by default the model's
+    own); a SavedModel and an ONNX file take any length unless that is given.
+    sound: a recording to compare on; by default `deploy.examples.noisy_speech` for presets that
+        give speech, and `parity_sound` for others.
     limit_db: how near to Keras it must be, by default `deploy.parity.LIMITS_DB` of the precision.
     progress: told of (kernels measured, how many there are) where a precision is searched for; what
-    was measured is kept in the cache, so that another try goes on there.
-    options: of the architecture's sizes and build.
+        was measured is kept in the cache, so that another try goes on there.
+    options: of the architecture's sizes and build; with condition="input" the artefact of a
+        conditioned U-Net takes what to extract, and is called NAME_any_stem.
     Raises deploy's ParityError and FlexError, FileExistsError without `overwrite`, and ImportError
     where LiteRT, which proves a TFLite file, is missing; whatever is raised, `folder` is left as it
     was.
@@ -325,14 +327,15 @@ def export(
     preset = presets.open_preset(preset)
     card = preset.card
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
-    request.places(to, folder, name=card["name"], precision=precision, overwrite=overwrite)
+    name = request.artefact_name(card["name"], **options)
+    request.places(to, folder, name=name, precision=precision, overwrite=overwrite)
     from kzoo.deploy.export import export
 
     original, size = _original(
         preset, to, block_seconds, sound=sound, allow_flex=allow_flex, **options
     )
     return export(
-        original.model, to, folder, name=card["name"], proof=original.proof, original=original,
+        original.model, to, folder, name=name, proof=original.proof, original=original,
         sample_rate=size.sample_rate, precision=precision, limit_db=limit_db, base_card=card,
         allow_flex=allow_flex, overwrite=overwrite, progress=progress,
         memory=cache_folder() / "search",

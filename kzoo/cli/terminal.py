@@ -99,6 +99,9 @@ def without_notes() -> Iterator[None]:
 @contextlib.contextmanager
 def bar(description: str, *, unit: str, show: bool = True) -> Iterator[Callable]:
     """A progress bar on stderr, fed by (done, total or None); unit is "bytes" or one of UNITS."""
+    if not (show and sys.stderr.isatty()):
+        yield lambda done, total: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -110,7 +113,6 @@ def bar(description: str, *, unit: str, show: bool = True) -> Iterator[Callable]
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn(),
         console=Console(stderr=True), transient=True,
-        disable=not (show and sys.stderr.isatty()),
     )  # fmt: skip
     with progress:
         task = progress.add_task(description, total=None, whole="?")

@@ -46,6 +46,7 @@ def main() -> None:
     with np.load(given) as arrays:
         inputs = dict(arrays)
     load = _saved_model if artefact.is_dir() else _litert
+    load = _onnx if artefact.suffix == ".onnx" else load
     if artefact.is_dir():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import tensorflow as tf  # before the clock starts: it is no part of the artefact
@@ -81,6 +82,15 @@ def _litert(artefact: Path, inputs: Mapping[str, np.ndarray], threads: int) -> C
     runner = interpreter.get_signature_runner()
     arrays = {name: np.ascontiguousarray(array[0]) for name, array in inputs.items()}
     return lambda: runner(**arrays)
+
+
+def _onnx(artefact: Path, inputs: Mapping[str, np.ndarray], threads: int) -> Callable:
+    import onnxruntime  # not `formats.onnx`, which has TensorFlow with it
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(artefact), options, ["CPUExecutionProvider"])
+    return lambda: session.run(None, dict(inputs))
 
 
 def _saved_model(artefact: Path, inputs: Mapping[str, np.ndarray], threads: int) -> Callable:

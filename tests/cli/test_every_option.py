@@ -130,6 +130,7 @@ OPTIONS = {
         "--sound": Row(("--sound", "{song}")),
         "--all": Row(("--all",)),
         "--pairs": Row(("--pairs", "."), both=("--all",)),
+        "--condition": Row(("--condition",), status=1),  # of another model than this one
         "--allow-flex": Row(("--allow-flex",)),
         "--overwrite": OVERWRITE,
         "--quiet": QUIET,
