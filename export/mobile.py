@@ -7,6 +7,7 @@
         operators.txt                         for a LiteRT build with these kernels alone
         LICENCES.txt                          of code, weights and data, with the texts
         separate_tflite.py                    a program around it, LiteRT and NumPy only
+        separate_tflite.c, recording.h        the same in C, LiteRT's library only
 
 Each file is reloaded in LiteRT and compared with Keras by `kzoo.deploy`; then the program runs with
 it, and is compared with kzoo: see `export.mobile_separator` and `export.mobile_synthesiser`. Of a

@@ -6,7 +6,6 @@ recording alike and give the same stems but for rounding.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 import json
@@ -18,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kzoo
-from kzoo import files, models
-from kzoo.deploy.interpreter import open_litert
+from kzoo import files
+from kzoo.deploy.interpreter import loaded
 from kzoo.deploy.request import LITERT_MISSING
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.presets import Preset, PresetError, Progress
 from kzoo.presets.cache import cache_folder
-from kzoo.presets.fetching import one_at_a_time
 from kzoo.separation import System, at_level
 
 if TYPE_CHECKING:
@@ -86,11 +84,14 @@ def system(
     preset.refuse_untrained()
     preset.download(progress=progress)
     place = _place(preset)
-    with one_at_a_time(cache_folder() / "locks" / place.name, f"the file of {preset}"):
-        if not (place / _SYSTEM).is_file():
-            with files.replacing(place) as folder:
-                folder.mkdir()
-                _make(preset, folder)
+    if not (place / _SYSTEM).is_file():
+        from kzoo.presets.fetching import one_at_a_time  # brings the network along
+
+        with one_at_a_time(cache_folder() / "locks" / place.name, f"the file of {preset}"):
+            if not (place / _SYSTEM).is_file():  # whoever held the lock has made it
+                with files.replacing(place) as folder:
+                    folder.mkdir()
+                    _make(preset, folder)
     kept = json.loads((place / _SYSTEM).read_text(encoding="utf-8"))
     with np.load(place / _ARRAYS) as arrays:
         arrays = dict(arrays)
@@ -108,30 +109,18 @@ def system(
 
 
 def _place(preset: Preset) -> Path:
-    # The weights' bytes, as those of a run's folder change under one name.
+    # The weights' bytes are hashed where they are read, which is not here.
     known = {
-        "card": dict(preset.card), "weights": _sha256(preset.weights_path()),
+        "card": dict(preset.card), "weights": preset.promised_sha256(preset.weights_path()),
         "kzoo": kzoo.__version__, "form": _FORM,
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
     return cache_folder() / "litert" / f"{preset.card['name']}-{key[:16]}"
 
 
-def _sha256(path: Path) -> str:
-    found = path.stat()
-    return _sha256_once(path, found.st_size, found.st_mtime_ns)
-
-
-@functools.lru_cache
-def _sha256_once(path: Path, size: int, changed_ns: int) -> str:
-    return files.file_sha256(path)
-
-
 def _loaded(path: Path, threads: int) -> Callable[..., dict[str, np.ndarray]]:
     """The only signature of a file, as a function of its named tensors."""
-    interpreter = open_litert(path, threads=threads)
-    interpreter.allocate_tensors()
-    return interpreter.get_signature_runner()
+    return loaded(path, threads=threads).get_signature_runner()
 
 
 def _of_blocks(run: Callable, sources: list[str]) -> Callable[[np.ndarray], np.ndarray]:
@@ -162,10 +151,9 @@ def _make(preset: Preset, folder: Path) -> None:
     from kzoo.deploy import parity
 
     size, _ = preset.sizes()
-    streams = models.defines(preset.card["model"]["name"], "build_step")
-    grid, state = runtime.stream_grid(size) if streams else size.grid(), {}
+    grid, state = runtime.stream_grid(size) if size.streams else size.grid(), {}
     try:
-        if streams:
+        if size.streams:
             state = _make_stream(preset, size, grid, folder)
         else:
             _make_blocks(preset, size, folder)
@@ -177,7 +165,7 @@ def _make(preset: Preset, folder: Path) -> None:
     np.savez(folder / _ARRAYS, fade=grid.fade, **state)
     kept = {
         "sources": preset.sources, "sample_rate": size.sample_rate, "channels": size.channels,
-        "delay": size.delay_samples if streams else 0,
+        "delay": size.delay_samples if size.streams else 0,
         "interchangeable": bool(preset.card.get("interchangeable", False)),
         "grid": {
             name: getattr(grid, name) for name in ("samples", "hop", "start", "step", "context")

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -92,6 +93,19 @@ def test_a_machine_without_tensorflow_separates(folders, mixture, tmp_path):
     subprocess.run([sys.executable, "-c", ALONE, *words], check=True)
     with np.load(tmp_path / "stems.npz") as alone:
         assert all(np.array_equal(alone[source], found[source]) for source in found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the maps of a process are Linux's")
+def test_the_pages_of_the_file_are_given_back(folders):
+    preset = presets.open_preset(folders["blocks"])
+    system = litert.system(preset)
+    path = litert._place(preset) / litert._FILE
+    blocks = Path("/proc/self/smaps").read_text().split(f"{path.resolve()}\n")[1:]
+    assert system.begin or system.function
+    assert blocks
+    assert {line for block in blocks for line in block.splitlines()[:8] if "Rss:" in line} == {
+        "Rss:                   0 kB"
+    }
 
 
 def test_other_weights_and_another_card_have_a_file_of_their_own(folders, tiny_preset, tmp_path):

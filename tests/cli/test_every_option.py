@@ -109,6 +109,7 @@ OPTIONS = {
         "--only": Row(("--only", "vocals")),
         "--mwf": Row(("--mwf",)),
         "--engine": NO_ENGINE,
+        "--live": Row(("--live", "-"), status=1),  # tests/cli/test_live.py speaks into it
         "--consistent": Row(("--consistent",)),
     },
     "enhance": {
@@ -125,8 +126,12 @@ OPTIONS = {
         "--to": Row(("--to", "saved_model")),
         "--out": Row(("-o", "elsewhere")),
         "--precision": Row(("--precision", "fp16")),
+        "--limit-db": Row(("--limit-db", "60")),
         "--block-seconds": Row(("--block-seconds", "2")),
         "--sound": Row(("--sound", "{song}")),
+        "--all": Row(("--all",)),
+        "--pairs": Row(("--pairs", "."), both=("--all",)),
+        "--condition": Row(("--condition",), status=1),  # of another model than this one
         "--allow-flex": Row(("--allow-flex",)),
         "--overwrite": OVERWRITE,
         "--quiet": QUIET,
@@ -386,11 +391,12 @@ def run(material, tmp_path_factory):
         patch.setattr(kzoo.synthesis.files, "instrument", instrument)
         made_crepe.networks_once(patch)
         patch.setattr(scoring, "bss_eval", functools.partial(scoring.bss_eval, filters_len=16))
-        patch.setattr(tflite, "write", converted_once(tflite.write))
+        patch.setattr(tflite, "converted", converted_once(tflite.converted))
         patch.setattr(transfer, "PitchTracker", Ear)
         patch.setattr(api, "export", exported)
         patch.setattr(api, "export_page", lambda preset, *_, **__: asked(Path("out"), of=preset))
         patch.setattr(web, "serve", Served)
+        patch.setattr(api, "export_all", lambda _, out, *, pairs, **__: asked(out, pairs=pairs))
         patch.setattr(training, "train", trained)
         patch.setattr(kzoo.cli.demo, "song_path", lambda: material["song"])
         patch.setattr(kzoo.cli.demo, "_STREAMS", dict.fromkeys(kzoo.cli.demo._STREAMS, 0))
@@ -414,17 +420,16 @@ def asked(folder, **options):
     (folder / "asked.json").write_text(json.dumps(options, default=str))
 
 
-def converted_once(write):
-    """`tflite.write` with a memory of the files of a model's weights, length and precision."""
+def converted_once(converted):
+    """`tflite.converted` with a memory of the files of a model's weights and length."""
     files = {}
 
-    def call(model, path, proof, *, precision, **options):
+    def call(model, proof, **options):
         weights = tuple(weight.tobytes() for weight in model.get_weights())
-        key = (weights, model.input_shape, precision)
+        key = (weights, model.input_shape)
         if key not in files:
-            files[key] = write(model, path, proof, precision=precision, **options).read_bytes()
-        path.write_bytes(files[key])
-        return path
+            files[key] = converted(model, proof, **options)
+        return files[key]
 
     return call
 
