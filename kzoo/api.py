@@ -412,30 +412,6 @@ def export_all(
     return table
 
 
-def _original(
-    preset: presets.Preset,
-    to: str,
-    block_seconds: float | None,
-    *,
-    sound: str | Path | None,
-    allow_flex: bool = False,
-    stream: bool = True,
-    **options: Any,
-):
-    """(the `deploy.export.Original` of a preset in a format, its sizes)."""
-    from kzoo import tasks
-    from kzoo.deploy.export import Original
-
-    size, arguments = preset.sizes(**options)
-    if to == "tflite" or block_seconds is not None:
-        samples = block_seconds and max(1, round(block_seconds * size.sample_rate))
-        size, arguments["samples"] = size.static(samples)
-    stream = stream and to == "tflite"
-    prove = tasks.task(size.task).prove(preset, size, sound=sound, stream=stream)
-    model = preset.model(size, **arguments)
-    return Original(model, prove(model), allow_flex=allow_flex), size
-
-
 def export_page(
     preset: str | Path,
     folder: str | Path,
@@ -480,3 +456,27 @@ def export_page(
         )  # fmt: skip
         move(scratch / folder.name, folder, scratch)
     return cards
+
+
+def _original(
+    preset: presets.Preset,
+    to: str,
+    block_seconds: float | None,
+    *,
+    sound: str | Path | None,
+    allow_flex: bool = False,
+    stream: bool = True,
+    **options: Any,
+):
+    """(the `deploy.export.Original` of a preset in a format, its sizes)."""
+    from kzoo import tasks
+    from kzoo.deploy.export import Original
+
+    size, arguments = preset.sizes(**options)
+    if to == "tflite" or block_seconds is not None:
+        samples = block_seconds and max(1, round(block_seconds * size.sample_rate))
+        size, arguments["samples"] = size.static(samples)
+    stream = stream and to == "tflite"
+    prove = tasks.task(size.task).prove(preset, size, sound=sound, stream=stream)
+    model = preset.model(size, **arguments)
+    return Original(model, prove(model), allow_flex=allow_flex), size
