@@ -36,6 +36,8 @@ def main():
     try:
         card = read_card(options.model, options.card)
         sound = read_sound(options.sound, card["sample_rate"])
+        if options.out.exists() and options.out.samefile(options.sound):
+            raise Problem(f"{options.out}: is the recording itself; give another file by -o")
         step = load(options.model, options.threads, card["stream"]["begins_with"])
         clean, worst = through(step, sound, card)
         write_sound(options.out, clean, card["sample_rate"])
@@ -107,10 +109,13 @@ def load(model, threads, begins_with):
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise Problem("LiteRT is not installed: pip install ai-edge-litert") from None
-    interpreter = Interpreter(model_path=str(model), num_threads=threads)
-    run = interpreter.get_signature_runner("step")
-    if "reset" in interpreter.get_signature_list():
-        interpreter.get_signature_runner("reset")()
+    try:
+        interpreter = Interpreter(model_path=str(model), num_threads=threads)
+        run = interpreter.get_signature_runner("step")
+        if "reset" in interpreter.get_signature_list():
+            interpreter.get_signature_runner("reset")()
+    except (ValueError, RuntimeError) as error:
+        raise Problem(f"{model}: LiteRT cannot use it ({str(error).splitlines()[0]})") from None
     state = {
         name: np.array(begins_with.get(name, np.zeros(detail["shape"])), detail["dtype"])
         for name, detail in run.get_input_details().items()

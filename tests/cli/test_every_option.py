@@ -128,6 +128,9 @@ OPTIONS = {
         "--limit-db": Row(("--limit-db", "60")),
         "--block-seconds": Row(("--block-seconds", "2")),
         "--sound": Row(("--sound", "{song}")),
+        "--all": Row(("--all",)),
+        "--pairs": Row(("--pairs", "."), both=("--all",)),
+        "--condition": Row(("--condition",), status=1),  # of another model than this one
         "--allow-flex": Row(("--allow-flex",)),
         "--overwrite": OVERWRITE,
         "--quiet": QUIET,
@@ -385,6 +388,7 @@ def run(material, tmp_path_factory):
         patch.setattr(tflite, "converted", converted_once(tflite.converted))
         patch.setattr(transfer, "PitchTracker", Ear)
         patch.setattr(api, "export", exported)
+        patch.setattr(api, "export_all", lambda _, out, *, pairs, **__: asked(out, pairs=pairs))
         patch.setattr(training, "train", trained)
         patch.setattr(kzoo.cli.demo, "song_path", lambda: material["song"])
         patch.setattr(kzoo.cli.demo, "_STREAMS", dict.fromkeys(kzoo.cli.demo._STREAMS, 0))

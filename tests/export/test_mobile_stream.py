@@ -41,7 +41,8 @@ def clean(bundle, file, sound, out):
 def test_the_bundle_is_whole_and_its_program_says_what_keras_says(bundle):
     folder, said = bundle
     assert sorted(path.name for path in folder.iterdir()) == [
-        "LICENCES.txt", "operators.txt", "separate_tflite.py", "stream_tflite.py",
+        "LICENCES.txt", "operators.txt", "recording.h", "separate_tflite.c", "separate_tflite.py",
+        "stream_tflite.py",
         "voice_fp32.json", "voice_fp32.tflite", "voice_step.tflite", "voice_stream.tflite",
     ]  # fmt: skip
     line = next(line for line in said if line.startswith("stream_tflite.py with voice_stream"))
