@@ -187,6 +187,7 @@ OPTIONS = {
         "--fmin": Row(("--fmin", "600")),
         "--fmax": Row(("--fmax", "200")),
         "--decoder": Row(("--decoder", "local_average")),
+        "--engine": NO_ENGINE,
         "--threshold": Row(("--threshold", "0.99")),
         "--plot": Row(("--plot",)),
         "--overwrite": OVERWRITE,
