@@ -293,6 +293,7 @@ def test_the_client_reads_numbers_one_by_one_as_the_server_sends_them_by_default
         np.testing.assert_array_equal(names["array_of"](outputs[name]), [-0.5, 0.5])
 
 
+@pytest.mark.slow  # linking and loading TensorFlow takes seconds
 @pytest.mark.skipif(shutil.which("cc") is None, reason="install a C compiler")
 def test_a_c_program_separates_through_tensorflows_c_api(folder, song, tmp_path):
     path, waveform = song
