@@ -353,7 +353,9 @@ def test_a_presets_bundle_is_proven_in_two_versions(tmp_path, capsys, name, opti
         assert line in said
     assert tf_serving.main(words) == 1
     assert "is there already" in capsys.readouterr().err
+    (tmp_path / "out" / "batching.config").write_text("max_batch_size { value: 4 }\n")
     assert tf_serving.main([*words, "--model-version", "2"]) == 0
+    assert "4" in (tmp_path / "out" / "batching.config").read_text()
     config = (tmp_path / "out" / "models" / "models.config").read_text()
     assert "versions: 1 versions: 2" in config
     assert {path.name for path in (tmp_path / "out" / "models" / "small").iterdir()} == {"1", "2"}
