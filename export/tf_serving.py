@@ -8,12 +8,11 @@
     out/clients/                         serving_client.py for gRPC and REST, NAME.json, a C program
     out/README.md, out/LICENCES/NAME/
 
-Another preset, or --model-version 2 of the same, is added to the folder, whose settings stay as they
-are. Recordings go through the
-SavedModel block by block, see `export.serving_graph`. It is proven without the server's program:
-TensorFlow reloads it, the warm-up requests are replayed, both clients separate a recording through
-a stand-in of the server's APIs (`export.serving_double`), the C program through TensorFlow's C API,
-and each answer is compared with kzoo's own.
+Another preset, or --model-version 2 of the same, is added to the folder, whose settings stay as
+they are. Recordings go through the SavedModel block by block, see `export.serving_graph`. It is
+proven without the server's program: TensorFlow reloads it, the warm-up requests are replayed, both
+clients separate a recording through a stand-in of the server's APIs (`export.serving_double`), the
+C program through TensorFlow's C API, and each answer is compared with kzoo's own.
 """
 
 from __future__ import annotations
