@@ -8,6 +8,8 @@ import sys
 
 EXTRAS = {
     "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
+    "tf2onnx": ("onnx", "write ONNX files"),
+    "onnx": ("onnx", "describe ONNX files"),
     "ai_edge_quantizer": ("quantize", "export arithmetic in whole numbers, full_int8"),
     "matplotlib": ("plot", "draw the pictures of demo, pitch and transfer"),
     "museval": ("eval", "compare scores with museval's"),

@@ -411,6 +411,18 @@ def streaming(name):
     return size, graphed(roughened(made(name, size=size))) if name in CAUSAL else built(name)
 
 
+@pytest.mark.slow
+def test_an_onnx_file_says_what_keras_says(name, tmp_path):
+    for package in ("tf2onnx", "onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="pip install 'kzoo[onnx]'")
+    separates(name)
+    model = alone(built(name))
+    card = exported(name, "onnx", tmp_path, model)
+    levels = [found["snr_db"] for found in card["parity"]["sources"].values()]
+    assert len(levels) == len(source_names(model))
+    assert all(level is None or level > 100 for level in levels)
+
+
 @functools.cache
 def streamed(name, frames):
     """(noise, what a stream of blocks says of it `[sources, samples, channels]`)."""

@@ -271,6 +271,26 @@ def test_a_stream_says_what_the_whole_says(rng, options):
     assert np.abs(expected).max() > 0.1
 
 
+@pytest.mark.slow  # 80 s; shorter streams are in tests/conformance
+def test_ten_minutes_of_a_stream_do_not_drift(rng):
+    size = tiny(causal=True, norm="cumulative")
+    whole = roughened(conv_tasnet.build(size=size), rng)
+    weights = {weight.path: weight for weight in whole.weights}
+    level = 10 ** rng.uniform(-3, -0.3, (1, 600, 1, 1))  # of each second
+    sound = (level * rng.standard_normal((1, 600, 8000, 1))).astype(np.float32)
+    said = []
+    for seconds in (0.02, 4.0):
+        step = conv_tasnet.build_step(size=size, frames=round(seconds * 8000 / size.hop_length))
+        for weight in step.weights:
+            weight.assign(weights[weight.path])
+        begin = runtime.beginnings(step, conv_tasnet.initial_state(step), conv_tasnet.SPEAKERS)
+        blocks, separate = np.split(sound.reshape(1, -1, 1), round(600 / seconds), axis=1), begin()
+        said.append(np.concatenate([separate(block) for block in blocks], axis=2))
+    for first, last in ((0, 60), (540, 600)):
+        one, other = (x[:, :, 8000 * first : 8000 * last] for x in said)
+        assert np.sum((one - other) ** 2) < 1e-10 * np.sum(other**2)  # 118 dB were measured
+
+
 @pytest.mark.parametrize("changes", [{"causal": False}, {"norm": "gln"}, {"input_norm": "gln"}])
 def test_a_network_that_hears_the_future_has_no_stream(changes):
     size = tiny(**{"causal": True, **changes})

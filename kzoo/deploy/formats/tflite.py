@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.kernels import halve, kinds_stored, without_names
+from kzoo.deploy.formats.metadata import with_metadata
 from kzoo.deploy.formats.search import shrink
 from kzoo.deploy.forms import for_tflite
 from kzoo.deploy.interpreter import open_litert
@@ -53,6 +54,7 @@ def write(
     *,
     precision: str = "fp32",
     allow_flex: bool = False,
+    metadata: Mapping[str, Any] | None = None,
     content: bytes | None = None,
     **search: Any,
 ) -> Path:
@@ -62,6 +64,7 @@ def write(
     inside have no names.
     precision: "fp32"; "fp16": kernels are stored so and half the size, computation is as ever; or
         what `search.shrink`, which takes the options `search`, makes of them.
+    metadata: goes into the file, where `metadata.read_metadata` and apps find it.
     content: what `converted` made of the model, if it was called before.
     Raises FlexError for operators outside the built-ins unless `allow_flex`, and ValueError for
     anything that came out without static shapes, inside too, or without names.
@@ -74,8 +77,9 @@ def write(
         content = halve(content)
     elif precision != "fp32":
         content = shrink(content, proof, precision, **search)
+    content = without_names(content)
     path = Path(path)
-    path.write_bytes(without_names(content))
+    path.write_bytes(content if metadata is None else with_metadata(content, metadata))
     return path
 
 
