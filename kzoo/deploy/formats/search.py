@@ -38,7 +38,7 @@ from kzoo.deploy.proof import Proof
 _AUDIBLE = 1e-3  # of the reference's energy, from where on an output is faint and not silent
 _LEAST = 1e-3  # of the bytes of all kernels, for which the noise of one is measured
 _LEAST_WORK = 1e-2  # of the multiplications of all kernels, likewise in arithmetic of 8 bits
-_MARGIN = 0.8  # of the noise that is allowed, as the kernels' noises do not quite add up
+_MARGIN = 0.97  # of the noise that is allowed: the file is compared with Keras, not with fp32
 # What a precision has beside float16 and int8, without which it is no other than int8.
 _WHOLE = "whole numbers"
 _OWN = {"int8": None, "int4": NIBBLE, "dynamic_int8": DYNAMIC, "full_int8": _WHOLE}
@@ -69,10 +69,10 @@ def shrink(
     known, own = kernels(content), _OWN[precision]
     limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
     noise = _Noise(content, known, proof, limit_db, memory)
-    total = noise.of(dict.fromkeys(known, HALF))
-    if total.max() > 1:
+    half = noise.of(dict.fromkeys(known, HALF))
+    if half.max() > 1:
         raise parity.ParityError(
-            f"kernels in 16 bits leave {noise.worst(total)}, so that none can have 8: use fp32"
+            f"kernels in 16 bits leave {noise.worst(half)}, so that none can have 8: use fp32"
         )
     wanted = []
     if own != _WHOLE:
@@ -95,7 +95,7 @@ def shrink(
     if own == _WHOLE:
         small = _in_whole_numbers(content, noise, [known[move.buffer] for move in moves])
     else:
-        plan = _plan(known, noise, total, moves)
+        plan = _plan(known, noise, moves)
         small = stored(content, plan) if own is None or own in plan.values() else None
     if small is None:
         raise parity.ParityError(
@@ -127,25 +127,28 @@ def compared(content: bytes, small: bytes, proof: Proof) -> tuple[float, float]:
     return float(loud_db), float(faint_db)
 
 
-def _plan(
-    known: Mapping[int, Kernel], noise: _Noise, total: np.ndarray, moves: Sequence[_Move]
-) -> dict[int, str]:
+def _plan(known: Mapping[int, Kernel], noise: _Noise, moves: Sequence[_Move]) -> dict[int, str]:
     """{buffer: kind} of as many of the moves, in their order, as the limits leave.
 
-    total: the noise of 16 bits everywhere.
+    What fits by the sum of noises is taken and measured, and then what the measured noise leaves.
     """
-    plan, taken = dict.fromkeys(known, HALF), []
     # What computes in 8 bits is taken first: it is what a dynamic file is for.
-    for move in sorted(moves, key=lambda move: move.kind != DYNAMIC):
-        if plan[move.buffer] == move.before and (total + move.noise).max() <= _MARGIN:
-            plan[move.buffer] = move.kind
-            total = total + move.noise
-            taken.append(move)
-    while noise.of(plan).max() > 1:
-        worst = max(taken, key=lambda move: move.noise.max())
-        taken = [move for move in taken if move.buffer != worst.buffer]
-        plan[worst.buffer] = HALF
-    return plan
+    moves = sorted(moves, key=lambda move: move.kind != DYNAMIC)
+    plan = dict.fromkeys(known, HALF)
+    while True:
+        total, trial, added = noise.of(plan), dict(plan), []
+        for move in moves:
+            if trial[move.buffer] == move.before and (total + move.noise).max() <= _MARGIN:
+                trial[move.buffer] = move.kind
+                total = total + move.noise
+                added.append(move)
+        while added and noise.of(trial).max() > _MARGIN:
+            worst = max(added, key=lambda move: move.noise.max())
+            added = [move for move in added if move.buffer != worst.buffer]
+            trial[worst.buffer] = plan[worst.buffer]
+        if not added:
+            return plan
+        plan = trial
 
 
 def _in_whole_numbers(content: bytes, noise: _Noise, candidates: Sequence[Kernel]) -> bytes | None:
@@ -155,7 +158,7 @@ def _in_whole_numbers(content: bytes, noise: _Noise, candidates: Sequence[Kernel
     while low < high:
         count = (low + high + 1) // 2
         small = made.of(candidates[:count])
-        if noise.of_file(small).max() <= 1:
+        if noise.of_file(small).max() <= _MARGIN:
             best, low = small, count
         else:
             high = count - 1
