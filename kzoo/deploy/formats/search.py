@@ -142,10 +142,15 @@ def _plan(known: Mapping[int, Kernel], noise: _Noise, moves: Sequence[_Move]) ->
                 trial[move.buffer] = move.kind
                 total = total + move.noise
                 added.append(move)
-        while added and noise.of(trial).max() > _MARGIN:
-            worst = max(added, key=lambda move: move.noise.max())
-            added = [move for move in added if move.buffer != worst.buffer]
-            trial[worst.buffer] = plan[worst.buffer]
+        while added and (over := noise.of(trial).max() - _MARGIN) > 0:
+            enough = [move for move in added if move.noise.max() >= over]
+            undone = (
+                min(enough, key=lambda move: move.saved)
+                if enough
+                else max(added, key=lambda move: move.noise.max())
+            )
+            added = [move for move in added if move.buffer != undone.buffer]
+            trial[undone.buffer] = plan[undone.buffer]
         if not added:
             return plan
         plan = trial
