@@ -102,6 +102,8 @@ def read_sound(path, rate):
         raise Problem(f"{path}: no WAV of 16 bits ({error})") from None
     if form != (1, 2, rate):
         raise Problem(f"{path}: needs one channel of 16 bits at {rate} Hz; got {form}")
+    if len(data) < 2:
+        raise Problem(f"{path}: holds no sound")
     return np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32) / 32768
 
 

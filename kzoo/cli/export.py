@@ -48,6 +48,21 @@ def export(
             "made-up voice in noise for presets that give speech.",
         ),
     ] = None,
+    every_form: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Write every format and precision to OUT/NAME, with a table of what each costs; "
+            "forms that are there already are kept.",
+        ),
+    ] = False,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --all: clean/ and noisy/ recordings, on which what gives speech is scored.",
+        ),
+    ] = None,
     condition: Annotated[
         bool,
         typer.Option(
@@ -79,6 +94,15 @@ def export(
         raise presets.PresetError(
             f"preset {opened} is for {opened.task}; what is exported is for {able}"
         )
+    if every_form:
+        single = {
+            "--to": to != "tflite", "--precision": precision != "fp32", "--allow-flex": allow_flex,
+            "--limit-db": limit_db is not None, "--condition": condition, "--overwrite": overwrite,
+        }  # fmt: skip
+        if alone := [option for option, is_given in single.items() if is_given]:
+            raise ValueError(f"{', '.join(alone)} is for a single form: leave it or --all out")
+    elif pairs is not None:
+        raise ValueError("--pairs is what the table of --all is scored on: give both")
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
     if condition and "condition" not in opened.options:
         raise presets.PresetError(
@@ -86,7 +110,8 @@ def export(
         )
     given = {"condition": "input"} if condition else {}
     name = request.artefact_name(opened.card["name"], **given)
-    request.places(to, out, name=name, precision=precision, overwrite=overwrite)
+    if not every_form:
+        request.places(to, out, name=name, precision=precision, overwrite=overwrite)
     opened.refuse_untrained()
     if sound is not None:
         audio.info(sound)
@@ -95,6 +120,12 @@ def export(
     from kzoo import api
 
     with bar("kernels in fewer bits", unit="kernels", show=not quiet) as progress:
+        if every_form:
+            api.export_all(
+                opened, out, block_seconds=block_seconds, sound=sound, pairs=pairs,
+                say=(lambda line: None) if quiet else print, progress=progress,
+            )  # fmt: skip
+            return
         card = api.export(
             opened, to, out, precision=precision, limit_db=limit_db, block_seconds=block_seconds,
             sound=sound, allow_flex=allow_flex, overwrite=overwrite, progress=progress,
@@ -110,7 +141,9 @@ def export(
 
 def _lines(card: Mapping[str, Any]) -> list[str]:
     block, rate = card["block_samples"], card["sample_rate"]
-    length = f"{block} samples ({block / rate:.2f} s)" if block else "any length"
+    length = (
+        f"{block} samples ({block / rate:.2f} s)" if block else "any length (memory grows with it)"
+    )
     lines = [
         f"{card['path']}: {card['bytes'] / 1e6:.1f} MB, {card['precision']}, {length} "
         f"at {rate} Hz, {card['channels']} channels",

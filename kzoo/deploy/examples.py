@@ -13,7 +13,7 @@ from kzoo.deploy.proof import Proof, Streaming
 from kzoo.dsp.notes import midi_to_hz
 from kzoo.layers.masks import source_names
 
-WAVEFORM, AUDIO = "waveform", "audio"
+WAVEFORM, AUDIO, ACTIVATIONS = "waveform", "audio", "activations"
 _DEFAULT_SECONDS, _LONGEST_SECONDS = 4, 30  # of sound to compare on, where any length is taken
 _PASSAGES = 4  # as long as a block, of the sound to compare on
 _FRAMES = 250  # of controls to compare on, where any number is taken
@@ -121,6 +121,37 @@ def melody_proof(model: keras.Model, *, hop_length: int, stream: Streaming | Non
     )
 
 
+def pitch_proof(
+    model: keras.Model,
+    *,
+    sample_rate: int,
+    hop_length: int,
+    sound: np.ndarray | None = None,
+    description: str | None = None,
+) -> Proof:
+    """Prove a model that follows pitch: `[batch, samples, channels]` to "activations" of frames.
+
+    sound: as in `sound_proof`; by default a made-up voice in noise, whose pitch glides.
+    """
+    _, block, channels = model.inputs[0].shape
+    length = block or _DEFAULT_SECONDS * sample_rate
+    if sound is None:
+        sound, description = noisy_speech(sample_rate, channels, length, level_db=-26.0)
+    sound = fitted_to(np.asarray(sound), channels, length)
+    return Proof(
+        inputs={WAVEFORM: sound[None]},
+        outputs=[ACTIVATIONS],
+        description=description or "given by the caller",
+        probes={
+            what: {WAVEFORM: probe[None]} for what, probe in probes(channels, length).items()
+        },
+        card={
+            "block_samples": block, "channels": channels, "input": WAVEFORM,
+            "frames": model.outputs[0].shape[1], "hop_length": hop_length,
+        },
+    )  # fmt: skip
+
+
 def melody(
     model: keras.Model, *, hop_length: int, frames: int | None = None
 ) -> dict[str, np.ndarray]:
@@ -167,7 +198,7 @@ def parity_sound(sample_rate: int, channels: int, samples: int) -> tuple[np.ndar
     The song excerpt of the stempeg package where that is installed, repeated to the length;
     otherwise notes and drum hits from a seeded generator, which the line calls synthetic.
     """
-    song = _stempeg_song()
+    song = stempeg_song()
     if song is None:
         waveform, source = _synthetic(sample_rate, channels, samples), "synthetic notes and hits"
         return waveform, f"{source}, seed 0, {sample_rate} Hz"
@@ -227,7 +258,8 @@ def fitted_to(waveform: np.ndarray, channels: int, samples: int) -> np.ndarray:
     return np.resize(waveform, (samples, channels)).astype(np.float32)
 
 
-def _stempeg_song() -> Path | None:
+def stempeg_song() -> Path | None:
+    """The song of the stempeg package, a `.stem.mp4`; None where that is not installed."""
     # Located, not imported: stempeg refuses to be imported where the ffmpeg program is missing.
     spec = importlib.util.find_spec("stempeg")
     folders = spec.submodule_search_locations or [] if spec else []

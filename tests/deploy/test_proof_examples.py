@@ -18,7 +18,7 @@ LOAD = {"saved_model": saved_model.load, "tflite": tflite.load}
 
 
 def test_parity_sound_fills_the_length_and_says_what_it_is(monkeypatch):
-    monkeypatch.setattr(examples, "_stempeg_song", lambda: None)
+    monkeypatch.setattr(examples, "stempeg_song", lambda: None)
     waveform, what = examples.parity_sound(RATE, 2, 12345)
     assert waveform.shape == (12345, 2)
     assert waveform.dtype == np.float32

@@ -88,3 +88,19 @@ def test_a_recording_of_another_rate_is_refused_in_a_line(bundle, tmp_path, rng)
     assert run.returncode == 1
     assert "needs one channel of 16 bits at 8000 Hz; got (2, 2, 16000)" in run.stderr
     assert not (tmp_path / "x.wav").exists()
+
+
+def test_a_file_that_is_cut_off_and_its_own_output_are_refused_in_a_line(bundle, tmp_path):
+    folder, _ = bundle
+    soundfile.write(tmp_path / "talk.wav", np.zeros(100), 8000)
+    cut = tmp_path / "voice_stream.tflite"
+    cut.write_bytes((folder / cut.name).read_bytes()[:5000])
+    card = tmp_path / "voice_fp32.json"
+    card.write_bytes((folder / card.name).read_bytes())
+    program = folder / "stream_tflite.py"
+    run = run_program(program, cut, tmp_path / "talk.wav", "-o", tmp_path / "x.wav")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "no card of" in run.stderr
+    run = clean(folder, "voice_stream.tflite", tmp_path / "talk.wav", tmp_path / "talk.wav")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "is the recording itself" in run.stderr

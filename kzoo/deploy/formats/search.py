@@ -105,6 +105,28 @@ def shrink(
     return small
 
 
+def everywhere(content: bytes, proof: Proof, precision: str) -> bytes:
+    """The TFLite model `content` with all its kernels alike, without a search or a limit.
+
+    precision: as in `shrink`. Of operators that cannot compute in 8 bits the weights are stored so.
+    """
+    known = kernels(content)
+    if precision == "full_int8":
+        chosen = [kernel for kernel in known.values() if kernel.dynamic]
+        return WholeNumbers(content, chosen, (proof.inputs, *proof.passages)).of(chosen)
+    kind = _OWN[precision] or BYTE
+    return stored(
+        content, {b: kind if kind != DYNAMIC or k.dynamic else BYTE for b, k in known.items()}
+    )
+
+
+def compared(content: bytes, small: bytes, proof: Proof) -> tuple[float, float]:
+    """The least ratio in dB of an output of `content` to how `small` differs: (loud, faint)."""
+    noise = _Noise(content, {}, proof, 0.0)
+    loud_db, faint_db = np.reshape(noise.heard(small), (2, -1)).min(axis=1)
+    return float(loud_db), float(faint_db)
+
+
 def _plan(
     known: Mapping[int, Kernel], noise: _Noise, total: np.ndarray, moves: Sequence[_Move]
 ) -> dict[int, str]:
@@ -200,7 +222,7 @@ class _Noise:
 
     def of_file(self, content: bytes) -> np.ndarray:
         """Likewise of any file of the same signature."""
-        return self._shares(self._heard(content))
+        return self._shares(self.heard(content))
 
     def _shares(self, levels_db: Sequence[float]) -> np.ndarray:
         levels = np.array(levels_db).reshape(len(self._cases), -1)
@@ -213,9 +235,10 @@ class _Noise:
             small = stored(self._content, kinds)
         else:
             small = rounded(self._content, self._known, kinds)
-        return self._heard(small)
+        return self.heard(small)
 
-    def _heard(self, content: bytes) -> list[float]:
+    def heard(self, content: bytes) -> list[float]:
+        """The ratio in dB of each passage and output to how a file differs there."""
         run, levels = _loaded(content), []
         for inputs, expected in self._cases:
             compared = parity.compare(expected, run(inputs), inputs.get(self._reference))
