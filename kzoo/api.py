@@ -32,6 +32,7 @@ __all__ = [
     "evaluate",
     "export",
     "export_all",
+    "export_page",
     "from_preset",
     "list_models",
     "list_presets",
@@ -409,6 +410,52 @@ def export_all(
     with replacing(place / "matrix.png") as temporary:
         draw_exports(table, temporary)
     return table
+
+
+def export_page(
+    preset: str | Path,
+    folder: str | Path,
+    *,
+    precisions: Sequence[str] = ("fp32", "fp16"),
+    block_seconds: float | None = None,
+    licences: str | None = None,
+    node_modules: Path | None = None,
+    overwrite: bool = False,
+) -> list[dict[str, Any]]:
+    """Write a page that runs a separator or enhancer in the browser; returns its networks' cards.
+
+    folder: for any static host, of the page, a proven TFLite file of each precision with its card,
+    and LiteRT.js. Of a preset that streams there is one file, the stream's. licences: of code,
+    weights and data, as text; by default the card's own lines.
+    node_modules: where npm has put LiteRT.js; by default npm fetches it once, into the cache.
+    Raises as `export`; PresetError for what is no separator of a waveform alone, FileExistsError
+    without `overwrite`, ImportError where npm is missing; `folder` is then as it was.
+    """
+    from kzoo import web
+    from kzoo.deploy.placing import beside, move
+
+    preset, folder = presets.open_preset(preset), Path(folder)
+    if preset.task != "separation":
+        raise presets.PresetError(f"preset {preset} is for {preset.task}; a page separates sound")
+    if folder.exists() and not overwrite:
+        raise FileExistsError(f"{folder}: is there already; overwrite it or name another folder")
+    web.litert_js.packages(node_modules)  # before what takes minutes
+    lines = preset.card.get("licences", {}).items()
+    with beside(folder) as scratch:
+        cards = []
+        for precision in precisions:
+            cards.append(export(
+                preset, "tflite", scratch / "networks", precision=precision,
+                block_seconds=block_seconds,
+            ))  # fmt: skip
+            if "stream" in cards[0]:  # one file is of every precision
+                break
+        web.write_page(
+            scratch / folder.name, cards, node_modules=node_modules,
+            licences=licences or "\n".join(f"{what}: {licence}" for what, licence in lines),
+        )  # fmt: skip
+        move(scratch / folder.name, folder, scratch)
+    return cards
 
 
 def _original(

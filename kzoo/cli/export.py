@@ -141,7 +141,9 @@ def export(
 
 def _lines(card: Mapping[str, Any]) -> list[str]:
     block, rate = card["block_samples"], card["sample_rate"]
-    length = f"{block} samples ({block / rate:.2f} s)" if block else "any length"
+    length = (
+        f"{block} samples ({block / rate:.2f} s)" if block else "any length (memory grows with it)"
+    )
     lines = [
         f"{card['path']}: {card['bytes'] / 1e6:.1f} MB, {card['precision']}, {length} "
         f"at {rate} Hz, {card['channels']} channels",

@@ -13,7 +13,7 @@ from kzoo.deploy.proof import Proof, Streaming
 from kzoo.dsp.notes import midi_to_hz
 from kzoo.layers.masks import source_names
 
-WAVEFORM, AUDIO = "waveform", "audio"
+WAVEFORM, AUDIO, ACTIVATIONS = "waveform", "audio", "activations"
 _DEFAULT_SECONDS, _LONGEST_SECONDS = 4, 30  # of sound to compare on, where any length is taken
 _PASSAGES = 4  # as long as a block, of the sound to compare on
 _FRAMES = 250  # of controls to compare on, where any number is taken
@@ -91,6 +91,7 @@ def sound_proof(
         card={
             "block_samples": block,
             "overlap_samples": block and min(sample_rate, block // 4),
+            "latency_ms": block and 1000 * block / sample_rate,
             "channels": channels,
             "sources": sources,
             "input": WAVEFORM,
@@ -118,6 +119,37 @@ def melody_proof(model: keras.Model, *, hop_length: int, stream: Streaming | Non
         stream=stream,
         card={"block_samples": model.outputs[0].shape[1], "channels": 1},
     )
+
+
+def pitch_proof(
+    model: keras.Model,
+    *,
+    sample_rate: int,
+    hop_length: int,
+    sound: np.ndarray | None = None,
+    description: str | None = None,
+) -> Proof:
+    """Prove a model that follows pitch: `[batch, samples, channels]` to "activations" of frames.
+
+    sound: as in `sound_proof`; by default a made-up voice in noise, whose pitch glides.
+    """
+    _, block, channels = model.inputs[0].shape
+    length = block or _DEFAULT_SECONDS * sample_rate
+    if sound is None:
+        sound, description = noisy_speech(sample_rate, channels, length, level_db=-26.0)
+    sound = fitted_to(np.asarray(sound), channels, length)
+    return Proof(
+        inputs={WAVEFORM: sound[None]},
+        outputs=[ACTIVATIONS],
+        description=description or "given by the caller",
+        probes={
+            what: {WAVEFORM: probe[None]} for what, probe in probes(channels, length).items()
+        },
+        card={
+            "block_samples": block, "channels": channels, "input": WAVEFORM,
+            "frames": model.outputs[0].shape[1], "hop_length": hop_length,
+        },
+    )  # fmt: skip
 
 
 def melody(

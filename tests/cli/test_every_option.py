@@ -28,7 +28,7 @@ from typer.main import get_command
 import kzoo.cli.demo
 import kzoo.cli.presets
 import kzoo.synthesis.files
-from kzoo import api, cli, config, models, presets, runtime, training
+from kzoo import api, cli, config, models, presets, runtime, training, web
 from kzoo.cli.app import app
 from kzoo.deploy.formats import tflite
 from kzoo.evaluation import scoring
@@ -50,6 +50,7 @@ PLAIN = {
     "synthesize": ("{controls}", "-o", "out/a.wav"),
     "transfer": ("{voice}", "-o", "out/a.wav", "-p", "{organ}", "--method", "{nano}"),
     "pitch": ("{voice}", "--method", "{nano}", "--no-plot"),
+    "serve": ("--page",),
     "demo": (),
     "data check": ("{stems}",),
     "data prepare": ("{stems}", "-o", "out"),
@@ -135,6 +136,11 @@ OPTIONS = {
         "--overwrite": OVERWRITE,
         "--quiet": QUIET,
     },
+    "serve": {
+        "--preset": Row(("-p", "{other}")),
+        "--port": Row(("--port", "8001")),
+        "--quiet": QUIET,
+    },
     "evaluate": {
         "--corpus": Row(("--corpus", "{tree}")),
         "--sources": Row(("--sources", "vocals")),
@@ -181,6 +187,7 @@ OPTIONS = {
         "--fmin": Row(("--fmin", "600")),
         "--fmax": Row(("--fmax", "200")),
         "--decoder": Row(("--decoder", "local_average")),
+        "--engine": NO_ENGINE,
         "--threshold": Row(("--threshold", "0.99")),
         "--plot": Row(("--plot",)),
         "--overwrite": OVERWRITE,
@@ -214,6 +221,7 @@ OPTIONS = {
 }  # fmt: skip
 # Compared by tests that know what must come out.
 ELSEWHERE = {
+    ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
     ("evaluate", "--jobs"): "evaluation/test_evaluation.py::"
     "test_several_processes_give_the_same_figures",
 }
@@ -387,6 +395,8 @@ def run(material, tmp_path_factory):
         patch.setattr(tflite, "converted", converted_once(tflite.converted))
         patch.setattr(transfer, "PitchTracker", Ear)
         patch.setattr(api, "export", exported)
+        patch.setattr(api, "export_page", lambda preset, *_, **__: asked(Path("out"), of=preset))
+        patch.setattr(web, "serve", Served)
         patch.setattr(api, "export_all", lambda _, out, *, pairs, **__: asked(out, pairs=pairs))
         patch.setattr(training, "train", trained)
         patch.setattr(kzoo.cli.demo, "song_path", lambda: material["song"])
@@ -394,6 +404,16 @@ def run(material, tmp_path_factory):
         patch.setattr(kzoo.cli.demo, "separate", demonstrated)
         patch.setattr(kzoo.cli.presets, "fetch", fetched)
         yield call
+
+
+class Served:
+    """In place of a server, which would not end."""
+
+    def __init__(self, folder, port):
+        self.server_address, self.socket = ("", port), io.StringIO()
+
+    def serve_forever(self):
+        pass
 
 
 def asked(folder, **options):
