@@ -44,6 +44,8 @@ $(READY): setup.cfg constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,demo]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pesq \
 		|| echo 'PESQ needs a C compiler: its tests will be skipped'
+	$(BIN)/python -c "from kzoo.web import litert_js; litert_js.install('$(VENV)/litert-js')" \
+		|| echo 'LiteRT.js comes by npm: the tests of the web page will be skipped'
 	touch $(READY)
 
 clean:

@@ -7,6 +7,7 @@
         operators.txt                         for a LiteRT build with these kernels alone
         LICENCES.txt                          of code, weights and data, with the texts
         separate_tflite.py                    a program around it, LiteRT and NumPy only
+        separate_tflite.c, recording.h        the same in C, LiteRT's library only
 
 Each file is reloaded in LiteRT and compared with Keras by `kzoo.deploy`; then the program runs with
 it, and is compared with kzoo: see `export.mobile_separator` and `export.mobile_synthesiser`. Of a
@@ -112,7 +113,7 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
         if note := request.block_note(cards[0], seconds):
             yield note
         yield _write_operators(folder)
-        yield _write_licences(folder, preset.card.get("licences", {}))
+        yield write_licences(folder, preset.card.get("licences", {}))
         shutil.copyfile(program.CONSUMER, folder / program.CONSUMER.name)
         yield from program.prove(preset, cards, folder, scratch, sound=options.sound)
         if size.task == "separation" and "stream" in cards[0]:
@@ -151,7 +152,7 @@ def _write_operators(folder: Path) -> str:
     return f"operators.txt: {', '.join(names)}"
 
 
-def _write_licences(folder: Path, licences: Mapping[str, str]) -> str:
+def write_licences(folder: Path, licences: Mapping[str, str]) -> str:
     """What the preset's card says of its licences, and the texts of those that are known here."""
     lines = [f"{what}: {licence}" for what, licence in licences.items()]
     texts = {

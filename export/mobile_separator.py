@@ -1,11 +1,12 @@
-"""What a separator's bundle has beside its files: a program that separates whole recordings.
+"""What a separator's bundle has beside its files: programs that separate whole recordings.
 
-The program separates a recording a block and a half long with each file, and is compared with Keras
-on the same blocks.
+One in Python and one in C separate a recording a block and a half long with each file, and are
+compared with Keras on the same blocks.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export import c_programs
 from export.mobile import figures
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ def prove(
     waveform = _write_wav(song, waveform, rate)
     size, samples = preset.sizes()[0].static(block)
     model = preset.model(size, samples=samples)
+    for path in (c_programs.HEADER, c_programs.LITERT[0]):
+        shutil.copyfile(path, folder / path.name)
+    program = c_programs.build(folder, c_programs.LITERT, scratch / "separate")
     stems = _keras_in_blocks(model, waveform, block, overlap)
     expected = dict(zip(cards[0]["sources"], stems, strict=True))
     for card in cards:
@@ -59,16 +64,19 @@ def prove(
             _speed(tflite.load(path, threads=threads), waveform[:block], rate) for threads in (1, 2)
         )
         yield f"{path.name}: {one:.0f} ms per second of sound on 1 thread, {two:.0f} on 2"
-        command = [sys.executable, folder / CONSUMER.name, path, song]
-        command += ["--overlap-seconds", overlap / rate, "-o", scratch]
-        run = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-        if run.returncode:
-            raise ValueError(f"{CONSUMER.name} failed: {run.stderr.strip().splitlines()[-1]}")
-        found = {source: _read_wav(scratch / f"{source}.wav") for source in expected}
-        differences = parity.compare(expected, found, waveform)
-        parity.check(differences, parity.LIMITS_DB[card["precision"]])
-        yield f"{CONSUMER.name} with {path.name}, against Keras in blocks:"
-        yield f"  {figures({source: vars(d) for source, d in differences.items()})}"
+        programs = {CONSUMER.name: [sys.executable, folder / CONSUMER.name]}
+        if program is not None:
+            programs[c_programs.LITERT[0].name] = [program]
+        for name, command in programs.items():
+            command += [path, song, "--overlap-seconds", overlap / rate, "-o", scratch]
+            run = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+            if run.returncode:
+                raise ValueError(f"{name} failed: {run.stderr.strip().splitlines()[-1]}")
+            found = {source: _read_wav(scratch / f"{source}.wav") for source in expected}
+            differences = parity.compare(expected, found, waveform)
+            parity.check(differences, parity.LIMITS_DB[card["precision"]])
+            yield f"{name} with {path.name}, against Keras in blocks:"
+            yield f"  {figures({source: vars(d) for source, d in differences.items()})}"
 
 
 def _keras_in_blocks(model, waveform: np.ndarray, block: int, overlap: int) -> np.ndarray:

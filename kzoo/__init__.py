@@ -27,6 +27,7 @@ __all__ = [
     "enhance",
     "evaluate",
     "export",
+    "export_page",
     "from_preset",
     "list_models",
     "list_presets",

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kzoo import models, presets
+from kzoo import presets
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.models.base.causal import STATE
 from kzoo.models.base.sizes import Signal
@@ -64,7 +64,7 @@ def system(
     preset.download(progress=progress)
     place = prepare_devices(device)
     size, _ = preset.sizes(**options)
-    if models.defines(preset.card["model"]["name"], "build_step"):
+    if size.streams:
         made = _stream(preset, size, sources, place)
     else:
         made = _system(preset, size, options, sources, mwf, place)
@@ -78,20 +78,26 @@ def live_system(
     device: str | None = None,
     progress: presets.Progress | None = None,
 ) -> System:
-    """Compile a preset's model hop by hop, for sound as it comes.
+    """Compile a preset's model for the shortest blocks it runs on, for sound as it comes.
 
     Recordings are brought to a level, sound as it comes is not. Raises PresetError for a model that
     does not stream.
     """
     preset = presets.open_preset(preset)
-    if not models.defines(preset.card["model"]["name"], "build_step"):
+    size, _ = preset.sizes()
+    if not size.streams:
         raise PresetError(
-            f"preset {preset} hears whole blocks and cannot run live; kzoo enhance --list shows "
-            "which can"
+            f"preset {preset} hears whole blocks and cannot run live; these can: "
+            f"{', '.join(_live_presets())}"
         )
     preset.download(progress=progress)
     place = prepare_devices(device)
-    return _stream(preset, preset.sizes()[0], tuple(preset.sources), place, frames=1)
+    return _stream(preset, size, tuple(preset.sources), place, frames=size.live_frames)
+
+
+def _live_presets() -> list[str]:
+    names = presets.list_presets()
+    return [name for name in names if "latency_ms" in presets.load_card(name)]
 
 
 def _system(

@@ -3,13 +3,16 @@
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
+import made_crepe
 import numpy as np
 import pytest
 
 from kzoo import api, audio, cli, litert, models, presets, runtime
 from kzoo.deploy import parity
+from kzoo.pitch_tracking import PitchTracker
 from kzoo.separation import Separator
 
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
@@ -92,6 +95,34 @@ def test_a_machine_without_tensorflow_separates(folders, mixture, tmp_path):
     subprocess.run([sys.executable, "-c", ALONE, *words], check=True)
     with np.load(tmp_path / "stems.npz") as alone:
         assert all(np.array_equal(alone[source], found[source]) for source in found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the maps of a process are Linux's")
+def test_the_pages_of_the_file_are_given_back(folders):
+    preset = presets.open_preset(folders["blocks"])
+    system = litert.system(preset)
+    path = litert._place(preset) / litert._FILE
+    blocks = Path("/proc/self/smaps").read_text().split(f"{path.resolve()}\n")[1:]
+    assert system.begin or system.function
+    assert blocks
+    assert {line for block in blocks for line in block.splitlines()[:8] if "Rss:" in line} == {
+        "Rss:                   0 kB"
+    }
+
+
+def test_a_pitch_is_that_of_tensorflow(tmp_path, mixture):
+    nano = made_crepe.nano_preset(tmp_path / "nano", contrast=20.0)
+    preset = presets.open_preset(nano)
+    expected, found = (
+        PitchTracker(nano, hop_ms=8, engine=engine)(mixture, 11_025)
+        for engine in ("tensorflow", "litert")
+    )
+    np.testing.assert_allclose(found.f0_hz, expected.f0_hz, rtol=1e-5)
+    np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-6)
+    assert litert.chosen("auto", preset, hop_length=128)
+    assert not litert.chosen("auto", preset, hop_length=64)  # a file is of one hop
+    with pytest.raises(ValueError, match="pyin is no network"):
+        PitchTracker("pyin", engine="litert")
 
 
 def test_other_weights_and_another_card_have_a_file_of_their_own(folders, tiny_preset, tmp_path):

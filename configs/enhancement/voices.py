@@ -1,10 +1,11 @@
-"""More voices, and a city's noises, for the training of enhancers; 16 kHz mono.
+"""More voices, and a city's noises, for the training on speech; 16 kHz mono.
 
 python configs/enhancement/voices.py PACKAGES SOUNDS OUT
 
 PACKAGES   folder of these packages of Debian, each unpacked by dpkg -x into a folder of its name:
            fillets-ng-data-cs, fillets-ng-data-nl (GPL-2+; two actors each, who play two fish),
-           ktuberling-data (GPL-2+; words in many languages), lincity-ng-data (GPL-2+)
+           ktuberling-data (GPL-2+; words in many languages), lincity-ng-data (GPL-2+), and for
+           separation klettres-data (GPL-2+; letters and syllables in many languages)
 SOUNDS     /usr/share/asterisk/sounds, of Debian's asterisk-core-sounds-{en,es,fr,it,ru}-g722
 OUT/speech/<speaker>/   an actor, a language, or SOUNDS's own folder, linked
 OUT/noise/city/         a minute each of a city's sounds after one another
@@ -39,6 +40,13 @@ def words(packages: Path, out: Path) -> None:
             spoken(path, out / f"ktuberling_{language}")
 
 
+def letters(packages: Path, out: Path) -> None:
+    languages = packages / "klettres-data/usr/share/klettres"
+    for path in sorted(languages.glob("*/*/*.ogg")):
+        language, kind, _ = path.relative_to(languages).parts
+        write(out / f"klettres_{language}" / f"{kind}_{path.stem}.wav", read(path))
+
+
 def city(packages: Path, out: Path) -> None:
     sounds = [read(path) for path in sorted((packages / "lincity-ng-data").rglob("*.wav"))]
     order = np.random.default_rng(0).permutation(len(sounds))
@@ -54,6 +62,7 @@ if __name__ == "__main__":
     packages, sounds, out = map(Path, sys.argv[1:])
     actors(packages, out / "speech")
     words(packages, out / "speech")
+    letters(packages, out / "speech")
     city(packages, out / "noise" / "city")
     for folder in sorted(sounds.iterdir()):
         (out / "speech" / folder.name).symlink_to(folder.resolve())

@@ -125,8 +125,11 @@ def load(model, threads):
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise Problem("LiteRT is not installed: pip install ai-edge-litert") from None
-    interpreter = Interpreter(model_path=str(model), num_threads=threads)
-    return interpreter.get_signature_runner("step"), interpreter.get_signature_runner("reset")
+    try:
+        interpreter = Interpreter(model_path=str(model), num_threads=threads)
+        return interpreter.get_signature_runner("step"), interpreter.get_signature_runner("reset")
+    except (ValueError, RuntimeError) as error:
+        raise Problem(f"{model}: LiteRT cannot use it ({str(error).splitlines()[0]})") from None
 
 
 if __name__ == "__main__":

@@ -50,10 +50,16 @@ def read_card(model, path):
     for file in (model, path):
         if not file.is_file():
             raise Problem(f"{file}: is not there; the .tflite and its .json belong together")
-    card = json.loads(path.read_text(encoding="utf-8"))
-    expected = [file["sha256"] for file in card["files"].values()]
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        expected = [file["sha256"] for file in card["files"].values()]
+        card["sample_rate"], card["block_samples"], card["channels"], card["sources"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Problem(f"{path}: is not the card of a separator") from None
     if hashlib.sha256(model.read_bytes()).hexdigest() not in expected:
-        raise Problem(f"{path}: is the card of another file than {model}")
+        raise Problem(
+            f"{path}: is the card of another file than {model}, or that is cut off or changed"
+        )
     return card
 
 
@@ -62,9 +68,9 @@ def separate(options, card):
     rate, block, channels = card["sample_rate"], card["block_samples"], card["channels"]
     overlap = min(rate, block // 4)
     if options.overlap_seconds is not None:
+        if not 0 <= options.overlap_seconds * rate <= block // 2:
+            raise Problem(f"--overlap-seconds must be 0 to {block / 2 / rate:.2f}, half a block")
         overlap = round(options.overlap_seconds * rate)
-    if not 0 <= overlap <= block // 2:
-        raise Problem(f"--overlap-seconds must be 0 to {block / 2 / rate:.2f}, half a block")
     run = load(options.model, card, options.threads)
     with contextlib.ExitStack() as files:
         reader = files.enter_context(open_wav(options.wav))
@@ -76,13 +82,18 @@ def separate(options, card):
         width = reader.getnchannels()
         if width not in (1, channels):
             raise Problem(f"{options.wav}: has {width} channels, the model takes {channels} or 1")
+        clipped, total = 0, count_samples(reader)
+        if not total:
+            raise Problem(f"{options.wav}: holds no sound")
+        paths = {source: options.out / f"{source}.wav" for source in card["sources"]}
+        for path in paths.values():
+            if path.exists() and path.samefile(options.wav):
+                raise Problem(f"{path}: is the recording itself; give another folder by -o")
         options.out.mkdir(parents=True, exist_ok=True)
         writers = {}
-        for source in card["sources"]:
-            path = options.out / f"{source}.wav"
+        for source, path in paths.items():
             writers[source] = files.enter_context(wave.open(str(path), "wb"))
             writers[source].setparams((width, 3, rate, 0, "NONE", None))
-        clipped, total = 0, count_samples(reader)
         if total < reader.getnframes():
             promised = reader.getnframes() / rate
             print(
@@ -126,8 +137,15 @@ def load(model, card, threads):
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise Problem("LiteRT is not installed: pip install ai-edge-litert") from None
-    interpreter = Interpreter(model_path=str(model), num_threads=threads)
-    runner = interpreter.get_signature_runner(card["signature"])
+    block = (card["block_samples"], card["channels"])
+    try:
+        interpreter = Interpreter(model_path=str(model), num_threads=threads)
+        runner = interpreter.get_signature_runner(card["signature"])
+        shape = tuple(runner.get_input_details()[card["input"]]["shape"].tolist())
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise Problem(f"{model}: LiteRT cannot use it ({str(error).splitlines()[0]})") from None
+    if shape != block:
+        raise Problem(f"{model}: takes blocks of {shape}, its card says {block}")
     return lambda waveform: {s: y.copy() for s, y in runner(**{card["input"]: waveform}).items()}
 
 
@@ -157,9 +175,7 @@ def read_pcm(reader, samples, channels):
     if width == 1:
         values = (data.astype(np.float32) - 128) / 128
     else:
-        raw = np.zeros(
-            (len(data) // width, 4), np.uint8
-        )  # the highest bytes of little-endian int32
+        raw = np.zeros((len(data) // width, 4), np.uint8)  # the highest bytes of an int32
         raw[:, 4 - width :] = data.reshape(-1, width)
         values = raw.view("<i4")[:, 0].astype(np.float32) / 2**31
     values = values.reshape(-1, reader.getnchannels())

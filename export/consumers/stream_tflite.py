@@ -1,12 +1,13 @@
-"""Clean a recording as an app does, hop after hop: LiteRT and NumPy, nothing else.
+"""Clean or separate a recording as an app does, block after block: LiteRT and NumPy, nothing else.
 
     pip install ai-edge-litert numpy
     python stream_tflite.py gtcrn_dns3_stream.tflite talk.wav -o clean.wav
 
-talk.wav: 16 bits, one channel, at the model's rate. The file keeps its own state between hops;
-`reset` brings silence back. With a file called NAME_step.tflite the state is this program's: what
-comes out as state_... goes in with the next hop. The sound is late by the model's delay, which this
-program takes off. A microphone gives and a loudspeaker takes the same hops.
+talk.wav: 16 bits, one channel, at the model's rate. Several sources are as many channels of
+clean.wav. The file keeps its own state between blocks; `reset` brings silence back. With a file
+called NAME_step.tflite the state is this program's: what comes out as state_... goes in with the
+next block. The sound is late by the model's delay, which this program takes off. A microphone gives
+and a loudspeaker takes the same blocks.
 """
 
 import argparse
@@ -35,6 +36,8 @@ def main():
     try:
         card = read_card(options.model, options.card)
         sound = read_sound(options.sound, card["sample_rate"])
+        if options.out.exists() and options.out.samefile(options.sound):
+            raise Problem(f"{options.out}: is the recording itself; give another file by -o")
         step = load(options.model, options.threads, card["stream"]["begins_with"])
         clean, worst = through(step, sound, card)
         write_sound(options.out, clean, card["sample_rate"])
@@ -42,7 +45,7 @@ def main():
         print(f"stream_tflite: {error}", file=sys.stderr)
         return 1
     print(
-        f"{options.out}: {len(clean) / card['sample_rate']:.2f} s, worst hop {1e3 * worst:.1f} ms"
+        f"{options.out}: {len(clean) / card['sample_rate']:.2f} s, worst block {1e3 * worst:.1f} ms"
     )
     return 0
 
@@ -75,29 +78,32 @@ def read_sound(path, rate):
         raise Problem(f"{path}: no WAV of 16 bits ({error})") from None
     if form != (1, 2, rate):
         raise Problem(f"{path}: needs one channel of 16 bits at {rate} Hz; got {form}")
+    if len(data) < 2:
+        raise Problem(f"{path}: holds no sound")
     return np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32) / 32768
 
 
 def through(step, sound, card):
-    """The speech, as long as the sound, and the seconds of the slowest hop."""
-    hop, late = card["stream"]["hop_length"], card["stream"]["delay_samples"]
-    output, worst, heard = card["sources"][0], 0.0, []
-    padded = np.pad(sound, (0, late + -(len(sound) + late) % hop))
-    for at in range(0, len(padded), hop):
+    """The sources `[samples, sources]`, as long as the sound, and the slowest block's seconds."""
+    stream, worst, heard = card["stream"], 0.0, []
+    block, late = stream["frames"] * stream["hop_length"], stream["delay_samples"]
+    padded = np.pad(sound, (0, late + -(len(sound) + late) % block))
+    for at in range(0, len(padded), block):
         begun = time.perf_counter()
-        heard.append(step(padded[None, at : at + hop, None])[output][0, :, 0])
+        found = step(padded[None, at : at + block, None])
+        heard.append(np.stack([found[source][0, :, 0] for source in card["sources"]], axis=1))
         worst = max(worst, time.perf_counter() - begun)
     return np.concatenate(heard)[late : late + len(sound)], worst
 
 
 def write_sound(path, sound, rate):
     with wave.open(str(path), "wb") as writer:
-        writer.setparams((1, 2, rate, 0, "NONE", None))
+        writer.setparams((sound.shape[1], 2, rate, 0, "NONE", None))
         writer.writeframes(np.rint(np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
 
 
 def load(model, threads, begins_with):
-    """A function of a hop `[1, hop, 1]`, which goes on with each call.
+    """A function of a block `[1, samples, 1]`, which goes on with each call.
 
     begins_with: {state: values} of the states of silence that are not zeros.
     """
@@ -105,18 +111,21 @@ def load(model, threads, begins_with):
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise Problem("LiteRT is not installed: pip install ai-edge-litert") from None
-    interpreter = Interpreter(model_path=str(model), num_threads=threads)
-    run = interpreter.get_signature_runner("step")
-    if "reset" in interpreter.get_signature_list():
-        interpreter.get_signature_runner("reset")()
+    try:
+        interpreter = Interpreter(model_path=str(model), num_threads=threads)
+        run = interpreter.get_signature_runner("step")
+        if "reset" in interpreter.get_signature_list():
+            interpreter.get_signature_runner("reset")()
+    except (ValueError, RuntimeError) as error:
+        raise Problem(f"{model}: LiteRT cannot use it ({str(error).splitlines()[0]})") from None
     state = {
         name: np.array(begins_with.get(name, np.zeros(detail["shape"])), detail["dtype"])
         for name, detail in run.get_input_details().items()
         if name.startswith("state_")
     }
 
-    def step(hop):
-        results = run(waveform=hop, **state)
+    def step(block):
+        results = run(waveform=block, **state)
         state.update((name, results[name]) for name in state)
         return results
 

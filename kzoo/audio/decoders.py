@@ -42,7 +42,7 @@ def open_source(path: str | os.PathLike, stream: int) -> SoundfileSource | Mp3So
 
 def tags(source: SoundfileSource | Mp3Source | AvSource) -> dict[str, str]:
     """The tags of any container FFmpeg knows; none from one that only libsndfile knows."""
-    if source.tags_are_lost:
+    if source.is_without_tags:
         return {}
     try:
         with av_open(source.path) as container:

@@ -13,7 +13,7 @@ PREROLL_SECONDS = 1.0  # lets overlap, bit reservoir and band replication settle
 class AvSource:
     """One audio stream through FFmpeg's libraries: MP4, Matroska and all the rest."""
 
-    tags_are_lost = False
+    is_without_tags = False
     cut_short = False  # known only on reaching the end
 
     def __init__(self, path: str | os.PathLike, stream: int):

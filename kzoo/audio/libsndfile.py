@@ -17,6 +17,7 @@ import numpy as np
 from kzoo.audio.ffmpeg import changed
 
 _READ_SAMPLES = 4096  # libsndfile loses the call in which it meets damage: keep that small
+_TECHNICAL = (b"fmt ", b"fact", b"ds64", b"PEAK", b"JUNK")  # chunks of a WAV without tags
 _UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**64 - 1)  # left by who cannot seek
 _FLAC_START = b"fLaC\0\0\0\x22"
 _FLAC_READ_AHEAD = 2**18  # bytes that libFLAC may have read beyond the sample it gives
@@ -42,9 +43,10 @@ class SoundfileSource:
             magic = file.read(4)
         wav = _wav_data(path) if magic in (b"RIFF", b"RF64") else None
         self._links = [Link()]
-        self.tags_are_lost = False
+        self.is_without_tags = wav is not None and wav.alone  # which FFmpeg need not be asked
         if wav is not None and wav.size_is_wrong:
-            self.tags_are_lost = wav.size not in _UNKNOWN_SIZES  # FFmpeg would search the sound
+            # FFmpeg would search the sound.
+            self.is_without_tags = wav.size not in _UNKNOWN_SIZES
             self._links = [wav.mended()]
             if wav.size != 0xFFFFFFFF:  # which pipes leave by custom
                 self.warnings.append(
@@ -153,6 +155,7 @@ class _WavData(NamedTuple):
     held: int
     form: bytes  # the content of the fmt chunk
     followed: bool  # by other chunks to the end of the file
+    alone: bool  # in the file, but for chunks that tell how to read it
 
     @property
     def size_is_wrong(self) -> bool:
@@ -183,7 +186,7 @@ def _wav_data(path: str | os.PathLike) -> _WavData | None:
         if file.read(12)[8:] != b"WAVE":
             return None
         length = os.fstat(file.fileno()).st_size
-        size64, form = None, b""
+        size64, form, alone = None, b"", True
         while len(chunk := file.read(8)) == 8:
             name, size = chunk[:4], struct.unpack("<I", chunk[4:])[0]
             place = file.tell()
@@ -194,7 +197,9 @@ def _wav_data(path: str | os.PathLike) -> _WavData | None:
             elif name == b"data":
                 size = size64 if size64 is not None and size == 0xFFFFFFFF else size
                 followed = _ends_in_chunks(file, place + size + size % 2, length)
-                return _WavData(place, size, length - place, form, followed)
+                alone = alone and length - place - size in (0, size % 2)
+                return _WavData(place, size, length - place, form, followed, alone)
+            alone = alone and name in _TECHNICAL
             file.seek(place + size + size % 2)
     return None
 

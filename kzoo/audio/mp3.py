@@ -56,7 +56,7 @@ class Mp3Source:
     """One MP3 file; `opened` gives None for what is none."""
 
     n_streams = 1
-    tags_are_lost = False
+    is_without_tags = False
     format = codec = "mp3"
 
     @classmethod

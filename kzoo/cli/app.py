@@ -16,6 +16,7 @@ from kzoo.cli.export import export
 from kzoo.cli.models import models
 from kzoo.cli.pitch import pitch
 from kzoo.cli.separate import separate
+from kzoo.cli.serve import serve
 from kzoo.cli.synthesize import synthesize
 from kzoo.cli.terminal import INTERRUPTED, errors_to_exit_codes, one_line, say
 from kzoo.cli.train import train
@@ -30,8 +31,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # in 80 columns its tables cut the names of options
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (separate, enhance, export, evaluate, train, synthesize, transfer, pitch, demo, doctor,
-             models):  # fmt: skip
+for verb in (separate, enhance, export, evaluate, train, synthesize, transfer, pitch, serve, demo,
+             doctor, models):  # fmt: skip
     app.command()(verb)
 app.add_typer(presets.app, name="presets")
 app.add_typer(data.app, name="data")

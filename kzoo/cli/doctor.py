@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import shutil
 import sys
 
 EXTRAS = {
     "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
+    "tf2onnx": ("onnx", "write ONNX files"),
+    "onnx": ("onnx", "describe ONNX files"),
+    "ai_edge_quantizer": ("quantize", "export arithmetic in whole numbers, full_int8"),
     "matplotlib": ("plot", "draw the pictures of demo, pitch and transfer"),
     "museval": ("eval", "compare scores with museval's"),
     "musdb": ("eval", "read MUSDB18"),
@@ -31,13 +33,15 @@ def doctor() -> None:
 
 def describe_installation() -> list[str]:
     """Versions of what kzoo needs, the state of its extras, and where it keeps things."""
+    from importlib import metadata
+
     from kzoo import presets
 
     lines = [f"python {sys.version.split()[0]}"]
     for package in ("kzoo", "tensorflow", "keras", "numpy", "scipy", "soundfile", "soxr", "av"):
         try:
-            lines.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
+            lines.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
             lines.append(f"{package} MISSING: pip install kzoo")
     for module, (extra, use) in EXTRAS.items():
         found = importlib.util.find_spec(module) is not None

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from kzoo.cli import options
+from kzoo.cli.live import play, refuse_both_or_none
 from kzoo.cli.separate import output_options, separate_each
-from kzoo.cli.terminal import bar, quiet_tensorflow, say
-
-if TYPE_CHECKING:
-    from kzoo.presets import Preset
+from kzoo.cli.terminal import say
 
 
 def enhance(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FILES", help="Recordings; - reads one from standard input."),
-    ] = None,
+    files: options.FilesUnlessLive = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -41,14 +35,7 @@ def enhance(
             help="Lower what is no speech by no more than this, so that some of the room stays.",
         ),
     ] = None,
-    live: Annotated[
-        str | None,
-        typer.Option(
-            "--live", metavar="DEVICE",
-            help="Clean sound as it comes, from a sound device by its name or number, or default; "
-            "- takes raw PCM from standard input to standard output, 16 bits, one channel.",
-        ),
-    ] = None,
+    live: options.Live = None,
     table: Annotated[
         bool, typer.Option("--list", help="List the presets for speech side by side, and stop.")
     ] = False,
@@ -76,12 +63,7 @@ def enhance(
     if table:
         print(enhancers_table())
         return
-    if (live is None) == (not files):
-        raise ValueError(
-            "--live takes sound as it comes, and no recordings"
-            if files
-            else "name recordings to enhance, or --live DEVICE for sound as it comes"
-        )
+    refuse_both_or_none(live, files, "enhance")
     enhancer = presets.enhancer(
         preset,
         fetch=lambda best: fetch(best, show=not quiet),
@@ -90,9 +72,10 @@ def enhance(
     enhancer.refuse_untrained()
     litert.chosen(engine, enhancer, device=device)
     if live is not None:
-        if engine == "litert":
-            raise ValueError("--live runs by TensorFlow; leave --engine litert out")
-        _enhance_live(enhancer, live, limit_db=attenuation_limit, device=device, quiet=quiet)
+        play(
+            enhancer, live, ["speech"], device=device, engine=engine, quiet=quiet,
+            attenuation_limit_db=attenuation_limit,
+        )  # fmt: skip
         return
     if out == "-" and (len(files) != 1 or noise):
         raise ValueError("stdout takes one recording, and no --noise")
@@ -104,41 +87,6 @@ def enhance(
         start=start, duration=duration, quiet=quiet, bandwidth_hz=enhancer.card["sample_rate"] / 2,
         overlap=overlap, attenuation_limit_db=attenuation_limit, device=device, engine=engine,
     )  # fmt: skip
-
-
-def _enhance_live(
-    enhancer: Preset, live: str, *, limit_db: float | None, device: str | None, quiet: bool
-) -> None:
-    """Sound as it comes through `enhancer`, until it ends or is interrupted."""
-    from kzoo.cli.presets import fetch
-    from kzoo.separation.live import Live, from_microphone, through_pipe
-
-    fetch(enhancer, show=not quiet)
-    quiet_tensorflow()
-    from kzoo import runtime
-
-    running = Live(
-        runtime.live_system(enhancer, device=device), "speech", attenuation_limit_db=limit_db
-    )
-    if not quiet:
-        say(
-            f"kzoo: {enhancer} at {running.sample_rate} Hz, one channel, "
-            f"{1000 * (running.delay + running.hop) / running.sample_rate:.0f} ms of latency"
-        )
-    try:
-        with bar("live", unit="seconds", show=not quiet) as progress:
-
-            def told(seconds: float) -> None:
-                progress(seconds, None)
-
-            if live == "-":
-                through_pipe(running, sys.stdin.buffer, sys.stdout.buffer, told=told)
-            else:
-                number = int(live) if live.isdigit() else live
-                from_microphone(running, device=None if live == "default" else number, told=told)
-    finally:
-        if not quiet:
-            say(f"kzoo: {running.report}")
 
 
 def enhancers_table() -> str:

@@ -9,18 +9,31 @@ from typing import Annotated, Any
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow, say
+from kzoo.cli.terminal import bar, quiet_tensorflow, say
 
 
 def export(
     preset: options.Preset = "spleeter_2stems",
     to: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help="What to write: tflite or saved_model.")
+        str, typer.Option("--to", metavar="FORMAT", help="tflite, saved_model or onnx.")
     ] = "tflite",
     out: Annotated[Path, options.out("Folder of the artefact and its card.")] = Path("export_out"),
     precision: Annotated[
-        str, typer.Option(metavar="PRECISION", help="Storage of weights: fp32; tflite: fp16, int8.")
+        str,
+        typer.Option(
+            metavar="PRECISION",
+            help="Storage of weights: fp32; tflite: fp16, or as few bits as a limit leaves: int8, "
+            "int4; arithmetic in 8 bits too: dynamic_int8, full_int8.",
+        ),
     ] = "fp32",
+    limit_db: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DB",
+            help="Least ratio of each output to its difference from Keras's; by default 80 for "
+            "fp32, 50 for storage in fewer bits and 45 for arithmetic in 8.",
+        ),
+    ] = None,
     block_seconds: Annotated[
         float | None,
         typer.Option(
@@ -35,6 +48,29 @@ def export(
             "made-up voice in noise for presets that give speech.",
         ),
     ] = None,
+    every_form: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Write every format and precision to OUT/NAME, with a table of what each costs; "
+            "forms that are there already are kept.",
+        ),
+    ] = False,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --all: clean/ and noisy/ recordings, on which what gives speech is scored.",
+        ),
+    ] = None,
+    condition: Annotated[
+        bool,
+        typer.Option(
+            "--condition",
+            help="What to extract becomes a second input, in one file for any stem or mix of them: "
+            "of a conditioned U-Net.",
+        ),
+    ] = False,
     allow_flex: Annotated[
         bool,
         typer.Option(
@@ -44,7 +80,7 @@ def export(
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Write a preset as TFLite or SavedModel, proven in its runtime.
+    """Write a preset as TFLite, SavedModel or ONNX, proven in its runtime.
 
     The artefact is loaded and run there, and compared with Keras on sound before it is kept.
     """
@@ -58,8 +94,24 @@ def export(
         raise presets.PresetError(
             f"preset {opened} is for {opened.task}; what is exported is for {able}"
         )
+    if every_form:
+        single = {
+            "--to": to != "tflite", "--precision": precision != "fp32", "--allow-flex": allow_flex,
+            "--limit-db": limit_db is not None, "--condition": condition, "--overwrite": overwrite,
+        }  # fmt: skip
+        if alone := [option for option, is_given in single.items() if is_given]:
+            raise ValueError(f"{', '.join(alone)} is for a single form: leave it or --all out")
+    elif pairs is not None:
+        raise ValueError("--pairs is what the table of --all is scored on: give both")
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
-    request.places(to, out, name=opened.card["name"], precision=precision, overwrite=overwrite)
+    if condition and "condition" not in opened.options:
+        raise presets.PresetError(
+            f"preset {opened} has the same stems always; --condition is for conditioned U-Nets"
+        )
+    given = {"condition": "input"} if condition else {}
+    name = request.artefact_name(opened.card["name"], **given)
+    if not every_form:
+        request.places(to, out, name=name, precision=precision, overwrite=overwrite)
     opened.refuse_untrained()
     if sound is not None:
         audio.info(sound)
@@ -67,10 +119,18 @@ def export(
     quiet_tensorflow()
     from kzoo import api
 
-    card = api.export(
-        opened, to, out, precision=precision, block_seconds=block_seconds, sound=sound,
-        allow_flex=allow_flex, overwrite=overwrite,
-    )  # fmt: skip
+    with bar("kernels in fewer bits", unit="kernels", show=not quiet) as progress:
+        if every_form:
+            api.export_all(
+                opened, out, block_seconds=block_seconds, sound=sound, pairs=pairs,
+                say=(lambda line: None) if quiet else print, progress=progress,
+            )  # fmt: skip
+            return
+        card = api.export(
+            opened, to, out, precision=precision, limit_db=limit_db, block_seconds=block_seconds,
+            sound=sound, allow_flex=allow_flex, overwrite=overwrite, progress=progress,
+            **given,
+        )  # fmt: skip
     note = request.block_note(card, block_seconds)
     if note:
         say(f"kzoo: {note}")
@@ -81,7 +141,9 @@ def export(
 
 def _lines(card: Mapping[str, Any]) -> list[str]:
     block, rate = card["block_samples"], card["sample_rate"]
-    length = f"{block} samples ({block / rate:.2f} s)" if block else "any length"
+    length = (
+        f"{block} samples ({block / rate:.2f} s)" if block else "any length (memory grows with it)"
+    )
     lines = [
         f"{card['path']}: {card['bytes'] / 1e6:.1f} MB, {card['precision']}, {length} "
         f"at {rate} Hz, {card['channels']} channels",
@@ -106,5 +168,8 @@ def _lines(card: Mapping[str, Any]) -> list[str]:
             f"  at worst {worst['snr_db']:.1f} dB, {worst['output']}, on {worst['sound']}, "
             f"max {worst['max_abs_difference']:.1e}"
         )
+    if faint := parity.get("faint"):
+        snr = "equal" if faint["snr_db"] is None else f"{faint['snr_db']:.1f} dB"
+        lines.append(f"  where an output is faint: {snr}, max {faint['max_abs_difference']:.1e}")
     names = ", ".join(f"{name} x{count}" for name, count in card["operators"].items())
     return [*lines, f"operators: {names}"]

@@ -14,6 +14,19 @@ Files = Annotated[
     list[str],
     typer.Argument(metavar="FILES", help="Recordings; - reads one from standard input."),
 ]
+FilesUnlessLive = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FILES", help="Recordings; - reads one from standard input."),
+]
+Live = Annotated[
+    str | None,
+    typer.Option(
+        "--live", metavar="DEVICE",
+        help="Take sound as it comes, from a sound device by its name or number, or default; - "
+        "takes raw PCM from standard input to standard output, 16 bits, one channel in and one out "
+        "for each source. It wants a preset with a latency.",
+    ),
+]  # fmt: skip
 Configuration = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as those in configs/.")
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from typing import Annotated
 
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow, say
+from kzoo.cli.terminal import quiet_tensorflow, say, without_notes
 
 
 def pitch(
@@ -46,6 +47,7 @@ def pitch(
     ] = 0.0,
     plot: Annotated[bool, typer.Option("--plot/--no-plot", help="Draw a picture, too.")] = True,
     overwrite: options.Overwrite = False,
+    engine: options.Engine = "auto",
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Track the pitch of recordings: OUT/<recording>.csv and .png.
@@ -54,14 +56,15 @@ def pitch(
     The CSV has a row a frame: time, f0, confidence and level; the picture shows them over a
     spectrogram.
     """
-    from kzoo import audio, pitch_tracking
+    from kzoo import audio, litert, pitch_tracking, presets
     from kzoo.cli.files import Job, Outcome, each_recording
     from kzoo.cli.presets import fetch
     from kzoo.pictures.pitch import Overview
     from kzoo.pitch_tracking.files import follow_file
 
     tracking = {"hop_ms": hop_ms, "fmin_hz": fmin, "fmax_hz": fmax, "decoder": decoder}
-    pitch_tracking.check_request(method, **tracking)
+    hop_length = pitch_tracking.check_request(method, **tracking)
+    by_litert = pitch_tracking.uses_litert(method, hop_length, engine=engine)
     if out == "-" and len(files) != 1:
         raise ValueError(f"stdout takes one recording; got {len(files)}")
     endings = ["csv"]
@@ -77,8 +80,13 @@ def pitch(
     def load():
         if method != pitch_tracking.PYIN:
             fetch(method, show=not quiet)
-            quiet_tensorflow()
-        tracker = pitch_tracking.PitchTracker(method, **tracking)
+            made = by_litert and litert.is_made(presets.open_preset(method), hop_length)
+            if by_litert and not made:
+                say(f"kzoo: the LiteRT file of {method} at this hop is made, once and for all")
+            if not made:
+                quiet_tensorflow()
+        with without_notes() if by_litert else contextlib.nullcontext():
+            tracker = pitch_tracking.PitchTracker(method, engine=engine, **tracking)
 
         def work(job: Job, progress) -> Outcome:
             line, warnings = follow_file(

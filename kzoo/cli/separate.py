@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kzoo.cli import options
+from kzoo.cli.live import play, refuse_both_or_none
 from kzoo.cli.terminal import quiet_tensorflow, say, without_notes
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def separate(
-    files: options.Files,
+    files: options.FilesUnlessLive = None,
     preset: options.Preset = "spleeter_2stems",
     out: Annotated[
         str, options.out("Folder of the stems; - writes a single stem to standard output.")
@@ -35,6 +36,7 @@ def separate(
     consistent: Annotated[
         bool, typer.Option("--consistent", help="Make the stems sum to the recording.")
     ] = False,
+    live: options.Live = None,
     start: options.Start = 0.0,
     duration: options.Duration = None,
     format: options.Format = "wav",
@@ -54,6 +56,7 @@ def separate(
     from kzoo import litert, presets
     from kzoo.separation import ONE_IS_CONSISTENT, selection
 
+    refuse_both_or_none(live, files, "separate")
     opened = presets.open_preset(preset)
     opened.refuse_untrained()
     stems = selection(opened.sources, two_stems=two_stems, only=only)
@@ -62,6 +65,11 @@ def separate(
     litert.chosen(engine, opened, device=device, mwf=mwf)
     if consistent and len(opened.sources) == 1:
         raise ValueError(ONE_IS_CONSISTENT.format(*opened.sources))
+    if live is not None:
+        if two_stems or consistent or mwf:
+            raise ValueError("--live takes no --two-stems, --consistent or --mwf")
+        play(opened, live, list(stems), device=device, engine=engine, quiet=quiet)
+        return
     if out == "-" and (len(files) != 1 or len(stems) != 1):
         raise ValueError("stdout takes one stem of one recording: name it with --only")
     separate_each(

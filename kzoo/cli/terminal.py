@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 OUR_ERRORS = (ValueError, OSError, MemoryError, ImportError)  # the last: an extra is not here
 INTERRUPTED, TERMINATED = 130, 143
-UNITS = {"seconds": "s of audio", "scores": "scores"}
+UNITS = {"seconds": "s of audio", "scores": "scores", "kernels": "kernels"}
 
 
 def say(line: str) -> None:
@@ -99,6 +99,9 @@ def without_notes() -> Iterator[None]:
 @contextlib.contextmanager
 def bar(description: str, *, unit: str, show: bool = True) -> Iterator[Callable]:
     """A progress bar on stderr, fed by (done, total or None); unit is "bytes" or one of UNITS."""
+    if not (show and sys.stderr.isatty()):
+        yield lambda done, total: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -110,7 +113,6 @@ def bar(description: str, *, unit: str, show: bool = True) -> Iterator[Callable]
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn(),
         console=Console(stderr=True), transient=True,
-        disable=not (show and sys.stderr.isatty()),
     )  # fmt: skip
     with progress:
         task = progress.add_task(description, total=None, whole="?")

@@ -14,7 +14,7 @@ from kzoo.deploy.proof import Proof, Streaming
 from kzoo.dsp.notes import midi_to_hz
 from kzoo.layers.masks import source_names
 
-WAVEFORM, AUDIO = "waveform", "audio"
+WAVEFORM, AUDIO, ACTIVATIONS = "waveform", "audio", "activations"
 _DEFAULT_SECONDS, _LONGEST_SECONDS = 4, 30  # of sound to compare on, where any length is taken
 _PASSAGES = 4  # as long as a block, of the sound to compare on
 _FRAMES = 250  # of controls to compare on, where any number is taken
@@ -29,6 +29,7 @@ def sound_proof(
     description: str | None = None,
     speech_db: float | None = None,
     stream: Streaming | None = None,
+    conditions: Sequence[str] = (),
 ) -> Proof:
     """Prove a model that separates: `[batch, samples, channels]` to one such per source.
 
@@ -38,6 +39,8 @@ def sound_proof(
         its first 30 s, and what it is; by default `parity_sound`.
     speech_db: the level of `noisy_speech`, which takes the place of `parity_sound`, for models that
         are made for speech; that music is then one of the probes. stream: its streaming form.
+    conditions: what the numbers of its second input ask for, each of which must hold alone, and a
+        mix of all.
     Further inputs, such as the random numbers of a generative model, bear their own names and get
     standard normal numbers. Raises ValueError for a model without names of its sources, one that
     has no waveform first, and further inputs of open shapes.
@@ -64,12 +67,21 @@ def sound_proof(
     further_sounds |= probes(channels, length)
     rng = np.random.default_rng(0)
     further = {x.name: rng.standard_normal((1, *x.shape[1:])).astype(x.dtype) for x in others}
+    description = description or "given by the caller"
+    also, told = {}, {}
+    if conditions:
+        (asked,) = further
+        first, *rest = asked_for(conditions).items()
+        also = {what: {WAVEFORM: sound[None], asked: vector} for what, vector in rest}
+        description, further = f"{description}, asked for {first[0]}", {asked: first[1]}
+        told = {"condition": {"input": asked, "names": list(conditions)}}
     sources = list(source_names(model) if sources is None else sources)
     return Proof(
         inputs={WAVEFORM: sound[None], **further},
         outputs=sources,
         stacked=len(model.outputs[0].shape) == 4,
-        description=description or "given by the caller",
+        description=description,
+        also=also,
         reference=WAVEFORM,
         stream=stream,
         passages=[{WAVEFORM: passage[None], **further} for passage in passages],
@@ -78,9 +90,21 @@ def sound_proof(
             for what, probe in further_sounds.items()
         },
         card={
-            "block_samples": block, "channels": channels, "sources": sources, "input": WAVEFORM
+            "block_samples": block,
+            "overlap_samples": block and min(sample_rate, block // 4),
+            "channels": channels,
+            "sources": sources,
+            "input": WAVEFORM,
+            **told,
         },
     )  # fmt: skip
+
+
+def asked_for(conditions: Sequence[str]) -> dict[str, np.ndarray]:
+    """{what: condition `[1, conditions]`}: each alone, and a mix of all in falling shares."""
+    count = len(conditions)
+    alone = dict(zip(conditions, np.eye(count, dtype=np.float32)[:, None], strict=True))
+    return {**alone, "a mix of all": np.linspace(1, 1 / count, count, dtype=np.float32)[None]}
 
 
 def melody_proof(model: keras.Model, *, hop_length: int, stream: Streaming | None = None) -> Proof:
@@ -95,6 +119,37 @@ def melody_proof(model: keras.Model, *, hop_length: int, stream: Streaming | Non
         stream=stream,
         card={"block_samples": model.outputs[0].shape[1], "channels": 1},
     )
+
+
+def pitch_proof(
+    model: keras.Model,
+    *,
+    sample_rate: int,
+    hop_length: int,
+    sound: np.ndarray | None = None,
+    description: str | None = None,
+) -> Proof:
+    """Prove a model that follows pitch: `[batch, samples, channels]` to "activations" of frames.
+
+    sound: as in `sound_proof`; by default a made-up voice in noise, whose pitch glides.
+    """
+    _, block, channels = model.inputs[0].shape
+    length = block or _DEFAULT_SECONDS * sample_rate
+    if sound is None:
+        sound, description = noisy_speech(sample_rate, channels, length, level_db=-26.0)
+    sound = fitted_to(np.asarray(sound), channels, length)
+    return Proof(
+        inputs={WAVEFORM: sound[None]},
+        outputs=[ACTIVATIONS],
+        description=description or "given by the caller",
+        probes={
+            what: {WAVEFORM: probe[None]} for what, probe in probes(channels, length).items()
+        },
+        card={
+            "block_samples": block, "channels": channels, "input": WAVEFORM,
+            "frames": model.outputs[0].shape[1], "hop_length": hop_length,
+        },
+    )  # fmt: skip
 
 
 def melody(
@@ -143,7 +198,7 @@ def parity_sound(sample_rate: int, channels: int, samples: int) -> tuple[np.ndar
     The song excerpt of the stempeg package where that is installed, repeated to the length;
     otherwise notes and drum hits from a seeded generator, which the line calls synthetic.
     """
-    song = _stempeg_song()
+    song = stempeg_song()
     if song is None:
         waveform, source = _synthetic(sample_rate, channels, samples), "synthetic notes and hits"
         return waveform, f"{source}, seed 0, {sample_rate} Hz"
@@ -206,7 +261,8 @@ def fitted_to(waveform: np.ndarray, channels: int, samples: int) -> np.ndarray:
     return np.resize(waveform, (samples, channels)).astype(np.float32)
 
 
-def _stempeg_song() -> Path | None:
+def stempeg_song() -> Path | None:
+    """The song of the stempeg package, a `.stem.mp4`; None where that is not installed."""
     # Located, not imported: stempeg refuses to be imported where the ffmpeg program is missing.
     spec = importlib.util.find_spec("stempeg")
     folders = spec.submodule_search_locations or [] if spec else []

@@ -1,6 +1,7 @@
 """An artefact and its card: written, reloaded in its own runtime, compared, then moved into place.
 
 saved_model   FOLDER/NAME/VERSION/   as TF Serving wants it; the card in assets.extra/card.json
+onnx          FOLDER/NAME.onnx and NAME.json, the card
 tflite        FOLDER/NAME_PRECISION.tflite and NAME_PRECISION.json, the card; of a model that
               streams FOLDER/NAME_stream.tflite too, which keeps its state, and of a separator its
               twin FOLDER/NAME_step.tflite, whose state its caller keeps: see `formats.streaming`
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import hashlib
 import json
 import math
@@ -23,19 +25,47 @@ import tensorflow as tf
 
 import kzoo
 from kzoo.deploy import parity, request
-from kzoo.deploy.formats import saved_model, tflite
+from kzoo.deploy.formats import onnx, saved_model, tflite
+from kzoo.deploy.formats.search import faintest
 from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_stream
 from kzoo.deploy.placing import beside, move
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.signature import SIGNATURE, check, named_outputs
 
-_FORMATS = {"saved_model": saved_model, "tflite": tflite}
+_FORMATS = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx}
 # Numbers that Keras gets as one batch: half a minute of stereo, which one recording may have alone.
 _MOST_AT_ONCE = 30 * 2 * 44_100
 _MOST_STEPS = 1000  # of a recurrent network, at 1 ms for each
 _OF_THE_PRESET = ("summary", "bandwidth_hz", "level_db", "licences", "paper", "trained")
+_IN_THE_FILE = ("summary", "level_db", "licences", "paper")  # of those, what its metadata tells
 
 Answers = dict[str, np.ndarray]
+
+
+class Original:
+    """What the exports of one model are made of and compared with, each made when first asked for.
+
+    model: of static shape for `content`. allow_flex: as in `export`.
+    """
+
+    def __init__(self, model: keras.Model, proof: Proof, *, allow_flex: bool = False):
+        check(model, proof)
+        self.model, self.proof, self._allow_flex = model, proof, allow_flex
+
+    @functools.cached_property
+    def content(self) -> bytes:
+        """The TFLite file in fp32, whose tensors have names."""
+        return tflite.converted(self.model, self.proof, allow_flex=self._allow_flex)
+
+    @functools.cached_property
+    def expected(self) -> list[Answers]:
+        """What Keras says of the proof's example and of each of its probes."""
+        return _keras(self.model, self.proof)
+
+    @functools.cached_property
+    def faintest(self) -> tuple[Mapping[str, np.ndarray], Answers]:
+        """(the passage of the proof in which an output is faintest, what `content` says of it)."""
+        return faintest(self.content, self.proof)
 
 
 def export(
@@ -52,8 +82,10 @@ def export(
     limit_db: float | None = None,
     overwrite: bool = False,
     version: int = 1,
+    original: Original | None = None,
+    **search: Any,
 ) -> dict[str, Any]:
-    """Write `model` as `to` ("saved_model" or "tflite") under `folder`; returns the card.
+    """Write `model` as `to` ("saved_model", "tflite" or "onnx") under `folder`; returns the card.
 
     The card's `path` (not in the file) is where the artefact lies.
     model: of static shape for TFLite. proof: the names of its tensors, and the example on which the
@@ -62,6 +94,8 @@ def export(
     allow_flex: lets Flex operators through; where no interpreter here runs them the artefact is
         written all the same, and the card's parity.not_compared says why nothing was measured.
     limit_db: by default `parity.LIMITS_DB`. version: of a SavedModel, as TF Serving counts them.
+    original: of this model and proof, where several exports share one. search: options of
+        `formats.search.shrink`, which finds the kernels that have 8 bits or fewer.
     Raises ParityError, FlexError, FileExistsError (without `overwrite`), ValueError, or ImportError
     where LiteRT is missing; whatever it raises, `folder` is as it was.
     """
@@ -69,26 +103,38 @@ def export(
     places = request.places(
         to, folder, name=name, precision=precision, version=version, overwrite=overwrite
     )
-    check(model, proof)
+    original = original or Original(model, proof, allow_flex=allow_flex)
     limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
     form = _FORMATS[to]
     with beside(places["artefact"]) as temporary:
         artefact = temporary / places["artefact"].name
-        arguments = {"precision": precision, "allow_flex": allow_flex} if to == "tflite" else {}
-        form.write(model, artefact, proof, **arguments)
-        described = form.describe(artefact)
-        with _said_of(places["artefact"], proof):
-            expected = _keras(model, proof)
-            compared = _compare(
-                expected, artefact, form.load, proof, limit_db, repeat=to == "tflite"
-            )
-        card = {
+        known = {
             "name": name,
             "format": to,
             "precision": precision,
             "sample_rate": sample_rate,
             **proof.card,
             "signature": SIGNATURE,
+        }
+        of_preset = {key: base_card[key] for key in _OF_THE_PRESET if key in (base_card or {})}
+        told = {key: value for key, value in of_preset.items() if key in _IN_THE_FILE}
+        arguments = {} if to == "saved_model" else {"metadata": {**known, **told}}
+        if to == "tflite":
+            arguments |= {
+                "precision": precision, "allow_flex": allow_flex, "content": original.content,
+                "limit_db": limit_db, **search,
+            }  # fmt: skip
+        form.write(model, artefact, proof, **arguments)
+        described = form.describe(artefact)
+        expected = original.expected
+        with _said_of(places["artefact"], proof):
+            compared = _compare(
+                expected, artefact, form.load, proof, limit_db, repeat=to == "tflite"
+            )
+            if precision != "fp32" and not compared["not_compared"]:
+                compared["faint"] = _compare_faint(original, form.load(artefact))
+        card = {
+            **known,
             **described,
             "parity": {
                 "against": f"Keras {keras.__version__}",
@@ -109,20 +155,25 @@ def export(
             if proof.stream.twin:
                 places["twin"] = Path(folder) / f"{name}_step.tflite"
                 twin = temporary / places["twin"].name
-            write_stream(proof.stream.step, stream, state=proof.stream.state, twin=twin)
+            begun = {STATE + k: x for k, x in proof.stream.state.items() if np.any(x)}
+            streams = {
+                "frames": proof.stream.frames,
+                "hop_length": proof.stream.hop_length,
+                "delay_samples": proof.stream.delay_samples,
+                "latency_ms": 1000 * proof.stream.latency_samples / sample_rate,
+                "begins_with": {k: x.tolist() for k, x in begun.items()} if twin else {},
+            }
+            write_stream(
+                proof.stream.step, stream, state=proof.stream.state, twin=twin,
+                metadata={**known, "precision": "fp32", "stream": streams, **told},
+            )  # fmt: skip
             _refuse_another(places["stream"], stream, overwrite=overwrite)
             with _said_of(places["artefact"], proof):
                 card["parity"]["sources"]["stream"] = _compare_stream(
                     expected[0], Stream(stream).step, proof
                 )
             card["files"] |= _files(stream)
-            card["stream"] = {
-                "file": stream.name,
-                "frames": proof.stream.frames,
-                "hop_length": proof.stream.hop_length,
-                "delay_samples": proof.stream.delay_samples,
-                "bytes": _bytes(_files(stream)),
-            }
+            card["stream"] = {"file": stream.name, **streams, "bytes": _bytes(_files(stream))}
             if twin is not None:
                 _refuse_another(places["twin"], twin, overwrite=overwrite)
                 with _said_of(places["artefact"], proof):
@@ -130,10 +181,8 @@ def export(
                         expected[0], StateTwin(twin, proof.stream.state).step, proof
                     )
                 card["files"] |= _files(twin)
-                begun = {STATE + k: x for k, x in proof.stream.state.items() if np.any(x)}
                 card["stream"]["twin"] = twin.name
-                card["stream"]["begins_with"] = {k: x.tolist() for k, x in begun.items()}
-        card |= {key: base_card[key] for key in _OF_THE_PRESET if key in (base_card or {})}
+        card |= of_preset
         if "card" in places:
             kept = temporary / places["card"].name
         else:
@@ -146,8 +195,8 @@ def export(
 
 
 def _keras(model: keras.Model, proof: Proof) -> list[Answers]:
-    """What Keras says of the proof's example and of each of its probes."""
-    examples = [proof.inputs, *proof.probes.values()]
+    """What Keras says of the proof's example, of those also to hold, and of each of its probes."""
+    examples = [proof.inputs, *proof.also.values(), *proof.probes.values()]
     batches = [list(example.values()) for example in examples]
     alike = len({tuple(array.shape for array in batch) for batch in batches}) == 1
     numbers = sum(array.size for batch in batches for array in batch)
@@ -199,9 +248,16 @@ def _compare(
     first = run(proof.inputs)
     on_example = parity.compare(expected[0], first, proof.inputs.get(proof.reference))
     parity.check(on_example, limit_db)
+    sources = {name: _figures(difference) for name, difference in on_example.items()}
+    others, probed = expected[1 : 1 + len(proof.also)], expected[1 + len(proof.also) :]
+    for answer, (what, inputs) in zip(others, proof.also.items(), strict=True):
+        compared = parity.compare(answer, run(inputs), inputs.get(proof.reference))
+        compared = {f"{name} ({what})": difference for name, difference in compared.items()}
+        parity.check(compared, limit_db)
+        sources |= {name: _figures(difference) for name, difference in compared.items()}
     found = [
         {"sound": what, "output": output, **_figures(difference)}
-        for answer, (what, inputs) in zip(expected[1:], proof.probes.items(), strict=True)
+        for answer, (what, inputs) in zip(probed, proof.probes.items(), strict=True)
         for output, difference in parity.compare(
             answer, run(inputs), inputs.get(proof.reference)
         ).items()
@@ -214,9 +270,17 @@ def _compare(
     measured = [row for row in found if row["snr_db"] is not None]
     return {
         "not_compared": None,
-        "sources": {name: _figures(difference) for name, difference in on_example.items()},
+        "sources": sources,
         "worst": min(measured, key=lambda row: row["snr_db"], default=None),
     }
+
+
+def _compare_faint(original: Original, run: Callable) -> dict[str, float | None]:
+    """How a file of fewer bits differs, at worst, where an output is faint; else ParityError."""
+    inputs, expected = original.faintest
+    compared = parity.compare(expected, run(inputs), inputs.get(original.proof.reference))
+    parity.check(compared, parity.FAINT_LIMIT_DB)
+    return _figures(min(compared.values(), key=lambda difference: difference.snr_db))
 
 
 def _compare_stream(expected: Answers, step: Callable, proof: Proof) -> dict[str, float | None]:

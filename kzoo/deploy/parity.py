@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# dB. fp32 must be the same computation; fp16 rounds every weight to 11 bits; with int8 as many
-# weights have 8 as this limit, and the next on a passage where a stem is faint, leave.
-LIMITS_DB = {"fp32": 80.0, "fp16": 50.0, "int8": 50.0}
+# dB. fp32 must be the same computation; fp16 rounds every weight to 11 bits; with int8 and int4 as
+# many weights have fewer bits as this limit, and the next where an output is faint, leave.
+# Arithmetic in 8 bits rounds what every layer hears as well, and is allowed more for being faster.
+LIMITS_DB = {
+    "fp32": 80.0, "fp16": 50.0, "int8": 50.0, "int4": 50.0, "dynamic_int8": 45.0, "full_int8": 45.0
+}  # fmt: skip
 FAINT_LIMIT_DB = 40.0
 # A stem fainter than this below the mixture is measured as if it were this loud: the rounding of
 # something that nobody hears is no fault of an artefact.

@@ -33,6 +33,11 @@ class Streaming:
     differs: bool = False
     twin: bool = False
 
+    @property
+    def latency_samples(self) -> int:
+        """From a sound to what is said of it: the delay, and the block that must be full before."""
+        return self.delay_samples + self.frames * self.hop_length
+
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
@@ -43,6 +48,7 @@ class Proof:
     outputs: the names of what comes out. stacked: whether they lie along axis 1 of the model's
         output, as sources do; otherwise the output bears the one name.
     description: a line that says what the example is.
+    also: {description: inputs} of further examples that must hold as that one does.
     reference: the input that an output is faint beside; None where each output stands for itself.
     passages: further inputs of the shapes of `inputs`, in which an output may be faint.
     probes: {description: inputs} of further examples. How an artefact differs on them is told in
@@ -55,6 +61,7 @@ class Proof:
     outputs: Sequence[str]
     stacked: bool = False
     description: str
+    also: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     reference: str | None = None
     passages: Sequence[Mapping[str, np.ndarray]] = ()
     probes: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)

@@ -8,9 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-FORMATS = ("saved_model", "tflite")
-PRECISIONS = ("fp32", "fp16", "int8")
+FORMATS = ("saved_model", "tflite", "onnx")
+PRECISIONS = ("fp32", "fp16", "int8", "int4", "dynamic_int8", "full_int8")
 LITERT_MISSING = "LiteRT, which reads .tflite files, is not installed: pip install 'kzoo[tflite]'"
+ONNX_MISSING = "{}, which an ONNX file needs, is not installed: pip install 'kzoo[onnx]'"
+QUANTIZER_MISSING = (
+    "full_int8 needs ai-edge-quantizer, which is not installed: pip install 'kzoo[quantize]'"
+)
+_ONNX_PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 _UNSAID = 0.05
 
 
@@ -29,12 +34,24 @@ def check(
         raise ValueError(f"an artefact is one of {', '.join(FORMATS)}; got {to!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    if to == "saved_model" and precision != "fp32":
-        raise ValueError(f"a SavedModel is fp32; got precision={precision!r}: use tflite")
+    if to != "tflite" and precision != "fp32":
+        what = {"saved_model": "a SavedModel", "onnx": "an ONNX file"}[to]
+        raise ValueError(f"{what} is fp32; got precision={precision!r}: use tflite")
     if block_seconds is not None and not 0 < block_seconds < math.inf:
         raise ValueError(f"a block lasts more than 0 seconds; got {block_seconds:g}")
     if to == "tflite" and not allow_flex and importlib.util.find_spec("ai_edge_litert") is None:
         raise ImportError(LITERT_MISSING)
+    if precision == "full_int8" and importlib.util.find_spec("ai_edge_quantizer") is None:
+        raise ImportError(QUANTIZER_MISSING)
+    if to == "onnx":
+        for package in _ONNX_PACKAGES:
+            if importlib.util.find_spec(package) is None:
+                raise ImportError(ONNX_MISSING.format(package))
+
+
+def artefact_name(preset: str, *, condition: str | None = None, **options: Any) -> str:
+    """What an artefact of `preset` is called, built with these options of the model."""
+    return f"{preset}_any_stem" if condition == "input" else preset
 
 
 def places(
@@ -54,6 +71,9 @@ def places(
         raise ValueError(f"name must be a file name without folders; got {name!r}")
     if to == "saved_model":
         found = {"artefact": Path(folder) / name / str(version)}
+    elif to == "onnx":
+        stem = Path(folder) / name
+        found = {"artefact": Path(f"{stem}.onnx"), "card": Path(f"{stem}.json")}
     else:
         stem = Path(folder) / f"{name}_{precision}"
         found = {"artefact": Path(f"{stem}.tflite"), "card": Path(f"{stem}.json")}

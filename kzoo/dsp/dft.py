@@ -12,11 +12,36 @@ A sample is n = Q p + q and a bin k = k1 + P k2, so with W = exp(-2 pi i / N)
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from keras import ops
+
+_to_products = contextvars.ContextVar("to_products", default=False)
+
+
+@contextlib.contextmanager
+def as_products() -> Iterator[None]:
+    """Within it `rfft` and `stft.irfft` are traced as `rdft` and `irdft`, for other runtimes."""
+    token = _to_products.set(True)
+    try:
+        yield
+    finally:
+        _to_products.reset(token)
+
+
+def are_products() -> bool:
+    """Whether transforms are traced within `as_products`."""
+    return _to_products.get()
+
+
+def rfft(signal):
+    """Transform `[..., N]` to (real, imag), each `[..., N // 2 + 1]`, by the backend's own."""
+    return rdft(signal) if are_products() else ops.rfft(signal)
 
 
 def rdft(signal):

@@ -12,7 +12,7 @@ import functools
 import numpy as np
 from keras import ops
 
-from kzoo.dsp import windows
+from kzoo.dsp import dft, windows
 from kzoo.dsp.framing import frame, overlap_add, pad_last
 from kzoo.dsp.stft import irfft
 
@@ -135,7 +135,7 @@ def silent_room(taps: int, block: int, batch: int = 1) -> dict[str, np.ndarray]:
 
 
 def _rfft(x, size: int):
-    return ops.rfft(pad_last(x, 0, size - x.shape[-1]))
+    return dft.rfft(pad_last(x, 0, size - x.shape[-1]))
 
 
 @functools.cache

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.dsp import windows
+from kzoo.dsp import dft, windows
 from kzoo.dsp.framing import frame, frame_count, overlap_add, pad_last
 
 PADDINGS = ("center", "full", "valid")
@@ -46,7 +46,7 @@ def stft(
     analysis = _frame_window(n_fft, win_length, window)
     waveform = _padded(waveform, n_fft, hop_length, padding, pad_mode)
     frames = frame(waveform, n_fft, hop_length) * ops.convert_to_tensor(analysis, waveform.dtype)
-    return ops.rfft(frames)
+    return dft.rfft(frames)
 
 
 def istft(
@@ -88,11 +88,13 @@ def irfft(real, imag, n_fft: int):
 
     As in numpy.fft.irfft, the imaginary parts of bin 0 and of the Nyquist bin count for nothing.
     """
+    if dft.are_products():
+        return dft.irdft(real, imag, n_fft)
     inner = slice(1, -1 if n_fft % 2 == 0 else None)
     re, im = real[..., inner], imag[..., inner]
     nyquist = [real[..., -1:]] if n_fft % 2 == 0 else []
     hartley = [real[..., :1], re - im, *nyquist, ops.flip(re + im, axis=-1)]
-    re, im = ops.rfft(ops.concatenate(hartley, axis=-1))
+    re, im = dft.rfft(ops.concatenate(hartley, axis=-1))
     mirrored = ops.flip((re + im)[..., inner], axis=-1)
     return ops.concatenate([re - im, mirrored], axis=-1) / n_fft
 

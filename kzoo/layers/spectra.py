@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.dsp import dft
 from kzoo.dsp.stft import irfft, magnitude
 from kzoo.dsp.windows import window
 
@@ -23,7 +24,7 @@ class FrameSpectrum(keras.layers.Layer):
         self.exact = exact
 
     def call(self, frames):
-        real, imag = ops.rfft(ops.cast(frames, "float64") if self.exact else frames)
+        real, imag = dft.rfft(ops.cast(frames, "float64") if self.exact else frames)
         real, imag = ops.cast(real, frames.dtype), ops.cast(imag, frames.dtype)
         return real, imag, magnitude(real, imag)
 

@@ -61,7 +61,7 @@ class ZerosBetween(layers.Layer):
 
     def call(self, x):
         frames, (bands, channels) = ops.shape(x)[1], x.shape[2:]
-        pairs = ops.concatenate([x, ops.zeros_like(x)], axis=-1)
+        pairs = ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, channels)))
         return ops.reshape(pairs, (-1, frames, 2 * bands, channels))[:, :, :-1]
 
     def compute_output_shape(self, input_shape):

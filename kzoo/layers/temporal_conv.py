@@ -5,6 +5,8 @@ Luo and Mesgarani, 2019, Conv-TasNet, https://arxiv.org/abs/1809.07454
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import layers
 from keras.initializers import Constant
 
@@ -21,28 +23,30 @@ def temporal_block(
     skip: int = 0,
     kernel_size: int = 3,
     norm_kind: str = "gln",
-    causal: bool = False,
+    past: Any = None,
     biases: bool = True,
 ):
     """`[batch, frames, width]` to (x plus the block's residual, skip path).
 
     1x1 convolution to `hidden`, PReLU, norm, depthwise convolution, PReLU, norm, then a 1x1
     convolution back (None without residual), and one of `skip` channels (None where that is 0).
+    past: a `models.base.causal.Past`, for a depthwise convolution that looks at the past only; with
+    None it looks as far ahead as back.
     """
     h = pointwise(hidden, biases, f"{name}_expand")(x)
     h = prelu(f"{name}_expand_prelu")(h)
-    h = norm_layer(norm_kind, name=f"{name}_expand_norm")(h)
-    if causal:
-        h = layers.ZeroPadding1D(((kernel_size - 1) * dilation, 0), name=f"{name}_past")(h)
+    h = normed(h, norm_kind, past, f"{name}_expand_norm")
+    if past is not None:
+        h = past.before(h, (kernel_size - 1) * dilation, f"{name}_past")
     h = layers.DepthwiseConv1D(
         kernel_size,
         dilation_rate=dilation,
-        padding="valid" if causal else "same",
+        padding="same" if past is None else "valid",
         use_bias=biases,
         name=f"{name}_depthwise",
     )(h)
     h = prelu(f"{name}_depthwise_prelu")(h)
-    h = norm_layer(norm_kind, name=f"{name}_depthwise_norm")(h)
+    h = normed(h, norm_kind, past, f"{name}_depthwise_norm")
     out = side = None
     if residual:
         out = pointwise(x.shape[-1], biases, f"{name}_residual")(h)
@@ -50,6 +54,12 @@ def temporal_block(
     if skip:
         side = pointwise(skip, biases, f"{name}_skip")(h)
     return out, side
+
+
+def normed(x, kind: str, past: Any, name: str):
+    """`x` through the norm `kind`, which goes on from the `past` where there is one."""
+    norm = norm_layer(kind, name=name)
+    return norm(x) if past is None else past.normed(norm, x, name)
 
 
 def pointwise(filters: int, biases: bool, name: str):

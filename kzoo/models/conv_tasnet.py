@@ -18,11 +18,17 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
-from kzoo.layers.norms import norm_layer
-from kzoo.layers.temporal_conv import pointwise, prelu, temporal_block
+from kzoo.layers.temporal_conv import normed, pointwise, prelu, temporal_block
 from kzoo.models.base import domains
-from kzoo.models.base.filterbank import FilterbankSizes, decode, waveform_model
-from kzoo.models.base.sizes import check_padding, check_positive, check_sources
+from kzoo.models.base.causal import Past, silent_state
+from kzoo.models.base.filterbank import (
+    FilterbankSizes,
+    core_model,
+    decode,
+    stream_model,
+    waveform_model,
+)
+from kzoo.models.base.sizes import check_padding, check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,11 @@ class ConvTasNet(FilterbankSizes):
                 f"kernel_size must be odd to look as far back as ahead; got {self.kernel_size}"
             )
 
+    @property
+    def streams(self) -> bool:
+        """Whether it hears the past alone, norms and all."""
+        return self.causal and "gln" not in (self.norm, self.input_norm)
+
     def context_samples(self) -> int | None:
         """How far a sample looks to the side where it looks farthest, in whole strides.
 
@@ -108,6 +119,10 @@ VARIANTS = {
         sample_rate=44100,
     ),
     "small": _SMALL,
+    # Live: every frame normed by itself, so that hours of a stream are as its first seconds.
+    "live": ConvTasNet(
+        filters=256, filter_length=20, hidden=256, repeats=2, norm="cln", causal=True
+    ),
     # For enhancement: frames of 2 ms, normed one by one, so that blocks have no seams.
     "speech": replace(_SMALL, filter_length=32, norm="cln", sample_rate=16000),
     "tiny": ConvTasNet(
@@ -135,19 +150,7 @@ def core(sources: Sequence[str] = SPEAKERS, size: ConvTasNet = VARIANTS["paper"]
     have it and count its bottleneck * (hidden + 1) parameters; here it does not exist: the paper's
     network has 4,984,881 parameters where asteroid reports 5,050,545.
     """
-    check_sources(sources)
-    mixture = keras.Input((None, size.channels), name="mixture")
-    encoded = layers.Conv1D(
-        size.filters,
-        size.filter_length,
-        strides=size.hop_length,
-        use_bias=False,
-        activation=size.encoder_activation,
-        name="encoder",
-    )(mixture)  # [batch, frames, filters]
-    logits = _separator(encoded, len(sources), size)
-    estimates = decode(mixture, encoded, logits, sources, size)
-    return keras.Model(mixture, estimates, name="conv_tasnet_core")
+    return core_model(_separate, sources, size, name="conv_tasnet_core")
 
 
 def build(
@@ -160,23 +163,49 @@ def build(
     """Waveform `[batch, samples, channels]` to `[batch, sources, samples, channels]`.
 
     samples: None for any length. padding: "full" puts the silence around the signal that a network
-    of finite context can hear; "valid", for blocks that carry their context, and every network
-    with a "gln" or "cumulative" norm, only fill up the last frame.
+    of finite context can hear, and for one that streams a frame's, as before its stream; "valid",
+    for blocks that carry their context, and a "gln" or "cumulative" norm that looks ahead only fill
+    up the last frame.
     """
     check_padding(padding)
+    silence = size.delay_samples if size.streams else size.context_samples() or 0
     return waveform_model(
         core(sources, size),
         sources,
         size,
         name="conv_tasnet",
         samples=samples,
-        context=(size.context_samples() or 0) if padding == "full" else 0,
+        silence=silence if padding == "full" else 0,
     )
 
 
-def _separator(encoded, n_sources: int, size: ConvTasNet):
+def build_step(
+    sources: Sequence[str] = SPEAKERS, size: ConvTasNet = VARIANTS["live"], *, frames: int = 1
+) -> keras.Model:
+    """The same for `frames` hops of a stream, see `models.base.filterbank.stream_model`."""
+    return stream_model(_separate, sources, size, frames=frames, name="conv_tasnet")
+
+
+initial_state = silent_state  # of a step model: {name: array `[1, ...]`}
+
+
+def _separate(waveform, sources: Sequence[str], size: ConvTasNet, past: Past):
+    """`[batch, samples, channels]` to `[batch, sources, samples of whole frames, channels]`."""
+    encoded = layers.Conv1D(
+        size.filters,
+        size.filter_length,
+        strides=size.hop_length,
+        use_bias=False,
+        activation=size.encoder_activation,
+        name="encoder",
+    )(waveform)  # [batch, frames, filters]
+    logits = _separator(encoded, len(sources), size, past)
+    return decode(encoded, logits, size)
+
+
+def _separator(encoded, n_sources: int, size: ConvTasNet, past: Past):
     """`[batch, frames, filters]` to masks before their activation, `[..., sources, filters]`."""
-    x = norm_layer(size.input_norm or size.norm, name="input_norm")(encoded)
+    x = normed(encoded, size.input_norm or size.norm, past, "input_norm")
     x = pointwise(size.bottleneck, size.biases, "bottleneck")(x)
     skips = []
     count = size.repeats * size.blocks
@@ -192,7 +221,7 @@ def _separator(encoded, n_sources: int, size: ConvTasNet):
             skip=size.skip,
             kernel_size=size.kernel_size,
             norm_kind=size.norm,
-            causal=size.causal,
+            past=past if size.causal else None,
             biases=size.biases,
         )
         skips.append(side)

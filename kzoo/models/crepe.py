@@ -112,7 +112,11 @@ def build(
     frames = NormalisedFrames(
         FRAME_LENGTH, size.hop_length, around, dtype="float32", name="frames"
     )(waveform)
-    activations = JoinFrames(dtype="float32", name="join_frames")(core(size)(frames), waveform)
+    count = None
+    if samples is not None:
+        count = frame_count(samples + 2 * around, FRAME_LENGTH, size.hop_length)
+    activations = core(size)(frames)
+    activations = JoinFrames(count, dtype="float32", name="join_frames")(activations, waveform)
     return keras.Model(waveform, activations, name="crepe")
 
 
@@ -153,8 +157,20 @@ class NormalisedFrames(layers.Layer):
 
 @keras.saving.register_keras_serializable("kzoo")
 class JoinFrames(layers.Layer):
-    """`[batch * frames, bins]` and what it came of, `[batch, ...]`, to `[batch, frames, bins]`."""
+    """`[batch * frames, bins]` and what it came of, `[batch, ...]`, to `[batch, frames, bins]`.
+
+    frames: None where the waveform has any length.
+    """
+
+    def __init__(self, frames: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.frames = frames
 
     def call(self, activations, waveform):
-        batch = ops.shape(waveform)[0]
-        return ops.reshape(activations, (batch, -1, activations.shape[-1]))
+        bins = activations.shape[-1]
+        if self.frames is not None:
+            return ops.reshape(activations, (-1, self.frames, bins))
+        return ops.reshape(activations, (ops.shape(waveform)[0], -1, bins))
+
+    def get_config(self):
+        return {**super().get_config(), "frames": self.frames}

@@ -22,8 +22,15 @@ from kzoo.layers.filterbank import FrameLevels
 from kzoo.layers.norms import norm_layer
 from kzoo.layers.recurrent import LSTM
 from kzoo.models.base import domains
-from kzoo.models.base.filterbank import FilterbankSizes, decode, waveform_model
-from kzoo.models.base.sizes import check_positive, check_sources
+from kzoo.models.base.causal import Past, silent_state
+from kzoo.models.base.filterbank import (
+    FilterbankSizes,
+    core_model,
+    decode,
+    stream_model,
+    waveform_model,
+)
+from kzoo.models.base.sizes import check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +65,11 @@ class TasNet(FilterbankSizes):
     def __post_init__(self):
         super().__post_init__()
         check_positive(self, "hidden", "n_layers")
+
+    @property
+    def streams(self) -> bool:
+        """Whether it hears the past alone, its norm and all."""
+        return not self.bidirectional and self.norm != "gln"
 
     def training(self, system: keras.Model, *, inference_mode: bool = False) -> domains.Training:
         """On the waveform that the network takes."""
@@ -94,27 +106,7 @@ def core(sources: Sequence[str] = SPEAKERS, size: TasNet = VARIANTS["asteroid"])
     PyTorch's LSTMs have two biases, of which only the sum counts and which Keras's have one of:
     asteroid's network has 21,400,832 parameters there and 21,384,448 here.
     """
-    check_sources(sources)
-    mixture = keras.Input((None, size.channels), name="mixture")
-    levels = None
-    if size.segment_norm:
-        levels = FrameLevels(size.filter_length, size.hop_length, dtype="float32", name="levels")(
-            mixture
-        )  # [batch, frames, 1]
-    encoded = _encoder(mixture, levels, size)  # [batch, frames, filters]
-    x = norm_layer(size.norm, name="input_norm")(encoded)
-    before = None
-    for number in range(1, size.n_layers + 1):
-        x = _lstm(size.hidden, size.bidirectional, f"lstm{number}")(x)
-        if size.skips and number % 2 == 0:
-            x = x if before is None else layers.Add(name=f"skip{number}")([x, before])
-            before = x
-        if number < size.n_layers:
-            x = layers.Dropout(size.dropout, name=f"lstm{number}_dropout")(x)
-    x = layers.Dense(len(sources) * size.filters, name="mask_dense")(x)
-    logits = layers.Reshape((-1, len(sources), size.filters), name="logits")(x)
-    estimates = decode(mixture, encoded, logits, sources, size, levels)
-    return keras.Model(mixture, estimates, name="tasnet_core")
+    return core_model(_separate, sources, size, name="tasnet_core")
 
 
 def build(
@@ -125,9 +117,44 @@ def build(
 ) -> keras.Model:
     """Waveform `[batch, samples, channels]` to `[batch, sources, samples, channels]`.
 
-    samples: None for any length; the last frame is filled up with silence.
+    samples: None for any length; the last frame is filled up with silence. Where the network
+    streams, as much as frames overlap is before the first hop and after the last, as in its stream.
     """
-    return waveform_model(core(sources, size), sources, size, name="tasnet", samples=samples)
+    silence = size.delay_samples if size.streams else 0
+    network = core(sources, size)
+    return waveform_model(network, sources, size, name="tasnet", samples=samples, silence=silence)
+
+
+def build_step(
+    sources: Sequence[str] = SPEAKERS, size: TasNet = VARIANTS["causal"], *, frames: int = 1
+) -> keras.Model:
+    """The same for `frames` hops of a stream, see `models.base.filterbank.stream_model`."""
+    return stream_model(_separate, sources, size, frames=frames, name="tasnet")
+
+
+initial_state = silent_state  # of a step model: {name: array `[1, ...]`}
+
+
+def _separate(mixture, sources: Sequence[str], size: TasNet, past: Past):
+    """`[batch, samples, channels]` to `[batch, sources, samples of whole frames, channels]`."""
+    levels = None
+    if size.segment_norm:
+        levels = FrameLevels(size.filter_length, size.hop_length, dtype="float32", name="levels")(
+            mixture
+        )  # [batch, frames, 1]
+    encoded = _encoder(mixture, levels, size)  # [batch, frames, filters]
+    x = past.normed(norm_layer(size.norm, name="input_norm"), encoded, "input_norm")
+    before = None
+    for number in range(1, size.n_layers + 1):
+        x = _lstm(x, size, past, f"lstm{number}")
+        if size.skips and number % 2 == 0:
+            x = x if before is None else layers.Add(name=f"skip{number}")([x, before])
+            before = x
+        if number < size.n_layers:
+            x = layers.Dropout(size.dropout, name=f"lstm{number}_dropout")(x)
+    x = layers.Dense(len(sources) * size.filters, name="mask_dense")(x)
+    logits = layers.Reshape((-1, len(sources), size.filters), name="logits")(x)
+    return decode(encoded, logits, size, levels)
 
 
 def _encoder(mixture, levels, size: TasNet):
@@ -143,6 +170,8 @@ def _encoder(mixture, levels, size: TasNet):
     return encoded * ops.sigmoid(filterbank("encoder_gate")) if size.gated else encoded
 
 
-def _lstm(hidden: int, bidirectional: bool, name: str):
-    one = LSTM(hidden, return_sequences=True, name="lstm" if bidirectional else name)
-    return layers.Bidirectional(one, name=name) if bidirectional else one
+def _lstm(x, size: TasNet, past: Past, name: str):
+    if not size.bidirectional:
+        return past.recurrent(LSTM(size.hidden, name=name, **past.recurrence), x, name)
+    one = LSTM(size.hidden, return_sequences=True, name="lstm")
+    return layers.Bidirectional(one, name=name)(x)

@@ -8,6 +8,7 @@ from kzoo.pitch_tracking.tracker import (
     PitchTracker,
     check_request,
     mono,
+    uses_litert,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "PitchTracker",
     "check_request",
     "mono",
+    "uses_litert",
 ]

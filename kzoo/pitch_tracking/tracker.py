@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kzoo import presets
+from kzoo import litert, presets
 from kzoo.audio import StreamResampler, checked_waveform
 from kzoo.pitch_tracking import decoding
 
@@ -54,6 +54,7 @@ class PitchTracker:
     decoder: of CREPE's activations: "viterbi" follows a path over time, "local_average" takes the
         strongest in each frame.
     silence_db: frames of a lower level have no confidence, and the path runs straight on.
+    engine: what runs CREPE, as in `Separator.from_preset`; a file for LiteRT is of one hop.
     progress: bytes fetched, bytes in all, where a preset must come.
     """
 
@@ -67,6 +68,7 @@ class PitchTracker:
         decoder: str = "viterbi",
         silence_db: float = SILENCE_DB,
         device: str | None = None,
+        engine: str = "auto",
         progress: presets.Progress | None = None,
     ):
         self.hop_length = check_request(
@@ -74,11 +76,12 @@ class PitchTracker:
         )
         self.method = str(method)
         self.silence_db = silence_db
+        by_litert = uses_litert(method, self.hop_length, engine=engine, device=device)
         if self.method == PYIN:
             self._estimates = _pyin(self.hop_length, fmin_hz, fmax_hz)
             return
         allowed = decoding.bin_range(fmin_hz, fmax_hz)
-        network = _network(method, self.hop_length, device, progress)
+        network = _network(method, self.hop_length, device, progress, by_litert)
         self._estimates = _crepe(network, self.hop_length, allowed, decoder)
 
     @property
@@ -171,12 +174,28 @@ def _levels_db(piece: np.ndarray, frame_length: int, hop_length: int) -> np.ndar
     return 20 * np.log10(np.maximum(np.std(frames, axis=1, dtype=np.float64), 1e-10))
 
 
-def _network(method, hop_length: int, device: str | None, progress) -> Callable:
+def uses_litert(
+    method: str | Path, hop_length: int, *, engine: str = "auto", device: str | None = None
+) -> bool:
+    """Whether LiteRT runs `method`; ValueError as `litert.chosen`, and for pyin by an engine."""
+    if str(method) != PYIN:
+        opened = presets.open_preset(method)
+        return litert.chosen(engine, opened, device=device, hop_length=hop_length)
+    if engine != "auto":
+        raise ValueError(f"pyin is no network, so no engine runs it; got engine={engine!r}")
+    return False
+
+
+def _network(method, hop_length: int, device: str | None, progress, by_litert: bool) -> Callable:
     """A waveform of _FRAMES_AT_ONCE frames to their activations."""
+    samples = _FRAME_LENGTH + (_FRAMES_AT_ONCE - 1) * hop_length
+    if by_litert:
+        return litert.pitch_network(
+            presets.open_preset(method), samples=samples, hop_length=hop_length, progress=progress
+        )
     from kzoo import runtime
 
     place = runtime.prepare_devices(device)
-    samples = _FRAME_LENGTH + (_FRAMES_AT_ONCE - 1) * hop_length
     model = presets.from_preset(
         method, samples=samples, padding="valid", hop_length=hop_length, progress=progress
     )

@@ -106,9 +106,13 @@ class Preset:
     def weights(self, *, progress: Progress | None = None) -> dict[str, np.ndarray]:
         """Read its weights by their paths, fetched if need be, their sha256 checked."""
         path = self.weights_path() or self.download(progress=progress)
+        return read_weights(path, self.promised_sha256(path))
+
+    def promised_sha256(self, path: Path) -> str | None:
+        """The sha256 that is promised of its weights, which lie at `path`; None for no promise."""
         fetched = self.folder is None and (path.parent / CARD).is_file()
         card = read_card(path.parent)[1] if fetched else self.card
-        return read_weights(path, card.get("weights", {}).get("sha256"))
+        return card.get("weights", {}).get("sha256")
 
     def sizes(self, **changes: Any) -> tuple[Signal, dict[str, Any]]:
         """Return (sizes, other arguments of `build`), some options in place of the card's.

@@ -43,9 +43,9 @@ class Levels:
         return lines
 
 
-_GATE_DB = 30.0  # frames so far below the loudest are pauses
-_FRAME_SECONDS = 0.05
-_FAINTEST_DB = -140.0
+GATE_DB = 30.0  # frames so far below the loudest are pauses
+FRAME_SECONDS = 0.05
+FAINTEST_DB = -140.0
 
 
 class GatedLevel:
@@ -56,7 +56,7 @@ class GatedLevel:
     """
 
     def __init__(self, sample_rate: int):
-        self._samples = max(1, round(_FRAME_SECONDS * sample_rate))
+        self._samples = max(1, round(FRAME_SECONDS * sample_rate))
         self._powers: dict[int, float] = {}
         self._counts: dict[int, int] = {}
 
@@ -67,7 +67,7 @@ class GatedLevel:
             -1, self._samples, signal.shape[1]
         )
         for power in frames.mean(axis=(1, 2)):
-            if power > 10 ** (_FAINTEST_DB / 10):
+            if power > 10 ** (FAINTEST_DB / 10):
                 class_db = int(np.floor(10 * np.log10(power)))
                 self._powers[class_db] = self._powers.get(class_db, 0.0) + power
                 self._counts[class_db] = self._counts.get(class_db, 0) + 1
@@ -77,7 +77,7 @@ class GatedLevel:
         """None where everything was silent."""
         if not self._powers:
             return None
-        loud = [class_db for class_db in self._powers if class_db >= max(self._powers) - _GATE_DB]
+        loud = [class_db for class_db in self._powers if class_db >= max(self._powers) - GATE_DB]
         power = sum(self._powers[k] for k in loud) / sum(self._counts[k] for k in loud)
         return float(10 * np.log10(power))
 

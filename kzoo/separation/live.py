@@ -49,13 +49,14 @@ class LiveReport:
 
 
 class Live:
-    """One source of a remembering, one-channel system, hop by hop: `live(hop)` is its estimate.
+    """Sources of a remembering, one-channel system, hop by hop: `live(hop)` is their estimate.
 
-    attenuation_limit_db: as of `Separator`. report: what it has taken so far.
+    sources: of the system, each a channel of what comes out. attenuation_limit_db: as of
+    `Separator`. report: what it has taken so far.
     Raises ValueError for a system that does not remember, or has several channels.
     """
 
-    def __init__(self, system: System, source: str, *, attenuation_limit_db: float | None = None):
+    def __init__(self, system: System, *sources: str, attenuation_limit_db: float | None = None):
         if system.begin is None:
             raise ValueError("a model that hears whole blocks cannot run live: choose another")
         if system.channels != 1:
@@ -63,7 +64,8 @@ class Live:
         self.sample_rate, self.hop, self.delay = (
             system.sample_rate, system.grid.samples, system.delay,
         )  # fmt: skip
-        self._step, self._source = system.begin(), system.sources.index(source)
+        self.sources = sources
+        self._step, self._numbers = system.begin(), [system.sources.index(x) for x in sources]
         self._kept = kept_share(attenuation_limit_db)
         self._heard = np.zeros(self.delay, np.float32)
         self._step(np.zeros((1, self.hop, 1), np.float32))  # what is slow only once
@@ -71,12 +73,15 @@ class Live:
         self.report = LiveReport(self.hop / self.sample_rate)
 
     def __call__(self, hop: np.ndarray) -> np.ndarray:
-        """`[hop]` samples, full scale 1.0, to as many that were heard `delay` samples before."""
+        """Samples, full scale 1.0, to as many that were heard `delay` samples before.
+
+        `[hop]` to `[hop, sources]`.
+        """
         started = time.perf_counter()
-        estimate = np.asarray(self._step(hop[None, :, None]))[0, self._source, :, 0]
+        estimate = np.asarray(self._step(hop[None, :, None]))[0, self._numbers, :, 0].T
         self._heard = np.concatenate([self._heard, hop])
         heard, self._heard = np.split(self._heard, [self.hop])
-        estimate = (1 - self._kept) * estimate + self._kept * heard
+        estimate = (1 - self._kept) * estimate + self._kept * heard[:, None]
         self.report.add(time.perf_counter() - started)
         return estimate
 
@@ -90,6 +95,7 @@ def through_pipe(
 ) -> LiveReport:
     """Raw PCM, 16 bit little-endian, one channel, from `source` to `sink`, as many samples.
 
+    Several sources are as many channels of the sink, sample by sample.
     The estimate of a hop is written as soon as the delay allows; the delay itself is cut off, and
     the end is followed by silence until all is out. told: called with the seconds that were heard.
     """
@@ -113,7 +119,7 @@ def from_microphone(
     told: Callable[[float], object] = lambda _: None,
     seconds: float | None = None,
 ) -> LiveReport:
-    """From a microphone to the loudspeaker until interrupted, or for `seconds`.
+    """From a microphone to loudspeakers, one a source, until interrupted, or for `seconds`.
 
     device: of the package sounddevice, by name or number. Hops that come while the model is busy
     with others wait; beyond that they are dropped. Where an estimate is late, silence is played.
@@ -126,7 +132,8 @@ def from_microphone(
         raise ImportError("live sound needs pip install 'kzoo[live]'") from error
     heard: queue.Queue = queue.Queue(_WAITING)
     spoken: queue.Queue = queue.Queue()
-    spoken.put(np.zeros(live.hop, np.float32))  # there is no estimate yet of the first hop
+    channels = len(live.sources)
+    spoken.put(np.zeros((live.hop, channels), np.float32))  # the first hop has no estimate yet
 
     def callback(entering, leaving, frames, when, status) -> None:
         live.report.dropped += bool(status.input_overflow)
@@ -136,15 +143,15 @@ def from_microphone(
         except queue.Full:
             live.report.dropped += 1
         try:
-            leaving[:, 0] = spoken.get_nowait()
+            leaving[:] = spoken.get_nowait()
         except queue.Empty:
             live.report.late += 1
             leaving.fill(0)
 
     try:
         stream = sounddevice.Stream(
-            samplerate=live.sample_rate, blocksize=live.hop, channels=1, dtype="float32",
-            device=device, callback=callback,
+            samplerate=live.sample_rate, blocksize=live.hop, channels=(1, channels),
+            dtype="float32", device=device, callback=callback,
         )  # fmt: skip
     except (sounddevice.PortAudioError, ValueError) as error:
         raise OSError(

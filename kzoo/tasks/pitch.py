@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from kzoo import data
+from kzoo import audio, data
 from kzoo.config import ConfigError
 from kzoo.tasks.base import Task
+
+if TYPE_CHECKING:
+    import keras
+
+    from kzoo.deploy.proof import Proof
 
 
 class Pitch(Task):
     """`[batch, samples, 1]` to `[batch, frames, bins]`; a corpus with its truth is not known."""
+
+    exported = True
 
     @property
     def waveform(self):
@@ -36,6 +45,22 @@ class Pitch(Task):
 
     def windows(self, corpus: data.Corpus) -> Any:
         self.corpus()
+
+    @staticmethod
+    def prove(
+        preset: Any, size: Any, *, sound: str | Path | None, stream: bool
+    ) -> Callable[[keras.Model], Proof]:
+        """A sound, and the activations that the model gives of it."""
+        from kzoo.deploy.examples import pitch_proof
+
+        waveform, description = None, None
+        if sound is not None:
+            waveform, _ = audio.read(sound, sample_rate=size.sample_rate)
+            description = Path(sound).name
+        return functools.partial(
+            pitch_proof, sample_rate=size.sample_rate, hop_length=size.hop_length, sound=waveform,
+            description=description,
+        )  # fmt: skip
 
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
         self.corpus()

@@ -95,13 +95,16 @@ class Separation(Task):
         from kzoo.deploy.proof import Streaming
 
         streaming, waveform, description, speech_db = None, None, None, None
-        if stream and hasattr(preset.module, "build_step"):
-            step = preset.module.build_step(preset.sources, size, frames=1)
+        conditions: Sequence[str] = ()
+        if getattr(size, "condition", None) == "input":  # the model is told what to extract
+            conditions = size.conditions or preset.sources
+        if stream and size.streams:
+            step = preset.module.build_step(preset.sources, size, frames=size.live_frames)
             preset.assign(step)
             streaming = Streaming(
                 step=step,
                 state=preset.module.initial_state(step),
-                frames=1,
+                frames=size.live_frames,
                 hop_length=size.hop_length,
                 delay_samples=size.delay_samples,
                 differs=size.stream_differs,
@@ -114,7 +117,7 @@ class Separation(Task):
             speech_db = preset.card.get("level_db", _SPEECH_DB)
         return functools.partial(
             sound_proof, sample_rate=size.sample_rate, sound=waveform, description=description,
-            speech_db=speech_db, stream=streaming,
+            speech_db=speech_db, stream=streaming, conditions=conditions,
         )  # fmt: skip
 
     @staticmethod

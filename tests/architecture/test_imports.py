@@ -31,10 +31,11 @@ MAY = {
     "training": "config data losses models metrics presets dsp layers tasks",
     "runtime": "dsp models presets separation",
     "litert": "dsp models presets separation runtime deploy",
-    "pitch_tracking": "audio presets runtime",
+    "pitch_tracking": "audio presets runtime litert",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp models presets pitch_tracking",
     "pictures": "dsp pitch_tracking synthesis",
+    "web": "presets",
 }
 # May import everything, and nothing below may import them; `cli` has no importer at all.
 TOP = {"api", "cli", "__init__"}

@@ -12,7 +12,7 @@ import soundfile
 from audio_signals import by_pyav, lag, tones
 from scipy.io import wavfile
 
-from kzoo.audio import AudioError, AudioReader, info, read, write
+from kzoo.audio import AudioError, AudioReader, decoders, info, read, write
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -225,6 +225,15 @@ def test_resampled_reading_keeps_pitch_and_length(tmp_path):
     assert (sample_rate, waveform.shape) == (16000, (16000, 1))
     expected = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(16000)[:, None] / 16000)
     np.testing.assert_allclose(waveform[1000:-1000], expected[1000:-1000], atol=1e-4)
+
+
+def test_a_wav_of_nothing_but_sound_needs_no_second_decoder(tmp_path, sound, monkeypatch):
+    monkeypatch.setattr(decoders, "av_open", None)
+    write(tmp_path / "bare.wav", sound, 44100)
+    assert info(tmp_path / "bare.wav").tags == {}
+    write(tmp_path / "tagged.wav", sound, 44100, tags={"title": "A"})
+    with pytest.raises(TypeError):
+        info(tmp_path / "tagged.wav")
 
 
 def test_tags_have_the_same_names_in_every_container(tmp_path, sound):

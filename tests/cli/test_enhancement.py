@@ -223,6 +223,32 @@ def test_sound_as_it_comes_is_what_the_model_says_of_the_whole(run, streaming, r
     assert re.search(told + "0 blocks dropped, 0 late\n", err)
 
 
+def test_speakers_are_separated_as_they_come_a_channel_each(run, rng, tmp_path, monkeypatch):
+    import keras
+
+    from kzoo import models
+
+    keras.utils.set_random_seed(0)
+    options = {"sources": ["a", "b"], "variant": "tiny", "causal": True, "block_seconds": 0.05}
+    model = models.build("conv_tasnet", **options)
+    card = {"model": {"name": "conv_tasnet", "options": options}, "sources": ["a", "b"],
+            "sample_rate": RATE, "trained": "not at all: random weights"}  # fmt: skip
+    folder = presets.save_to_preset(model, tmp_path / "causal", card)
+    given, sink = rng.integers(-9000, 9000, 1234).astype("<i2"), io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(buffer=sink, write=print))
+    status, _, err = run("separate", "--live", "-", "-p", folder, stdin=given.tobytes())
+    assert status == 0, err
+    assert f"kzoo: {folder} at 8000 Hz, one channel to 2 (a, b), 2 ms of latency" in err
+    found = np.frombuffer(sink.getvalue(), "<i2").reshape(-1, 2).T
+    sound = given[:, None] / np.float32(32768)
+    expected = np.asarray(presets.from_preset(folder)(sound[None]))[0, ..., 0]
+    np.testing.assert_allclose(found, np.clip(32768 * expected, -32768, 32767), atol=0.51)
+    stems = Separator(runtime.system(folder)).separate(sound, RATE)  # the same in longer blocks
+    np.testing.assert_allclose([stems[name][:, 0] for name in "ab"], expected, atol=1e-5)
+    status, _, err = run("separate", "--live", "-", "-p", folder, "--two-stems", "a")
+    assert (status, err) == (1, "kzoo: --live takes no --two-stems, --consistent or --mwf\n")
+
+
 def test_files_that_hold_no_sound_are_a_line_each_and_do_not_lose_the_others(
     run, streaming, talk, tmp_path
 ):
@@ -264,7 +290,8 @@ def test_live_takes_no_recordings_and_no_model_of_whole_blocks(run, enhancer, ta
     assert "name recordings to enhance, or --live DEVICE" in err
     status, _, err = run("enhance", "--live", "-", "-p", enhancer)
     assert status == 1
-    assert "hears whole blocks and cannot run live; kzoo enhance --list shows which can" in err
+    assert "hears whole blocks and cannot run live; these can: " in err
+    assert "dtln" in err
 
 
 def test_the_list_shows_the_cost_that_a_card_names(run, monkeypatch):

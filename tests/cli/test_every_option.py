@@ -26,7 +26,7 @@ from made_once import once
 import kzoo.cli.demo
 import kzoo.cli.presets
 import kzoo.synthesis.files
-from kzoo import api, cli, config, models, presets, runtime, training
+from kzoo import api, cli, config, models, presets, runtime, training, web
 from kzoo.cli.app import command as program
 from kzoo.deploy.formats import tflite
 from kzoo.evaluation import scoring
@@ -48,6 +48,7 @@ PLAIN = {
     "synthesize": ("{controls}", "-o", "out/a.wav"),
     "transfer": ("{voice}", "-o", "out/a.wav", "-p", "{organ}", "--method", "{nano}"),
     "pitch": ("{voice}", "--method", "{nano}", "--no-plot"),
+    "serve": ("--page",),
     "demo": (),
     "data check": ("{stems}",),
     "data prepare": ("{stems}", "-o", "out"),
@@ -106,6 +107,7 @@ OPTIONS = {
         "--only": Row(("--only", "vocals")),
         "--mwf": Row(("--mwf",)),
         "--engine": NO_ENGINE,
+        "--live": Row(("--live", "-"), status=1),  # tests/cli/test_live.py speaks into it
         "--consistent": Row(("--consistent",)),
     },
     "enhance": {
@@ -122,10 +124,19 @@ OPTIONS = {
         "--to": Row(("--to", "saved_model")),
         "--out": Row(("-o", "elsewhere")),
         "--precision": Row(("--precision", "fp16")),
+        "--limit-db": Row(("--limit-db", "60")),
         "--block-seconds": Row(("--block-seconds", "2")),
         "--sound": Row(("--sound", "{song}")),
+        "--all": Row(("--all",)),
+        "--pairs": Row(("--pairs", "."), both=("--all",)),
+        "--condition": Row(("--condition",), status=1),  # of another model than this one
         "--allow-flex": Row(("--allow-flex",)),
         "--overwrite": OVERWRITE,
+        "--quiet": QUIET,
+    },
+    "serve": {
+        "--preset": Row(("-p", "{other}")),
+        "--port": Row(("--port", "8001")),
         "--quiet": QUIET,
     },
     "evaluate": {
@@ -174,6 +185,7 @@ OPTIONS = {
         "--fmin": Row(("--fmin", "600")),
         "--fmax": Row(("--fmax", "200")),
         "--decoder": Row(("--decoder", "local_average")),
+        "--engine": NO_ENGINE,
         "--threshold": Row(("--threshold", "0.99")),
         "--plot": Row(("--plot",)),
         "--overwrite": OVERWRITE,
@@ -207,6 +219,7 @@ OPTIONS = {
 }  # fmt: skip
 # Compared by tests that know what must come out.
 ELSEWHERE = {
+    ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
     ("evaluate", "--jobs"): "evaluation/test_evaluation.py::"
     "test_several_processes_give_the_same_figures",
 }
@@ -376,9 +389,12 @@ def run(material, tmp_path_factory):
         patch.setattr(kzoo.synthesis.files, "instrument", instrument)
         made_crepe.networks_once(patch)
         patch.setattr(scoring, "bss_eval", functools.partial(scoring.bss_eval, filters_len=16))
-        patch.setattr(tflite, "write", converted_once(tflite.write))
+        patch.setattr(tflite, "converted", converted_once(tflite.converted))
         patch.setattr(transfer, "PitchTracker", Ear)
         patch.setattr(api, "export", exported)
+        patch.setattr(api, "export_page", lambda preset, *_, **__: asked(Path("out"), of=preset))
+        patch.setattr(web, "serve", Served)
+        patch.setattr(api, "export_all", lambda _, out, *, pairs, **__: asked(out, pairs=pairs))
         patch.setattr(training, "train", trained)
         patch.setattr(kzoo.cli.demo, "song_path", lambda: material["song"])
         patch.setattr(kzoo.cli.demo, "_STREAMS", dict.fromkeys(kzoo.cli.demo._STREAMS, 0))
@@ -387,22 +403,31 @@ def run(material, tmp_path_factory):
         yield call
 
 
+class Served:
+    """In place of a server, which would not end."""
+
+    def __init__(self, folder, port):
+        self.server_address, self.socket = ("", port), io.StringIO()
+
+    def serve_forever(self):
+        pass
+
+
 def asked(folder, **options):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "asked.json").write_text(json.dumps(options, default=str))
 
 
-def converted_once(write):
-    """`tflite.write` with a memory of the files of a model's weights, length and precision."""
+def converted_once(converted):
+    """`tflite.converted` with a memory of the files of a model's weights and length."""
     files = {}
 
-    def call(model, path, proof, *, precision, **options):
+    def call(model, proof, **options):
         weights = tuple(weight.tobytes() for weight in model.get_weights())
-        key = (weights, model.input_shape, precision)
+        key = (weights, model.input_shape)
         if key not in files:
-            files[key] = write(model, path, proof, precision=precision, **options).read_bytes()
-        path.write_bytes(files[key])
-        return path
+            files[key] = converted(model, proof, **options)
+        return files[key]
 
     return call
 

@@ -20,6 +20,7 @@ from made_models import MODELS, tiny
 from kzoo import runtime
 from kzoo.deploy.examples import sound_proof
 from kzoo.deploy.export import export
+from kzoo.deploy.formats import streaming as streaming_files
 from kzoo.deploy.formats import tflite
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.layers.masks import Estimates, source_names
@@ -32,6 +33,11 @@ SHORT = 200  # samples
 GRAPHS = {}  # of recurrent models by their id
 # Each model is exported to one format in every run of the suite, and to the other in slow ones.
 SAVED = ("cunet", "dtln", "ul_unas", "unet")
+# What makes tiny sizes stream that do not by themselves.
+CAUSAL = {
+    "conv_tasnet": {"causal": True, "norm": "cumulative"},
+    "tasnet": {"bidirectional": False, "norm": "cumulative"},
+}
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -62,7 +68,11 @@ def built(name):
 
     A recurrent one is drawn as a graph once, as each of its steps takes 1 ms in eager calls.
     """
-    model = roughened(made(name))
+    return graphed(roughened(made(name)))
+
+
+def graphed(model):
+    """The model; where it is recurrent, `outputs` draws its graph once."""
     if recurs(model):
         specs = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
         specs = specs if len(specs) > 1 else specs[0]
@@ -394,10 +404,30 @@ def test_a_tflite_file_has_built_in_operators_and_says_what_keras_says(name, tmp
 
 
 @functools.cache
+def streaming(name):
+    """(sizes that stream, the model of a whole signal of them)."""
+    size = dataclasses.replace(tiny(name), **CAUSAL.get(name, {}))
+    assert size.streams
+    return size, graphed(roughened(made(name, size=size))) if name in CAUSAL else built(name)
+
+
+@pytest.mark.slow
+def test_an_onnx_file_says_what_keras_says(name, tmp_path):
+    for package in ("tf2onnx", "onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="pip install 'kzoo[onnx]'")
+    separates(name)
+    model = alone(built(name))
+    card = exported(name, "onnx", tmp_path, model)
+    levels = [found["snr_db"] for found in card["parity"]["sources"].values()]
+    assert len(levels) == len(source_names(model))
+    assert all(level is None or level > 100 for level in levels)
+
+
+@functools.cache
 def streamed(name, frames):
-    """(noise, what a stream of blocks says of it `[sources, samples, channels]`) of `built`."""
-    module, size, whole = architecture(name), tiny(name), built(name)
-    mixture = noise(whole, 3001)
+    """(noise, what a stream of blocks says of it `[sources, samples, channels]`)."""
+    module, (size, whole) = architecture(name), streaming(name)
+    mixture = noise(whole, 60 * size.hop_length + 1)
     by_path = {weight.path: weight for weight in whole.weights}
     step = module.build_step(SOURCES, size, frames=frames)
     assert {weight.path for weight in step.weights} == set(by_path)
@@ -424,12 +454,14 @@ def streamed(name, frames):
 def test_a_stream_of_single_frames_says_what_the_whole_says(name):
     offers(name, "build_step")
     separates(name)
-    size, whole = tiny(name), built(name)
+    size, whole = streaming(name)
     if size.stream_differs:
         pytest.skip(f"the stream of {name} says something else than the whole, by intent")
     mixture, found = streamed(name, 1)
     (expected,) = outputs(whole, fed(whole, mixture))
-    until = mixture.shape[1] - size.n_fft  # the last windows of a whole may see its mirror image
+    until = (
+        mixture.shape[1] - size.delay_samples - size.hop_length
+    )  # the last windows of a whole may see its mirror image
     expected = np.asarray(expected)[0, :, :until]
     error = found[:, :until] - expected
     assert np.sum(error**2) < 1e-9 * np.sum(expected**2)  # 90 dB
@@ -440,9 +472,35 @@ def test_a_stream_of_longer_blocks_is_that_of_single_frames(name):
     offers(name, "build_step")
     separates(name)
     (_, expected), (_, found) = streamed(name, 1), streamed(name, 7)
-    until = expected.shape[1] - tiny(name).n_fft  # more silence follows a longer block
+    size, _ = streaming(name)
+    until = expected.shape[1] - size.delay_samples - size.hop_length  # silence follows it
     error = (found - expected)[:, :until]
     assert np.sum(error**2) < 1e-9 * np.sum(expected[:, :until] ** 2)  # 90 dB
+
+
+@slow_for("deepfilternet", "dtln", "gtcrn", "ul_unas")  # tests/export has another one of dtln
+def test_a_stream_in_tflite_says_what_the_whole_says(name, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    offers(name, "build_step")
+    separates(name)
+    size, whole = streaming(name)
+    if size.stream_differs:
+        pytest.skip(f"the stream of {name} says something else than the whole, by intent")
+    step = architecture(name).build_step(SOURCES, size, frames=size.live_frames)
+    by_path = {weight.path: weight for weight in whole.weights}
+    for weight in step.weights:
+        weight.assign(by_path[weight.path])
+    state, twin = architecture(name).initial_state(step), tmp_path / "step.tflite"
+    path = streaming_files.write_stream(step, tmp_path / "x.tflite", state=state, twin=twin)
+    mixture = noise(whole, 40 * size.live_frames * size.hop_length)
+    (expected,) = outputs(whole, fed(whole, mixture))
+    late = size.delay_samples
+    for file in (streaming_files.Stream(path), streaming_files.StateTwin(twin, state)):
+        blocks = [file.step(waveform=block) for block in np.split(mixture, 40, axis=1)]
+        for source, stem in zip(SOURCES, np.asarray(expected)[0], strict=True):
+            found = np.concatenate([block[source] for block in blocks], axis=1)[0, late:]
+            error = found - stem[: len(found)]
+            assert np.sum(error**2) < 1e-9 * np.sum(stem**2)  # 90 dB
 
 
 @pytest.mark.parametrize("hops", [0, 3])  # less than a block; a first, others and a last

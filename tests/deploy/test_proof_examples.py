@@ -18,7 +18,7 @@ LOAD = {"saved_model": saved_model.load, "tflite": tflite.load}
 
 
 def test_parity_sound_fills_the_length_and_says_what_it_is(monkeypatch):
-    monkeypatch.setattr(examples, "_stempeg_song", lambda: None)
+    monkeypatch.setattr(examples, "stempeg_song", lambda: None)
     waveform, what = examples.parity_sound(RATE, 2, 12345)
     assert waveform.shape == (12345, 2)
     assert waveform.dtype == np.float32
@@ -39,7 +39,7 @@ def test_noisy_speech_has_the_level_that_was_asked_for(samples):
 def test_what_gives_speech_is_proven_on_speech_at_its_level_and_probed_on_music():
     waveform = keras.Input((400, 1))
     model = keras.Model(waveform, ops.expand_dims(0.5 * waveform, 1))
-    sizes = types.SimpleNamespace(sample_rate=RATE)
+    sizes = types.SimpleNamespace(sample_rate=RATE, streams=False)
     music = examples.parity_sound(RATE, 1, 400)
 
     def proof(sources, **card):

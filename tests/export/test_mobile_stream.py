@@ -41,12 +41,13 @@ def clean(bundle, file, sound, out):
 def test_the_bundle_is_whole_and_its_program_says_what_keras_says(bundle):
     folder, said = bundle
     assert sorted(path.name for path in folder.iterdir()) == [
-        "LICENCES.txt", "operators.txt", "separate_tflite.py", "stream_tflite.py",
+        "LICENCES.txt", "operators.txt", "recording.h", "separate_tflite.c", "separate_tflite.py",
+        "stream_tflite.py",
         "voice_fp32.json", "voice_fp32.tflite", "voice_step.tflite", "voice_stream.tflite",
     ]  # fmt: skip
     line = next(line for line in said if line.startswith("stream_tflite.py with voice_stream"))
     assert float(line.split(": ")[1].split()[0]) > 50  # dB, of 16 bits
-    assert "worst hop" in line
+    assert "worst block" in line
 
 
 def test_a_reset_is_a_beginning_to_the_bit(bundle, rng):
@@ -80,3 +81,19 @@ def test_a_recording_of_another_rate_is_refused_in_a_line(bundle, tmp_path, rng)
     assert run.returncode == 1
     assert "needs one channel of 16 bits at 8000 Hz; got (2, 2, 16000)" in run.stderr
     assert not (tmp_path / "x.wav").exists()
+
+
+def test_a_file_that_is_cut_off_and_its_own_output_are_refused_in_a_line(bundle, tmp_path):
+    folder, _ = bundle
+    soundfile.write(tmp_path / "talk.wav", np.zeros(100), 8000)
+    cut = tmp_path / "voice_stream.tflite"
+    cut.write_bytes((folder / cut.name).read_bytes()[:5000])
+    card = tmp_path / "voice_fp32.json"
+    card.write_bytes((folder / card.name).read_bytes())
+    program = folder / "stream_tflite.py"
+    run = run_program(program, cut, tmp_path / "talk.wav", "-o", tmp_path / "x.wav")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "no card of" in run.stderr
+    run = clean(folder, "voice_stream.tflite", tmp_path / "talk.wav", tmp_path / "talk.wav")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "is the recording itself" in run.stderr

@@ -1,7 +1,9 @@
-"""separate_tflite.py, which knows nothing of kzoo, separates as Keras does in the same blocks."""
+"""separate_tflite.py and separate_tflite.c, which know nothing of kzoo, separate as Keras does."""
 
 import contextlib
+import importlib.util
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,10 @@ import made_artefacts
 import numpy as np
 import pytest
 from made_artefacts import BLOCK, RATE, SOURCES, decibels
+from made_programs import run_program
 
 CONSUMER = Path(__file__).parents[2] / "export" / "consumers" / "separate_tflite.py"
+C_PROGRAM = CONSUMER.with_suffix(".c")
 
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
 
@@ -37,6 +41,28 @@ def folder(tmp_path_factory):
     card["files"]["tiny_fp32.tflite"]["sha256"] = 64 * "0"
     (folder / "another.json").write_text(json.dumps(card))
     return folder
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """separate_tflite.c, compiled as the comment at its head says."""
+    if shutil.which("cc") is None:
+        pytest.skip("install a C compiler")
+    comment = C_PROGRAM.read_text().split("*/")[0]
+    (line,) = (line for line in comment.splitlines() if line.strip().startswith("cc "))
+    program = tmp_path_factory.mktemp("c") / "separate_tflite"
+    library = Path(importlib.util.find_spec("ai_edge_litert").submodule_search_locations[0])
+    words = shlex.split(line.replace("$DIR", str(library)))
+    words[words.index("-o") + 1] = str(program)
+    words[words.index(C_PROGRAM.name)] = str(C_PROGRAM)
+    run = subprocess.run([*words, "-Wall", "-Wextra"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    return program
+
+
+def compiled(program, *arguments):
+    run = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+    return run.returncode, run.stdout + run.stderr
 
 
 def consume(*arguments):
@@ -101,21 +127,99 @@ def test_consumer_turns_mistakes_into_one_line(folder, sound, tmp_path):
     write_wav(tmp_path / "fast.wav", sound, rate=2 * RATE)
     write_wav(tmp_path / "wide.wav", np.tile(sound, 2))
     write_wav(tmp_path / "good.wav", sound)
+    write_wav(tmp_path / "none.wav", sound[:0])
     (tmp_path / "text.wav").write_text("no sound")
+    foreign = shutil.copyfile(tmp_path / "text.wav", folder / "foreign.tflite")
+    cut = folder / "cut.tflite"
+    cut.write_bytes(model.read_bytes()[:10_000])
+    (folder / "text.json").write_text("no card")
+    card = json.loads((folder / "tiny_fp32.json").read_text())
+    (folder / "longer.json").write_text(json.dumps({**card, "block_samples": 2 * BLOCK}))
+    own = ("--card", folder / "tiny_fp32.json")
     for arguments, line in (
         ((model, tmp_path / "fast.wav"), "has 16000 Hz, the model wants 8000"),
         ((model, tmp_path / "wide.wav"), "has 4 channels, the model takes 2 or 1"),
         ((model, tmp_path / "text.wav"), "not a plain PCM WAV"),
-        ((model, tmp_path / "none.wav"), "No such file"),
+        ((model, tmp_path / "missing.wav"), "No such file"),
+        ((model, tmp_path / "none.wav"), "holds no sound"),
+        ((cut, tmp_path / "good.wav", *own), "that is cut off or changed"),
+        ((foreign, tmp_path / "good.wav", *own), "is the card of another file"),
+        ((model, tmp_path / "good.wav", "--card", folder / "text.json"), "is not the card"),
+        ((model, tmp_path / "good.wav", "--card", folder / "longer.json"), "its card says"),
+        ((model, tmp_path / "good.wav", "--overlap-seconds", "nan"), "--overlap-seconds must be"),
         ((model, tmp_path / "good.wav", "--overlap-seconds", 9), "--overlap-seconds must be 0 to"),
         (
             (model, tmp_path / "good.wav", "--card", folder / "another.json"),
             "is the card of another file",
         ),
     ):
-        code, said = consume(*arguments, "-o", tmp_path / "out")
+        run = run_program(CONSUMER, *arguments, "-o", tmp_path / "out")
+        assert (run.returncode, run.stderr.count("\n")) == (1, 1), run.stderr
+        assert line in run.stderr
+    shutil.move(tmp_path / "good.wav", tmp_path / "vocals.wav")
+    run = run_program(CONSUMER, model, tmp_path / "vocals.wav", "-o", tmp_path)
+    assert "is the recording itself" in run.stderr
+
+
+def test_the_c_programs_stems_are_those_of_the_python_program(folder, program, sound, tmp_path):
+    for name, samples, width, channels in (
+        ("long", 3 * BLOCK, 3, 2), ("short", 700, 2, 2), ("mono", BLOCK + 500, 4, 1),
+        ("bytes", BLOCK, 1, 2),
+    ):  # fmt: skip
+        write_wav(tmp_path / f"{name}.wav", sound[:samples, :channels], width=width)
+        words = (folder / "tiny_fp32.tflite", tmp_path / f"{name}.wav", "--overlap-seconds", 0.05)
+        code, said = compiled(program, *words, "-o", tmp_path / "c")
+        assert (code, said.count("\n")) == (0, 1), said
+        run = run_program(CONSUMER, *words, "-o", tmp_path / "python")
+        assert run.returncode == 0, run.stderr
+        for source in SOURCES:
+            one, other = (read_wav(tmp_path / who / f"{source}.wav") for who in ("c", "python"))
+            assert one.shape == (samples, channels)
+            assert np.max(np.abs(one - other)) <= 2**-22  # two steps of 24 bits
+
+
+def test_the_c_program_turns_mistakes_into_one_line(folder, program, sound, tmp_path):
+    model = folder / "tiny_fp32.tflite"
+    write_wav(tmp_path / "fast.wav", sound, rate=2 * RATE)
+    write_wav(tmp_path / "wide.wav", np.tile(sound, 2))
+    write_wav(tmp_path / "vocals.wav", sound)
+    write_wav(tmp_path / "none.wav", sound[:0])
+    (tmp_path / "text.wav").write_text("no sound")
+    (folder / "changed.tflite").write_bytes(model.read_bytes()[:10_000])
+    (folder / "words.json").write_text("no card")
+    card = (folder / "tiny_fp32.json").read_text()
+    (folder / "twice.json").write_text(card.replace(f": {BLOCK},", f": {2 * BLOCK},", 1))
+    good, own = tmp_path / "vocals.wav", ("--card", folder / "tiny_fp32.json")
+    for arguments, line in (
+        ((model, tmp_path / "fast.wav"), "has 16000 Hz, the model wants 8000"),
+        ((model, tmp_path / "wide.wav"), "has 4 channels, the model takes 2 or 1"),
+        ((model, tmp_path / "text.wav"), "is no WAV"),
+        ((model, tmp_path / "missing.wav"), "cannot be opened"),
+        ((model, tmp_path / "none.wav"), "holds no sound"),
+        ((model, good), "is the recording itself"),
+        ((model, good, "--overlap-seconds", 9), "--overlap-seconds must be 0 to"),
+        ((model, good, "--threads", "x"), "--threads must be 1 to"),
+        ((model, good, "--card", folder / "words.json"), "is not the card of a separator"),
+        ((model, good, "--card", folder / "twice.json"), "its blocks have"),
+        ((folder / "changed.tflite", good, *own), "it is cut off, or another file"),
+        ((tmp_path / "text.wav", good, *own), "is no TFLite file"),
+        ((model,), "usage: "),
+    ):
+        code, said = compiled(program, *arguments, "-o", tmp_path)
         assert (code, said.count("\n")) == (1, 1), said
         assert line in said
+
+
+def test_the_c_program_writes_as_much_of_a_truncated_wav_as_there_is(
+    folder, program, sound, tmp_path
+):
+    path = tmp_path / "song.wav"
+    write_wav(path, sound, width=2)
+    path.write_bytes(path.read_bytes()[: 44 + 4 * (BLOCK + 500)])
+    code, said = compiled(program, folder / "tiny_fp32.tflite", path, "-o", tmp_path)
+    assert (code, "cut short" in said) == (0, True), said
+    for source in SOURCES:
+        assert len(read_wav(tmp_path / f"{source}.wav")) == BLOCK + 500
 
 
 def test_consumer_reads_mono_of_every_depth(folder, sound, tmp_path):

@@ -29,6 +29,34 @@ def test_norms_are_their_definitions(rng, kind, length):
     np.testing.assert_allclose(model(x), expected(kind, x, gamma, beta), atol=2e-5)
 
 
+def streamed(layer, x, before):
+    """(what `layer` says of `x` in blocks of 4 frames, what it has measured after each)."""
+    said, after = [], [before]
+    for block in np.split(x, x.shape[1] // 4, axis=1):
+        y, state = layer(block, before=after[-1])
+        said.append(np.asarray(y))
+        after.append(np.asarray(state))
+    return np.concatenate(said, axis=1), np.concatenate(after)
+
+
+def test_blocks_of_a_stream_are_measured_with_all_before_them(rng):
+    layer = norm_layer("cumulative", name="norm")
+    x = rng.normal(1.5, 2, (1, 40, 5)).astype(np.float32)
+    found, _ = streamed(layer, x, np.zeros((1, 3), np.float32))
+    np.testing.assert_allclose(found, expected("cumulative", x, 1, 0), atol=2e-5)
+
+
+def test_after_hours_of_a_stream_its_norm_still_moves(rng):
+    layer = norm_layer("cumulative", name="norm")
+    most = layer.MOST_FRAMES
+    x = rng.normal(3, 0.1, (1, 400, 5)).astype(np.float32)
+    found, after = streamed(layer, x, np.array([[most, 1, 2]], np.float32))
+    np.testing.assert_array_equal(after[:, 0], most)
+    for column, last, now in ((1, 1, 3), (2, 2, 9.01)):  # as an average of as many frames moves
+        assert after[-1, column] - last == pytest.approx((now - last) * 400 / most, rel=0.05)
+    np.testing.assert_allclose(found, x - 1, atol=1e-2)
+
+
 @pytest.mark.parametrize("kind", ["gln", "cln", "cumulative"])
 def test_loud_sound_in_half_precision_is_measured_in_single(rng, kind):
     x = (3_000 * rng.standard_normal((1, 20_000, 4))).astype(np.float16)

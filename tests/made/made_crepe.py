@@ -46,10 +46,10 @@ def networks_once(patch):
     """All trackers of one method and hop share a network, which is built once."""
     build, networks = tracker._network, {}
 
-    def network(method, hop_length, device, progress):
-        key = str(method), hop_length
+    def network(method, hop_length, device, progress, by_litert):
+        key = str(method), hop_length, by_litert
         if key not in networks:
-            networks[key] = build(method, hop_length, device, progress)
+            networks[key] = build(method, hop_length, device, progress, by_litert)
         return networks[key]
 
     patch.setattr(tracker, "_network", network)

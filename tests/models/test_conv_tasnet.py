@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kzoo import models
+from kzoo import models, runtime
 from kzoo.convert import asteroid
 from kzoo.models import conv_tasnet
 from kzoo.separation import Separator, System
@@ -250,6 +250,59 @@ def test_blocks_are_of_the_length_that_was_asked_for(rng, norm, hop):
     assert sizes(block_seconds=4.0).smaller() == sizes(block_seconds=2.0)
     assert sizes(block_seconds=0.4).smaller() is None
     assert tiny().static(1000) == (tiny(), 1000)
+
+
+@pytest.mark.parametrize(
+    "options", [{"norm": "cln", "channels": 2, "skip": 0, "stride": 3}, {"norm": "batch"}]
+)
+def test_a_stream_says_what_the_whole_says(rng, options):
+    size = tiny(causal=True, **options)
+    whole = roughened(conv_tasnet.build(size=size), rng)
+    step = conv_tasnet.build_step(size=size, frames=size.live_frames)
+    weights = {weight.path: weight for weight in whole.weights}
+    for weight in step.weights:
+        weight.assign(weights[weight.path])
+    begin = runtime.beginnings(step, conv_tasnet.initial_state(step), conv_tasnet.SPEAKERS)
+    mixture = noise(rng, 100 * size.live_frames * size.hop_length, size.channels)
+    separate = begin()
+    found = np.concatenate([separate(block) for block in np.split(mixture, 100, axis=1)], axis=2)
+    expected, late = np.asarray(whole(mixture)), size.delay_samples
+    np.testing.assert_allclose(found[:, :, late:], expected[:, :, :-late], atol=2e-6)
+    assert np.abs(expected).max() > 0.1
+
+
+@pytest.mark.slow  # 80 s; shorter streams are in tests/conformance
+def test_ten_minutes_of_a_stream_do_not_drift(rng):
+    size = tiny(causal=True, norm="cumulative")
+    whole = roughened(conv_tasnet.build(size=size), rng)
+    weights = {weight.path: weight for weight in whole.weights}
+    level = 10 ** rng.uniform(-3, -0.3, (1, 600, 1, 1))  # of each second
+    sound = (level * rng.standard_normal((1, 600, 8000, 1))).astype(np.float32)
+    said = []
+    for seconds in (0.02, 4.0):
+        step = conv_tasnet.build_step(size=size, frames=round(seconds * 8000 / size.hop_length))
+        for weight in step.weights:
+            weight.assign(weights[weight.path])
+        begin = runtime.beginnings(step, conv_tasnet.initial_state(step), conv_tasnet.SPEAKERS)
+        blocks, separate = np.split(sound.reshape(1, -1, 1), round(600 / seconds), axis=1), begin()
+        said.append(np.concatenate([separate(block) for block in blocks], axis=2))
+    for first, last in ((0, 60), (540, 600)):
+        one, other = (x[:, :, 8000 * first : 8000 * last] for x in said)
+        assert np.sum((one - other) ** 2) < 1e-10 * np.sum(other**2)  # 118 dB were measured
+
+
+@pytest.mark.parametrize("changes", [{"causal": False}, {"norm": "gln"}, {"input_norm": "gln"}])
+def test_a_network_that_hears_the_future_has_no_stream(changes):
+    size = tiny(**{"causal": True, **changes})
+    assert not size.streams
+    with pytest.raises(ValueError, match="conv_tasnet hears what is to come with these sizes"):
+        conv_tasnet.build_step(size=size)
+
+
+def test_the_live_variant_is_late_by_a_block_and_the_overlap_of_frames():
+    live = sizes(variant="live")
+    assert (live.delay_samples, live.live_frames, live.latency_ms) == (10, 4, 6.25)
+    assert not sizes(variant="small").streams
 
 
 def test_blocks_that_are_all_context_are_not_halved():

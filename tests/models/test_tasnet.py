@@ -117,6 +117,13 @@ def test_a_segment_is_the_next_one_of_whole_frames():
         assert tiny().segment(samples) == (tiny(), {"samples": expected})
 
 
+@pytest.mark.parametrize("changes", [{}, {"bidirectional": False}])
+def test_a_network_that_hears_the_future_has_no_stream(changes):
+    assert not tiny(**changes).streams
+    with pytest.raises(ValueError, match="tasnet hears what is to come with these sizes"):
+        tasnet.build_step(size=tiny(**changes))
+
+
 def test_options_that_mean_nothing_are_refused():
     with pytest.raises(ValueError, match="mask must be one of sigmoid, relu, softmax; got"):
         tiny(mask="tanh")

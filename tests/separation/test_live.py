@@ -55,6 +55,13 @@ def test_a_pipe_gives_as_many_samples_as_it_takes(live, rng, samples):
     assert report.dropped == 0
 
 
+def test_several_sources_are_as_many_channels(rng):
+    given, sink = pcm(rng, 10 * HOP + 33), io.BytesIO()
+    through_pipe(Live(late([]), "noise", "speech"), io.BytesIO(given.tobytes()), sink)
+    found = np.frombuffer(sink.getvalue(), "<i2").reshape(-1, 2)
+    np.testing.assert_array_equal(found, np.rint(0.5 * np.stack([-given, given], axis=1)))
+
+
 def test_the_first_output_leaves_while_the_pipe_is_open(live, rng):
     given = pcm(rng, 10 * HOP)
     read_end, write_end = os.pipe()
@@ -93,7 +100,7 @@ def test_a_microphone_is_heard_until_the_end_and_loses_what_does_not_fit(live, m
         """Calls back with 20 hops at once, and later with one at a time."""
 
         def __init__(self, *, samplerate, blocksize, channels, dtype, device, callback):
-            assert (samplerate, blocksize, channels, dtype) == (RATE, HOP, 1, "float32")
+            assert (samplerate, blocksize, channels, dtype) == (RATE, HOP, (1, 1), "float32")
             self.callback = callback
 
         def _call(self, *flags):

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from kzoo.deploy.formats.kernels import without_names
+from kzoo.deploy.formats.metadata import with_metadata
 from kzoo.deploy.formats.tflite import (
     check_memory,
     check_operators,
@@ -34,12 +37,14 @@ def write_stream(
     *,
     state: Mapping[str, np.ndarray],
     twin: str | Path | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `step` with `state` as what it begins with and is reset to.
 
     step: a model of named inputs and outputs, of which those called "state_<name>" come back as
     they are to go in next; all others have a batch of 1, and the sizes that the file will have.
     twin: where `write_state_twin` is to write as well, of the same graph; None for nowhere.
+    metadata: goes into both files, as in `tflite.write`.
     Raises FlexError for operators that TFLite does not have, ValueError for a state that does not
     fit the model.
     """
@@ -76,9 +81,9 @@ def write_stream(
         return {DONE: tf.constant(1)}
 
     functions = {STEP: run.get_concrete_function(), RESET: reset.get_concrete_function()}
-    path = _write(step.name, functions, Path(path))
+    path = _write(step.name, functions, Path(path), metadata)
     if twin is not None:
-        _write(step.name, {STEP: graph}, Path(twin))
+        _write(step.name, {STEP: graph}, Path(twin), metadata)
     return path
 
 
@@ -124,13 +129,17 @@ class StateTwin:
 
 
 def _write(
-    name: str, functions: Mapping[str, tf.types.experimental.ConcreteFunction], path: Path
+    name: str,
+    functions: Mapping[str, tf.types.experimental.ConcreteFunction],
+    path: Path,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     content = convert(functions, name, allow_flex=False)
     found = description(content)
     check_operators(found, name)
     check_memory(found, name)
-    path.write_bytes(content)
+    content = without_names(content)
+    path.write_bytes(content if metadata is None else with_metadata(content, metadata))
     return path
 
 

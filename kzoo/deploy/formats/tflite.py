@@ -20,7 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
-from kzoo.deploy.formats.kernels import halve
+from kzoo.deploy.formats.kernels import halve, kinds_stored, without_names
+from kzoo.deploy.formats.metadata import with_metadata
 from kzoo.deploy.formats.search import shrink
 from kzoo.deploy.forms import for_tflite
 from kzoo.deploy.interpreter import open_litert
@@ -53,30 +54,49 @@ def write(
     *,
     precision: str = "fp32",
     allow_flex: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+    content: bytes | None = None,
+    **search: Any,
 ) -> Path:
     """Write one file of a model of static shape, the proof's inputs to its outputs.
 
-    There is no batch axis: an app fills one interleaved buffer and reads one per output.
+    There is no batch axis: an app fills one interleaved buffer and reads one per output. Tensors
+    inside have no names.
     precision: "fp32"; "fp16": kernels are stored so and half the size, computation is as ever; or
-        "int8": as many of them in 8 bits as `search.shrink` finds, and the others in 16.
+        what `search.shrink`, which takes the options `search`, makes of them.
+    metadata: goes into the file, where `metadata.read_metadata` and apps find it.
+    content: what `converted` made of the model, if it was called before.
     Raises FlexError for operators outside the built-ins unless `allow_flex`, and ValueError for
     anything that came out without static shapes, inside too, or without names.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    if content is None:
+        content = converted(model, proof, allow_flex=allow_flex)
+    if precision == "fp16":
+        content = halve(content)
+    elif precision != "fp32":
+        content = shrink(content, proof, precision, **search)
+    content = without_names(content)
+    path = Path(path)
+    path.write_bytes(content if metadata is None else with_metadata(content, metadata))
+    return path
+
+
+def converted(model: keras.Model, proof: Proof, *, allow_flex: bool = False) -> bytes:
+    """The file of `write` in fp32, whose tensors have names, as quantisers want them.
+
+    Raises what `write` does.
+    """
     with recurrent.tflite_forms():
         function = serving_function(for_tflite(model), proof, batched=False)
     content = convert({SIGNATURE: function}, model.name, allow_flex=allow_flex)
-    if precision != "fp32":
-        content = halve(content) if precision == "fp16" else shrink(content, proof)
     found = description(content)
     if not allow_flex:
         check_operators(found, model.name)
     _check(found, proof, model.name)
     check_memory(found, model.name)
-    path = Path(path)
-    path.write_bytes(content)
-    return path
+    return content
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -85,7 +105,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     `inputs` and `outputs` of the signature ({name: shape, -1 where open}), `operators` ({name:
     count}; names as in TFLite's schema, "FlexIRFFT" for one that is not built in),
     `dynamic_tensors`, the number of tensors inside whose shape is not fixed, and `kernels`, how
-    many are stored as float16 and int8. Raises ValueError for
+    many are stored as float16, int8 and int4. Raises ValueError for
     a file that is no TFLite model or has no signature.
     """
     content = Path(path).read_bytes()
@@ -238,8 +258,7 @@ def description(content: bytes) -> dict[str, Any]:
     if not model.SignatureDefsLength():
         raise ValueError("this TFLite file has no signature, so its tensors have no names")
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0] != "_"}
-    count, stored, dynamic = Counter(), Counter(), 0
-    types = {number: name.lower() for name, number in vars(schema.TensorType).items()}
+    count, dynamic = Counter(), 0
     for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
         for i in range(graph.OperatorsLength()):
             code = model.OperatorCodes(graph.Operators(i).OpcodeIndex())
@@ -247,8 +266,6 @@ def description(content: bytes) -> dict[str, Any]:
             number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
             custom = number == schema.BuiltinOperator.CUSTOM
             count[code.CustomCode().decode() if custom else names[number]] += 1
-            if number == schema.BuiltinOperator.DEQUANTIZE:
-                stored[types[graph.Tensors(graph.Operators(i).Inputs(0)).Type()]] += 1
         dynamic += sum(-1 in _shape(graph.Tensors(i)) for i in range(graph.TensorsLength()))
     signature = model.SignatureDefs(0)
     graph = model.Subgraphs(signature.SubgraphIndex())
@@ -262,7 +279,7 @@ def description(content: bytes) -> dict[str, Any]:
         "outputs": shapes(signature.OutputsLength(), signature.Outputs),
         "operators": dict(sorted(count.items())),
         "dynamic_tensors": dynamic,
-        "kernels": dict(stored),
+        "kernels": kinds_stored(content),
     }
 
 

@@ -20,9 +20,11 @@ from keras import layers, ops
 
 from kzoo.dsp.framing import frame, overlap_add, pad_last
 from kzoo.layers.masks import Estimates
+from kzoo.layers.norms import CumulativeNorm
 from kzoo.models.base.sizes import Sizes, check_positive, check_sources
 
 STATE = "state_"
+UNROLLED_FRAMES = 4  # at most, of a block whose recurrent layers have no loop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,9 @@ class CausalSizes(Sizes):
         if self.channels != 1:
             raise ValueError(f"channels must be 1: the network hears one; got {self.channels}")
 
+    streams: ClassVar[bool] = True
     stream_differs: ClassVar[bool] = False  # from the whole, by its authors' definition
+    live_frames: ClassVar[int] = 1  # of a block of live sound
 
     @property
     def delay_samples(self) -> int:
@@ -52,7 +56,7 @@ class CausalSizes(Sizes):
     @property
     def latency_ms(self) -> float:
         """From a sound to its estimate: the delay, and the hop that must be full before a step."""
-        return 1000 * (self.delay_samples + self.hop_length) / self.sample_rate
+        return 1000 * (self.delay_samples + self.live_frames * self.hop_length) / self.sample_rate
 
     def whole(self, samples: int | None) -> int:
         """The length nearest to `samples`, or to `block_seconds`, in whole hops."""
@@ -75,7 +79,7 @@ class Past:
         self.recurrence = {
             "return_sequences": True,
             "return_state": bool(stream),
-            "unroll": 0 < stream <= 4,  # plain products: the fastest for a few frames
+            "unroll": 0 < stream <= UNROLLED_FRAMES,  # plain products: the fastest for a few
         }
         self.inputs: dict[str, Any] = {}
         self.after: dict[str, Any] = {}
@@ -100,6 +104,14 @@ class Past:
             return ZerosBefore(frames, name=name)(x)
         x = ops.concatenate([self.state(name, (frames, *x.shape[2:])), x], axis=1)
         self.keep(name, x[:, -frames:])
+        return x
+
+    def normed(self, norm: layers.Layer, x, name: str):
+        """`x` `[batch, n, channels]` through `norm`, a cumulative one with what it has measured."""
+        if not self.stream or not isinstance(norm, CumulativeNorm):
+            return norm(x)
+        x, after = norm(x, before=self.state(name, (3,)))
+        self.keep(name, after)
         return x
 
     def recurrent(self, layer: layers.RNN, x, name: str):
@@ -147,6 +159,19 @@ class Past:
         signal, after = ContinueOverlapAdd(hop_length, dtype="float32", name=name)(frames, before)
         self.keep(name, after)
         return signal
+
+    def add_tail(self, signal, samples: int, name: str):
+        """`signal` `[batch, sources, n, channels]`, to whose last `samples` later blocks add.
+
+        A stream gives what is complete, late by `samples`, and keeps the rest.
+        """
+        if not self.stream or not samples:
+            return signal
+        done = signal.shape[2] - samples
+        before = self.state(name, (signal.shape[1], samples, signal.shape[3]))
+        signal = signal + ops.pad(before, ((0, 0), (0, 0), (0, done), (0, 0)))
+        self.keep(name, signal[:, :, done:])
+        return signal[:, :, :done]
 
 
 @keras.saving.register_keras_serializable("kzoo")

@@ -28,6 +28,7 @@ class Signal(ABC):
     channels: int
 
     task: ClassVar[str] = "separation"  # what the model is for: a name in `kzoo.tasks`
+    streams: ClassVar[bool] = False  # whether `build_step` takes these sizes
 
     def __post_init__(self):
         check_positive(self, "sample_rate", "channels")

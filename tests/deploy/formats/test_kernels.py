@@ -61,3 +61,12 @@ def test_kernel_too_large_for_float16_is_refused(tmp_path):
     model.set_weights([np.full(w.shape, 1e5) for w in model.weights])
     with pytest.raises(ValueError, match=r"above 65504.*use precision fp32"):
         tflite.write(model, tmp_path / "m", proof_of(model), precision="fp16")
+
+
+def test_names_inside_go_and_those_of_inputs_and_outputs_stay(bundle):
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    file = schema.ModelT.InitFromPackedBuf((bundle[0] / "tiny_fp32.tflite").read_bytes(), 0)
+    (graph,) = file.subgraphs
+    named = {i for i, tensor in enumerate(graph.tensors) if tensor.name}
+    assert named == {*graph.inputs, *graph.outputs}

@@ -1,0 +1,291 @@
+/* What both C programs share: WAV in, WAVs out, numbers of a card, and blocks that fade into each
+   other as in separate_tflite.py. C11 and POSIX, nothing else; little-endian machines. */
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MOST_SOURCES 16
+
+static const char *program = "";
+static FILE *errors; /* where this program's own lines go; NULL: stderr */
+
+/* What a library writes to stderr goes nowhere: it has no function to be quiet. Before main, as some
+   libraries write when they are loaded. */
+static void silence_the_library(void) {
+  int kept = dup(2), nowhere = open("/dev/null", O_WRONLY);
+  if (kept < 0 || nowhere < 0 || !(errors = fdopen(kept, "w"))) return;
+  setvbuf(errors, NULL, _IOLBF, 0);
+  dup2(nowhere, 2);
+  close(nowhere);
+}
+
+#ifdef __linux__
+__attribute__((section(".preinit_array"), used)) static void (*before_libraries)(void) =
+    silence_the_library;
+#endif
+
+/* One line on stderr, and the end. */
+static void fail(const char *format, ...) {
+  va_list values;
+  va_start(values, format);
+  FILE *file = errors ? errors : stderr;
+  fprintf(file, "%s: ", program);
+  vfprintf(file, format, values);
+  fputc('\n', file);
+  _exit(1); /* without the destructors of libraries whose threads are running */
+}
+
+static void *allocate(size_t count, size_t size) {
+  void *memory = calloc(count ? count : 1, size);
+  if (!memory) fail("out of memory");
+  return memory;
+}
+
+/* ---- the card: a JSON file that kzoo wrote ---- */
+
+typedef struct {
+  char *text;
+  int sample_rate, channels, sources;
+  char *names[MOST_SOURCES];
+} Card;
+
+/* What follows the first "key": in a text, or NULL. */
+static const char *value_of(const char *text, const char *key) {
+  char quoted[300];
+  snprintf(quoted, sizeof quoted, "\"%s\"", key);
+  const char *at = text ? strstr(text, quoted) : NULL;
+  if (!at) return NULL;
+  at += strlen(quoted);
+  while (*at == ' ') at++;
+  if (*at != ':') return NULL;
+  for (at++; *at == ' ' || *at == '\n'; at++) {
+  }
+  return at;
+}
+
+/* A whole number of at least 1, or 0. */
+static long long number_of(const char *text, const char *key) {
+  const char *at = value_of(text, key);
+  long long number = at ? strtoll(at, NULL, 10) : 0;
+  return number > 0 ? number : 0;
+}
+
+static Card read_card(const char *path) {
+  Card card = {0};
+  FILE *file = fopen(path, "rb");
+  if (!file) fail("%s: is not there; the model and its card belong together", path);
+  fseek(file, 0, SEEK_END);
+  long size = ftell(file);
+  rewind(file);
+  card.text = allocate(size > 0 ? (size_t)size + 1 : 1, 1);
+  if (size <= 0 || fread(card.text, 1, (size_t)size, file) != (size_t)size)
+    fail("%s: cannot be read", path);
+  fclose(file);
+  card.sample_rate = (int)number_of(card.text, "sample_rate");
+  card.channels = (int)number_of(card.text, "channels");
+  const char *at = value_of(card.text, "sources");
+  if (at && *at == '[')
+    for (at++; card.sources < MOST_SOURCES && (at += strspn(at, " \n,")) && *at == '"';) {
+      size_t length = strcspn(++at, "\"");
+      card.names[card.sources] = allocate(length + 1, 1);
+      memcpy(card.names[card.sources++], at, length);
+      at += length + (at[length] == '"');
+    }
+  if (!card.sample_rate || !card.channels || !card.sources)
+    fail("%s: is not the card of a separator", path);
+  return card;
+}
+
+/* ---- recordings ---- */
+
+typedef struct {
+  FILE *file;
+  int rate, channels, bytes; /* bytes: of a sample */
+  long long samples;         /* per channel, that are in the file, whatever its header promises */
+  struct stat place;
+} Recording;
+
+static uint32_t little(const uint8_t *at, int bytes) {
+  uint32_t value = 0;
+  for (int i = 0; i < bytes; i++) value |= (uint32_t)at[i] << 8 * i;
+  return value;
+}
+
+/* A PCM WAV of 8, 16, 24 or 32 bits at the rate and with the channels of the card, or 1. */
+static Recording open_recording(const char *path, const Card *card) {
+  Recording wav = {.file = fopen(path, "rb")};
+  uint8_t head[12], format[40] = {0};
+  if (!wav.file || fstat(fileno(wav.file), &wav.place)) fail("%s: cannot be opened", path);
+  if (fread(head, 1, 12, wav.file) != 12 || memcmp(head, "RIFF", 4) || memcmp(head + 8, "WAVE", 4))
+    fail("%s: is no WAV; convert it first: ffmpeg -i FILE -c:a pcm_s16le plain.wav", path);
+  for (;;) {
+    if (fread(head, 1, 8, wav.file) != 8) fail("%s: is a WAV without sound", path);
+    uint32_t size = little(head + 4, 4);
+    if (!memcmp(head, "data", 4)) {
+      int kind = (int)little(format, 2), bits = (int)little(format + 14, 2);
+      if (kind == 0xFFFE) kind = (int)little(format + 24, 2);
+      wav.channels = (int)little(format + 2, 2);
+      wav.rate = (int)little(format + 4, 4);
+      wav.bytes = bits / 8;
+      if (kind != 1 || bits % 8 || wav.bytes < 1 || wav.bytes > 4 || wav.channels < 1)
+        fail("%s: not a plain PCM WAV; convert it first: ffmpeg -i FILE -c:a pcm_s16le plain.wav",
+             path);
+      long begins = ftell(wav.file), frame = (long)wav.bytes * wav.channels;
+      fseek(wav.file, 0, SEEK_END);
+      long there = ftell(wav.file) - begins;
+      fseek(wav.file, begins, SEEK_SET);
+      if (there < (long)size && size != UINT32_MAX)
+        fprintf(errors ? errors : stderr, "%s: %s: cut short, %.2f s of the %.2f s its header promises\n", program,
+                path, (double)there / frame / wav.rate, (double)size / frame / wav.rate);
+      wav.samples = (there < (long)size ? there : (long)size) / frame;
+      break;
+    }
+    if (!memcmp(head, "fmt ", 4) && size >= 16 && size <= sizeof format) {
+      if (fread(format, 1, size, wav.file) != size) fail("%s: is cut off in its header", path);
+      size = 0;
+    }
+    if (fseek(wav.file, size + size % 2, SEEK_CUR)) fail("%s: is cut off in its header", path);
+  }
+  if (wav.rate != card->sample_rate)
+    fail("%s: has %d Hz, the model wants %d; resample it first: ffmpeg -i FILE -ar %d resampled.wav",
+         path, wav.rate, card->sample_rate, card->sample_rate);
+  if (wav.channels != 1 && wav.channels != card->channels)
+    fail("%s: has %d channels, the model takes %d or 1", path, wav.channels, card->channels);
+  if (!wav.samples) fail("%s: holds no sound", path);
+  return wav;
+}
+
+/* Fill [samples, channels] from the recording, mono on all channels; how many samples there were. */
+static long long read_samples(Recording *wav, float *waveform, long long samples, int channels) {
+  size_t frame = (size_t)wav->bytes * (size_t)wav->channels;
+  uint8_t *data = allocate((size_t)samples, frame);
+  long long found = (long long)fread(data, frame, (size_t)samples, wav->file);
+  for (long long i = 0; i < found; i++)
+    for (int c = 0; c < channels; c++) {
+      const uint8_t *at = data + (size_t)i * frame + (size_t)(wav->channels == 1 ? 0 : c * wav->bytes);
+      float value;
+      if (wav->bytes == 1)
+        value = ((float)*at - 128.0f) / 128.0f;
+      else
+        value = (float)(int32_t)(little(at, wav->bytes) << (32 - 8 * wav->bytes)) / 2147483648.0f;
+      waveform[i * channels + c] = value;
+    }
+  free(data);
+  return found;
+}
+
+static void put(FILE *file, uint32_t value, int bytes) {
+  for (int i = 0; i < bytes; i++) fputc((int)(value >> 8 * i & 255), file);
+}
+
+/* The header of a 24-bit WAV, written again when its length is known. */
+static void write_header(FILE *file, int rate, int channels, long long samples) {
+  uint32_t bytes = (uint32_t)(samples * channels * 3);
+  rewind(file);
+  fwrite("RIFF", 1, 4, file), put(file, 36 + bytes, 4), fwrite("WAVEfmt ", 1, 8, file);
+  put(file, 16, 4), put(file, 1, 2), put(file, (uint32_t)channels, 2), put(file, (uint32_t)rate, 4);
+  put(file, (uint32_t)(rate * channels * 3), 4), put(file, (uint32_t)(channels * 3), 2);
+  put(file, 24, 2), fwrite("data", 1, 4, file), put(file, bytes, 4);
+}
+
+/* [samples, channels] behind what is there, as `width` channels: one is the mean of all. */
+static void write_samples(FILE *file, const float *stem, long long samples, int channels, int width) {
+  for (long long i = 0; i < samples; i++)
+    for (int c = 0; c < width; c++) {
+      float value = stem[i * channels + c];
+      if (width < channels) {
+        value = 0;
+        for (int k = 0; k < channels; k++) value += stem[i * channels + k];
+        value /= (float)channels;
+      }
+      double clipped = value < -1 ? -1 : value > 1 - 0x1p-23 ? 1 - 0x1p-23 : value;
+      put(file, (uint32_t)(int32_t)rint(clipped * 0x1p23), 3);
+    }
+}
+
+/* ---- blocks that fade into each other ---- */
+
+/* Separate waveform [samples, channels] into stems[source], each of that size. */
+typedef void (*Separate)(void *model, const float *waveform, long long samples, float **stems);
+
+/* Write out/SOURCE.wav for each source; the seconds of sound in them. */
+static double separate_recording(Recording *wav, const Card *card, const char *out, long long block,
+                                 long long overlap, Separate separate, void *model) {
+  int channels = card->channels;
+  long long hop = block - overlap, total = wav->samples;
+  size_t frame = sizeof(float) * (size_t)channels;
+  float *waveform = allocate((size_t)block, frame), *fade = allocate((size_t)overlap, sizeof(float));
+  float *stems[MOST_SOURCES], *tails[MOST_SOURCES];
+  FILE *files[MOST_SOURCES];
+  for (long long i = 0; i < overlap; i++) {
+    double side = sin(0.5 * 3.14159265358979323846 * ((double)i + 0.5) / (double)overlap);
+    fade[i] = (float)(side * side);
+  }
+  mkdir(out, 0777); /* or it is there already; if neither, fopen says so */
+  char paths[MOST_SOURCES][4096];
+  for (int s = 0; s < card->sources; s++) {
+    struct stat there, *own = &wav->place;
+    snprintf(paths[s], sizeof paths[s], "%s/%s.wav", out, card->names[s]);
+    if (!stat(paths[s], &there) && there.st_ino == own->st_ino && there.st_dev == own->st_dev)
+      fail("%s: is the recording itself; give another folder by -o", paths[s]);
+  }
+  for (int s = 0; s < card->sources; s++) {
+    files[s] = fopen(paths[s], "wb");
+    if (!files[s]) fail("%s: cannot be written", paths[s]);
+    write_header(files[s], wav->rate, wav->channels, 0);
+    stems[s] = allocate((size_t)block, frame);
+    tails[s] = allocate((size_t)overlap, frame);
+  }
+  for (long long start = 0; start == 0 || start < total - overlap; start += hop) {
+    long long kept = start ? overlap : 0;
+    memmove(waveform, waveform + hop * channels, (size_t)kept * frame);
+    long long present = kept + read_samples(wav, waveform + kept * channels, block - kept, channels);
+    memset(waveform + present * channels, 0, (size_t)(block - present) * frame);
+    separate(model, waveform, block, stems);
+    int last = start + block >= total;
+    for (int s = 0; s < card->sources; s++) {
+      for (long long i = 0; start && i < overlap * channels; i++) {
+        float entering = fade[i / channels];
+        stems[s][i] = entering * stems[s][i] + (1 - entering) * tails[s][i];
+      }
+      memcpy(tails[s], stems[s] + hop * channels, (size_t)overlap * frame);
+      write_samples(files[s], stems[s], last ? total - start : hop, channels, wav->channels);
+    }
+  }
+  for (int s = 0; s < card->sources; s++) {
+    write_header(files[s], wav->rate, wav->channels, total);
+    if (ferror(files[s]) | fclose(files[s])) fail("%s: was not written whole", paths[s]);
+    free(stems[s]), free(tails[s]);
+  }
+  free(waveform), free(fade), fclose(wav->file);
+  return (double)total / wav->rate;
+}
+
+/* ---- words of the command line ---- */
+
+/* The word behind `name`, or `otherwise`; both words are taken out of the list. */
+static const char *option(int *count, char **words, const char *name, const char *otherwise) {
+  for (int i = 1; i + 1 < *count; i++)
+    if (!strcmp(words[i], name)) {
+      const char *value = words[i + 1];
+      memmove(words + i, words + i + 2, sizeof *words * (size_t)(*count - i - 2));
+      *count -= 2;
+      return value;
+    }
+  return otherwise;
+}
+
+static double number(const char *name, const char *word, double least, double most) {
+  char *end;
+  double value = strtod(word, &end);
+  if (*end || end == word || !(value >= least && value <= most))
+    fail("%s must be %g to %g; got %s", name, least, most, word);
+  return value;
+}

@@ -1,0 +1,50 @@
+"""The table of `matrix`, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_HEAD = [
+    "form", "MB", "of fp32", "operators", "dB", "dB, faint", "load ms", "ms/s, 1 thread",
+    "2 threads", "peak MB",
+]  # fmt: skip
+_MEASURES = {"sdr": "SDR", "si_sdr": "SI-SDR", "pesq": "PESQ"}
+
+
+def markdown(table: Mapping[str, Any]) -> str:
+    """One table: files that ship, then what is unfit and why."""
+    rows = table["rows"]
+    fit, unfit = ([row for row in rows if bool(row["reason"]) == bad] for bad in (False, True))
+    whole = next((row["bytes"] for row in fit if row["name"] == "fp32"), None)
+    measures = sorted({name for row in fit for name in row.get("change") or {}})
+    head = [*_HEAD, *(f"change of {_MEASURES[name]}" for name in measures)]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---', *['---:'] * (len(head) - 1)])} |"]
+    for row in fit:
+        change = row.get("change") or {}
+        cells = [
+            row["name"], f"{row['bytes'] / 1e6:.2f}",
+            f"{row['bytes'] / whole:.2f}" if whole else "", f"{row['operators']}",
+            _number(row["snr_db"], 1), _number(row["faint_db"], 1), _number(row.get("load_ms"), 0),
+            _number(row.get("ms_1_thread"), 2), _number(row.get("ms_2_threads"), 2),
+            _number(row.get("peak_mb"), 0), *(_number(change.get(name), 3) for name in measures),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    if table["scores"]:
+        figures = "; ".join(
+            f"{source} " + ", ".join(f"{_MEASURES[m]} {value:.2f}" for m, value in row.items())
+            for source, row in table["scores"].items()
+        )
+        lines += ["", f"Keras on {table['truth']}: {figures}."]
+    if unfit:
+        lines += ["", "Unfit, and not kept:", ""]
+        lines += [f"- {row['name']}: {row['reason']}" for row in unfit]
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return (
+        ""
+        if value is None
+        else f"{value:.{digits}f}".replace("-0." + "0" * digits, "0." + "0" * digits)
+    )

@@ -1,0 +1,131 @@
+// Recordings of any length through a network of one block, or through one that takes hop after hop.
+//
+// A recording is {samples, channels, read(start, count) -> Promise of Float32Array[channel]}. Both
+// functions yield {start, stems: {source: interleaved Float32Array}}, which join to exactly its length.
+
+// Blocks share `overlap` samples, and each fades into the next along a squared sine.
+// run: interleaved [block, card.channels] -> Promise of {source: the same shape}.
+export async function* inBlocks(run, recording, card, gain) {
+  const { block_samples: block, channels, sources } = card;
+  const overlap = Math.min(card.sample_rate, Math.floor(block / 4)), hop = block - overlap;
+  const fade = Float32Array.from({ length: overlap }, (_, i) => Math.sin((Math.PI / 2 * (i + 0.5)) / overlap) ** 2);
+  const groups = grouped(recording.channels, channels);
+  const tails = groups.map(() => ({}));
+  for (let start = 0; start < Math.max(recording.samples - overlap, 1); start += hop) {
+    const present = Math.min(block, recording.samples - start);
+    const last = start + block >= recording.samples, count = last ? present : hop;
+    const heard = await recording.read(start, present);
+    const stems = empty(sources, count * recording.channels);
+    for (const [number, group] of groups.entries()) {
+      const input = interleaved(heard, group, channels, block, gain);
+      const found = gain ? await run(input) : empty(sources, input.length);
+      for (const source of sources) {
+        const stem = found[source];
+        if (gain) for (let i = 0; i < stem.length; i++) stem[i] /= gain;
+        const tail = tails[number][source];
+        if (tail) {
+          for (let i = 0; i < overlap * channels; i++) {
+            const weight = fade[Math.floor(i / channels)];
+            stem[i] = weight * stem[i] + (1 - weight) * tail[i];
+          }
+        }
+        tails[number][source] = stem.slice(hop * channels);
+        put(stem, channels, group, stems[source], recording.channels, count);
+      }
+    }
+    yield { start, stems };
+  }
+}
+
+// The sound of a stream is late by `delay_samples`, which are taken off.
+// begin() -> step(interleaved [hop, card.channels]) -> Promise of {source: the same shape}.
+export async function* asStream(begin, recording, card, gain) {
+  const { channels, sources } = card, { hop_length: hop, delay_samples: late } = card.stream;
+  const groups = grouped(recording.channels, channels), steps = groups.map(begin);
+  const hops = Math.ceil((recording.samples + late) / hop);
+  const piece = Math.ceil((card.sample_rate + late) / hop); // a second and more
+  let start = 0;
+  for (let first = 0; first < hops; first += piece) {
+    const count = Math.min(piece, hops - first), from = Math.min(first * hop, recording.samples);
+    const present = Math.min(count * hop, recording.samples - from);
+    const skipped = first ? 0 : late, kept = Math.min(count * hop - skipped, recording.samples - start);
+    const heard = await recording.read(from, present), stems = empty(sources, kept * recording.channels);
+    for (const [number, group] of groups.entries()) {
+      const joined = empty(sources, count * hop * channels);
+      const input = interleaved(heard, group, channels, count * hop, gain);
+      for (let at = 0; gain && at < input.length; at += hop * channels) {
+        const found = await steps[number](input.subarray(at, at + hop * channels));
+        for (const source of sources) joined[source].set(found[source], at);
+      }
+      for (const source of sources) {
+        const stem = joined[source].subarray(skipped * channels);
+        if (gain) for (let i = 0; i < stem.length; i++) stem[i] /= gain;
+        put(stem, channels, group, stems[source], recording.channels, kept);
+      }
+    }
+    yield { start, stems };
+    start += kept;
+  }
+}
+
+// The gain that brings a recording to the card's level: the mean power of the 50 ms frames that are
+// at most 30 dB below the loudest, counted in classes of 1 dB. 0 for silence, 1 without a level.
+export async function gainOf(recording, card) {
+  if (card.level_db === undefined) return 1;
+  const frame = Math.max(1, Math.round(0.05 * card.sample_rate)), classes = new Map();
+  const piece = frame * 200;
+  for (let start = 0; start < recording.samples; start += piece) {
+    const heard = await recording.read(start, Math.min(piece, recording.samples - start));
+    for (let at = 0; at + frame <= heard[0].length; at += frame) {
+      let power = 0;
+      for (const channel of heard) for (let i = at; i < at + frame; i++) power += channel[i] * channel[i];
+      power /= frame * heard.length;
+      if (power <= 1e-14) continue;
+      const kind = Math.floor(10 * Math.log10(power)), [sum, count] = classes.get(kind) ?? [0, 0];
+      classes.set(kind, [sum + power, count + 1]);
+    }
+  }
+  if (!classes.size) return 0;
+  const loudest = Math.max(...classes.keys());
+  let sum = 0, count = 0;
+  for (const [kind, [powers, frames]] of classes) {
+    if (kind >= loudest - 30) { sum += powers; count += frames; }
+  }
+  return 10 ** ((card.level_db - 10 * Math.log10(sum / count)) / 20);
+}
+
+// The channels that go through a network of `width` together.
+function grouped(channels, width) {
+  const groups = [];
+  for (let c = 0; c < channels; c += width) {
+    groups.push(Array.from({ length: Math.min(width, channels - c) }, (_, i) => c + i));
+  }
+  return groups;
+}
+
+// Channels side by side in `samples` frames, silence behind the last; one channel goes to both sides.
+function interleaved(heard, group, channels, samples, gain) {
+  const out = new Float32Array(samples * channels);
+  for (let c = 0; c < channels; c++) {
+    const from = heard[group[c % group.length]];
+    for (let i = 0; i < from.length; i++) out[i * channels + c] = from[i] * gain;
+  }
+  return out;
+}
+
+function empty(sources, length) {
+  return Object.fromEntries(sources.map((source) => [source, new Float32Array(length)]));
+}
+
+// A network's channels into those of the recording; one channel gets the mean of what it was heard as.
+function put(stem, channels, group, out, width, count) {
+  for (let i = 0; i < count; i++) {
+    if (group.length === channels) {
+      for (let c = 0; c < channels; c++) out[i * width + group[c]] = stem[i * channels + c];
+    } else {
+      let sum = 0;
+      for (let c = 0; c < channels; c++) sum += stem[i * channels + c];
+      for (const c of group) out[i * width + c] = sum / channels;
+    }
+  }
+}
