@@ -92,6 +92,7 @@ def sound_proof(
         card={
             "block_samples": block,
             "overlap_samples": block and min(sample_rate, block // 4),
+            "latency_ms": block and 1000 * block / sample_rate,
             "channels": channels,
             "sources": sources,
             "input": WAVEFORM,
