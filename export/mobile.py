@@ -7,6 +7,7 @@
         operators.txt                         for a LiteRT build with these kernels alone
         LICENCES.txt                          of code, weights and data, with the texts
         separate_tflite.py                    a program around it, LiteRT and NumPy only
+        kotlin/ swift/                        the same for apps, as `export.app_classes` makes it
         separate_tflite.c, recording.h        the same in C, LiteRT's library only
 
 Each file is reloaded in LiteRT and compared with Keras by `kzoo.deploy`; then the program runs with
@@ -69,6 +70,10 @@ def parser() -> argparse.ArgumentParser:
         "--sound", type=Path, help="A recording on which a separator is compared with Keras."
     )
     parser.add_argument(
+        "--condition", action="store_true",
+        help="The files of a conditioned U-Net take what to extract, as in kzoo export.",
+    )  # fmt: skip
+    parser.add_argument(
         "--allow-flex", action="store_true",
         help="Let operators through that TFLite does not have and that apps pay for in size.",
     )  # fmt: skip
@@ -83,13 +88,18 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
     --overwrite; whatever it raises, OUT is as it was.
     """
     import kzoo
+    from export import app_classes
     from kzoo import presets
     from kzoo.cli.terminal import quiet_tensorflow
     from kzoo.deploy import request
     from kzoo.deploy.placing import beside, move
 
     preset = presets.open_preset(options.preset)
-    seconds, target = options.block_seconds, options.out / preset.card["name"]
+    seconds = options.block_seconds
+    if options.condition and "condition" not in preset.options:
+        raise ValueError(f"{preset} has the same stems always; --condition is for another model")
+    given = {"condition": "input"} if options.condition else {}
+    target = options.out / request.artefact_name(preset.card["name"], **given)
     request.check("tflite", block_seconds=seconds, allow_flex=options.allow_flex)
     if target.exists() and not options.overwrite:
         raise FileExistsError(f"{target}: is there already; --overwrite it or name another folder")
@@ -106,7 +116,7 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
         for precision in options.precision:
             card = kzoo.export(
                 preset, "tflite", folder, precision=precision, block_seconds=seconds,
-                sound=options.sound, allow_flex=options.allow_flex,
+                sound=options.sound, allow_flex=options.allow_flex, **given,
             )  # fmt: skip
             cards.append(card)
             yield from _said_of(card)
@@ -114,6 +124,7 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
             yield note
         yield _write_operators(folder)
         yield write_licences(folder, preset.card.get("licences", {}))
+        yield app_classes.write(cards, folder)
         shutil.copyfile(program.CONSUMER, folder / program.CONSUMER.name)
         yield from program.prove(preset, cards, folder, scratch, sound=options.sound)
         if size.task == "separation" and "stream" in cards[0]:

@@ -39,8 +39,8 @@ def test_a_separators_bundle_has_run_and_is_whole(mobile, tmp_path, capsys):
     assert mobile.main(arguments) == 0
     folder = tmp_path / "out" / "small"
     assert {path.name for path in folder.iterdir()} == {
-        "LICENCES.txt", "operators.txt", "recording.h", "separate_tflite.c", "separate_tflite.py",
-        "small_fp16.json", "small_fp16.tflite",
+        "LICENCES.txt", "kotlin", "operators.txt", "recording.h", "separate_tflite.c",
+        "separate_tflite.py", "small_fp16.json", "small_fp16.tflite", "swift",
     }  # fmt: skip
     lines = capsys.readouterr().out
     assert "separate_tflite.py with small_fp16.tflite, against Keras in blocks:" in lines
