@@ -80,7 +80,7 @@ def export(
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Write a preset as TFLite, SavedModel or ONNX, proven in its runtime.
+    """Write a preset as TFLite, SavedModel or ONNX, run and proven.
 
     The artefact is loaded and run there, and compared with Keras on sound before it is kept.
     """
