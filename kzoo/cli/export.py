@@ -97,7 +97,7 @@ def export(
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Write a preset as TFLite, SavedModel or ONNX, proven in its runtime.
+    """Write a preset as TFLite, SavedModel or ONNX, run and proven.
 
     The artefact is loaded and run there, and compared with Keras on sound before it is kept.
     """
@@ -197,4 +197,10 @@ def _lines(card: Mapping[str, Any]) -> list[str]:
         snr = "equal" if faint["snr_db"] is None else f"{faint['snr_db']:.1f} dB"
         lines.append(f"  where an output is faint: {snr}, max {faint['max_abs_difference']:.1e}")
     names = ", ".join(f"{name} x{count}" for name, count in card["operators"].items())
-    return [*lines, f"operators: {names}"]
+    lines.append(f"operators: {names}")
+    if layers := card.get("more_than_4_axes"):
+        lines.append(
+            f"tensors of more than 4 axes, which GPU delegates refuse, in {len(layers)} layers: "
+            f"{', '.join(layers[:4])}{', ...' if len(layers) > 4 else ''}"
+        )
+    return lines

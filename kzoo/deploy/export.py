@@ -26,6 +26,7 @@ import tensorflow as tf
 import kzoo
 from kzoo.deploy import parity, request
 from kzoo.deploy.formats import half, onnx, saved_model, tflite
+from kzoo.deploy.formats.layers import AXES, troubles
 from kzoo.deploy.formats.search import faintest
 from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_stream
 from kzoo.deploy.placing import beside, move
@@ -160,6 +161,8 @@ def export(
             "date": datetime.date.today().isoformat(),
         }
         card["bytes"] = _bytes(card["files"])
+        if to == "tflite":
+            card["more_than_4_axes"] = troubles(original.content)[AXES]
         if to == "tflite" and proof.stream is not None:
             places["stream"] = Path(folder) / f"{name}_stream.tflite"  # of every precision the same
             stream = temporary / places["stream"].name

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.deploy.formats.kernels import unpacked
+from kzoo.deploy.formats.layers import layer_of
 from kzoo.deploy.signature import SIGNATURE
 
 SMALLEST = 1e-4  # next to nothing in float16, whose last digit of 1 is 1e-3
@@ -22,7 +23,7 @@ def vanishing(content: bytes) -> list[dict[str, str | float]]:
     """The guards of a file that are under 1e-4: {"layer", "operator", "value"} each.
 
     They are constants of one number that an operator adds to something, or compares it with.
-    layer: the name of what the operator gives, where the file's tensors have names.
+    layer: that of what the operator gives, where the file's tensors have names.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -40,8 +41,8 @@ def vanishing(content: bytes) -> list[dict[str, str | float]]:
                     continue
                 value = float(np.asarray(data, np.uint8).view("<f4")[0])
                 if 0 < abs(value) < SMALLEST:
-                    layer = graph.tensors[int(operator.outputs[0])].name or b""
-                    found.append({"layer": layer.decode(), "operator": name, "value": value})
+                    layer = layer_of((graph.tensors[int(operator.outputs[0])].name or b"").decode())
+                    found.append({"layer": layer, "operator": name, "value": value})
     return found
 
 
