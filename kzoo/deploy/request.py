@@ -49,6 +49,18 @@ def check(
                 raise ImportError(ONNX_MISSING.format(package))
 
 
+def check_condition(card: Mapping[str, Any]) -> None:
+    """Raise ValueError where the card of a preset is not of a model that can be told what to give.
+
+    The card alone is read: the options of a model would load TensorFlow.
+    """
+    if "condition" not in card["model"].get("options", {}):
+        raise ValueError(
+            f"preset {card['name']} has the same stems always; --condition is for conditioned "
+            "U-Nets whose card has the option condition"
+        )
+
+
 def artefact_name(preset: str, *, condition: str | None = None, **options: Any) -> str:
     """What an artefact of `preset` is called, built with these options of the model."""
     return f"{preset}_any_stem" if condition == "input" else preset
