@@ -103,8 +103,8 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
 
     preset = presets.open_preset(options.preset)
     seconds = options.block_seconds
-    if options.condition and "condition" not in preset.options:
-        raise ValueError(f"{preset} has the same stems always; --condition is for another model")
+    if options.condition:
+        request.check_condition(preset.card)
     given = {"condition": "input"} if options.condition else {}
     target = options.out / request.artefact_name(preset.card["name"], **given)
     request.check("tflite", block_seconds=seconds, allow_flex=options.allow_flex)

@@ -122,10 +122,8 @@ def export(
     elif pairs is not None:
         raise ValueError("--pairs is what the table of --all is scored on: give both")
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
-    if condition and "condition" not in opened.options:
-        raise presets.PresetError(
-            f"preset {opened} has the same stems always; --condition is for conditioned U-Nets"
-        )
+    if condition:
+        request.check_condition(opened.card)
     given = {"condition": "input"} if condition else {}
     request.transforms(to, fft, target)
     name = request.artefact_name(opened.card["name"], target=target, **given)

@@ -68,6 +68,18 @@ def transforms(to: str, fft: str, target: str) -> str:
     return "matmul" if target == "gpu" else fft
 
 
+def check_condition(card: Mapping[str, Any]) -> None:
+    """Raise ValueError where the card of a preset is not of a model that can be told what to give.
+
+    The card alone is read: the options of a model would load TensorFlow.
+    """
+    if "condition" not in card["model"].get("options", {}):
+        raise ValueError(
+            f"preset {card['name']} has the same stems always; --condition is for conditioned "
+            "U-Nets whose card has the option condition"
+        )
+
+
 def artefact_name(
     preset: str, *, condition: str | None = None, target: str = "cpu", **options: Any
 ) -> str:
