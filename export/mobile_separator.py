@@ -51,18 +51,25 @@ def prove(
         waveform = examples.fitted_to(audio.read(sound, sample_rate=rate)[0], channels, length)
     song = scratch / "song.wav"
     waveform = _write_wav(song, waveform, rate)
-    size, samples = preset.sizes()[0].static(block)
+    condition = cards[0].get("condition")
+    size = preset.sizes(**({"condition": "input"} if condition else {}))[0]
+    size, samples = size.static(block)
     model = preset.model(size, samples=samples)
-    for path in (c_programs.HEADER, c_programs.LITERT[0]):
-        shutil.copyfile(path, folder / path.name)
-    program = c_programs.build(folder, c_programs.LITERT, scratch / "separate")
-    stems = _keras_in_blocks(model, waveform, block, overlap)
-    expected = dict(zip(cards[0]["sources"], stems, strict=True))
+    example, program = {"waveform": waveform[None, :block]}, None
+    if condition:  # which the C program does not know
+        vectors = dict(zip(condition["names"], np.eye(len(condition["names"])), strict=True))
+        stems = [_keras_in_blocks(model, waveform, block, overlap, v)[0] for v in vectors.values()]
+        expected = dict(zip(vectors, stems, strict=True))
+        example[condition["input"]] = np.ones((1, len(vectors)), np.float32)
+    else:
+        for path in (c_programs.HEADER, c_programs.LITERT[0]):
+            shutil.copyfile(path, folder / path.name)
+        program = c_programs.build(folder, c_programs.LITERT, scratch / "separate")
+        stems = _keras_in_blocks(model, waveform, block, overlap)
+        expected = dict(zip(cards[0]["sources"], stems, strict=True))
     for card in cards:
         path = Path(card["path"])
-        one, two = (
-            _speed(tflite.load(path, threads=threads), waveform[:block], rate) for threads in (1, 2)
-        )
+        one, two = (_speed(tflite.load(path, threads=threads), example, rate) for threads in (1, 2))
         yield f"{path.name}: {one:.0f} ms per second of sound on 1 thread, {two:.0f} on 2"
         programs = {CONSUMER.name: [sys.executable, folder / CONSUMER.name]}
         if program is not None:
@@ -79,15 +86,21 @@ def prove(
             yield f"  {figures({source: vars(d) for source, d in differences.items()})}"
 
 
-def _keras_in_blocks(model, waveform: np.ndarray, block: int, overlap: int) -> np.ndarray:
-    """`[sources, samples, channels]`: a second account of the blocks, float64 on whole arrays."""
+def _keras_in_blocks(
+    model, waveform: np.ndarray, block: int, overlap: int, vector: np.ndarray | None = None
+) -> np.ndarray:
+    """`[sources, samples, channels]`: a second account of the blocks, float64 on whole arrays.
+
+    vector: what a model that is told it is to extract.
+    """
     hop, samples = block - overlap, len(waveform)
     starts = range(0, max(samples - overlap, 1), hop)
     padded = np.pad(waveform, ((0, starts[-1] + block - samples), (0, 0)))
     fade = np.sin(0.5 * np.pi * (np.arange(overlap) + 0.5) / max(overlap, 1)) ** 2
     blocks = np.stack([padded[start : start + block] for start in starts])
     # Not a plain call, in which a recurrent network goes step by step for minutes.
-    estimates, total = model.predict(blocks, batch_size=1, verbose=0), 0.0
+    told = blocks if vector is None else [blocks, np.tile(vector, (len(blocks), 1))]
+    estimates, total = model.predict(told, batch_size=1, verbose=0), 0.0
     for start, estimate in zip(starts, estimates, strict=True):
         weight = np.ones(block)
         weight[:overlap] = fade if start else 1.0
@@ -98,14 +111,14 @@ def _keras_in_blocks(model, waveform: np.ndarray, block: int, overlap: int) -> n
     return np.clip(total[:, :samples], -1, 1)  # as a WAV holds it
 
 
-def _speed(run: Callable, waveform: np.ndarray, rate: int) -> float:
+def _speed(run: Callable, inputs: Mapping[str, np.ndarray], rate: int) -> float:
     """Milliseconds per second of sound, the best of three after one to warm up."""
     spent = []
     for _ in range(4):
         begun = time.perf_counter()
-        run({"waveform": waveform[None]})
+        run(inputs)
         spent.append(time.perf_counter() - begun)
-    return 1000 * min(spent[1:]) / (len(waveform) / rate)
+    return 1000 * min(spent[1:]) / (inputs["waveform"].shape[1] / rate)
 
 
 def _write_wav(path: Path, waveform: np.ndarray, rate: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kzoo import models, runtime
+from kzoo import runtime
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.models.base.causal import STATE
 from kzoo.presets import Preset, PresetError
@@ -70,7 +70,7 @@ def open_blocks(preset: Preset) -> Blocks:
     interchangeable = bool(preset.card.get("interchangeable", False))
     silence: Mapping[str, np.ndarray] = {}
     delay, grid = 0, size.grid()
-    if models.defines(preset.card["model"]["name"], "build_step"):
+    if size.streams:
         grid, delay = runtime.stream_grid(size), size.delay_samples
         model = preset.module.build_step(sources, size, frames=grid.samples // size.hop_length)
         preset.assign(model)

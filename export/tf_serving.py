@@ -6,19 +6,20 @@
     out/models/models.config             all models and versions in the folder
     out/batching.config, monitoring.config, docker-compose.yaml
     out/clients/                         serving_client.py for gRPC and REST, NAME.json, a C program
-    out/README.md, out/LICENCES/NAME.txt
+    out/README.md, out/LICENCES/NAME/
 
-Another preset, or --model-version 2 of the same, is added to the folder. Recordings go through the
-SavedModel block by block, see `export.serving_graph`. It is proven without the server's program:
-TensorFlow reloads it, the warm-up requests are replayed, both clients separate a recording through
-a stand-in of the server's APIs (`export.serving_double`), the C program through TensorFlow's C API,
-and each answer is compared with kzoo's own.
+Another preset, or --model-version 2 of the same, is added to the folder, whose settings stay as
+they are. Recordings go through the SavedModel block by block, see `export.serving_graph`. It is
+proven without the server's program: TensorFlow reloads it, the warm-up requests are replayed, both
+clients separate a recording through a stand-in of the server's APIs (`export.serving_double`), the
+C program through TensorFlow's C API, and each answer is compared with kzoo's own.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.metadata
 import importlib.util
 import json
 import math
@@ -152,6 +153,9 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
         (folder / "models" / "models.config").unlink()
         (folder / "models" / name).rmdir()
         (folder / "models").rmdir()
+        for file in _CONFIGS:  # which may have been changed since
+            if (options.out / file).exists():
+                (folder / file).unlink()
         shutil.copytree(folder, options.out, dirs_exist_ok=True)
     write_models_config(options.out)
     yield f"{options.out}: complete; the server's image itself was not run here"
@@ -191,8 +195,9 @@ def write(
     write_licences(licences, card.get("licences", {}))
     template = string.Template((_FOLDER / "serving" / "README.md").read_text(encoding="utf-8"))
     readme = template.substitute(
-        name=name, rate=blocks.sample_rate, channels=blocks.channels, most=MOST
-    )
+        name=name, rate=blocks.sample_rate, channels=blocks.channels, most=MOST,
+        tensorflow=importlib.metadata.version("tensorflow"),
+    )  # fmt: skip
     (folder / "README.md").write_text(readme, encoding="utf-8")
     return card
 
@@ -210,6 +215,8 @@ def write_models_config(folder: Path) -> None:
     lines = ["model_config_list {"]
     for model in sorted(path for path in (folder / "models").iterdir() if path.is_dir()):
         numbers = sorted(int(p.name) for p in model.iterdir() if p.name.isdigit())
+        if not numbers:
+            continue
         versions = " ".join(f"versions: {number}" for number in numbers)
         lines += [
             "  config {",

@@ -2,7 +2,11 @@
 
     pip install ai-edge-litert numpy
     python separate_tflite.py spleeter_2stems_fp32.tflite song.wav -o out     # out/vocals.wav, ...
+    python separate_tflite.py cunet_any_stem_fp32.tflite song.wav --stem vocals
+    python separate_tflite.py cunet_any_stem_fp32.tflite song.wav --remix vocals=0.2,drums=1
 
+Where the card is not there, what the file tells of itself takes its place. A file that is told what
+to extract runs once for each --stem, by default for all that it knows, or for one --remix of them.
 The file separates blocks of one length; this program shows what an app does around it. Blocks
 overlap, and each fades into the next along a squared sine, so that no seam is heard. One block and
 one overlap per source are in memory, however long the recording.
@@ -12,6 +16,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import struct
 import sys
 import time
 import wave
@@ -26,30 +31,44 @@ class Problem(Exception):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="the .tflite file; its card lies beside it")
+    parser.add_argument("model", type=Path, help="the .tflite file")
     parser.add_argument("wav", type=Path, help="PCM WAV at the card's sample rate")
     parser.add_argument("-o", "--out", type=Path, default=Path(), help="folder for the stems")
-    parser.add_argument("--card", type=Path, help="default: the model's name with .json")
+    parser.add_argument(
+        "--card", type=Path, help="default: the model's name with .json, where it is there"
+    )
+    parser.add_argument(
+        "--stem", action="append", metavar="NAME", help="what to extract, of a file that is told it"
+    )
+    parser.add_argument(
+        "--remix", metavar="NAME=SHARE,...", help="shares from 0 to 1 of what a file is told"
+    )
     parser.add_argument("--overlap-seconds", type=float, help="default 1, at most a quarter block")
     parser.add_argument("--threads", type=int, default=1, help="default 1")
     options = parser.parse_args()
     try:
-        card = read_card(options.model, options.card or options.model.with_suffix(".json"))
+        card = read_card(options.model, options.card)
+        card["asked"] = asked_for(card, options.stem, options.remix)
         begun = time.perf_counter()
         seconds = separate(options, card)
         spent = time.perf_counter() - begun
     except (Problem, OSError) as error:
         print(f"separate_tflite: {error}", file=sys.stderr)
         return 1
-    names = ", ".join(f"{source}.wav" for source in card["sources"])
+    names = ", ".join(f"{source}.wav" for source in outputs(card))
     print(f"{options.out}: {names}; {seconds:.2f} s of sound in {spent:.2f} s")
     return 0
 
 
 def read_card(model, path):
-    for file in (model, path):
-        if not file.is_file():
-            raise Problem(f"{file}: is not there; the .tflite and its .json belong together")
+    """The card beside the file or elsewhere; without one, what the file tells of itself."""
+    if not model.is_file():
+        raise Problem(f"{model}: is not there")
+    if path is None and not model.with_suffix(".json").is_file():
+        return told_by(model)
+    path = path or model.with_suffix(".json")
+    if not path.is_file():
+        raise Problem(f"{path}: is not there")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         expected = [file["sha256"] for file in card["files"].values()]
@@ -63,10 +82,63 @@ def read_card(model, path):
     return card
 
 
+def told_by(model):
+    """What is in the file's own metadata under the name "kzoo"."""
+    try:
+        from ai_edge_litert import schema_py_generated as schema
+    except ImportError:
+        raise Problem("LiteRT is not installed: pip install ai-edge-litert") from None
+    content = model.read_bytes()
+    try:
+        root = schema.Model.GetRootAsModel(content, 0)
+        entries = [root.Metadata(i) for i in range(root.MetadataLength())]
+        texts = [root.Buffers(e.Buffer()).DataAsNumpy() for e in entries if e.Name() == b"kzoo"]
+        card = json.loads(bytes(texts[0]))
+        card["block_samples"], card["sources"]
+    except (IndexError, KeyError, TypeError, ValueError, struct.error):
+        raise Problem(
+            f"{model}: has no .json beside it, and tells nothing of a separator itself"
+        ) from None
+    return card
+
+
+def asked_for(card, stems, remix):
+    """{output: the condition}, of a file that is told what to extract; else None."""
+    if "condition" not in card:
+        if stems or remix:
+            raise Problem(f"the file gives {', '.join(card['sources'])}; it is not told what")
+        return None
+    names = card["condition"]["names"]
+    wanted = {stem: {stem: 1.0} for stem in stems or names}
+    if remix is not None:
+        try:
+            shares = {
+                name: float(share) for name, share in (x.split("=") for x in remix.split(","))
+            }
+        except ValueError:
+            raise Problem(f"--remix: needs NAME=SHARE,...; got {remix!r}") from None
+        wanted = {"remix": shares}
+    for shares in wanted.values():
+        for name, share in shares.items():
+            if name not in names or not 0 <= share <= 1:
+                raise Problem(
+                    f"shares from 0 to 1 of {', '.join(names)} can be asked for; "
+                    f"got {name}={share:g}"
+                )
+    return {
+        output: np.array([shares.get(name, 0) for name in names], np.float32)
+        for output, shares in wanted.items()
+    }
+
+
+def outputs(card):
+    return list(card["asked"] or card["sources"])
+
+
 def separate(options, card):
     """Write one WAV per source; the seconds of sound in them."""
     rate, block, channels = card["sample_rate"], card["block_samples"], card["channels"]
-    overlap = min(rate, block // 4)
+    overlap = card.get("overlap_samples", min(rate, block // 4))
     if options.overlap_seconds is not None:
         if not 0 <= options.overlap_seconds * rate <= block // 2:
             raise Problem(f"--overlap-seconds must be 0 to {block / 2 / rate:.2f}, half a block")
@@ -85,7 +157,9 @@ def separate(options, card):
         clipped, total = 0, count_samples(reader)
         if not total:
             raise Problem(f"{options.wav}: holds no sound")
-        paths = {source: options.out / f"{source}.wav" for source in card["sources"]}
+        if 3 * width * total > 2**32 - 37:
+            raise Problem(f"{options.wav}: is too long for the stems, WAVs which end at 4 GB")
+        paths = {source: options.out / f"{source}.wav" for source in outputs(card)}
         for path in paths.values():
             if path.exists() and path.samefile(options.wav):
                 raise Problem(f"{path}: is the recording itself; give another folder by -o")
@@ -146,7 +220,17 @@ def load(model, card, threads):
         raise Problem(f"{model}: LiteRT cannot use it ({str(error).splitlines()[0]})") from None
     if shape != block:
         raise Problem(f"{model}: takes blocks of {shape}, its card says {block}")
-    return lambda waveform: {s: y.copy() for s, y in runner(**{card["input"]: waveform}).items()}
+
+    def run(waveform):
+        if card["asked"] is None:
+            return {s: y.copy() for s, y in runner(**{card["input"]: waveform}).items()}
+        found = {}
+        for output, shares in card["asked"].items():
+            given = {card["input"]: waveform, card["condition"]["input"]: shares}
+            found[output] = runner(**given)[card["sources"][0]].copy()
+        return found
+
+    return run
 
 
 def open_wav(path):

@@ -7,12 +7,14 @@ talk.wav: 16 bits, one channel, at the model's rate. Several sources are as many
 clean.wav. The file keeps its own state between blocks; `reset` brings silence back. With a file
 called NAME_step.tflite the state is this program's: what comes out as state_... goes in with the
 next block. The sound is late by the model's delay, which this program takes off. A microphone gives
-and a loudspeaker takes the same blocks.
+and a loudspeaker takes the same blocks. Where the card is not there, what the file tells of itself
+takes its place.
 """
 
 import argparse
 import hashlib
 import json
+import struct
 import sys
 import time
 import wave
@@ -52,10 +54,12 @@ def main():
 
 def read_card(model, path):
     """The card that knows the file; each NAME_fp*.json tells of the stream and its twin."""
+    if not model.is_file():
+        raise Problem(f"{model}: is not there")
     name = model.stem.removesuffix("_stream").removesuffix("_step")
     paths = sorted(model.parent.glob(f"{name}_fp*.json")) if path is None else [path]
-    if not model.is_file() or not paths:
-        raise Problem(f"{model}: the .tflite and its .json belong together, and one is not there")
+    if not paths:
+        return told_by(model)
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     for place in paths:
         try:
@@ -68,6 +72,26 @@ def read_card(model, path):
     raise Problem(f"{', '.join(map(str, paths))}: no card of {model} as a stream")
 
 
+def told_by(model):
+    """What is in the file's own metadata under the name "kzoo"."""
+    try:
+        from ai_edge_litert import schema_py_generated as schema
+    except ImportError:
+        raise Problem("LiteRT is not installed: pip install ai-edge-litert") from None
+    content = model.read_bytes()
+    try:
+        root = schema.Model.GetRootAsModel(content, 0)
+        entries = [root.Metadata(i) for i in range(root.MetadataLength())]
+        texts = [root.Buffers(e.Buffer()).DataAsNumpy() for e in entries if e.Name() == b"kzoo"]
+        card = json.loads(bytes(texts[0]))
+        card["stream"]["begins_with"], card["sources"]
+    except (IndexError, KeyError, TypeError, ValueError, struct.error):
+        raise Problem(
+            f"{model}: has no .json beside it, and tells nothing of a stream itself"
+        ) from None
+    return card
+
+
 def read_sound(path, rate):
     """`[samples]`, full scale 1.0."""
     try:
@@ -78,6 +102,8 @@ def read_sound(path, rate):
         raise Problem(f"{path}: no WAV of 16 bits ({error})") from None
     if form != (1, 2, rate):
         raise Problem(f"{path}: needs one channel of 16 bits at {rate} Hz; got {form}")
+    if len(data) < 2:
+        raise Problem(f"{path}: holds no sound")
     return np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32) / 32768
 
 

@@ -13,6 +13,7 @@ from kzoo.cli.doctor import doctor
 from kzoo.cli.enhance import enhance
 from kzoo.cli.evaluate import evaluate
 from kzoo.cli.export import export
+from kzoo.cli.info import info
 from kzoo.cli.models import models
 from kzoo.cli.pitch import pitch
 from kzoo.cli.separate import separate
@@ -32,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (separate, enhance, export, evaluate, train, synthesize, transfer, pitch, serve, demo,
-             doctor, models):  # fmt: skip
+             doctor, info, models):  # fmt: skip
     app.command()(verb)
 app.add_typer(presets.app, name="presets")
 app.add_typer(data.app, name="data")
@@ -42,7 +43,7 @@ def main() -> None:
     """Entry point: mistakes become one line on stderr and a non-zero exit status."""
     with errors_to_exit_codes():
         try:
-            status = app(standalone_mode=False)
+            status = command(standalone_mode=False)
         except typer.Abort:
             status = INTERRUPTED
         except typer.TyperException as error:
@@ -70,6 +71,9 @@ def before_the_verb(
     ] = False,
 ) -> None:
     """Never does anything itself: it declares the options before the verb."""
+
+
+command = typer.main.get_command(app)
 
 
 if __name__ == "__main__":

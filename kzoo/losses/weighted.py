@@ -18,6 +18,7 @@ TERMS = (
     "multi_resolution_stft",
     "compressed_stft",
     "loudness_l1",
+    "log_likelihood_ratio",
 )
 
 

@@ -159,6 +159,7 @@ def test_a_stem_that_cannot_be_moved_into_place_takes_the_others_along(
         (["export", "-p", "spleeter_2stems"], "KZOO_OFFLINE"),
         (["export", "--to", "coreml"], "one of saved_model, tflite, onnx; got 'coreml'"),
         (["export", "--to", "onnx", "--precision", "fp16"], "an ONNX file is fp32; got"),
+        (["info", "nowhere.tflite"], "nowhere.tflite"),
         (["export", "--condition"], "has the same stems always"),
         (["export", "--precision", "int3"], "dynamic_int8, full_int8; got 'int3'"),
         (["export", "--block-seconds", "-5"], "more than 0 seconds; got -5"),
@@ -261,7 +262,7 @@ def test_the_doctor_knows_every_package_of_every_extra():
         if extra not in ("dev", "demo", "docs"):  # made of the others, and of tools
             for line in lines.split("\n"):
                 if name := re.match(r"[a-z][\w-]*", line):
-                    packages[name.group().replace("-", "_")] = extra
+                    packages[name.group().replace("-", "_").removesuffix("_api")] = extra
     assert {module: extra for module, (extra, _) in EXTRAS.items()} == packages
 
 

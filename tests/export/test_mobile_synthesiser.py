@@ -50,8 +50,8 @@ def play(bundle, controls, *words):
 def test_the_bundle_is_whole_and_its_program_plays_what_kzoo_plays(bundle):
     folder, said = bundle
     assert sorted(path.name for path in folder.iterdir()) == [
-        "LICENCES.txt", "operators.txt", "organ_fp16.json", "organ_fp16.tflite",
-        "organ_stream.tflite", "play_tflite.py",
+        "LICENCES.txt", "kotlin", "operators.txt", "organ_fp16.json", "organ_fp16.tflite",
+        "organ_stream.tflite", "play_tflite.py", "swift",
     ]  # fmt: skip
     operators = (folder / "operators.txt").read_text().split()
     assert {"ASSIGN_VARIABLE", "DEQUANTIZE", "SIN", "RFFT2D"} <= set(operators)

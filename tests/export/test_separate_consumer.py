@@ -246,3 +246,13 @@ def test_consumer_writes_as_much_of_a_truncated_wav_as_there_is(folder, sound, t
     assert (code, "cut short" in said) == (0, True), said
     for source in SOURCES:
         assert len(read_wav(tmp_path / f"{source}.wav")) == BLOCK + 500
+
+
+def test_consumer_needs_no_card_where_the_file_tells_of_itself(folder, sound, tmp_path):
+    alone = shutil.copyfile(folder / "tiny_fp32.tflite", tmp_path / "alone.tflite")
+    write_wav(tmp_path / "song.wav", sound[:3000])
+    for model, out in ((alone, "alone"), (folder / "tiny_fp32.tflite", "with")):
+        code, said = consume(model, tmp_path / "song.wav", "-o", tmp_path / out)
+        assert code == 0, said
+    stems = [read_wav(tmp_path / out / "vocals.wav") for out in ("alone", "with")]
+    np.testing.assert_array_equal(*stems)

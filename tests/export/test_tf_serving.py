@@ -20,7 +20,7 @@ from made_serving import HALVES, RATE
 
 pytest.importorskip("tensorflow_serving", reason="pip install 'kzoo[serving]'")
 
-from export import c_programs, serving_double, tf_serving
+from export import c_programs, serving_double, serving_graph, tf_serving
 from kzoo import models, presets
 from kzoo.dsp.blocks import stft_grid
 from kzoo.separation import Separator
@@ -293,6 +293,7 @@ def test_the_client_reads_numbers_one_by_one_as_the_server_sends_them_by_default
         np.testing.assert_array_equal(names["array_of"](outputs[name]), [-0.5, 0.5])
 
 
+@pytest.mark.slow  # linking and loading TensorFlow takes seconds
 @pytest.mark.skipif(shutil.which("cc") is None, reason="install a C compiler")
 def test_a_c_program_separates_through_tensorflows_c_api(folder, song, tmp_path):
     path, waveform = song
@@ -339,7 +340,7 @@ def test_a_mistake_with_the_recipe_is_one_line(tmp_path, capsys, words, message)
         ("dtln", {"sources": ["speech"], "variant": "tiny", "n_layers": 1}, {"level_db": -26.0}),
     ],
 )
-def test_a_presets_bundle_is_proven_in_two_versions(tmp_path, capsys, name, options, more):
+def test_a_presets_bundle_is_proven(tmp_path, capsys, name, options, more):
     keras.utils.set_random_seed(0)
     model = models.build(name, **options)
     card = {"name": "small", "model": {"name": name, "options": options}, "trained": "not at all",
@@ -350,9 +351,20 @@ def test_a_presets_bundle_is_proven_in_two_versions(tmp_path, capsys, name, opti
     said = capsys.readouterr().out
     for line in ("replayed, serving_default, int16, wav", "--grpc: ", "--rest: ", "C API: "):
         assert line in said
+
+
+@pytest.mark.slow
+def test_a_second_version_lies_beside_the_first_and_settings_stay(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(serving_graph, "open_blocks", lambda _: made_serving.served())
+    monkeypatch.setattr(tf_serving, "_prove", lambda *_: iter(()))
+    words = ["-p", "unet_2stems_mobile", "-o", str(tmp_path)]
+    assert tf_serving.main(words) == 0
     assert tf_serving.main(words) == 1
     assert "is there already" in capsys.readouterr().err
+    (tmp_path / "batching.config").write_text("max_batch_size { value: 4 }\n")
     assert tf_serving.main([*words, "--model-version", "2"]) == 0
-    config = (tmp_path / "out" / "models" / "models.config").read_text()
-    assert "versions: 1 versions: 2" in config
-    assert {path.name for path in (tmp_path / "out" / "models" / "small").iterdir()} == {"1", "2"}
+    assert tf_serving.main([*words, "--overwrite"]) == 0
+    assert "4" in (tmp_path / "batching.config").read_text()
+    assert "versions: 1 versions: 2" in (tmp_path / "models" / "models.config").read_text()
+    models = tmp_path / "models" / "unet_2stems_mobile"
+    assert {path.name for path in models.iterdir()} == {"1", "2"}

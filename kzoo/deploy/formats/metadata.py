@@ -19,18 +19,38 @@ NAME = "kzoo"
 
 
 def with_metadata(content: bytes, told: Mapping[str, Any]) -> bytes:
-    """The TFLite model `content` with `told` in its metadata, in place of what was told before."""
+    """The TFLite model `content` with `told` in its metadata, in place of what was told before.
+
+    The file's own signatures, {name: {"inputs", "outputs"}} as {name: shape}, are added to it.
+    """
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = unpacked(content)
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer = NAME.encode(), len(model.buffers)
+    told = {**told, "signatures": _signatures(model)}
     text = json.dumps(told, ensure_ascii=False, allow_nan=False)
     buffer.data = np.frombuffer(text.encode(), np.uint8)
     others = [one for one in model.metadata or [] if one.name != entry.name]
     model.metadata = [*others, entry]
     model.buffers.append(buffer)
     return repacked(model)
+
+
+def _signatures(model: Any) -> dict[str, dict[str, dict[str, list[int]]]]:
+    def shapes(signature, tensors) -> dict[str, list[int]]:
+        held = model.subgraphs[signature.subgraphIndex].tensors
+        named = {one.name.decode(): held[one.tensorIndex].shape for one in tensors or []}
+        return {
+            name: [] if shape is None else list(map(int, shape)) for name, shape in named.items()
+        }
+
+    return {
+        one.signatureKey.decode(): {
+            "inputs": shapes(one, one.inputs), "outputs": shapes(one, one.outputs)
+        }
+        for one in model.signatureDefs
+    }  # fmt: skip
 
 
 def read_metadata(path: str | Path) -> dict[str, Any] | None:

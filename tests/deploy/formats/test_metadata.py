@@ -20,9 +20,13 @@ def path(bundle):
 def test_a_file_tells_what_an_app_must_know(path, bundle):
     _, cards = bundle
     told = read_metadata(path)
+    shapes = told.pop("signatures")["serving_default"]
+    assert shapes["inputs"] == {"waveform": [BLOCK, 2]}
+    assert shapes["outputs"] == {source: [BLOCK, 2] for source in SOURCES}
     assert told.items() <= cards["fp16"].items()
     assert (told["sample_rate"], told["block_samples"], told["channels"]) == (RATE, BLOCK, 2)
     assert told["sources"] == list(SOURCES)
+    assert told["latency_ms"] == pytest.approx(1000 * BLOCK / RATE)
     assert told["overlap_samples"] == min(RATE, BLOCK // 4)
     assert told["licences"] == {"weights": "none"}
 
@@ -46,7 +50,8 @@ def test_litert_finds_the_same(path):
 def test_what_is_told_again_takes_the_place_of_what_was_told(path, tmp_path):
     changed = with_metadata(path.read_bytes(), {"name": "größer"})
     (tmp_path / "x.tflite").write_bytes(changed)
-    assert read_metadata(tmp_path / "x.tflite") == {"name": "größer"}
+    told = read_metadata(tmp_path / "x.tflite")
+    assert (told["name"], set(told)) == ("größer", {"name", "signatures"})
 
 
 def test_a_file_that_is_cut_short_or_foreign_is_refused(path, tmp_path):

@@ -1,0 +1,163 @@
+"""Kotlin and Swift for the very files of a bundle: their names, shapes, blocks and joins.
+
+    out/spleeter_2stems/
+        kotlin/Spleeter2stems.kt          for org.tensorflow.lite.Interpreter (LiteRT)
+        swift/Spleeter2stems.swift        for the pod TensorFlowLiteSwift
+
+Of a model that streams NAMEStream.kt and .swift too, whose class runs the stream's file. The files
+of `templates` are what they are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_LANGUAGES = {"kotlin": "kt", "swift": "swift"}
+
+
+def write(cards: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """Write the classes of the bundle `folder`, which its cards describe; returns their names.
+
+    A synthesiser has the class of its stream alone.
+    """
+    files = {}
+    if "sources" in cards[0]:
+        names = [Path(card["path"]).name for card in cards]
+        files[class_name(cards[0])] = "separator", _separator(cards[0], names)
+    if "stream" in cards[0]:
+        stream = folder / cards[0]["stream"]["file"]
+        files[f"{class_name(cards[0])}Stream"] = "stream", _stream(cards[0], stream)
+    written = []
+    for language, suffix in _LANGUAGES.items():
+        (folder / language).mkdir(exist_ok=True)
+        for name, (template, numbers) in files.items():
+            text = (_TEMPLATES / f"{template}.{suffix}").read_text(encoding="utf-8")
+            for key, value in {**numbers, "CLASS": name}.items():
+                value = value.get(language, "") if isinstance(value, dict) else value
+                text = text.replace(f"__{key}__", str(value))
+            path = folder / language / f"{name}.{suffix}"
+            path.write_text(text, encoding="utf-8")
+            written.append(path.relative_to(folder).as_posix())
+    return f"classes for apps: {', '.join(written)}"
+
+
+def class_name(card: Mapping[str, Any]) -> str:
+    """The name of the class of a card's file, such as "Spleeter2stems" of "spleeter_2stems"."""
+    return "".join(word[:1].upper() + word[1:] for word in card["name"].split("_"))
+
+
+def _common(card: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
+    licences = card.get("licences", {}).items()
+    return {
+        "VERSION": card["versions"]["kzoo"],
+        "FILES": " and ".join(files),
+        "SUMMARY": " ".join(card.get("summary", "a model of kzoo").split()),
+        "LICENCE": "; ".join(f"{what}: {licence}" for what, licence in licences) or "No licence.",
+        "SAMPLE_RATE": card["sample_rate"],
+        "CHANNELS": card["channels"],
+    }
+
+
+def _separator(card: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
+    numbers = {
+        **_common(card, files),
+        "BLOCK": card["block_samples"],
+        "OVERLAP": card["overlap_samples"],
+        "OUTPUTS": _quoted(card["sources"]),
+        "SIGNATURE": card["signature"],
+        "INPUT": card["input"],
+        "SWIFT_INPUTS": f'["{card["input"]}": data(waveform)]',
+    }
+    parts = {"CONDITION_CONSTANTS": "", "CONDITION_FIELDS": "", "CONDITION_METHODS": ""}
+    if condition := card.get("condition"):
+        names, asked = _quoted(condition["names"]), condition["input"]
+        numbers["SWIFT_INPUTS"] = f'["{card["input"]}": data(waveform), "{asked}": data(shares)]'
+        parts = {key: _conditioned(key, names, asked) for key in parts}
+    return {**numbers, **parts}
+
+
+def _conditioned(part: str, names: str, asked: str) -> dict[str, str]:
+    """{language: what the class of a file with a condition has more}."""
+    texts = {
+        "CONDITION_CONSTANTS": {
+            "kotlin": f"""\
+        /** What the network can be asked for. */
+        val CONDITIONS = listOf({names})
+""",
+            "swift": f"""\
+    /// What the network can be asked for.
+    public static let conditions = [{names}]
+""",
+        },
+        "CONDITION_FIELDS": {
+            "kotlin": f"""\
+    private val asked = floats(CONDITIONS.size).also {{ inputs["{asked}"] = it }}
+""",
+            "swift": """\
+    private var shares = [Float](repeating: 0, count: __CLASS__.conditions.count)
+""",
+        },
+        "CONDITION_METHODS": {
+            "kotlin": """
+    /** Asks for [CONDITIONS], each by a share from 0 to 1: one is taken out, more are mixed. */
+    fun ask(shares: Map<String, Float>) {
+        require(CONDITIONS.containsAll(shares.keys)) {
+            "asked for ${shares.keys}; this file knows $CONDITIONS"
+        }
+        asked.clear()
+        for (name in CONDITIONS) asked.put(shares[name] ?: 0f)
+    }
+""",
+            "swift": """
+    /// Asks for `conditions`, each by a share from 0 to 1: one is taken out, more are mixed.
+    public func ask(for wanted: [String: Float]) throws {
+        guard Set(wanted.keys).isSubset(of: Self.conditions) else {
+            throw ForeignFile(description: "asked for \\(wanted.keys), not \\(Self.conditions)")
+        }
+        shares = Self.conditions.map { wanted[$0] ?? 0 }
+    }
+""",
+        },
+    }
+    return texts[part]
+
+
+def _stream(card: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    from kzoo.deploy.interpreter import open_litert
+
+    runner = open_litert(path, threads=1).get_signature_runner("step")
+    sizes = {
+        key: {name: int(detail["shape"].prod()) for name, detail in sorted(details.items())}
+        for key, details in (
+            ("INPUT_SIZES", runner.get_input_details()),
+            ("OUTPUT_SIZES", runner.get_output_details()),
+        )
+    }
+    inputs = {name: _camel(name) for name in sizes["INPUT_SIZES"]}
+    stream = card["stream"]
+    return {
+        **_common(card, [path.name]),
+        "HOP": stream["frames"] * stream["hop_length"],
+        "DELAY": stream["delay_samples"],
+        **{
+            key: ", ".join(f'"{name}" to {size}' for name, size in found.items())
+            for key, found in sizes.items()
+        },
+        "OUTPUTS": _quoted(sizes["OUTPUT_SIZES"]),
+        "SWIFT_PARAMETERS": ", ".join(f"{argument}: [Float]" for argument in inputs.values()),
+        "PARAMETERS": ", ".join(f"{argument}: FloatArray" for argument in inputs.values()),
+        "SWIFT_PAIRS": ", ".join(f'"{name}": data({arg})' for name, arg in inputs.items()),
+        "PAIRS": ", ".join(f'"{name}" to {argument}' for name, argument in inputs.items()),
+    }
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)

@@ -1,0 +1,70 @@
+// Runs the generated classes on numbers of standard input, and prints what they say.
+import java.nio.ByteBuffer
+import kzoo.Resampler
+import kzoo.Small
+import kzoo.SmallStream
+import kzoo.Told
+
+fun file(vararg shape: Int): ByteBuffer {
+    val buffer = ByteBuffer.allocateDirect(4 * shape.size)
+    for (count in shape) buffer.putInt(count)
+    buffer.rewind()
+    return buffer
+}
+
+/** Gives the sound in pieces of [most] numbers at most. */
+fun pieces(sound: FloatArray, most: Int): (FloatArray, Int, Int) -> Int {
+    var given = 0
+    return { buffer, at, room ->
+        val count = minOf(most, room, sound.size - given)
+        System.arraycopy(sound, given, buffer, at, count)
+        given += count
+        count
+    }
+}
+
+fun say(what: String, numbers: Iterable<Float>) = println("$what " + numbers.joinToString(" "))
+
+fun main(args: Array<String>) {
+    val sound = readLine()!!.split(" ").map { it.toFloat() }.toFloatArray()
+    val stems = mapOf("low" to ArrayList<Float>(), "high" to ArrayList<Float>())
+    Small(file(6, 2)).use { separator ->
+        separator.separate(pieces(sound, 4)) { found, samples ->
+            for ((name, stem) in found) stems.getValue(name).addAll(stem.take(2 * samples))
+        }
+    }
+    for ((name, stem) in stems) say(name, stem)
+    val told = Told(file(6, 2))
+    val remix = ArrayList<Float>()
+    told.ask(mapOf("drums" to 0.5f))
+    told.separate(pieces(sound, 1000)) { found, samples ->
+        remix.addAll(found.getValue("estimate").take(2 * samples))
+    }
+    say("remix", remix)
+    val stream = SmallStream(file(6, 2))
+    say("stream", (1..3).flatMap { n -> stream.step(FloatArray(12) { n.toFloat() })["speech"]!!.toList() })
+    stream.reset()
+    say("reset", stream.step(FloatArray(12) { 9f })["speech"]!!.toList())
+    val mistakes = listOf<() -> Any>(
+        { Small(file(5, 2)) },
+        { stream.step(FloatArray(3)) },
+        { told.ask(mapOf("voice" to 1f)) }
+    )
+    for (wrong in mistakes) {
+        try {
+            wrong()
+        } catch (error: IllegalArgumentException) {
+            println("refused " + error.message)
+        }
+    }
+    for (rate in listOf(48000, 22050)) {
+        val resampler = Resampler(rate, 44100, 2)
+        val tone = FloatArray(rate / 10 * 2) { Math.sin(2 * Math.PI * 1000 * (it / 2) / rate).toFloat() }
+        val heard = ArrayList<Float>()
+        for (at in tone.indices step 2000) {
+            heard.addAll(resampler.push(tone.copyOfRange(at, minOf(at + 2000, tone.size))).toList())
+        }
+        heard.addAll(resampler.finish().toList())
+        say("resampled$rate", heard)
+    }
+}

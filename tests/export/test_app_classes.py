@@ -1,0 +1,149 @@
+"""Kotlin and Swift for apps: made of cards, and compiled and run where there is a compiler."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STAND_IN = Path(__file__).parent / "kotlin"  # for LiteRT, and a program that runs the classes
+BLOCK, OVERLAP = 6, 2
+CARD = {
+    "name": "small", "path": "out/small_fp32.tflite", "sample_rate": 8000, "channels": 2,
+    "block_samples": BLOCK, "overlap_samples": OVERLAP, "sources": ["low", "high"],
+    "signature": "serving_default", "input": "waveform", "versions": {"kzoo": "0.1"},
+    "licences": {"code": "Apache-2.0 (kzoo)"}, "summary": "halves and\n  quarters",
+}  # fmt: skip
+STREAM = {"file": "small_stream.tflite", "frames": 2, "hop_length": 3, "delay_samples": 12}
+ASKED = {"input": "condition", "names": ["vocals", "drums"]}
+
+
+class Runner:
+    """What LiteRT says of the file of the stream."""
+
+    def get_input_details(self):
+        return {"waveform": {"shape": np.array([1, BLOCK, 2])}}
+
+    def get_output_details(self):
+        return {"speech": {"shape": np.array([1, BLOCK, 2])}}
+
+    def get_signature_runner(self, name):
+        assert name == "step"
+        return self
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The classes of a separator that streams, and of one that is told what to extract."""
+    folder = tmp_path_factory.mktemp("classes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        from export import app_classes
+
+        patch.setattr("kzoo.deploy.interpreter.open_litert", lambda *_, **__: Runner())
+        app_classes.write([{**CARD, "stream": STREAM}], folder)
+        told = {**CARD, "name": "told", "sources": ["estimate"], "condition": ASKED}
+        said = app_classes.write([told], folder)
+    assert said == "classes for apps: kotlin/Told.kt, swift/Told.swift"
+    return folder
+
+
+def test_classes_hold_the_numbers_of_this_very_file(folder):
+    names = {path.relative_to(folder).as_posix() for path in folder.glob("*/*")}
+    assert names == {
+        f"{language}/{name}.{suffix}"
+        for language, suffix in (("kotlin", "kt"), ("swift", "swift"))
+        for name in ("Small", "SmallStream", "Told")
+    }
+    kotlin, swift, stream, told = (
+        (folder / name).read_text()
+        for name in ("kotlin/Small.kt", "swift/Small.swift", "kotlin/SmallStream.kt",
+                     "swift/Told.swift")
+    )  # fmt: skip
+    assert "small_fp32.tflite: halves and quarters\n// code: Apache-2.0 (kzoo)\n" in kotlin
+    for line in ("SAMPLE_RATE = 8000", "BLOCK = 6", "OVERLAP = 2", 'listOf("low", "high")'):
+        assert line in kotlin
+    assert 'public static let outputs = ["low", "high"]' in swift
+    assert "public static let block = 6" in swift
+    for line in ("HOP = 6", "DELAY = 12", 'linkedMapOf("waveform" to 12)'):
+        assert line in stream
+    assert 'data(waveform), "condition": data(shares)]' in told
+    assert not [path for path in folder.glob("*/*") if "__" in path.read_text()]
+
+
+@pytest.mark.parametrize("language", ["kotlin", "swift"])
+def test_classes_and_the_sample_are_grammatical(language, folder):
+    tree_sitter = pytest.importorskip("tree_sitter", reason="pip install 'kzoo[dev]'")
+    grammar = pytest.importorskip(f"tree_sitter_{language}", reason="pip install 'kzoo[dev]'")
+    parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
+    for path in (folder / language).iterdir():
+        assert not parser.parse(path.read_bytes()).root_node.has_error, path
+
+
+@pytest.fixture(scope="module")
+def said(folder):
+    """What the classes say of 13 samples: {what: lines of numbers or words}."""
+    if shutil.which("kotlinc") is None:
+        pytest.skip("no kotlinc: apt-get install kotlin")
+    resampler = (ROOT / "export" / "templates" / "android" / "Resampler.kt").read_text()
+    (folder / "kotlin" / "Resampler.kt").write_text(resampler)
+    sources = [*(folder / "kotlin").iterdir(), *STAND_IN.iterdir()]
+    jar = folder / "app.jar"
+    subprocess.run(["kotlinc", *sources, "-d", jar], check=True, capture_output=True)
+    sound = np.random.default_rng(0).normal(size=(13, 2)).astype(np.float32)
+    run = subprocess.run(
+        ["kotlin", "-cp", str(jar), "MainKt"], input=" ".join(map(str, sound.reshape(-1))) + "\n",
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    lines = [line.partition(" ") for line in run.stdout.splitlines()]
+    found = {}
+    for what, _, rest in lines:
+        found.setdefault(what, []).append(rest)
+    return sound, found
+
+
+def numbers(said, what):
+    return np.array(said[what][0].split(), np.float64).reshape(-1, 2)
+
+
+@pytest.mark.slow
+def test_kotlin_separates_in_blocks_that_fade_into_each_other(said):
+    """The stand-in multiplies by the number of its call, so that every block is another."""
+    sound, said = said
+    hop = BLOCK - OVERLAP
+    fade = np.sin(0.5 * np.pi * (np.arange(OVERLAP) + 0.5) / OVERLAP) ** 2
+    factor, starts = np.zeros(13 + BLOCK), (0, 4, 8)
+    for call, start in enumerate(starts, 1):
+        weight = np.ones(BLOCK)
+        weight[:OVERLAP] = fade if start else 1
+        weight[hop:] = 1 - fade if start < starts[-1] else 1
+        factor[start : start + BLOCK] += call * weight
+    for name, share in (("low", 0.25), ("high", 0.75)):
+        expected = share * factor[:13, None] * sound
+        np.testing.assert_allclose(numbers(said, name), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_kotlin_asks_streams_resets_and_refuses(said):
+    sound, said = said
+    np.testing.assert_allclose(numbers(said, "remix"), 5 * sound, rtol=1e-5)  # drums by a half
+    np.testing.assert_array_equal(numbers(said, "stream")[:, 0], np.repeat([0, 1, 2], BLOCK))
+    np.testing.assert_array_equal(numbers(said, "reset"), 0)
+    assert said["refused"] == [
+        "this file takes 5 x 2 numbers, not 6 x 2",
+        "waveform takes 12 numbers a step, not 3",
+        "asked for [voice]; this file knows [vocals, drums]",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [48000, 22050])
+def test_the_samples_resampler_keeps_a_tone_and_the_length(rate, said):
+    """A tone of 1 kHz, in pieces of 1000 samples, to 44.1 kHz."""
+    found = numbers(said[1], f"resampled{rate}")[:, 0]
+    assert len(found) == -(-rate // 10 * 44100 // rate)
+    expected = np.sin(2 * np.pi * 1000 * np.arange(len(found)) / 44100)
+    inner = slice(200, -200)
+    assert np.abs(found - expected)[inner].max() < 1e-3
