@@ -189,7 +189,7 @@ def _compared(form: Form, original: Original) -> dict[str, Any]:
     """How a file with all kernels alike does."""
     try:
         content = everywhere(original.content, original.proof, form.precision)
-    except ImportError as error:
+    except (ValueError, ImportError) as error:
         return {"reason": str(error)}
     loud_db, faint_db = compared(original.content, content, original.proof)
     limit_db = parity.LIMITS_DB[form.precision]
