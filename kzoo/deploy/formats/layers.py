@@ -26,7 +26,7 @@ def troubles(content: bytes) -> dict[str, list[str]]:
     found: dict[str, dict[str, None]] = {OPEN: {}, DOUBLE: {}, AXES: {}}
     for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
         for tensor in (graph.Tensors(i) for i in range(graph.TensorsLength())):
-            layer = _layer((tensor.Name() or b"").decode())
+            layer = layer_of((tensor.Name() or b"").decode())
             if tensor.ShapeSignatureLength() and -1 in tensor.ShapeSignatureAsNumpy():
                 found[OPEN][layer] = None
             if tensor.Type() == schema.TensorType.FLOAT64:
@@ -44,7 +44,7 @@ def layers_with(
     for function in functions:
         graph = function.graph.as_graph_def()
         nodes = [*graph.node, *(n for inner in graph.library.function for n in inner.node_def)]
-        found |= {_layer(node.name): None for node in nodes if node.op in operators}
+        found |= {layer_of(node.name): None for node in nodes if node.op in operators}
     return list(found)
 
 
@@ -54,6 +54,7 @@ def listed(layers: Collection[str]) -> str:
     return ", ".join(list(layers)[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _layer(name: str) -> str:
+def layer_of(name: str) -> str:
+    """The layer that the tensor `name` is of."""
     scope, _, _ = name.split(";")[0].rpartition("/")
     return scope or name or "a tensor without a name"

@@ -6,6 +6,7 @@ SavedModel -> converter.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 import tempfile
@@ -29,6 +30,7 @@ from kzoo.deploy.interpreter import open_litert
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.request import PRECISIONS
 from kzoo.deploy.signature import SIGNATURE, serving_function
+from kzoo.dsp import dft
 from kzoo.layers import recurrent
 
 
@@ -88,13 +90,24 @@ def write(
     return path
 
 
-def converted(model: keras.Model, proof: Proof, *, allow_flex: bool = False) -> bytes:
+def converted(
+    model: keras.Model,
+    proof: Proof,
+    *,
+    allow_flex: bool = False,
+    fft: str = "auto",
+    target: str = "cpu",
+) -> bytes:
     """The file of `write` in fp32, whose tensors have names, as quantisers want them.
 
+    fft: "rfft2d" computes all Fourier transforms by TFLite's own, "matmul" none, and "auto" those
+        that `forms` has nothing faster for. target: for a "gpu" layers are safe in half precision.
     Raises what `write` does.
     """
-    with recurrent.tflite_forms():
-        function = serving_function(for_tflite(model), proof, batched=False)
+    products = dft.as_products() if fft == "matmul" else contextlib.nullcontext()
+    with recurrent.tflite_forms(), products:
+        form = for_tflite(model, fft=fft, half_safe=target == "gpu")
+        function = serving_function(form, proof, batched=False)
     content = convert({SIGNATURE: function}, model.name, allow_flex=allow_flex)
     found = description(content)
     if not allow_flex:
