@@ -459,6 +459,7 @@ def export_page(
         web.write_page(
             scratch / folder.name, cards, node_modules=node_modules,
             licences=licences or "\n".join(f"{what}: {licence}" for what, licence in lines),
+            interchangeable=bool(preset.card.get("interchangeable", False)),
         )  # fmt: skip
         move(scratch / folder.name, folder, scratch)
     return cards
