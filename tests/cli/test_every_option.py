@@ -131,6 +131,8 @@ OPTIONS = {
         "--pairs": Row(("--pairs", "."), both=("--all",)),
         "--condition": Row(("--condition",), status=1),  # of another model than this one
         "--allow-flex": Row(("--allow-flex",)),
+        "--fft": Row(("--fft", "dct"), status=1),  # of a model with a transform
+        "--target": Row(("--target", "gpu")),
         "--overwrite": OVERWRITE,
         "--quiet": QUIET,
     },

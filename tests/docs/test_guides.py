@@ -87,8 +87,9 @@ def run_command(line, monkeypatch):
     ],
 )
 def test_the_examples_of_a_guide_run_one_after_the_other(path, workplace, monkeypatch, request):
-    blocks = BLOCK.findall(path.read_text(encoding="utf-8"))
-    assert blocks
+    text = path.read_text(encoding="utf-8")
+    blocks = BLOCK.findall(text)
+    assert blocks or "```sh" in text
     if any("unet_2stems_mobile" in text for _, _, text in blocks):
         shrink("unet_2stems_mobile")
     if not any("kzoo export" in text for _, _, text in blocks):

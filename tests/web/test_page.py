@@ -179,15 +179,18 @@ def test_a_bad_file_is_one_line(page, tmp_path, name, content, line):
     page.evaluate("document.querySelector('#message').textContent = ''")
 
 
-def test_a_broken_network_is_one_line(folder, tmp_path):
+def test_a_broken_network_is_one_line(folder, page, tmp_path):
     broken = shutil.copytree(folder, tmp_path / "page")
     network = broken / "models" / "tiny_fp32.tflite"
     network.write_bytes(network.read_bytes()[:-100])
-    with served(broken) as url, browser(tmp_path / "browser") as page:
+    there = page.evaluate("location.href")
+    with served(broken) as url:
         page.open(url)
         assert page.wait(SAID) == (
             "tiny_fp32.tflite is broken or another file: its card names other bytes."
         )
+    page.open(there)
+    page.wait(READY)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +215,7 @@ def noted(line):
 
 
 @pytest.mark.slow
-def test_a_song_of_a_minute_is_separated_as_python_does(real_page, tmp_path, request):
+def test_a_song_of_a_minute_is_separated_as_python_does(real_page, tmp_path):
     folder, wav = real_page("unet_2stems_mobile"), tmp_path / "song.wav"
     song = examples._synthetic(44100, 2, 60 * 44100)
     soundfile.write(wav, song, 44100, subtype="PCM_16")
@@ -223,6 +226,9 @@ def test_a_song_of_a_minute_is_separated_as_python_does(real_page, tmp_path, req
         page.wait(READY)
         found = separated(page, wav)
         noted(f"{page.text('#runtime')}: {page.text('#facts')}")
+        page.click("#play")
+        page.wait("document.querySelector('#clock').textContent > '0:01.0'")
+        page.click("#play")
         if place := os.environ.get("KZOO_SCREENSHOTS"):
             screenshots(page, Path(place))
         assert not page.errors
