@@ -11,6 +11,7 @@ from kzoo.deploy.forms.convolutions import (
     ColumnsAtOnce,
     FourConvolutions,
     RowsAtOnce,
+    StridesAtOnce,
     TwoConvolutions,
 )
 from kzoo.deploy.forms.half import HalfMagnitude, HalfRatioMasks
@@ -61,6 +62,23 @@ def test_a_transposed_convolution_equals_its_form(shape, filters, bias):
     rewritten, kind = forms_of(model)
     assert kind is FORMS[shape, filters]
     for name, x in signals(shape).items():
+        if name != "infinity":
+            two = np.concatenate([x, x[:, ::-1]])
+            np.testing.assert_allclose(model(two), rewritten(two), atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(("taps", "stride", "filters"), [(8, 4, 3), (6, 2, 1), (2, 2, 4)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_transposed_convolution_in_time_equals_its_strides(taps, stride, filters, bias):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((7, 5))
+    plain = layers.Conv1DTranspose(
+        filters, taps, strides=stride, activation="relu", bias_initializer="normal", use_bias=bias
+    )
+    model = keras.Model(inputs, plain(inputs))
+    rewritten, kind = forms_of(model)
+    assert kind is StridesAtOnce
+    for name, x in signals((7, 5)).items():
         if name != "infinity":
             two = np.concatenate([x, x[:, ::-1]])
             np.testing.assert_allclose(model(two), rewritten(two), atol=2e-6, err_msg=name)
