@@ -74,8 +74,9 @@ def lines(options: argparse.Namespace, tables: list[dict[str, Any]]) -> Iterator
     yield (
         f"{platform.machine()}, {os.cpu_count()} shared processors, Python "
         f"{platform.python_version()}, {versions}; {date.today()}. Times are the best of two "
-        "processes; a machine that others share makes them too long, never too short. The dB are "
-        "of the worst output against Keras; `dB, faint` where an output is faint."
+        f"processes; others had the processors too (load {os.getloadavg()[2]:.0f}), so that wall "
+        "times are too long, never too short. The dB are of the worst output against Keras; `dB, "
+        "faint` where an output is faint."
     )
     yield from ["", "## The same network in other runtimes", "", *_ratios(tables)]
     if options.dtln is not None:

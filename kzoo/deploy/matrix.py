@@ -161,7 +161,7 @@ def matrix(
 def line(row: Mapping[str, Any]) -> str:
     """A row in words."""
     if row["reason"]:
-        return f"{row['name']}: unfit, {row['reason']}"
+        return f"{row['name']}: not kept, {row['reason']}"
     levels = ", ".join(
         f"{row[level]:.1f} dB{where}"
         for level, where in (("snr_db", ""), ("faint_db", " where an output is faint"))
@@ -189,13 +189,13 @@ def _compared(form: Form, original: Original) -> dict[str, Any]:
     """How a file with all kernels alike does."""
     try:
         content = everywhere(original.content, original.proof, form.precision)
-    except ImportError as error:
+    except (ValueError, ImportError) as error:
         return {"reason": str(error)}
     loud_db, faint_db = compared(original.content, content, original.proof)
     limit_db = parity.LIMITS_DB[form.precision]
     row = {"snr_db": loud_db, "faint_db": faint_db, "bytes": len(without_names(content))}
     if loud_db >= limit_db and faint_db >= parity.FAINT_LIMIT_DB:
-        return row | {"reason": f"and held: {form.precision} has no less in few bits"}
+        return row | {"reason": f"holds its limits, but {form.precision} is what ships"}
     return row | {
         "reason": f"{loud_db:.1f} of {limit_db:g} dB, and {faint_db:.1f} of "
         f"{parity.FAINT_LIMIT_DB:g} dB where an output is faint"

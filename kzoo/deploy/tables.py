@@ -38,7 +38,7 @@ def markdown(table: Mapping[str, Any]) -> str:
         )
         lines += ["", f"Keras on {table['truth']}: {figures}."]
     if unfit:
-        lines += ["", "Unfit, and not kept:", ""]
+        lines += ["", "Not kept:", ""]
         lines += [f"- {row['name']}: {row['reason']}" for row in unfit]
     return "\n".join(lines) + "\n"
 

@@ -24,6 +24,7 @@ def quicken():
     remembered.signature = once_a_function(inspect.signature)
     remembered.getfullargspec = once_a_function(inspect.getfullargspec)
     layer.inspect = operation.inspect = remembered
+    layer.Layer.__setattr__ = plainly(layer.Layer.__setattr__)
     variables.var_handle_op = of_one_name(variables.var_handle_op)
     # The line that drew an operation is asked for where the operation fails, and only printed.
     stack = tf_stack.extract_stack()
@@ -40,6 +41,18 @@ def once_a_function(tell):
         if key not in told:
             told[key] = tell(method)
         return told[key]
+
+    return call
+
+
+def plainly(assign):
+    """The assignment to attributes of a layer, without a look at what of a number is tracked."""
+
+    def call(self, name, value):
+        if type(value) in (bool, float, int, str, type(None)) and "_tracker" in self.__dict__:
+            object.__setattr__(self, name, value)
+        else:
+            assign(self, name, value)
 
     return call
 
