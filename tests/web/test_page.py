@@ -75,12 +75,12 @@ def consumer(name):
     return module
 
 
-def in_blocks(model, wav, overlap=None):
+def in_blocks(model, wav):
     """{source: [samples, channels]} of a WAV, by the program that apps are shown."""
     program = consumer("separate_tflite")
-    card = json.loads(model.with_suffix(".json").read_text())
+    card = {**json.loads(model.with_suffix(".json").read_text()), "asked": None}
     run = program.load(model, card, threads=1)
-    overlap = overlap or min(card["sample_rate"], card["block_samples"] // 4)
+    overlap = card.get("overlap_samples", min(card["sample_rate"], card["block_samples"] // 4))
     with contextlib.closing(program.open_wav(wav)) as reader:
         pieces = list(program.blocks(run, reader, card, overlap, program.count_samples(reader)))
     stems = {s: np.concatenate([piece[s] for piece in pieces]) for s in card["sources"]}

@@ -9,7 +9,8 @@
 // the block before, and in that of the first channels.
 export async function* inBlocks(run, recording, card, gain, interchangeable = false) {
   const { block_samples: block, channels, sources } = card;
-  const overlap = Math.min(card.sample_rate, Math.floor(block / 4)), hop = block - overlap;
+  const overlap = card.overlap_samples ?? Math.min(card.sample_rate, Math.floor(block / 4));
+  const hop = block - overlap;
   const fade = Float32Array.from({ length: overlap }, (_, i) => Math.sin((Math.PI / 2 * (i + 0.5)) / overlap) ** 2);
   const groups = grouped(recording.channels, channels);
   const tails = groups.map(() => ({}));

@@ -25,7 +25,7 @@ const handlers = {
   // card; folder: URL of its files; accelerator: "wasm" or "webgpu".
   async load(data) {
     card = data.card;
-    const threads = await parts.loadRuntime(card);
+    const threads = await parts.loadRuntime(card, data.accelerator);
     const name = card.stream?.twin ?? Object.keys(card.files)[0];
     const bytes = await fetched(new URL(name, data.folder), card.files[name]);
     if (data.accelerator === "webgpu") await loadOnGpu(bytes);
@@ -110,11 +110,18 @@ async function loadOnGpu(bytes) {
 
 // The first block on WebGPU is compared with WebAssembly's, which goes on where they differ.
 async function checked(values) {
-  const found = await network.block(values);
-  if (!network.check) return found;
-  const reference = network.check, expected = await reference.block(values);
+  const reference = network.check;
+  if (!reference) return network.block(values);
   network.check = null;
-  let signal = 0, error = 0;
+  const expected = await reference.block(values);
+  let found = null, signal = 0, error = 0;
+  try {
+    found = await network.block(values);
+  } catch (problem) {
+    network = reference;
+    gpuNote = `WebGPU failed, and WebAssembly runs instead: ${problem.message}`;
+    return expected;
+  }
   for (const source of card.sources) {
     for (let i = 0; i < values.length; i++) {
       signal += expected[source][i] ** 2;
