@@ -45,7 +45,8 @@ export async function* inBlocks(run, recording, card, gain, interchangeable = fa
 // The sound of a stream is late by `delay_samples`, which are taken off.
 // begin() -> step(interleaved [hop, card.channels]) -> Promise of {source: the same shape}.
 export async function* asStream(begin, recording, card, gain) {
-  const { channels, sources } = card, { hop_length: hop, delay_samples: late } = card.stream;
+  const { channels, sources } = card, { frames, hop_length, delay_samples: late } = card.stream;
+  const hop = frames * hop_length;
   const groups = grouped(recording.channels, channels), steps = groups.map(begin);
   const hops = Math.ceil((recording.samples + late) / hop);
   const piece = Math.ceil((card.sample_rate + late) / hop); // a second and more

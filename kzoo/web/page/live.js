@@ -14,7 +14,7 @@ export async function start(worker, card, file, { onPiece, onEnd }) {
   };
   try {
     await context.audioWorklet.addModule(new URL("./live-worklet.js", import.meta.url));
-    const { hop_length: hop, delay_samples: late } = card.stream;
+    const { frames, hop_length, delay_samples: late } = card.stream, hop = frames * hop_length;
     const node = new AudioWorkletNode(context, "live", { outputChannelCount: [2], processorOptions: { hop, late } });
     const { port1, port2 } = new MessageChannel();
     worker.postMessage({ type: "live", port: port1 }, [port1]);

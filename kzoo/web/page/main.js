@@ -294,7 +294,7 @@ async function startLive(file) {
     heard[0].push(noisy);
     heard[1].push(clean);
     [noisy, clean].forEach((sound, i) => state.tracks[i].picture.scroll(analysers[i].push(sound)));
-    const hop = (1000 * state.card.stream.hop_length) / rate;
+    const hop = (1000 * state.card.stream.frames * state.card.stream.hop_length) / rate;
     facts({
       "Latency": `${Math.round((1000 * latency) / rate)} ms, with the devices ${Math.round(1000 * seconds)} ms`,
       "Slowest hop": `${milliseconds.toFixed(1)} of ${hop.toFixed(0)} ms`,
