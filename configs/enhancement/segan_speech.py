@@ -6,9 +6,9 @@
 
 `mix` makes what `data.tests.made` says, on all processors, 256 KB a mixture; `train` writes
 weights.npz, averaged over the steps, by paths. A step is that of `kzoo.training.adversarial`: the
-discriminator's on a batch, then the generator's against it. In the memory of the GPU, 8 GB, are
-the newest mixtures, which further ones replace as if they were made meanwhile. It needs jax and
-optax.
+discriminator's on a batch, then the generator's against it. In the memory of the GPU, 8 GB and
+twice that for a moment, are the newest mixtures, which further ones replace as if they were made
+meanwhile. It needs jax and optax.
 """
 
 import functools
@@ -95,7 +95,7 @@ def train(settings: dict, folder: Path) -> None:
     def several(state, keys, mixtures, count):
         return jax.lax.scan(lambda state, key: step(state, key, mixtures, count), state, keys)
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @jax.jit
     def renewed(mixtures, further, begin):
         at = (begin + jnp.arange(len(further))) % len(mixtures)
         return mixtures.at[at].set(further)
