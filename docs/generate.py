@@ -22,11 +22,10 @@ from typing import Any
 
 import charts
 import docstrings
-from typer.main import get_command
 
 import kzoo
 from kzoo import config, losses, models, presets
-from kzoo.cli.app import app
+from kzoo.cli.app import command as program
 from kzoo.data import KINDS, STEPS
 from kzoo.training.optimizers import optimizer
 from kzoo.training.settings import Fit
@@ -126,9 +125,8 @@ def code(value: Any) -> str:
 
 def commands() -> str:
     """Every verb of the command line with its arguments and options."""
-    root = get_command(app)
     text = f"# Commands\n\n{GENERATED} `kzoo VERB --help` prints the same.\n"
-    for words, command in verbs(root, ["kzoo"]):
+    for words, command in verbs(program, ["kzoo"]):
         context = command.make_context(" ".join(words), [], resilient_parsing=True)
         usage = " ".join(command.collect_usage_pieces(context))
         usage = re.sub(r"\{(\w+)\}", lambda name: name[1].upper(), usage)

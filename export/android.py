@@ -131,7 +131,7 @@ def project(options: argparse.Namespace) -> Iterator[str]:
     with beside(target) as scratch:
         bundle = argparse.Namespace(**vars(options))
         bundle.out, bundle.precision = scratch / "bundle", [options.precision]
-        yield from mobile.bundle(bundle)
+        yield from (line for line in mobile.bundle(bundle) if not line.endswith(": complete"))
         folder = scratch / target.name
         write(bundle.out / preset.card["name"], folder)
         move(folder, target, scratch)

@@ -51,10 +51,13 @@ def class_name(card: Mapping[str, Any]) -> str:
 
 def _common(card: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
     licences = card.get("licences", {}).items()
+    summary = " ".join(card.get("summary", "a model of kzoo").split())
+    if "level_db" in card:
+        summary += f"; made for recordings at {card['level_db']:g} dBFS"
     return {
         "VERSION": card["versions"]["kzoo"],
         "FILES": " and ".join(files),
-        "SUMMARY": " ".join(card.get("summary", "a model of kzoo").split()),
+        "SUMMARY": summary,
         "LICENCE": "; ".join(f"{what}: {licence}" for what, licence in licences) or "No licence.",
         "SAMPLE_RATE": card["sample_rate"],
         "CHANNELS": card["channels"],

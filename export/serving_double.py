@@ -363,6 +363,9 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request, context):
         spec = request.model_spec
         number = spec.version.value if spec.HasField("version") else None
+        if spec.version_label:
+            message = f"Unrecognized servable version label: {spec.version_label}"
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
         try:
             inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
             outputs = self._server.predict(spec.name, number, spec.signature_name, inputs)

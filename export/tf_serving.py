@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.metadata
 import importlib.util
 import json
 import math
@@ -194,8 +195,9 @@ def write(
     write_licences(licences, card.get("licences", {}))
     template = string.Template((_FOLDER / "serving" / "README.md").read_text(encoding="utf-8"))
     readme = template.substitute(
-        name=name, rate=blocks.sample_rate, channels=blocks.channels, most=MOST
-    )
+        name=name, rate=blocks.sample_rate, channels=blocks.channels, most=MOST,
+        tensorflow=importlib.metadata.version("tensorflow"),
+    )  # fmt: skip
     (folder / "README.md").write_text(readme, encoding="utf-8")
     return card
 

@@ -304,6 +304,8 @@ def export(
     block_seconds: float | None = None,
     sound: str | Path | None = None,
     allow_flex: bool = False,
+    fft: str = "auto",
+    target: str = "cpu",
     overwrite: bool = False,
     progress: presets.Progress | None = None,
     **options: Any,
@@ -315,6 +317,9 @@ def export(
     sound: a recording to compare on; by default `deploy.examples.noisy_speech` for presets that
         give speech, and `parity_sound` for others.
     limit_db: how near to Keras it must be, by default `deploy.parity.LIMITS_DB` of the precision.
+    fft: of TFLite; "rfft2d" has its own transform, "matmul" none of it, and "auto" what is fastest
+        on a CPU. target: "gpu" takes "matmul" and layers that hold in half precision, in which the
+        file is tried too; it is called NAME_gpu.
     progress: told of (kernels measured, how many there are) where a precision is searched for; what
         was measured is kept in the cache, so that another try goes on there.
     options: of the architecture's sizes and build; with condition="input" the artefact of a
@@ -328,12 +333,13 @@ def export(
     preset = presets.open_preset(preset)
     card = preset.card
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
-    name = request.artefact_name(card["name"], **options)
+    form = {"fft": request.transforms(to, fft, target), "target": target}
+    name = request.artefact_name(card["name"], target=target, **options)
     request.places(to, folder, name=name, precision=precision, overwrite=overwrite)
     from kzoo.deploy.export import export
 
     original, size = _original(
-        preset, to, block_seconds, sound=sound, allow_flex=allow_flex, **options
+        preset, to, block_seconds, sound=sound, form={**form, "allow_flex": allow_flex}, **options
     )
     return export(
         original.model, to, folder, name=name, proof=original.proof, original=original,
@@ -453,6 +459,7 @@ def export_page(
         web.write_page(
             scratch / folder.name, cards, node_modules=node_modules,
             licences=licences or "\n".join(f"{what}: {licence}" for what, licence in lines),
+            interchangeable=bool(preset.card.get("interchangeable", False)),
         )  # fmt: skip
         move(scratch / folder.name, folder, scratch)
     return cards
@@ -464,11 +471,14 @@ def _original(
     block_seconds: float | None,
     *,
     sound: str | Path | None,
-    allow_flex: bool = False,
+    form: Mapping[str, Any] | None = None,
     stream: bool = True,
     **options: Any,
 ):
-    """(the `deploy.export.Original` of a preset in a format, its sizes)."""
+    """(the `deploy.export.Original` of a preset in a format, its sizes).
+
+    form: the options of that class.
+    """
     from kzoo import tasks
     from kzoo.deploy.export import Original
 
@@ -479,4 +489,4 @@ def _original(
     stream = stream and to == "tflite"
     prove = tasks.task(size.task).prove(preset, size, sound=sound, stream=stream)
     model = preset.model(size, **arguments)
-    return Original(model, prove(model), allow_flex=allow_flex), size
+    return Original(model, prove(model), **(form or {})), size

@@ -17,6 +17,8 @@ from kzoo.files import replacing
 
 # Limits that an annotation may set, as pydantic calls them, and how an error calls them.
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+# Both are safe, and libyaml's takes a tenth of the time.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ConfigError(ValueError):
@@ -26,7 +28,7 @@ class ConfigError(ValueError):
 def load_yaml(path: str | Path) -> dict[str, Any]:
     """Read the mapping in a YAML file; ConfigError where it is absent, broken or no mapping."""
     try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        loaded = yaml.load(Path(path).read_text(encoding="utf-8"), _LOADER)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ import functools
 import gc
 import os
 import re
+import sys
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -12,6 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors: one thr
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
+import made_quick
 import numpy as np
 import pytest
 
@@ -40,6 +42,8 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """What was imported is no garbage: a TFLite conversion looks through all else each time."""
     gc.freeze()
+    if "tensorflow" in sys.modules:
+        made_quick.quicken()
 
 
 @pytest.hookimpl(wrapper=True)

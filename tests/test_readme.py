@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_once import once
-from typer.main import get_command
 
 from kzoo import audio, cli, presets, runtime
-from kzoo.cli.app import app
+from kzoo.cli.app import command as program
 from kzoo.models import list_models
 
 ROOT = Path(__file__).parent.parent
-COMMAND = get_command(app)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECIPES = README + (ROOT / "export" / "README.md").read_text(encoding="utf-8")
 
@@ -47,7 +45,7 @@ def test_the_models_table_names_every_model():
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_is_one_that_the_program_parses(line):
-    words, command = shlex.split(line)[1:], COMMAND
+    words, command = shlex.split(line)[1:], program
     while hasattr(command, "commands") and words:
         command, words = command.commands[words[0]], words[1:]
     context = command.make_context("kzoo", [w for w in words if w != "|"], resilient_parsing=False)

@@ -159,6 +159,8 @@ static Recording open_recording(const char *path, const Card *card) {
   if (wav.channels != 1 && wav.channels != card->channels)
     fail("%s: has %d channels, the model takes %d or 1", path, wav.channels, card->channels);
   if (!wav.samples) fail("%s: holds no sound", path);
+  if (wav.samples > (UINT32_MAX - 36) / 3 / wav.channels)
+    fail("%s: is too long for the stems, WAVs of 24 bits, which end at 4 GB", path);
   return wav;
 }
 

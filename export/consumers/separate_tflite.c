@@ -159,11 +159,14 @@ int main(int count, char **words) {
   char *dot = strrchr(beside, '.');
   if (dot) strcpy(dot, ".json");
   if (!dot || strlen(model_path) + 1 > sizeof beside) fail("%s: is no .tflite", model_path);
-  Card card = read_card(card_path ? card_path : beside);
+  if (!card_path) card_path = beside;
+  Card card = read_card(card_path);
   check_file(&card);
   long long block = number_of(card.text, "block_samples");
-  if (!block) fail("%s: is the card of no block", card_path ? card_path : beside);
+  if (!block) fail("%s: is the card of no block", card_path);
   long long overlap = card.sample_rate < block / 4 ? card.sample_rate : block / 4;
+  if (value_of(card.text, "overlap_samples")) overlap = number_of(card.text, "overlap_samples");
+  if (overlap > block / 2) fail("%s: its overlap is more than half a block", card_path);
   if (seconds) {
     double most = (double)block / 2 / card.sample_rate;
     overlap = (long long)rint(number("--overlap-seconds", seconds, 0, most) * card.sample_rate);

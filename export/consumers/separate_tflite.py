@@ -157,6 +157,8 @@ def separate(options, card):
         clipped, total = 0, count_samples(reader)
         if not total:
             raise Problem(f"{options.wav}: holds no sound")
+        if 3 * width * total > 2**32 - 37:
+            raise Problem(f"{options.wav}: is too long for the stems, WAVs which end at 4 GB")
         paths = {source: options.out / f"{source}.wav" for source in outputs(card)}
         for path in paths.values():
             if path.exists() and path.samefile(options.wav):

@@ -43,7 +43,7 @@ def main() -> None:
     """Entry point: mistakes become one line on stderr and a non-zero exit status."""
     with errors_to_exit_codes():
         try:
-            status = app(standalone_mode=False)
+            status = command(standalone_mode=False)
         except typer.Abort:
             status = INTERRUPTED
         except typer.TyperException as error:
@@ -71,6 +71,9 @@ def before_the_verb(
     ] = False,
 ) -> None:
     """Never does anything itself: it declares the options before the verb."""
+
+
+command = typer.main.get_command(app)
 
 
 if __name__ == "__main__":

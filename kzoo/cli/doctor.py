@@ -11,6 +11,7 @@ EXTRAS = {
     "tf2onnx": ("onnx", "write ONNX files"),
     "onnx": ("onnx", "describe ONNX files"),
     "ai_edge_quantizer": ("quantize", "export arithmetic in whole numbers, full_int8"),
+    "tensorflow_serving": ("serving", "write folders for TensorFlow Serving"),
     "matplotlib": ("plot", "draw the pictures of demo, pitch and transfer"),
     "museval": ("eval", "compare scores with museval's"),
     "musdb": ("eval", "read MUSDB18"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import bar, quiet_tensorflow, say
+from kzoo.cli.terminal import bar, quiet_tensorflow, say, without_notes
 
 
 def export(
@@ -77,10 +78,26 @@ def export(
             "--allow-flex", help="Allow TensorFlow operators, which an app must then ship."
         ),
     ] = False,
+    fft: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="Fourier transforms in a TFLite file: rfft2d, TFLite's own; matmul, products of "
+            "matrices; or auto, what is fastest on a CPU.",
+        ),
+    ] = "auto",
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="TARGET",
+            help="cpu, or gpu: transforms as products and layers that hold in half precision, in "
+            "which the file, NAME_gpu, is tried too.",
+        ),
+    ] = "cpu",
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Write a preset as TFLite, SavedModel or ONNX, proven in its runtime.
+    """Write a preset as TFLite, SavedModel or ONNX, run and proven.
 
     The artefact is loaded and run there, and compared with Keras on sound before it is kept.
     """
@@ -98,18 +115,18 @@ def export(
         single = {
             "--to": to != "tflite", "--precision": precision != "fp32", "--allow-flex": allow_flex,
             "--limit-db": limit_db is not None, "--condition": condition, "--overwrite": overwrite,
+            "--fft": fft != "auto", "--target": target != "cpu",
         }  # fmt: skip
         if alone := [option for option, is_given in single.items() if is_given]:
             raise ValueError(f"{', '.join(alone)} is for a single form: leave it or --all out")
     elif pairs is not None:
         raise ValueError("--pairs is what the table of --all is scored on: give both")
     request.check(to, precision=precision, block_seconds=block_seconds, allow_flex=allow_flex)
-    if condition and "condition" not in opened.options:
-        raise presets.PresetError(
-            f"preset {opened} has the same stems always; --condition is for conditioned U-Nets"
-        )
+    if condition:
+        request.check_condition(opened.card)
     given = {"condition": "input"} if condition else {}
-    name = request.artefact_name(opened.card["name"], **given)
+    request.transforms(to, fft, target)
+    name = request.artefact_name(opened.card["name"], target=target, **given)
     if not every_form:
         request.places(to, out, name=name, precision=precision, overwrite=overwrite)
     opened.refuse_untrained()
@@ -119,7 +136,9 @@ def export(
     quiet_tensorflow()
     from kzoo import api
 
-    with bar("kernels in fewer bits", unit="kernels", show=not quiet) as progress:
+    # What computes in half precision tells at length which processors it looks for.
+    notes = without_notes() if target == "gpu" else contextlib.nullcontext()
+    with notes, bar("kernels in fewer bits", unit="kernels", show=not quiet) as progress:
         if every_form:
             api.export_all(
                 opened, out, block_seconds=block_seconds, sound=sound, pairs=pairs,
@@ -128,8 +147,8 @@ def export(
             return
         card = api.export(
             opened, to, out, precision=precision, limit_db=limit_db, block_seconds=block_seconds,
-            sound=sound, allow_flex=allow_flex, overwrite=overwrite, progress=progress,
-            **given,
+            sound=sound, allow_flex=allow_flex, fft=fft, target=target, overwrite=overwrite,
+            progress=progress, **given,
         )  # fmt: skip
     note = request.block_note(card, block_seconds)
     if note:
@@ -168,8 +187,18 @@ def _lines(card: Mapping[str, Any]) -> list[str]:
             f"  at worst {worst['snr_db']:.1f} dB, {worst['output']}, on {worst['sound']}, "
             f"max {worst['max_abs_difference']:.1e}"
         )
+    if in_half := parity.get("half_precision"):
+        snr = "not tried here" if in_half["snr_db"] is None else f"{in_half['snr_db']:.1f} dB"
+        guards = ", ".join(f"{g['layer']} {g['value']:g}" for g in in_half["guards"])
+        lines.append(f"  in half precision: {snr}; guards under 1e-4: {guards or 'none'}")
     if faint := parity.get("faint"):
         snr = "equal" if faint["snr_db"] is None else f"{faint['snr_db']:.1f} dB"
         lines.append(f"  where an output is faint: {snr}, max {faint['max_abs_difference']:.1e}")
     names = ", ".join(f"{name} x{count}" for name, count in card["operators"].items())
-    return [*lines, f"operators: {names}"]
+    lines.append(f"operators: {names}")
+    if layers := card.get("more_than_4_axes"):
+        lines.append(
+            f"tensors of more than 4 axes, which GPU delegates refuse, in {len(layers)} layers: "
+            f"{', '.join(layers[:4])}{', ...' if len(layers) > 4 else ''}"
+        )
+    return lines

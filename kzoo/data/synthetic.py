@@ -75,16 +75,16 @@ def _beat(seed) -> float:
 
 
 def _notes(seed, start, samples, rate, beats):
-    """(number, first sample in the segment, length in samples) of the notes that sound in it."""
+    """(number, length, which samples of it are heard, where in the segment) of the notes in it.
+
+    What is not heard is not computed: a chord may last twenty times as long as a segment.
+    """
     length = max(round(_beat(seed) * beats * rate), 1)
     for number in range(start // length, (start + samples) // length + 1):
-        yield number, number * length - start, length
-
-
-def _add(total, at, sound):
-    begin, end = max(at, 0), min(at + len(sound), len(total))
-    if begin < end:
-        total[begin:end] += sound[begin - at : end - at]
+        at = number * length - start
+        heard = np.arange(max(-at, 0), min(length, samples - at))
+        if len(heard):
+            yield number, length, heard, heard + at
 
 
 def _degree_hz(seed, degree: int, octave: int) -> float:
@@ -95,71 +95,73 @@ def _degree_hz(seed, degree: int, octave: int) -> float:
 
 def _voice(seed, start, samples, rate):
     total = np.zeros(samples, np.float32)
-    for number, at, length in _notes(seed, start, samples, rate, 2):
+    for number, length, heard, where in _notes(seed, start, samples, rate, 2):
         rng = np.random.default_rng((*seed, number))
         if rng.random() < 0.3:
             continue  # a rest
-        t = np.arange(length) / rate
+        t = np.arange(heard[-1] + 1) / rate
         pitch = _degree_hz(seed, int(rng.integers(0, 10)), 4)
         vibrato = 0.06 * np.sin(2 * np.pi * rng.uniform(4.5, 6.5) * t) * np.minimum(t / 0.3, 1)
-        phase = 2 * np.pi * np.cumsum(pitch * 2 ** (vibrato / 12)) / rate
+        phase = (2 * np.pi * np.cumsum(pitch * 2 ** (vibrato / 12)) / rate)[heard]
         formants = rng.uniform((300, 900, 2300), (800, 2000, 3200))
-        sound = np.zeros(length)
+        sound = np.zeros(len(heard))
         for harmonic in range(1, max(int(min(rate / 2, 8000) / (pitch * 1.05)), 2)):
             level = sum(np.exp(-(((harmonic * pitch - f) / 250) ** 2)) for f in formants)
             sound += (level + 0.1 / harmonic) * np.sin(harmonic * phase)
-        _add(total, at, (0.08 * sound * _envelope(length, rate, 0.04, 0.08)).astype(np.float32))
+        total[where] = 0.08 * sound * _envelope(heard, length, rate, 0.04, 0.08)
     return total
 
 
 def _drums(seed, start, samples, rate):
     total = np.zeros(samples, np.float32)
-    for number, at, length in _notes(seed, start, samples, rate, 0.5):
+    for number, length, heard, where in _notes(seed, start, samples, rate, 0.5):
         rng = np.random.default_rng((*seed, number))
-        t = np.arange(min(length, round(0.25 * rate))) / rate
+        noise = rng.standard_normal(min(length, round(0.25 * rate)))
+        rings = heard < len(noise)
+        heard, where = heard[rings], where[rings]
+        t = heard / rate
         kind = ("kick", "hat", "snare", "hat")[number % 4]
-        noise = rng.standard_normal(len(t))
         if kind == "kick":
             sound = np.sin(2 * np.pi * (50 * t + 3 * (1 - np.exp(-t / 0.02)))) * np.exp(-t / 0.08)
         elif kind == "snare":
-            sound = (0.6 * noise + np.sin(2 * np.pi * 190 * t)) * np.exp(-t / 0.06)
+            sound = (0.6 * noise[heard] + np.sin(2 * np.pi * 190 * t)) * np.exp(-t / 0.06)
         else:
-            sound = 0.5 * np.diff(noise, prepend=0) * np.exp(-t / 0.02)
-        _add(total, at, (0.3 * rng.uniform(0.6, 1) * sound).astype(np.float32))
+            sound = 0.5 * np.diff(noise, prepend=0)[heard] * np.exp(-t / 0.02)
+        total[where] = 0.3 * rng.uniform(0.6, 1) * sound
     return total
 
 
 def _bass(seed, start, samples, rate):
     total = np.zeros(samples, np.float32)
-    for number, at, length in _notes(seed, start, samples, rate, 1):
+    for number, length, heard, where in _notes(seed, start, samples, rate, 1):
         rng = np.random.default_rng((*seed, number))
-        t = np.arange(length) / rate
+        t = heard / rate
         pitch = _degree_hz(seed, int(rng.choice([0, 3, 4])), 2)
         sound = sum(np.sin(2 * np.pi * h * pitch * t) / h**1.5 for h in range(1, 8))
-        decay = np.exp(-t / 0.35) * _envelope(length, rate, 0.004, 0.02)
-        _add(total, at, (0.2 * sound * decay).astype(np.float32))
+        decay = np.exp(-t / 0.35) * _envelope(heard, length, rate, 0.004, 0.02)
+        total[where] = 0.2 * sound * decay
     return total
 
 
 def _chords(seed, start, samples, rate):
     total = np.zeros(samples, np.float32)
-    for number, at, length in _notes(seed, start, samples, rate, 4):
+    for number, length, heard, where in _notes(seed, start, samples, rate, 4):
         rng = np.random.default_rng((*seed, number))
-        t = np.arange(length) / rate
+        t = heard / rate
         root = int(rng.choice([0, 3, 4, 5]))
-        sound = np.zeros(length)
+        sound = np.zeros(len(heard))
         for degree in (root, root + 2, root + 4):
             pitch = _degree_hz(seed, degree, 4)
             for detune in (-0.3, 0.4):
                 saw = (t * (pitch + detune) + rng.random()) % 1.0
                 sound += 2 * np.abs(2 * saw - 1) - 1
-        _add(total, at, (0.05 * sound * _envelope(length, rate, 0.1, 0.2)).astype(np.float32))
+        total[where] = 0.05 * sound * _envelope(heard, length, rate, 0.1, 0.2)
     return total
 
 
-def _envelope(length: int, rate: int, attack_seconds: float, release_seconds: float):
-    t = np.arange(length) / rate
-    return np.minimum(np.minimum(t / attack_seconds, (t[-1] - t) / release_seconds + 1e-9), 1)
+def _envelope(heard, length: int, rate: int, attack_seconds: float, release_seconds: float):
+    t, end = heard / rate, (length - 1) / rate
+    return np.minimum(np.minimum(t / attack_seconds, (end - t) / release_seconds + 1e-9), 1)
 
 
 def _pan(seed, channels: int) -> np.ndarray:

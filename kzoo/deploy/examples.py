@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -202,12 +203,15 @@ def parity_sound(sample_rate: int, channels: int, samples: int) -> tuple[np.ndar
     if song is None:
         waveform, source = _synthetic(sample_rate, channels, samples), "synthetic notes and hits"
         return waveform, f"{source}, seed 0, {sample_rate} Hz"
+    description = f"{song.stem.removesuffix('.stem')} (stempeg's excerpt)"
+    return fitted_to(_read(song, sample_rate), channels, samples), description
+
+
+@functools.lru_cache(maxsize=1)  # of one preset there may be several exports
+def _read(song: Path, sample_rate: int) -> np.ndarray:
     from kzoo import audio
 
-    waveform, _ = audio.read(song, sample_rate=sample_rate)
-    return fitted_to(
-        waveform, channels, samples
-    ), f"{song.stem.removesuffix('.stem')} (stempeg's excerpt)"
+    return audio.read(song, sample_rate=sample_rate)[0]
 
 
 def noisy_speech(

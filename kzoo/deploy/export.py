@@ -25,7 +25,8 @@ import tensorflow as tf
 
 import kzoo
 from kzoo.deploy import parity, request
-from kzoo.deploy.formats import onnx, saved_model, tflite
+from kzoo.deploy.formats import half, onnx, saved_model, tflite
+from kzoo.deploy.formats.layers import AXES, troubles
 from kzoo.deploy.formats.search import faintest
 from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_stream
 from kzoo.deploy.placing import beside, move
@@ -45,17 +46,27 @@ Answers = dict[str, np.ndarray]
 class Original:
     """What the exports of one model are made of and compared with, each made when first asked for.
 
-    model: of static shape for `content`. allow_flex: as in `export`.
+    model: of static shape for `content`. allow_flex: as in `export`. fft, target: as in
+    `tflite.converted`.
     """
 
-    def __init__(self, model: keras.Model, proof: Proof, *, allow_flex: bool = False):
+    def __init__(
+        self,
+        model: keras.Model,
+        proof: Proof,
+        *,
+        allow_flex: bool = False,
+        fft: str = "auto",
+        target: str = "cpu",
+    ):
         check(model, proof)
-        self.model, self.proof, self._allow_flex = model, proof, allow_flex
+        self.model, self.proof, self.target = model, proof, target
+        self._form = {"allow_flex": allow_flex, "fft": fft, "target": target}
 
     @functools.cached_property
     def content(self) -> bytes:
         """The TFLite file in fp32, whose tensors have names."""
-        return tflite.converted(self.model, self.proof, allow_flex=self._allow_flex)
+        return tflite.converted(self.model, self.proof, **self._form)
 
     @functools.cached_property
     def expected(self) -> list[Answers]:
@@ -133,6 +144,8 @@ def export(
             )
             if precision != "fp32" and not compared["not_compared"]:
                 compared["faint"] = _compare_faint(original, form.load(artefact))
+            if original.target == "gpu" and not compared["not_compared"]:
+                compared["half_precision"] = _compare_in_half(original, artefact)
         card = {
             **known,
             **described,
@@ -148,6 +161,8 @@ def export(
             "date": datetime.date.today().isoformat(),
         }
         card["bytes"] = _bytes(card["files"])
+        if to == "tflite":
+            card["more_than_4_axes"] = troubles(original.content)[AXES]
         if to == "tflite" and proof.stream is not None:
             places["stream"] = Path(folder) / f"{name}_stream.tflite"  # of every precision the same
             stream = temporary / places["stream"].name
@@ -273,6 +288,32 @@ def _compare(
         "sources": sources,
         "worst": min(measured, key=lambda row: row["snr_db"], default=None),
     }
+
+
+def _compare_in_half(original: Original, artefact: Path) -> dict[str, Any]:
+    """The card's `half_precision`; ParityError where it gives what is no number.
+
+    `snr_db` is of the worst output on the proof's example, None where LiteRT cannot compute so;
+    `guards` are those of the artefact that half precision takes for nothing.
+    """
+    proof = original.proof
+    told = {"snr_db": None, "guards": half.vanishing(original.content)}
+    if (run := half.load(artefact)) is None:
+        return told
+    sounds = {proof.description: proof.inputs, **proof.also, **proof.probes}
+    for (sound, inputs), expected in zip(sounds.items(), original.expected, strict=True):
+        found = run(inputs)
+        broken = [name for name, output in found.items() if not np.isfinite(output).all()]
+        if broken:
+            guards = ", ".join(f"{g['layer']} ({g['value']:g})" for g in told["guards"])
+            raise parity.ParityError(
+                f"in half precision {', '.join(broken)} is no number on {sound}; guards under "
+                f"{half.SMALLEST:g}: {guards or 'none'}"
+            )
+        if inputs is proof.inputs:
+            differences = parity.compare(expected, found, proof.inputs.get(proof.reference))
+            told["snr_db"] = min(_figures(d)["snr_db"] or math.inf for d in differences.values())
+    return told
 
 
 def _compare_faint(original: Original, run: Callable) -> dict[str, float | None]:

@@ -48,12 +48,18 @@ def compare(
         raise ParityError(
             f"the artefact gives {', '.join(artefact)}; the model has {', '.join(reference)}"
         )
-    energy = 0.0 if mixture is None else np.sum(np.square(mixture, dtype=np.float64))
-    floor = energy * 10 ** (_FLOOR_DB / 10)
     return {
-        source: _difference(source, reference[source], artefact[source], floor)
+        source: _difference(source, reference[source], artefact[source], mixture)
         for source in reference
     }
+
+
+def energy(reference: np.ndarray, mixture: np.ndarray | None = None) -> float:
+    """What the energy of a difference is measured beside: the stem's, or that of a faint one."""
+    floor = 0.0
+    if mixture is not None:
+        floor = np.sum(np.square(mixture, dtype=np.float64)) * 10 ** (_FLOOR_DB / 10)
+    return float(max(np.sum(np.square(reference, dtype=np.float64)), floor))
 
 
 def check(differences: Mapping[str, Difference], limit_db: float) -> None:
@@ -80,7 +86,7 @@ def check_same(first: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray])
         )
 
 
-def _difference(source: str, reference, artefact, floor: float) -> Difference:
+def _difference(source: str, reference, artefact, mixture) -> Difference:
     if np.shape(reference) != np.shape(artefact):
         raise ParityError(
             f"the artefact gives {source} as {np.shape(artefact)}, Keras as {np.shape(reference)}"
@@ -92,6 +98,6 @@ def _difference(source: str, reference, artefact, floor: float) -> Difference:
     noise = np.sum(error**2)
     if noise == 0:
         return Difference(float("inf"), 0.0)
-    signal = max(np.sum(reference**2), floor)
+    signal = energy(reference, mixture)
     snr = 10 * np.log10(signal / noise) if signal else float("-inf")
     return Difference(float(snr), float(np.abs(error).max()))

@@ -10,6 +10,8 @@ from typing import Any
 
 FORMATS = ("saved_model", "tflite", "onnx")
 PRECISIONS = ("fp32", "fp16", "int8", "int4", "dynamic_int8", "full_int8")
+FFTS = ("auto", "rfft2d", "matmul")
+TARGETS = ("cpu", "gpu")
 LITERT_MISSING = "LiteRT, which reads .tflite files, is not installed: pip install 'kzoo[tflite]'"
 ONNX_MISSING = "{}, which an ONNX file needs, is not installed: pip install 'kzoo[onnx]'"
 QUANTIZER_MISSING = (
@@ -49,9 +51,41 @@ def check(
                 raise ImportError(ONNX_MISSING.format(package))
 
 
-def artefact_name(preset: str, *, condition: str | None = None, **options: Any) -> str:
+def transforms(to: str, fft: str, target: str) -> str:
+    """How a file's Fourier transforms are computed: `fft`, but for a GPU always "matmul".
+
+    Raises ValueError for unknown words, for what is no choice of `to`, and for a GPU with RFFT2D.
+    """
+    if fft not in FFTS or target not in TARGETS:
+        raise ValueError(
+            f"fft must be one of {', '.join(FFTS)}, and target one of {', '.join(TARGETS)}; got "
+            f"{fft!r} and {target!r}"
+        )
+    if to != "tflite" and (fft, target) != ("auto", "cpu"):
+        raise ValueError(f"fft and target are of a TFLite file; got {to!r}: leave them out")
+    if (fft, target) == ("rfft2d", "gpu"):
+        raise ValueError("RFFT2D has no kernel on GPUs; leave fft or target gpu out")
+    return "matmul" if target == "gpu" else fft
+
+
+def check_condition(card: Mapping[str, Any]) -> None:
+    """Raise ValueError where the card of a preset is not of a model that can be told what to give.
+
+    The card alone is read: the options of a model would load TensorFlow.
+    """
+    if "condition" not in card["model"].get("options", {}):
+        raise ValueError(
+            f"preset {card['name']} has the same stems always; --condition is for conditioned "
+            "U-Nets whose card has the option condition"
+        )
+
+
+def artefact_name(
+    preset: str, *, condition: str | None = None, target: str = "cpu", **options: Any
+) -> str:
     """What an artefact of `preset` is called, built with these options of the model."""
-    return f"{preset}_any_stem" if condition == "input" else preset
+    name = f"{preset}_any_stem" if condition == "input" else preset
+    return name if target == "cpu" else f"{name}_{target}"
 
 
 def places(

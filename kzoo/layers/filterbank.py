@@ -91,6 +91,21 @@ class FilterbankDecoder(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("kzoo")
+class SourceGains(keras.layers.Layer):
+    """Estimates `[batch, sources, samples, channels]` times a gain for each source, 1 at first.
+
+    SI-SDR hears neither level nor sign, and one decoder gives both to all sources alike.
+    """
+
+    def build(self, input_shape):
+        shape = (input_shape[1], 1, 1)
+        self.gains = self.add_weight(shape=shape, initializer="ones", name="gains")
+
+    def call(self, estimates):
+        return estimates * self.gains
+
+
+@keras.saving.register_keras_serializable("kzoo")
 class FitToWaveform(keras.layers.Layer):
     """Estimates as long as the waveform they came from: `before` samples left out, then cut.
 

@@ -59,7 +59,11 @@ class BandMagnitude(keras.layers.Layer):
         self.bins = bins
 
     def call(self, real, imag):
-        return magnitude(real[:, :, : self.bins], imag[:, :, : self.bins])
+        return self.magnitude(real[:, :, : self.bins], imag[:, :, : self.bins])
+
+    def magnitude(self, real, imag):
+        """The magnitudes of all that is given, which forms for other arithmetic replace."""
+        return magnitude(real, imag)
 
     def get_config(self):
         return {**super().get_config(), "bins": self.bins}

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
+from kzoo.layers.filterbank import SourceGains
 from kzoo.layers.temporal_conv import normed, pointwise, prelu, temporal_block
 from kzoo.models.base import domains
 from kzoo.models.base.causal import Past, silent_state
@@ -43,6 +44,7 @@ class ConvTasNet(FilterbankSizes):
     encoder_activation: "linear" (asteroid) or "relu" (kaituoxu; the paper's option).
     biases: of the 1x1 and depthwise convolutions. mask_prelu: whether there is a PReLU before the
         masks.
+    source_gains: a learned gain for each source, behind the decoder.
     The fields that are not named here are those of `FilterbankSizes`; masks are "sigmoid" in
     asteroid and the paper, "relu" in kaituoxu and in asteroid on WHAM.
     """
@@ -64,6 +66,7 @@ class ConvTasNet(FilterbankSizes):
     encoder_activation: Literal["linear", "relu"] = "linear"
     biases: bool = True
     mask_prelu: bool = True
+    source_gains: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -121,7 +124,13 @@ VARIANTS = {
     "small": _SMALL,
     # Live: every frame normed by itself, so that hours of a stream are as its first seconds.
     "live": ConvTasNet(
-        filters=256, filter_length=20, hidden=256, repeats=2, norm="cln", causal=True
+        filters=256,
+        filter_length=20,
+        hidden=256,
+        repeats=2,
+        norm="cln",
+        causal=True,
+        source_gains=True,
     ),
     # For enhancement: frames of 2 ms, normed one by one, so that blocks have no seams.
     "speech": replace(_SMALL, filter_length=32, norm="cln", sample_rate=16000),
@@ -200,7 +209,10 @@ def _separate(waveform, sources: Sequence[str], size: ConvTasNet, past: Past):
         name="encoder",
     )(waveform)  # [batch, frames, filters]
     logits = _separator(encoded, len(sources), size, past)
-    return decode(encoded, logits, size)
+    estimates = decode(encoded, logits, size)
+    if size.source_gains:
+        estimates = SourceGains(dtype="float32", name="source_gains")(estimates)
+    return estimates
 
 
 def _separator(encoded, n_sources: int, size: ConvTasNet, past: Past):

@@ -23,6 +23,7 @@ from keras import layers, ops
 
 from kzoo.dsp import resampling
 from kzoo.dsp.blocks import BlockGrid
+from kzoo.dsp.sums import long_sum
 from kzoo.layers.masks import Estimates
 from kzoo.layers.recurrent import LSTM
 from kzoo.layers.rescaled import RescaledUniform, rescaled_bias
@@ -320,8 +321,9 @@ class MonoStatistics(keras.layers.Layer):
     """Mean and standard deviation (unbiased) of the mean of the channels, each `[batch, 1, 1]`."""
 
     def call(self, waveform):
-        mono = ops.mean(waveform, axis=2, keepdims=True)  # [batch, samples, 1]
-        mean = ops.mean(mono, axis=1, keepdims=True)
-        power = ops.sum(ops.square(mono - mean), axis=1, keepdims=True)
-        variance = power / ops.cast(ops.shape(mono)[1] - 1, mono.dtype)
-        return mean, ops.sqrt(ops.maximum(variance, 1e-20))  # silence has a gradient, of zero
+        mono = ops.mean(waveform, axis=2)  # [batch, samples]
+        samples = ops.cast(ops.shape(mono)[1], mono.dtype)
+        mean = long_sum(mono)[:, None] / samples
+        variance = long_sum(ops.square(mono - mean)) / (samples - 1)
+        std = ops.sqrt(ops.maximum(variance, 1e-20))  # silence has a gradient, of zero
+        return mean[..., None], std[:, None, None]

@@ -6,49 +6,41 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kzoo.pictures.images import figure
 
-_COLOURS = {"fits": "tab:blue", "unfit": "tab:red"}
+_FIT, _UNFIT = "tab:blue", "tab:red"
+_LOUD, _FAINT = {"marker": "o", "label": "loud"}, {"marker": "x", "label": "where one is faint"}
+_TIMES = {"cpu_ms_1_thread": "processor, 1 thread", "ms_2_threads": "wall, 2 threads"}
 
 
 def draw_exports(table: Mapping[str, Any], path: str | Path) -> Path:
-    """Draw a table of `deploy.matrix` to a PNG.
+    """Draw a table of `deploy.matrix` to a PNG, what is unfit in red.
 
     Raises ValueError with the pip line where matplotlib is missing.
     """
-    rows = [row for row in table["rows"] if row.get("bytes") and row.get("snr_db") is not None]
-    timed = [row for row in table["rows"] if row.get("ms_1_thread") is not None]
-    made = figure(11, 1.8 + 0.32 * max(len(rows), len(timed), 6))
-    near, speed = made.subplots(1, 2)
-    for kind, colour in _COLOURS.items():
-        of_kind = [row for row in rows if bool(row["reason"]) == (kind == "unfit")]
-        for mark, level in (("o", "snr_db"), ("v", "faint_db")):
-            points = [row for row in of_kind if row.get(level) is not None]
-            near.scatter(
-                [row["bytes"] / 1e6 for row in points], [row[level] for row in points],
-                marker=mark, color=colour, facecolors="none" if mark == "v" else colour,
-                label=f"{kind}, {'loud' if mark == 'o' else 'where a stem is faint'}",
-            )  # fmt: skip
-        for row in of_kind:
-            near.annotate(
-                row["name"], (row["bytes"] / 1e6, row["snr_db"]), fontsize=7,
-                xytext=(5, 3), textcoords="offset points",
-            )  # fmt: skip
-    near.set_xlabel("MB")
-    near.set_ylabel("dB against Keras, worst output")
-    near.margins(x=0.25)
-    near.legend(fontsize=7)
-    names = [row["name"] for row in timed]
-    places = range(len(timed))
-    for shift, label, measure in (
-        (-0.2, "1 thread", "ms_1_thread"),
-        (0.2, "2 threads", "ms_2_threads"),
-    ):
-        speed.barh([p + shift for p in places], [row[measure] for row in timed], 0.4, label=label)
-    speed.set_yticks(list(places), names, fontsize=7)
-    speed.invert_yaxis()
+    rows = [row for row in table["rows"] if row.get("bytes")]
+    places = np.arange(len(rows))
+    made = figure(12, 1.5 + 0.34 * len(rows))
+    size, near, speed = made.subplots(1, 3, sharey=True)
+    colours = [_UNFIT if row["reason"] else _FIT for row in rows]
+    size.barh(places, [row["bytes"] / 1e6 for row in rows], color=colours)
+    size.set_xlabel("MB")
+    for level, style in (("snr_db", _LOUD), ("faint_db", _FAINT)):
+        levels = [np.nan if row.get(level) is None else row[level] for row in rows]
+        near.scatter(levels, places, color=colours, **style)
+    near.set_xlabel("dB against Keras, worst output")
+    near.grid(axis="x", alpha=0.3)
+    near.legend(fontsize=7, loc="lower right")
+    for shift, (measure, label) in zip((-0.2, 0.2), _TIMES.items(), strict=True):
+        speed.barh(places + shift, [row.get(measure, 0) for row in rows], 0.4, label=label)
     speed.set_xlabel("ms for a second of sound")
     speed.legend(fontsize=7)
+    size.set_yticks(places, [row["name"] for row in rows], fontsize=8)
+    for label, colour in zip(size.get_yticklabels(), colours, strict=True):
+        label.set_color("black" if colour == _FIT else _UNFIT)
+    size.invert_yaxis()
     made.suptitle(table["name"])
     made.savefig(path, dpi=110)
     return Path(path)

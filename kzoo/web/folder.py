@@ -31,13 +31,15 @@ def write_page(
     cards: Sequence[Mapping[str, Any]],
     *,
     licences: str,
+    interchangeable: bool = False,
     node_modules: Path | None = None,
 ) -> Path:
     """Write the page of the TFLite files of `cards` to `folder`.
 
     cards: what `kzoo.export` gave, one preset in one precision or more. Of a preset that streams
         the page runs the file whose state is its caller's, which is of every precision the same.
-    licences: of code, weights and data, as text. node_modules: where npm has put LiteRT.js; by
+    licences: of code, weights and data, as text. interchangeable: the order of the sources means
+        nothing, and may change from block to block. node_modules: where npm has put LiteRT.js; by
         default it is fetched by npm once, into the cache.
     Raises ValueError for a network that takes more than a waveform, and as `litert_js.packages`.
     """
@@ -55,7 +57,7 @@ def write_page(
         shutil.copyfile(runs, models / runs.name)
         shutil.copyfile(artefact.with_suffix(".json"), models / f"{artefact.stem}.json")
         paths.append(f"models/{artefact.stem}.json")
-    index = json.dumps({"cards": paths}, indent=2)
+    index = json.dumps({"cards": paths, "interchangeable": interchangeable}, indent=2)
     (folder / "page.json").write_text(index + "\n", encoding="utf-8")
     ours = f"LiteRT.js {litert_js.VERSION} (litert/): Apache-2.0, see APACHE-2.0.txt"
     (folder / "LICENCES.txt").write_text(f"{licences.strip()}\n\n{ours}\n", encoding="utf-8")

@@ -12,8 +12,8 @@ from kzoo.presets.fetching import forbid_offline, one_at_a_time
 
 VERSION = "2.5.3"
 _PACKAGES = ("@litertjs/core", "@litertjs/wasm-utils")
-# File of the packages -> (where it lies beside the page, its sha256). The parts for JSPI, which let
-# a network run on two processors at once, are left out: the page runs each on one.
+# File of the packages -> (where it lies beside the page, its sha256). Of the four builds a browser
+# fetches one: with threads, without, for older browsers, and with JSPI, which WebGPU needs.
 _FILES = {
     "@litertjs/core/dist/index.js": (
         "index.js", "e7daccc3a31eef890848a737ccb863ded5f046a6b40c3fdc0556495adeb5d9b3",
@@ -32,6 +32,12 @@ _FILES = {
     ),
     "@litertjs/core/wasm/litert_wasm_threaded_internal.wasm": (
         "wasm/", "b5e54eca10f043497edf9a02186332707cae260c550d7ea22b2cae55669596cf",
+    ),
+    "@litertjs/core/wasm/litert_wasm_jspi_internal.js": (
+        "wasm/", "e685a3ed86f447c1feb8f5414319539c5e94d1cfc0eb49c3c5e6a788a6f5541b",
+    ),
+    "@litertjs/core/wasm/litert_wasm_jspi_internal.wasm": (
+        "wasm/", "a103e14db26cdbda9ba1a93633e59f3bf604d082fa7ab0c30ca730838e3faa69",
     ),
     "@litertjs/core/wasm/litert_wasm_compat_internal.js": (
         "wasm/", "4d8f894b7883654fd6e8439730aa41e79ceaab7d19184fc4f1f0b0f1a2a2c8a5",

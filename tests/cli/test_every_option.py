@@ -21,15 +21,13 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-import typer.main
 from made_once import once
-from typer.main import get_command
 
 import kzoo.cli.demo
 import kzoo.cli.presets
 import kzoo.synthesis.files
 from kzoo import api, cli, config, models, presets, runtime, training, web
-from kzoo.cli.app import app
+from kzoo.cli.app import command as program
 from kzoo.deploy.formats import tflite
 from kzoo.evaluation import scoring
 from kzoo.pitch_tracking import Pitch
@@ -133,6 +131,8 @@ OPTIONS = {
         "--pairs": Row(("--pairs", "."), both=("--all",)),
         "--condition": Row(("--condition",), status=1),  # of another model than this one
         "--allow-flex": Row(("--allow-flex",)),
+        "--fft": Row(("--fft", "dct"), status=1),  # of a model with a transform
+        "--target": Row(("--target", "gpu")),
         "--overwrite": OVERWRITE,
         "--quiet": QUIET,
     },
@@ -386,7 +386,6 @@ def run(material, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime, "system", once(runtime.system))
-        patch.setattr(typer.main, "get_command", functools.cache(get_command))
         instrument = once(player.instrument)
         patch.setattr(player, "instrument", instrument)
         patch.setattr(kzoo.synthesis.files, "instrument", instrument)
@@ -517,7 +516,7 @@ def leaves(command, verb=""):
 
 def options():
     """(verb, option) of the whole program, without --help and arguments."""
-    for verb, command in leaves(get_command(app)):
+    for verb, command in leaves(program):
         for parameter in command.params:
             if parameter.param_type_name == "option" and parameter.name != "help":
                 yield verb, next(name for name in parameter.opts if name.startswith("--"))

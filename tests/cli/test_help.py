@@ -6,9 +6,8 @@ import sys
 
 import pytest
 import typer
-from typer.main import get_command
 
-from kzoo.cli.app import app
+from kzoo.cli.app import command as program
 
 
 def commands(group, *before):
@@ -20,14 +19,14 @@ def commands(group, *before):
             yield (*before, name), command
 
 
-VERBS = dict(commands(get_command(app)))
+VERBS = dict(commands(program))
 
 
 def printed(*words):
     """The help of a command, 80 columns wide."""
-    program = "import sys; from kzoo.cli.app import main; sys.argv[0] = 'kzoo'; main()"
+    code = "import sys; from kzoo.cli.app import main; sys.argv[0] = 'kzoo'; main()"
     run = subprocess.run(
-        [sys.executable, "-c", program, *words, "--help"], capture_output=True, text=True,
+        [sys.executable, "-c", code, *words, "--help"], capture_output=True, text=True,
         check=True, env={**os.environ, "COLUMNS": "80"},
     )  # fmt: skip
     return run.stdout

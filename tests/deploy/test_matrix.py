@@ -17,7 +17,7 @@ from kzoo.pictures import exports
 
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
 WANTED = [Form("tflite", "fp32"), Form("tflite", "fp16"), Form("tflite", "int8", whole=True)]
-COST = {"load_ms": 5.0, "call_ms": 3.0, "peak_mb": 40.0}
+COST = {"load_ms": 5.0, "call_ms": 3.0, "cpu_ms": 2.0, "peak_mb": 40.0}
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,7 @@ def test_a_row_says_what_a_form_costs(written, original, true):
     folder, table, _ = written
     fp32, fp16, whole = table["rows"]
     seconds = BLOCK / RATE
+    assert fp32["cpu_ms_1_thread"] == pytest.approx(2 / seconds)
     assert fp32["ms_1_thread"] == pytest.approx(3 / seconds)
     assert fp32["ms_2_threads"] == pytest.approx(1.5 / seconds)
     assert fp32["bytes"] == (folder / fp32["file"]).stat().st_size

@@ -5,6 +5,19 @@ import pytest
 from kzoo.deploy import request
 
 
+def test_transforms_follow_the_target():
+    assert request.transforms("tflite", "auto", "cpu") == "auto"
+    assert request.transforms("tflite", "auto", "gpu") == "matmul"
+    for wrong, words in (
+        (("tflite", "dct", "cpu"), "fft must be one of"),
+        (("tflite", "auto", "tpu"), "target one of cpu, gpu"),
+        (("tflite", "rfft2d", "gpu"), "no kernel on GPUs"),
+        (("saved_model", "matmul", "cpu"), "of a TFLite file"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            request.transforms(*wrong)
+
+
 @pytest.mark.parametrize(
     ("samples", "seconds", "said"),
     [

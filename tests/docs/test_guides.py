@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_once import once
-from typer.main import get_command
 
 from kzoo import audio, cli, config, models, presets, runtime
-from kzoo.cli.app import app
+from kzoo.cli.app import command as program
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
@@ -31,7 +30,6 @@ SHOWN = [
     for block in re.findall(r"```sh\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
     for command in re.findall(r"\bkzoo (?!\[)[^|>#\n]*", joined(block))
 ]
-COMMAND = get_command(app)
 BLOCK = re.compile(r'```(python|console|yaml|csv)(?: title="(.*?)")?\n(.*?)```', re.DOTALL)
 
 
@@ -89,8 +87,9 @@ def run_command(line, monkeypatch):
     ],
 )
 def test_the_examples_of_a_guide_run_one_after_the_other(path, workplace, monkeypatch, request):
-    blocks = BLOCK.findall(path.read_text(encoding="utf-8"))
-    assert blocks
+    text = path.read_text(encoding="utf-8")
+    blocks = BLOCK.findall(text)
+    assert blocks or "```sh" in text
     if any("unet_2stems_mobile" in text for _, _, text in blocks):
         shrink("unet_2stems_mobile")
     if not any("kzoo export" in text for _, _, text in blocks):
@@ -110,7 +109,7 @@ def test_the_examples_of_a_guide_run_one_after_the_other(path, workplace, monkey
 
 @pytest.mark.parametrize("line", SHOWN)
 def test_a_command_that_is_only_shown_is_one_that_the_program_parses(line):
-    words, command = shlex.split(line)[1:], COMMAND
+    words, command = shlex.split(line)[1:], program
     while hasattr(command, "commands"):
         command, words = command.commands[words[0]], words[1:]
     assert command.make_context("kzoo", words, resilient_parsing=False).command is command

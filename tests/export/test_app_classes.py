@@ -15,6 +15,7 @@ CARD = {
     "block_samples": BLOCK, "overlap_samples": OVERLAP, "sources": ["low", "high"],
     "signature": "serving_default", "input": "waveform", "versions": {"kzoo": "0.1"},
     "licences": {"code": "Apache-2.0 (kzoo)"}, "summary": "halves and\n  quarters",
+    "level_db": -26.0,
 }  # fmt: skip
 STREAM = {"file": "small_stream.tflite", "frames": 2, "hop_length": 3, "delay_samples": 12}
 ASKED = {"input": "condition", "names": ["vocals", "drums"]}
@@ -62,7 +63,8 @@ def test_classes_hold_the_numbers_of_this_very_file(folder):
         for name in ("kotlin/Small.kt", "swift/Small.swift", "kotlin/SmallStream.kt",
                      "swift/Told.swift")
     )  # fmt: skip
-    assert "small_fp32.tflite: halves and quarters\n// code: Apache-2.0 (kzoo)\n" in kotlin
+    assert "small_fp32.tflite: halves and quarters; made for recordings at -26 dBFS\n" in kotlin
+    assert "// code: Apache-2.0 (kzoo)\n" in kotlin
     for line in ("SAMPLE_RATE = 8000", "BLOCK = 6", "OVERLAP = 2", 'listOf("low", "high")'):
         assert line in kotlin
     assert 'public static let outputs = ["low", "high"]' in swift

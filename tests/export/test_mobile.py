@@ -10,7 +10,7 @@ import made_artefacts
 import pytest
 from made_artefacts import OPTIONS, RATE, SOURCES
 
-from kzoo import models
+from kzoo import models, presets
 from kzoo.presets import save_to_preset
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +53,17 @@ def test_a_separators_bundle_has_run_and_is_whole(mobile, tmp_path, capsys):
     assert mobile.main(arguments) == 1
     assert "is there already" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small"]
+
+
+@pytest.mark.parametrize("name", presets.list_presets())
+def test_the_licence_of_every_presets_weights_has_its_text(mobile, name, tmp_path):
+    licences = presets.load_card(name)["licences"]
+    mobile.write_licences(tmp_path, {"weights": licences["weights"]})
+    text = (tmp_path / "LICENCES.txt").read_text()
+    wanted = licences["weights"].startswith("MIT"), licences["weights"].startswith("Apache-2.0")
+    assert ("Permission is hereby granted" in text, "Apache License" in text) == wanted or (
+        "MIT or Apache-2.0" in text
+    )
 
 
 def test_a_mistake_is_one_line(mobile, tmp_path, capsys):

@@ -11,11 +11,12 @@ import time
 import warnings
 
 import numpy as np
+from made_programs import LEAN
 
 from kzoo import config
 
-_PROGRAM = (
-    "import sys; from kzoo import config; from kzoo.training import train; "
+_PROGRAM = LEAN + (
+    "from kzoo import config; from kzoo.training import train; "
     "train(config.load_yaml(sys.argv[1]), sys.argv[2])"
 )
 

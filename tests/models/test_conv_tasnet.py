@@ -271,6 +271,14 @@ def test_a_stream_says_what_the_whole_says(rng, options):
     assert np.abs(expected).max() > 0.1
 
 
+def test_source_gains_are_levels_and_signs_of_the_sources(rng):
+    plain, gained = (conv_tasnet.build(size=tiny(source_gains=given)) for given in (False, True))
+    gained.set_weights([*plain.get_weights(), np.array([[[2.0]], [[-0.5]]], np.float32)])
+    mixture = noise(rng, 400)
+    expected = np.asarray(plain(mixture)) * np.array([2.0, -0.5])[:, None, None]
+    np.testing.assert_allclose(gained(mixture), expected, atol=1e-6)
+
+
 @pytest.mark.slow  # 80 s; shorter streams are in tests/conformance
 def test_ten_minutes_of_a_stream_do_not_drift(rng):
     size = tiny(causal=True, norm="cumulative")

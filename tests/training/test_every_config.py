@@ -40,6 +40,10 @@ def recordings(tmp_path_factory):
     for folder, rate in (("data/voices", 8000), ("data/noisy_speech/speech", 16000)):
         for voice in NAMED_VOICES:
             write_noise(root / folder / voice, rate, count=12)
+    (causal,) = (path for path in CONFIGS if path.stem == "conv_tasnet_2speakers_causal")
+    for patterns in config.load_yaml(causal)["data"]["train"]["speakers"].values():
+        for pattern in patterns:
+            write_noise(root / "data/many_voices" / pattern.replace("*", "1"), 8000, count=12)
     for voice in [*NAMED_VOICES[:4], *MORE_VOICES]:
         write_noise(root / "data/student/speech" / voice, 16000, count=1)
     for kind in RECORDED_NOISES:

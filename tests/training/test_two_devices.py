@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import test_adversarial_training
 import test_training
+from made_programs import LEAN
 from made_runs import checkpoint, history
 
 from kzoo import config
@@ -61,7 +62,7 @@ def runs(folder, name, values):
     """(checkpoint, history) of one device, and of two."""
     config.dump_yaml(values, folder / f"{name}.yaml")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, folder, name],
+        [sys.executable, "-c", LEAN + PROGRAM, folder, name],
         check=False,
         capture_output=True,
         text=True,

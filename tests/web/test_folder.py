@@ -65,7 +65,7 @@ def test_the_folder_holds_the_page_its_networks_and_litert_js(
     assert {path for path in found if path.startswith("models/")} == {
         f"models/{n}" for n in networks
     }
-    assert sum(path.startswith("litert/wasm/") for path in found) == 6
+    assert sum(path.startswith("litert/wasm/") for path in found) == 8
     for card in json.loads((tmp_path / "page" / "page.json").read_text())["cards"]:
         assert card in found
     assert "weights: none" in (tmp_path / "page" / "LICENCES.txt").read_text()

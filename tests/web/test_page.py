@@ -75,12 +75,12 @@ def consumer(name):
     return module
 
 
-def in_blocks(model, wav, overlap=None):
+def in_blocks(model, wav):
     """{source: [samples, channels]} of a WAV, by the program that apps are shown."""
     program = consumer("separate_tflite")
-    card = json.loads(model.with_suffix(".json").read_text())
+    card = {**json.loads(model.with_suffix(".json").read_text()), "asked": None}
     run = program.load(model, card, threads=1)
-    overlap = overlap or min(card["sample_rate"], card["block_samples"] // 4)
+    overlap = card.get("overlap_samples", min(card["sample_rate"], card["block_samples"] // 4))
     with contextlib.closing(program.open_wav(wav)) as reader:
         pieces = list(program.blocks(run, reader, card, overlap, program.count_samples(reader)))
     stems = {s: np.concatenate([piece[s] for piece in pieces]) for s in card["sources"]}
@@ -179,15 +179,18 @@ def test_a_bad_file_is_one_line(page, tmp_path, name, content, line):
     page.evaluate("document.querySelector('#message').textContent = ''")
 
 
-def test_a_broken_network_is_one_line(folder, tmp_path):
+def test_a_broken_network_is_one_line(folder, page, tmp_path):
     broken = shutil.copytree(folder, tmp_path / "page")
     network = broken / "models" / "tiny_fp32.tflite"
     network.write_bytes(network.read_bytes()[:-100])
-    with served(broken) as url, browser(tmp_path / "browser") as page:
+    there = page.evaluate("location.href")
+    with served(broken) as url:
         page.open(url)
         assert page.wait(SAID) == (
             "tiny_fp32.tflite is broken or another file: its card names other bytes."
         )
+    page.open(there)
+    page.wait(READY)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +215,7 @@ def noted(line):
 
 
 @pytest.mark.slow
-def test_a_song_of_a_minute_is_separated_as_python_does(real_page, tmp_path, request):
+def test_a_song_of_a_minute_is_separated_as_python_does(real_page, tmp_path):
     folder, wav = real_page("unet_2stems_mobile"), tmp_path / "song.wav"
     song = examples._synthetic(44100, 2, 60 * 44100)
     soundfile.write(wav, song, 44100, subtype="PCM_16")
@@ -223,6 +226,9 @@ def test_a_song_of_a_minute_is_separated_as_python_does(real_page, tmp_path, req
         page.wait(READY)
         found = separated(page, wav)
         noted(f"{page.text('#runtime')}: {page.text('#facts')}")
+        page.click("#play")
+        page.wait("document.querySelector('#clock').textContent > '0:01.0'")
+        page.click("#play")
         if place := os.environ.get("KZOO_SCREENSHOTS"):
             screenshots(page, Path(place))
         assert not page.errors

@@ -19,8 +19,8 @@ import tensorflow as tf
 from kzoo.deploy.formats.kernels import without_names
 from kzoo.deploy.formats.metadata import with_metadata
 from kzoo.deploy.formats.tflite import (
-    check_memory,
     check_operators,
+    check_tensors,
     convert,
     description,
     open_interpreter,
@@ -137,7 +137,7 @@ def _write(
     content = convert(functions, name, allow_flex=False)
     found = description(content)
     check_operators(found, name)
-    check_memory(found, name)
+    check_tensors(content, name)
     content = without_names(content)
     path.write_bytes(content if metadata is None else with_metadata(content, metadata))
     return path

@@ -6,6 +6,7 @@ SavedModel -> converter.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 import tempfile
@@ -21,6 +22,7 @@ import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.kernels import halve, kinds_stored, without_names
+from kzoo.deploy.formats.layers import DOUBLE, OPEN, layers_with, listed, troubles
 from kzoo.deploy.formats.metadata import with_metadata
 from kzoo.deploy.formats.search import shrink
 from kzoo.deploy.forms import for_tflite
@@ -28,6 +30,7 @@ from kzoo.deploy.interpreter import open_litert
 from kzoo.deploy.proof import Proof
 from kzoo.deploy.request import PRECISIONS
 from kzoo.deploy.signature import SIGNATURE, serving_function
+from kzoo.dsp import dft
 from kzoo.layers import recurrent
 
 
@@ -36,13 +39,17 @@ class FlexUnavailable(RuntimeError):
 
 
 class FlexError(ValueError):
-    """A model that TFLite's built-in operators cannot express; names those that it would need."""
+    """A model that TFLite's built-in operators cannot express; names those that it would need.
 
-    def __init__(self, model: str, operators: Sequence[str]):
-        self.operators = tuple(operators)
+    layers: where it needs them.
+    """
+
+    def __init__(self, model: str, operators: Sequence[str], layers: Sequence[str] = ()):
+        self.operators, self.layers = tuple(operators), tuple(layers)
+        where = f", in {listed(layers)}" if layers else ""
         super().__init__(
-            f"{model!r} needs operators that TFLite does not have: {', '.join(operators)}; rewrite "
-            "the layers that use them on real tensors (kzoo.dsp.stft has the STFT and its inverse) "
+            f"{model!r} needs operators that TFLite does not have: {', '.join(operators)}{where}; "
+            "rewrite the layers on real tensors (kzoo.dsp.stft has the STFT and its inverse) "
             "or allow Flex, which brings hundreds of MB into the app and excludes GPU and browsers"
         )
 
@@ -83,19 +90,31 @@ def write(
     return path
 
 
-def converted(model: keras.Model, proof: Proof, *, allow_flex: bool = False) -> bytes:
+def converted(
+    model: keras.Model,
+    proof: Proof,
+    *,
+    allow_flex: bool = False,
+    fft: str = "auto",
+    target: str = "cpu",
+) -> bytes:
     """The file of `write` in fp32, whose tensors have names, as quantisers want them.
 
+    fft: "rfft2d" computes all Fourier transforms by TFLite's own, "matmul" none, and "auto" those
+        that `forms` has nothing faster for. target: for a "gpu" layers are safe in half precision.
     Raises what `write` does.
     """
-    with recurrent.tflite_forms():
-        function = serving_function(for_tflite(model), proof, batched=False)
+    products = dft.as_products() if fft == "matmul" else contextlib.nullcontext()
+    with recurrent.tflite_forms(), products:
+        form = for_tflite(model, fft=fft, half_safe=target == "gpu")
+        function = serving_function(form, proof, batched=False)
     content = convert({SIGNATURE: function}, model.name, allow_flex=allow_flex)
     found = description(content)
     if not allow_flex:
         check_operators(found, model.name)
     _check(found, proof, model.name)
-    check_memory(found, model.name)
+    if not _foreign(found):
+        check_tensors(content, model.name)
     return content
 
 
@@ -196,7 +215,11 @@ def convert(
         except ConverterError as error:
             missing = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom op", str(error))))
             if missing:
-                raise FlexError(name, missing) from None
+                layers = layers_with(signatures.values(), missing)
+                # Details have "tf.Transpose(tensor<1x256x2xf64>, ...)", if not for all operators.
+                if set(re.findall(r"tf\.(\w+)\([^)]*xf64>", str(error))) >= set(missing):
+                    raise ValueError(_double(name, layers)) from None
+                raise FlexError(name, missing, layers) from None
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"TFLite's converter refuses {name!r}: {reason}") from error
 
@@ -228,20 +251,30 @@ def check_operators(found: Mapping[str, Any], name: str) -> None:
         raise FlexError(name, foreign)
 
 
-def check_memory(found: Mapping[str, Any], name: str) -> None:
-    """ValueError for tensors inside whose shape is not fixed, unless Flex operators may need them.
+def check_tensors(content: bytes, name: str) -> None:
+    """ValueError for tensors inside of float64 or whose shape is not fixed, with their layers.
 
-    LiteRT 2.3 moves its memory in mid call for their sake. It seems that where XNNPACK's own memory
-    then comes to lie at the old place of a tensor that is reshaped, both look like one and the copy
-    is left out for ever: later calls heard remains of earlier ones in 23 of 80 interpreters with
-    GTCRN, and in none of 240 without such tensors (2026-11-26).
+    For open shapes LiteRT 2.3 moves its memory in mid call. It seems that where XNNPACK's own
+    memory then comes to lie at the old place of a tensor that is reshaped, both look like one and
+    the copy is left out for ever: later calls heard remains of earlier ones in 23 of 80
+    interpreters with GTCRN, and in none of 240 without such tensors (2026-11-26).
     """
-    if found["dynamic_tensors"] and not _foreign(found):
+    found = troubles(content)
+    if found[OPEN]:
         raise ValueError(
-            f"the TFLite file of {name!r} has {found['dynamic_tensors']} tensors inside whose "
-            "shape is not fixed, with which LiteRT may answer with remains of earlier calls; give "
-            "the layers static shapes"
+            f"the TFLite file of {name!r} has tensors inside whose shape is not fixed, in "
+            f"{listed(found[OPEN])}, with which LiteRT may answer with remains of earlier calls; "
+            "give the layers static shapes"
         )
+    if found[DOUBLE]:
+        raise ValueError(_double(name, found[DOUBLE]))
+
+
+def _double(name: str, layers: Sequence[str]) -> str:
+    return (
+        f"{name!r} computes in float64, in {listed(layers)}, for which TFLite has no kernels: "
+        "compute in float32"
+    )
 
 
 def _foreign(found: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ class WholeNumbers:
 
     candidates: the kernels whose operators may compute so. passages: {input: `[1, ...]`} that say
     how large everything gets, on which the file is run once. Raises ImportError where
-    ai-edge-quantizer is missing.
+    ai-edge-quantizer is missing, ValueError for networks that it cannot calibrate.
     """
 
     def __init__(
@@ -36,8 +36,13 @@ class WholeNumbers:
     ):
         self._content = content
         heard = [{name: array[0] for name, array in inputs.items()} for inputs in passages]
-        with _silent():
-            self._scales = self._quantizer(candidates).calibrate({SIGNATURE: heard}, num_threads=2)
+        try:
+            with _silent():
+                self._scales = self._quantizer(candidates).calibrate(
+                    {SIGNATURE: heard}, num_threads=2
+                )
+        except ValueError as error:  # it cannot look into loops
+            raise ValueError(f"ai-edge-quantizer cannot calibrate this network: {error}") from None
 
     def of(self, chosen: Sequence[Kernel]) -> bytes:
         """The file with the operators of these kernels in whole numbers, all others' in 16 bits."""

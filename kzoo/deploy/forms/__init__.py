@@ -1,7 +1,8 @@
 """The same computation in the forms that a phone's kernels run fastest; parity is checked after.
 
 A model is copied layer by layer, and some layers are copied as another kind with the same weights:
-`convolutions` and `transforms` have those, and say what each gains.
+`convolutions` and `transforms` have those, and say what each gains; `half` has those that hold in
+half precision.
 """
 
 from __future__ import annotations
@@ -12,23 +13,28 @@ import keras
 from keras import layers
 
 from kzoo.deploy.forms.convolutions import convolution_form
+from kzoo.deploy.forms.half import half_form
 from kzoo.deploy.forms.transforms import transform_forms
 from kzoo.layers.spectra import FrameSpectrum
 
 __all__ = ["for_tflite"]
 
 
-def for_tflite(model: keras.Model) -> keras.Model:
+def for_tflite(model: keras.Model, *, fft: str = "auto", half_safe: bool = False) -> keras.Model:
     """A copy of `model` with the rewritten layers; itself where none fits or it cannot be copied.
 
     Only functional and sequential models can be copied, of layers that their config describes.
+    fft: "rfft2d" leaves transforms as they are. half_safe: with the layers of `half`.
     """
-    transforms = transform_forms(model)
+    transforms = {} if fft == "rfft2d" else transform_forms(model)
 
     def form(layer) -> tuple[type, dict]:
         """(the kind that `layer` is copied as, what changes in its config)."""
         if id(layer) in transforms:
-            return transforms[id(layer)]
+            kind, changes = transforms[id(layer)]
+            return (half_form(kind) or kind if half_safe else kind), changes
+        if half_safe and half_form(type(layer)):
+            return half_form(type(layer)), {}
         if isinstance(layer, FrameSpectrum) and layer.exact:
             return type(layer), {"exact": False}  # TFLite's one FFT computes in float64
         return convolution_form(layer) or type(layer), {}

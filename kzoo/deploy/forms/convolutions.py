@@ -94,6 +94,22 @@ class RowsAtOnce(_Phases):
         return tf.reshape(x, (-1, 2 * height, 2 * width, filters))
 
 
+class StridesAtOnce(layers.Conv1DTranspose):
+    """A "valid" one along time of whole strides: one convolution that gives a stride of samples."""
+
+    def call(self, inputs):
+        (taps, filters, channels), (stride,) = self.kernel.shape, self.strides
+        parts = taps // stride  # inputs that an output hears
+        length = inputs.shape[1] + parts - 1
+        index = _numbered(self.kernel).reshape(parts, stride, filters, channels)[::-1]
+        index = index.transpose(0, 3, 1, 2).reshape(parts, channels, stride * filters)
+        x = tf.pad(inputs, ((0, 0), (parts - 1, parts - 1), (0, 0)))
+        x = tf.nn.conv1d(x, _placed(self.kernel, index), 1, "VALID")
+        x = x + tf.tile(self.bias, [stride]) if self.use_bias else x
+        x = tf.reshape(x, (-1, length * stride, filters))
+        return x if self.activation is None else self.activation(x)
+
+
 class ColumnsAtOnce(layers.Conv2D):
     """A "same" convolution of few channels and dilation 2 with eight columns as channels."""
 
@@ -124,6 +140,8 @@ def convolution_form(layer) -> type | None:
         if layer.filters <= 4 and _input_shape(layer)[0] % _ROWS == 0:
             return RowsAtOnce
         return TwoConvolutions if layer.filters < 32 else FourConvolutions
+    if _is_transposed_in_time(layer):
+        return StridesAtOnce
     return ColumnsAtOnce if _is_dilated(layer) else None
 
 
@@ -135,6 +153,18 @@ def _is_transposed(layer) -> bool:
         and layer.padding == "same"
         and layer.output_padding in (None, (1, 1))
         and layer.dilation_rate == (1, 1)
+        and layer.data_format == "channels_last"
+        and None not in _input_shape(layer)
+    )
+
+
+def _is_transposed_in_time(layer) -> bool:
+    return (
+        type(layer) is layers.Conv1DTranspose
+        and layer.kernel_size[0] % layer.strides[0] == 0
+        and layer.padding == "valid"
+        and layer.output_padding is None
+        and layer.dilation_rate == (1,)
         and layer.data_format == "channels_last"
         and None not in _input_shape(layer)
     )

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.dsp import dft, windows
-from kzoo.dsp.stft import STFT, InverseSTFT, floored_gain, magnitude
+from kzoo.dsp.stft import STFT, InverseSTFT, floored_gain
 from kzoo.layers.masks import ExtendMasks
 from kzoo.layers.spectra import BandMagnitude, MaskedSpectrum
 
@@ -78,7 +78,7 @@ class ProductsMagnitude(BandMagnitude):
 
     def call(self, real, imag):
         channels, frames, j = _unpacked(real, self.half)
-        x = tf.reshape(magnitude(real, imag), (self.half + 1, channels * frames, 2 * j))
+        x = tf.reshape(self.magnitude(real, imag), (self.half + 1, channels * frames, 2 * j))
         others = tf.reverse(x[1 : self.half, :, j:], axis=[0])
         x = tf.concat([x[:, :, :j], others], axis=0)  # [bin % P, ..., bin // P]
         x = tf.reshape(x, (2 * self.half, channels, frames, j))

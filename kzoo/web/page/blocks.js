@@ -4,10 +4,13 @@
 // functions yield {start, stems: {source: interleaved Float32Array}}, which join to exactly its length.
 
 // Blocks share `overlap` samples, and each fades into the next along a squared sine.
-// run: interleaved [block, card.channels] -> Promise of {source: the same shape}.
-export async function* inBlocks(run, recording, card, gain) {
+// run: interleaved [block, card.channels] -> Promise of {source: the same shape}. interchangeable:
+// sources, as speakers are, come out of every block in an order of its own; they are put in that of
+// the block before, and in that of the first channels.
+export async function* inBlocks(run, recording, card, gain, interchangeable = false) {
   const { block_samples: block, channels, sources } = card;
-  const overlap = Math.min(card.sample_rate, Math.floor(block / 4)), hop = block - overlap;
+  const overlap = card.overlap_samples ?? Math.min(card.sample_rate, Math.floor(block / 4));
+  const hop = block - overlap;
   const fade = Float32Array.from({ length: overlap }, (_, i) => Math.sin((Math.PI / 2 * (i + 0.5)) / overlap) ** 2);
   const groups = grouped(recording.channels, channels);
   const tails = groups.map(() => ({}));
@@ -16,9 +19,11 @@ export async function* inBlocks(run, recording, card, gain) {
     const last = start + block >= recording.samples, count = last ? present : hop;
     const heard = await recording.read(start, present);
     const stems = empty(sources, count * recording.channels);
+    let leader = null;
     for (const [number, group] of groups.entries()) {
       const input = interleaved(heard, group, channels, block, gain);
-      const found = gain ? await run(input) : empty(sources, input.length);
+      let found = gain ? await run(input) : empty(sources, input.length);
+      if (interchangeable) found = leader = inOrder(found, sources, tails[number], leader, fade, channels);
       for (const source of sources) {
         const stem = found[source];
         if (gain) for (let i = 0; i < stem.length; i++) stem[i] /= gain;
@@ -66,6 +71,33 @@ export async function* asStream(begin, recording, card, gain) {
     yield { start, stems };
     start += kept;
   }
+}
+
+// The order of `found` that is nearest to the tails of the block before, where both count in the fade,
+// and to the leader's.
+function inOrder(found, sources, tails, leader, fade, channels) {
+  const likeness = sources.map((before) => sources.map((now) => {
+    let sum = 0;
+    const tail = tails[before], stem = found[now];
+    for (let i = 0; tail && i < fade.length * channels; i++) {
+      const weight = fade[Math.floor(i / channels)];
+      sum += weight * (1 - weight) * tail[i] * stem[i];
+    }
+    for (let i = 0; leader && i < stem.length; i++) sum += leader[before][i] * stem[i];
+    return sum;
+  }));
+  let best = null, most = -Infinity;
+  for (const order of permutations(sources.length)) {
+    const sum = order.reduce((total, now, before) => total + likeness[before][now], 0);
+    if (sum > most) [best, most] = [order, sum]; // the first is theirs, which stays where all are alike
+  }
+  return Object.fromEntries(sources.map((source, i) => [source, found[sources[best[i]]]]));
+}
+
+function permutations(count) {
+  if (!count) return [[]];
+  return permutations(count - 1).flatMap((rest) =>
+    Array.from({ length: count }, (_, i) => [...rest.slice(0, count - 1 - i), count - 1, ...rest.slice(count - 1 - i)]));
 }
 
 // The gain that brings a recording to the card's level: the mean power of the 50 ms frames that are

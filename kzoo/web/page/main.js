@@ -14,7 +14,7 @@ const SCROLL_SECONDS = 0.0125; // a column of what comes live
 
 // What the page knows now; exported so that it can be looked at from a console.
 export const state = {
-  cards: [], card: null, worker: null, runs: "", loaded: null, recording: null, file: null, job: 0, done: false,
+  cards: [], card: null, interchangeable: false, worker: null, runs: "", loaded: null, recording: null, file: null, job: 0, done: false,
   player: null, tracks: [], recorder: null, live: null,
 };
 
@@ -23,6 +23,7 @@ begin().catch(fail);
 async function begin() {
   const index = await json("page.json");
   state.cards = await Promise.all(index.cards.map((path) => json(path)));
+  state.interchangeable = index.interchangeable;
   const { name, summary, sample_rate: rate, stream, sources, block_samples: block } = state.cards[0];
   document.title = $("title").textContent = name;
   $("summary").textContent = summary ?? "";
@@ -138,7 +139,7 @@ async function separate(recording) {
   // Samples that went to a worker are gone here: another network reads the file again.
   recording.open = null;
   state.worker.postMessage({ type: "open", ...opened }, transfer);
-  state.worker.postMessage({ type: "separate", job, columns: COLUMNS });
+  state.worker.postMessage({ type: "separate", job, columns: COLUMNS, interchangeable: state.interchangeable });
   $("facts").textContent = recording.note ?? "";
 }
 

@@ -6,10 +6,15 @@ const here = new URL("./litert/", import.meta.url).href;
 let litert = null, threads = 1;
 
 // Load LiteRT.js with threads where the page may share memory; returns how many there are. The hops of
-// a stream are so short that threads would only wait for each other.
-export async function loadRuntime(card) {
+// a stream are so short that threads would only wait for each other. WebGPU needs a build of its own,
+// which waits by JSPI and has one thread.
+export async function loadRuntime(card, accelerator) {
   litert = await import("./litert/index.js");
-  const shared = !card.stream && self.crossOriginIsolated && (await litert.supportsFeature("threads"))
+  const jspi = accelerator === "webgpu";
+  if (jspi && !(await litert.supportsFeature("jspi"))) {
+    throw new Problem("WebGPU needs JSPI (WebAssembly that waits for promises), which this browser lacks.");
+  }
+  const shared = !jspi && !card.stream && self.crossOriginIsolated && (await litert.supportsFeature("threads"))
     && (await litert.supportsFeature("relaxedSimd"));
   threads = shared ? Math.max(1, Math.min(8, navigator.hardwareConcurrency || 1)) : 1;
   // Its threads are workers, which must not begin with this worker's own script.
@@ -20,7 +25,7 @@ export async function loadRuntime(card) {
     printErr: (line) => console.debug(line), // it tells of each of its steps there
   };
   try {
-    await litert.loadLiteRt(`${here}wasm/`, { threads: shared });
+    await litert.loadLiteRt(`${here}wasm/`, { threads: shared, jspi });
   } catch (error) {
     throw new Problem(`LiteRT.js could not be loaded: ${error.message ?? error}`);
   }

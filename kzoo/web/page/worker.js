@@ -25,14 +25,11 @@ const handlers = {
   // card; folder: URL of its files; accelerator: "wasm" or "webgpu".
   async load(data) {
     card = data.card;
-    const threads = await parts.loadRuntime(card);
+    const threads = await parts.loadRuntime(card, data.accelerator);
     const name = card.stream?.twin ?? Object.keys(card.files)[0];
     const bytes = await fetched(new URL(name, data.folder), card.files[name]);
-    network = await parts.Network.load(bytes, card, data.accelerator);
-    if (data.accelerator === "webgpu") {
-      if (network.accelerator !== "webgpu") gpuNote = "WebGPU lacks an operator of this network";
-      else network.check = await parts.Network.load(bytes, card, "wasm");
-    }
+    if (data.accelerator === "webgpu") await loadOnGpu(bytes);
+    network ??= await parts.Network.load(bytes, card, "wasm");
     self.postMessage({ type: "loaded", accelerator: network.accelerator, threads, note: gpuNote });
   },
 
@@ -45,7 +42,7 @@ const handlers = {
           read: async (start, count) => channels.map((c) => c.subarray(start, start + count)) };
   },
 
-  async separate({ job: number, columns }) {
+  async separate({ job: number, columns, interchangeable }) {
     job = number;
     if (!network) throw new parts.Problem("The network is not loaded.");
     const width = recording.channels, rate = card.sample_rate;
@@ -54,7 +51,7 @@ const handlers = {
     const gain = await parts.gainOf(recording, card);
     const through = card.stream
       ? parts.asStream(() => network.stream(), recording, card, gain)
-      : parts.inBlocks((values) => checked(values), recording, card, gain);
+      : parts.inBlocks((values) => checked(values), recording, card, gain, interchangeable);
     const begun = performance.now();
     let done = 0;
     for await (const { start, stems } of through) {
@@ -99,13 +96,32 @@ const handlers = {
   },
 };
 
+// Leaves `network` null where WebGPU cannot run it, and says why.
+async function loadOnGpu(bytes) {
+  try {
+    network = await parts.Network.load(bytes, card, "webgpu");
+    if (network.accelerator === "webgpu") network.check = await parts.Network.load(bytes, card, "wasm");
+    else gpuNote = "WebGPU lacks an operator of this network";
+  } catch (error) {
+    if (!(error instanceof parts.Problem)) throw error;
+    gpuNote = `not on WebGPU: ${error.message}`;
+  }
+}
+
 // The first block on WebGPU is compared with WebAssembly's, which goes on where they differ.
 async function checked(values) {
-  const found = await network.block(values);
-  if (!network.check) return found;
-  const reference = network.check, expected = await reference.block(values);
+  const reference = network.check;
+  if (!reference) return network.block(values);
   network.check = null;
-  let signal = 0, error = 0;
+  const expected = await reference.block(values);
+  let found = null, signal = 0, error = 0;
+  try {
+    found = await network.block(values);
+  } catch (problem) {
+    network = reference;
+    gpuNote = `WebGPU failed, and WebAssembly runs instead: ${problem.message}`;
+    return expected;
+  }
   for (const source of card.sources) {
     for (let i = 0; i < values.length; i++) {
       signal += expected[source][i] ** 2;

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import layers
 from made_artefacts import BLOCK, SOURCES, decibels, proof_of, small_model
 
+from kzoo.deploy.formats import layers as layers_of_file
 from kzoo.deploy.formats import saved_model, tflite
 from kzoo.deploy.formats.streaming import write_state_twin
 
@@ -86,12 +87,37 @@ class OpenInside(layers.Layer):
 def test_shapes_inside_are_static_too(tmp_path):
     model, block = small_model(OpenInside()), keras.Input((8, 2), batch_size=1, name="block")
     step = keras.Model({"block": block}, {"sound": OpenInside()(block)})
-    refusal = r"[1-9] tensors inside whose shape is not fixed"
+    refusal = r"tensors inside whose shape is not fixed, in .*open_inside"
     with pytest.raises(ValueError, match=refusal):
         tflite.write(model, tmp_path / "m", proof_of(model))
     with pytest.raises(ValueError, match=refusal):
         write_state_twin(step, tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
+
+
+class InDouble(layers.Layer):
+    """What it hears, turned round in float64."""
+
+    def call(self, waveform):
+        return tf.cast(tf.transpose(tf.cast(waveform, tf.float64), (0, 2, 1)), tf.float32)
+
+
+class FiveAxes(layers.Layer):
+    """What it hears with its samples in pairs of pairs, turned round."""
+
+    def call(self, waveform):
+        x = tf.reshape(waveform, (-1, 64, 2, 2, 2))
+        return tf.reshape(tf.transpose(x, (0, 1, 3, 2, 4)), (-1, 256, 2))
+
+
+def test_layers_of_float64_and_of_many_axes_are_named(tmp_path):
+    model = small_model(InDouble())
+    with pytest.raises(ValueError, match=r"computes in float64, in .*in_double"):
+        tflite.write(model, tmp_path / "m", proof_of(model))
+    wide = small_model(FiveAxes())
+    found = layers_of_file.troubles(tflite.converted(wide, proof_of(wide)))
+    assert (found["open"], found["float64"]) == ([], [])
+    assert any("five_axes" in layer for layer in found["axes"])
 
 
 def test_model_of_any_length_needs_samples_for_tflite(tmp_path):
