@@ -264,7 +264,7 @@ def test_a_voice_is_cleaned_by_the_stream_whole_and_live(real_page, tmp_path):
 
     def cleaned(sound):
         step = stream.load(folder / "models" / "gtcrn_speech_step.tflite", 1, {})
-        return stream.through(step, sound, card)[0]
+        return np.reshape(stream.through(step, sound, card)[0], -1)
 
     gain = np.float32(10 ** ((card["level_db"] - level.db) / 20))
     microphone = f"--use-file-for-fake-audio-capture={wav}"
