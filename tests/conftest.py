@@ -39,10 +39,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: FIRST.get(item.path.relative_to(TESTS).parts[0], len(FIRST)))
 
 
-def pytest_collection_finish():
-    """What was imported is no garbage: a TFLite conversion looks through all else each time."""
+def pytest_collection_finish(session):
+    """What was imported is no garbage: a TFLite conversion looks through all else each time.
+
+    The slow tests, and the fast ones beside them, run TensorFlow and Keras as they are.
+    """
     gc.freeze()
-    if "tensorflow" in sys.modules:
+    if "tensorflow" in sys.modules and session.config.option.markexpr == "not slow":
         made_quick.quicken()
 
 

@@ -12,7 +12,7 @@ import typer
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file.")],
 ) -> None:
-    """Print what a .tflite or .onnx file of kzoo tells of itself, as JSON."""
+    """Print what a .tflite or .onnx file says of itself."""
     print(json.dumps(told_by(file), indent=2, ensure_ascii=False))
 
 
