@@ -43,20 +43,20 @@ def as_int16(waveform):
     return (waveform * SCALE).round().clip(-SCALE, SCALE).astype("int16")
 
 
-def mix(settings: dict, folder: Path) -> None:
-    """Write the mixtures, int16 `[mixtures, 2, samples]`."""
-    tracks = opened(settings, settings["data"]["tests"]["taught"]).tracks
+def mix(settings: dict, folder: Path, part: str = "taught") -> None:
+    """Write the mixtures of a part of `data.tests`, int16 `[mixtures, 2, samples]`."""
+    tracks = opened(settings, settings["data"]["tests"][part]).tracks
     folder.mkdir(parents=True, exist_ok=True)
     shape = len(tracks), 2, tracks[0][1]
     np.lib.format.open_memmap(folder / MIXTURES, "w+", np.int16, shape)
     shares = [range(first, len(tracks), os.cpu_count()) for first in range(os.cpu_count())]
     with multiprocessing.Pool() as pool:
-        pool.map(functools.partial(mix_share, settings, folder), shares)
+        pool.map(functools.partial(mix_share, settings, folder, part), shares)
 
 
-def mix_share(settings: dict, folder: Path, numbers: range) -> None:
+def mix_share(settings: dict, folder: Path, part: str, numbers: range) -> None:
     """Write some of the mixtures."""
-    corpus = opened(settings, settings["data"]["tests"]["taught"])
+    corpus = opened(settings, settings["data"]["tests"][part])
     out = np.load(folder / MIXTURES, mmap_mode="r+")
     for number in numbers:
         out[number] = as_int16(example(corpus, number))
@@ -168,9 +168,14 @@ def train(settings: dict, folder: Path) -> None:
             value, _ = validate(state[3], state[1], *unseen, False)
             told = f"step {number * STEPS_AT_ONCE}: loss {found.mean():.4f}, val_loss {value:.4f}"
             print(f"{told}, {time.time() - began:.0f} s", flush=True)
-    for variable, value in zip(model.trainable_variables, state[3], strict=True):
+    save(model, state[3], state[1], folder)
+
+
+def save(model, weights: list, others: list, folder: Path) -> None:
+    """Write weights.npz: those that learn, and the others."""
+    for variable, value in zip(model.trainable_variables, weights, strict=True):
         variable.assign(value)
-    for variable, value in zip(model.non_trainable_variables, state[1], strict=True):
+    for variable, value in zip(model.non_trainable_variables, others, strict=True):
         variable.assign(value)
     np.savez(
         folder / "weights.npz", **{weight.path: np.asarray(weight) for weight in model.weights}
