@@ -21,9 +21,11 @@ def list_all() -> None:
     """Name every preset, and whether its weights are here."""
     from kzoo import presets
 
-    for name in presets.list_presets():
+    names = presets.list_presets()
+    width = max(map(len, names))
+    for name in names:
         here = "here" if presets.weights_path(name) else "to fetch"
-        print(f"{name:24} {here:9} {presets.load_card(name)['summary']}")
+        print(f"{name:{width}} {here:8} {presets.load_card(name)['summary']}")
 
 
 @app.command()

@@ -96,11 +96,15 @@ def _converted(function: tf.types.experimental.ConcreteFunction, name: str) -> A
     import onnx
     from tf2onnx import optimizer, tf_loader, tfonnx
 
-    arguments = [tensor for tensor in function.inputs if tensor.dtype != tf.resource]
-    inputs = {tensor.name: tensor.name.removesuffix(":0") for tensor in arguments}
+    held = {inside.name.removesuffix(":0"): tensor for tensor, inside in function.graph.captures}
+    names = [tensor.name.removesuffix(":0") for tensor in function.inputs]
+    inputs = {f"{name}:0": name for name in names if name not in held}
     outputs = {tensor.name: key for key, tensor in function.structured_outputs.items()}
     with _quiet():
         graph = tf_loader.from_function(function, list(inputs), list(outputs))
+        for node in graph.node:
+            if node.op == "Placeholder" and node.name in held:  # no variable, but a large constant
+                node.CopyFrom(_constant(node.name, held[node.name]))
         with tf.Graph().as_default() as drawn:
             tf.import_graph_def(graph, name="")
             converted = tfonnx.process_tf_graph(
@@ -116,6 +120,14 @@ def _converted(function: tf.types.experimental.ConcreteFunction, name: str) -> A
             f"{name!r} needs operators that ONNX does not have: {', '.join(sorted(unknown))}"
         )
     return content
+
+
+def _constant(name: str, value: tf.Tensor) -> Any:
+    """A node of a TensorFlow graph."""
+    node = tf.compat.v1.NodeDef(name=name, op="Const")
+    node.attr["dtype"].type = value.dtype.as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value.numpy()))
+    return node
 
 
 @contextlib.contextmanager

@@ -68,3 +68,16 @@ def test_an_operator_that_onnx_lacks_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"'small' needs operators that ONNX .*: Lgamma$"):
         export(model, "onnx", tmp_path, name="x", proof=proof_of(model), sample_rate=RATE)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_constants_are_in_the_file(tmp_path):
+    """TensorFlow takes a large array of a layer for an argument of the traced function."""
+    factors = tf.constant(np.linspace(0.5, 2.0, 2000 * 2, dtype="float32").reshape(2000, 2))
+
+    class Scaled(layers.Layer):
+        def call(self, waveform):
+            return waveform * factors[: tf.shape(waveform)[1]]
+
+    model = small_model(Scaled())
+    card = export(model, "onnx", tmp_path, name="x", proof=proof_of(model), sample_rate=RATE)
+    assert list(card["inputs"]) == ["waveform"]
