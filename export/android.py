@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from export import app_classes, mobile
+from export import app_classes, mobile, programs
 
 _TEMPLATES = Path(__file__).parent / "templates" / "android"
 _SOURCES = Path("app") / "src" / "main"
@@ -84,14 +84,7 @@ import android.content.pm.PackageManager
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
-    try:
-        for line in project(options):
-            print(line, flush=True)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"export.android: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return programs.run("android", project, parser().parse_args(arguments))
 
 
 def parser() -> argparse.ArgumentParser:

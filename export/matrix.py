@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from export import programs
+
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
@@ -28,9 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """What the program's words mean."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.matrix", description=__doc__.split("\n")[0]
-    )
+    parser = programs.parser("matrix", __doc__)
     parser.add_argument(
         "-p", "--presets", nargs="+",
         help="Names of presets, or their folders; by default all whose weights are here.",

@@ -26,6 +26,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from export import programs
+
 # What the bundle of a task has beside its files: a program, and how that is proven.
 PROGRAMS = {"separation": "export.mobile_separator", "synthesis": "export.mobile_synthesiser"}
 _ROOT = Path(__file__).parents[1]
@@ -43,28 +45,13 @@ _LICENCES = {  # what a card's licence begins with, and its texts
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
-    try:
-        for line in bundle(options):
-            print(line, flush=True)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"export.mobile: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return programs.run("mobile", bundle, parser().parse_args(arguments))
 
 
 def parser() -> argparse.ArgumentParser:
     """What the program's words mean."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.mobile", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument(
-        "-p", "--preset", default="spleeter_2stems",
-        help="The name of a preset, or its folder; by default %(default)s.",
-    )  # fmt: skip
-    parser.add_argument(
-        "-o", "--out", type=Path, required=True, help="The bundle is written to OUT/NAME."
-    )
+    parser = programs.parser("mobile", __doc__)
+    programs.add_preset_and_out(parser, out="The bundle is written to OUT/NAME.")
     parser.add_argument(
         "--precision", nargs="+", default=["fp32", "fp16"], choices=["fp32", "fp16", "int8"],
         help="One file is written for each; by default both.",
@@ -171,8 +158,13 @@ def _write_operators(folder: Path) -> str:
 
 
 def write_licences(folder: Path, licences: Mapping[str, str]) -> str:
+    """Write `licence_texts` to `folder`; returns what is to be said of it."""
+    (folder / "LICENCES.txt").write_text(licence_texts(licences), encoding="utf-8")
+    return f"LICENCES.txt: {'; '.join(_licence_lines(licences))}"
+
+
+def licence_texts(licences: Mapping[str, str]) -> str:
     """What the preset's card says of its licences, and the texts of those that are known here."""
-    lines = [f"{what}: {licence}" for what, licence in licences.items()]
     found = {
         path: name
         for name, paths in _LICENCES.items()
@@ -182,10 +174,12 @@ def write_licences(folder: Path, licences: Mapping[str, str]) -> str:
     texts = [
         f"{name}\n\n{path.read_text(encoding='utf-8').strip()}" for path, name in found.items()
     ]
-    parts = ["\n".join(lines), *texts]
-    content = f"\n\n{'-' * 70}\n\n".join(parts) + "\n"
-    (folder / "LICENCES.txt").write_text(content, encoding="utf-8")
-    return f"LICENCES.txt: {'; '.join(lines)}"
+    parts = ["\n".join(_licence_lines(licences)), *texts]
+    return f"\n\n{'-' * 70}\n\n".join(parts) + "\n"
+
+
+def _licence_lines(licences: Mapping[str, str]) -> list[str]:
+    return [f"{what}: {licence}" for what, licence in licences.items()]
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export import c_programs
+from export import c_programs, programs
 from export.mobile import figures, write_licences
 
 if TYPE_CHECKING:
@@ -81,28 +81,13 @@ _STEP = 2.0**-15  # of 16 bits
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
-    try:
-        for line in bundle(options):
-            print(line, flush=True)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"export.tf_serving: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return programs.run("tf_serving", bundle, parser().parse_args(arguments))
 
 
 def parser() -> argparse.ArgumentParser:
     """What the program's words mean."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.tf_serving", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument(
-        "-p", "--preset", default="spleeter_2stems",
-        help="The name of a preset, or its folder; by default %(default)s.",
-    )  # fmt: skip
-    parser.add_argument(
-        "-o", "--out", type=Path, required=True, help="The folder to write, or to add to."
-    )
+    parser = programs.parser("tf_serving", __doc__)
+    programs.add_preset_and_out(parser, out="The folder to write, or to add to.")
     parser.add_argument(
         "--model-version", type=int, default=1, help="Its number; by default %(default)s."
     )

@@ -18,35 +18,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
-from export.mobile import write_licences
+from export import programs
+from export.mobile import licence_texts
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
-    try:
-        for line in page(options):
-            print(line, flush=True)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"export.web: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return programs.run("web", page, parser().parse_args(arguments))
 
 
 def parser() -> argparse.ArgumentParser:
     """What the program's words mean."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.web", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument(
-        "-p", "--preset", default="spleeter_2stems",
-        help="The name of a preset, or its folder; by default %(default)s.",
-    )  # fmt: skip
-    parser.add_argument(
-        "-o", "--out", type=Path, required=True, help="The page is written to OUT/NAME."
-    )
+    parser = programs.parser("web", __doc__)
+    programs.add_preset_and_out(parser, out="The page is written to OUT/NAME.")
     parser.add_argument(
         "--precision", nargs="+", default=["fp32", "fp16"], choices=["fp32", "fp16", "int8"],
         help="The page offers each of them; by default both.",
@@ -73,12 +58,10 @@ def page(options: argparse.Namespace):
     preset = presets.open_preset(options.preset)
     target = options.out / preset.card["name"]
     quiet_tensorflow()
-    with tempfile.TemporaryDirectory() as scratch:
-        write_licences(Path(scratch), preset.card.get("licences", {}))
-        licences = (Path(scratch) / "LICENCES.txt").read_text(encoding="utf-8")
     cards = kzoo.export_page(
         preset, target, precisions=options.precision, block_seconds=options.block_seconds,
-        licences=licences, node_modules=options.node_modules, overwrite=options.overwrite,
+        licences=licence_texts(preset.card.get("licences", {})),
+        node_modules=options.node_modules, overwrite=options.overwrite,
     )  # fmt: skip
     if note := request.block_note(cards[0], options.block_seconds):
         yield note
