@@ -22,7 +22,7 @@ from kzoo.dsp.blocks import BlockGrid
 from kzoo.models.base.causal import STATE
 from kzoo.presets import Preset, PresetError
 from kzoo.separation import levels
-from kzoo.separation.separator import SPEAKERS_OVERLAP
+from kzoo.separation.separator import joined_grid
 
 # [batch, grid.samples, channels], states -> [batch, sources, grid.samples, channels], states
 Step = Callable[[tf.Tensor, dict[str, tf.Tensor]], tuple[tf.Tensor, dict[str, tf.Tensor]]]
@@ -82,9 +82,7 @@ def open_blocks(preset: Preset) -> Blocks:
             return tf.stack([results[source] for source in sources], axis=1), states
     else:
         share = preset.card.get("overlap", 0.0)
-        if interchangeable and not share and not grid.overlap:
-            share = SPEAKERS_OVERLAP
-        grid = grid.with_overlap(share)
+        grid = joined_grid(grid, share, interchangeable=interchangeable)
         model = preset.model(size, **size.block())
         if len(model.inputs) != 1:
             raise PresetError(f"preset {preset} wants more than a waveform; it cannot be served")

@@ -23,7 +23,7 @@ from kzoo.separation.joining import Cutter, Joiner, Queue
 # (seconds done, seconds in all or None) -> False to cancel, anything else to go on
 Progress = Callable[[float, float | None], object]
 # Of a block, where the model's grid has no overlap by which to know the speakers again.
-SPEAKERS_OVERLAP = 0.25
+_SPEAKERS_OVERLAP = 0.25
 ONE_IS_CONSISTENT = (
     "consistent makes the stems sum to the mixture, and {0} is the only one: it would be the "
     "mixture itself; leave it out"
@@ -271,10 +271,7 @@ class Separator:
 
     def _use(self, system: System) -> None:
         self.system = system
-        overlap = self.overlap
-        if system.interchangeable and not overlap and not system.grid.overlap:
-            overlap = SPEAKERS_OVERLAP
-        self.grid = system.grid.with_overlap(overlap)
+        self.grid = joined_grid(system.grid, self.overlap, interchangeable=system.interchangeable)
 
     def _smaller(self, error: Exception) -> System:
         smaller = self.system.smaller() if self.system.smaller else None
@@ -294,6 +291,16 @@ class Separator:
         """
         missing = self.system.channels - signal.shape[1]
         return np.pad(signal, ((0, 0), (0, missing)), mode="edge")[None]
+
+
+def joined_grid(grid: BlockGrid, overlap: float, *, interchangeable: bool) -> BlockGrid:
+    """`grid` with blocks that share `overlap` of themselves.
+
+    Interchangeable sources are told apart by what blocks share, so theirs always share something.
+    """
+    if interchangeable and not overlap and not grid.overlap:
+        overlap = _SPEAKERS_OVERLAP
+    return grid.with_overlap(overlap)
 
 
 def kept_share(attenuation_limit_db: float | None) -> np.float32:
