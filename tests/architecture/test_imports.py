@@ -35,6 +35,7 @@ MAY = {
     "synthesis": "audio data dsp models presets pitch_tracking",
     "pictures": "dsp pitch_tracking synthesis",
     "web": "presets",
+    "pages": "audio web",  # web: the style of its page
 }
 # May import everything, and nothing below may import them; `cli` has no importer at all.
 TOP = {"api", "cli", "__init__"}
