@@ -67,7 +67,7 @@ def save_to_preset(model: keras.Model, folder: str | Path, card: Mapping[str, An
     return presets.save_to_preset(model, folder, card)
 
 
-class Separator(separation.Separator):
+class Separator(separation.BlockSeparator):
     """A preset ready to separate many signals: built and compiled once, thread-safe.
 
     Pickled, it is its preset and options, and is built anew where it is loaded.
@@ -98,18 +98,18 @@ class Separator(separation.Separator):
             lowers what is no speech.
         device: "cpu", "gpu", "gpu:1". progress: called with bytes fetched and bytes in all.
         engine: "tensorflow"; "litert", which starts without it, from a file that is made at the
-            first time; or "auto", LiteRT where that file is there, see `kzoo.litert`.
+            first time; or "auto", LiteRT where that file is there, see `kzoo.engines`.
         options: of the architecture's sizes and build, such as mask_extension="average".
         """
-        from kzoo import litert
+        from kzoo.engines import litert
 
         opened = presets.open_preset(preset)
         if litert.chosen(engine, opened, device=device, mwf=mwf, **options):
             system = litert.system(opened, progress=progress)
         else:
-            from kzoo import runtime
+            from kzoo.engines import tensorflow
 
-            system = runtime.system(opened, mwf=mwf, device=device, progress=progress, **options)
+            system = tensorflow.system(opened, mwf=mwf, device=device, progress=progress, **options)
         share = overlap or opened.card.get("overlap", 0.0)
         limit = {"attenuation_limit_db": attenuation_limit_db}
         separator = cls(system, overlap=share, consistent=consistent, **limit)
