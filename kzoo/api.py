@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -20,7 +21,7 @@ from kzoo.presets.cache import cache_folder
 if TYPE_CHECKING:
     import keras
 
-    from kzoo import evaluation
+    from kzoo import comparison, evaluation
 
 DEFAULT_PRESET = "spleeter_2stems"
 
@@ -28,6 +29,7 @@ DEFAULT_PRESET = "spleeter_2stems"
 __all__ = [
     "Separator",
     "build",
+    "compare",
     "enhance",
     "evaluate",
     "export",
@@ -269,6 +271,51 @@ def evaluation_systems(
             preset.refuse_mwf()
         run, task = _separator(preset, options, say), tasks.task(preset.task)
         found.append(task.scored(preset, run, options, interchangeable=interchangeable))
+    return found
+
+
+def compare(
+    recording: str | Path,
+    systems: Sequence[str | Path],
+    path: str | Path = "compare.html",
+    **options: Any,
+) -> comparison.Written:
+    """Write a page on which the stems of several systems are heard in turn, without a reference.
+
+    systems: as in `comparison_systems`. options: of `kzoo.comparison.compare` (start_seconds,
+    duration_seconds, format, overwrite, ...).
+    """
+    from kzoo import comparison
+
+    opened = comparison_systems([str(name) for name in systems])
+    return comparison.compare(recording, opened, path, **options)
+
+
+def comparison_systems(names: Sequence[str], *, say: Callable[[str], object] | None = None) -> list:
+    """Make a system of each name: a preset, a run folder, or a folder of stems.
+
+    NAME=SYSTEM calls it NAME. Models are built when they are first used; `say` is told what a user
+    should know of each, in a line. Raises ValueError for what is none of these.
+    """
+    from kzoo.comparison import StemsFolder
+    from kzoo.evaluation import Separation
+
+    found: list[StemsFolder | Separation] = []
+    for text in names:
+        name, equals, place = text.partition("=")
+        if not equals or Path(text).exists():
+            name, place = "", text
+        folder = Path(place)
+        if folder.is_dir() and not (folder / presets.CARD).is_file():
+            found.append(StemsFolder(name or folder.resolve().name, folder))
+            continue
+        (system,) = evaluation_systems([place], {}, say=say)
+        if not isinstance(system, Separation):
+            raise ValueError(
+                f"{place} needs the true stems; a comparison takes presets, run folders and folders"
+                " of stems"
+            )
+        found.append(dataclasses.replace(system, name=name or system.name))
     return found
 
 

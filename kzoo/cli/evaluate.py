@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import bar, quiet_tensorflow, say
+from kzoo.cli.terminal import bar, quietly, say
 
 
 def evaluate(
@@ -110,7 +109,7 @@ def evaluate(
     scored = api.evaluation_systems(
         systems or [], {"overlap": overlap, "mwf": mwf}, interchangeable=interchangeable, say=say
     )
-    scored = [_quiet(system) for system in scored]
+    scored = [quietly(system) for system in scored]
     wanted, speech = what_to_score(
         corpus, scored, sources=options.names(sources), measures=measures, dnsmos=dnsmos,
         subset=subset, tracks=track or [],
@@ -127,20 +126,6 @@ def evaluate(
         say(f"scores of every track are in {out}/")
     if report.failures:
         raise SystemExit(1)
-
-
-def _quiet(system):
-    """The same, but a system that builds a model does so without TensorFlow's start-up notes."""
-    from kzoo.evaluation import Separation
-
-    if not isinstance(system, Separation):
-        return system
-
-    def separate(waveform, sample_rate):
-        quiet_tensorflow()
-        return system.separate(waveform, sample_rate)
-
-    return dataclasses.replace(system, separate=separate)
 
 
 def _command(*, systems: Sequence[str] | None = None, quiet: bool = False, **given: Any) -> str:
