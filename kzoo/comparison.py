@@ -77,7 +77,7 @@ def compare(
     """Write a page on which the stems of all `systems` are heard in turn, at one position.
 
     duration_seconds: of the stretch that is separated and embedded; None for all of the recording.
-    format: of the sound in the page, "ogg" or "flac", which takes some six times the space.
+    format: of the sound in the page, "ogg" or "flac", which takes some three times the space.
     command: how the page was made, for its foot. progress: called with (systems done, in all).
     A stem that a system does not give is summed from its others where that is its meaning, as the
     accompaniment from drums, bass and other. Speakers, whose order means nothing, are put into the
