@@ -56,8 +56,9 @@ def enhance(
     Recordings may have any length, sample rate and number of channels; their speech has the same,
     and the memory in use does not grow with the length.
     """
-    from kzoo import litert, presets
+    from kzoo import presets
     from kzoo.cli.presets import fetch
+    from kzoo.engines import litert
     from kzoo.separation import enhancement
 
     if table:

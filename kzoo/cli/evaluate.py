@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import bar, quiet_tensorflow, say
+from kzoo.cli.scoreboard import scoreboard
+from kzoo.cli.terminal import quiet_tensorflow, say
 
 
 def evaluate(
@@ -19,7 +22,8 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="SYSTEMS",
-            help="What to score: presets, run folders, folders of estimates, or baselines.",
+            help="What to score: presets, run folders, folders of estimates, baselines, or "
+            "folders of scores that museval or kzoo has written; NAME=PATH gives it another name.",
         ),
     ] = None,
     corpus: Annotated[
@@ -115,14 +119,15 @@ def evaluate(
         corpus, scored, sources=options.names(sources), measures=measures, dnsmos=dnsmos,
         subset=subset, tracks=track or [],
     )  # fmt: skip
-    with bar("scoring", unit="scores", show=not quiet) as progress:
+    with scoreboard(show=not quiet) as (progress, each):
         report = evaluation.evaluate(
             corpus, scored, sources=wanted, out=out, subset=subset, tracks=track or [],
             start_seconds=start, duration_seconds=duration, baselines=shown, speech=speech,
             against=None if against is None else options.names(against), processes=jobs,
-            progress=progress, command=_command(**given),
+            progress=progress, scored=each, command=_command(**given),
         )  # fmt: skip
-    print(report.text(), end="")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(report.text(width), end="")
     if out is not None and not quiet:
         say(f"scores of every track are in {out}/")
     if report.failures:

@@ -34,7 +34,7 @@ def play(
 ) -> None:
     """Sound as it comes through `preset`, until it ends or is interrupted; a channel a source.
 
-    Raises ValueError for the engine litert, and what `runtime.live_system` raises.
+    Raises ValueError for the engine litert, and what `engines.tensorflow.live_system` raises.
     """
     from kzoo.cli.presets import fetch
     from kzoo.separation.live import Live, from_microphone, through_pipe
@@ -43,10 +43,10 @@ def play(
         raise ValueError("--live runs by TensorFlow; leave --engine litert out")
     fetch(preset, show=not quiet)
     quiet_tensorflow()
-    from kzoo import runtime
+    from kzoo.engines import tensorflow
 
     running = Live(
-        runtime.live_system(preset, device=device), *sources,
+        tensorflow.live_system(preset, device=device), *sources,
         attenuation_limit_db=attenuation_limit_db,
     )  # fmt: skip
     if not quiet:

@@ -56,9 +56,10 @@ def pitch(
     The CSV has a row a frame: time, f0, confidence and level; the picture shows them over a
     spectrogram.
     """
-    from kzoo import audio, litert, pitch_tracking, presets
+    from kzoo import audio, pitch_tracking, presets
     from kzoo.cli.files import Job, Outcome, each_recording
     from kzoo.cli.presets import fetch
+    from kzoo.engines import litert
     from kzoo.pictures.pitch import Overview
     from kzoo.pitch_tracking.files import follow_file
 

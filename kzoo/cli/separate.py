@@ -14,7 +14,7 @@ from kzoo.cli.terminal import quiet_tensorflow, say, without_notes
 
 if TYPE_CHECKING:
     from kzoo.presets import Preset
-    from kzoo.separation import OutputOptions, Separator
+    from kzoo.separation import BlockSeparator, OutputOptions
 
 
 def separate(
@@ -53,7 +53,8 @@ def separate(
     Recordings may have any length, sample rate and number of channels; their stems have the same,
     and the memory in use does not grow with the length.
     """
-    from kzoo import litert, presets
+    from kzoo import presets
+    from kzoo.engines import litert
     from kzoo.separation import ONE_IS_CONSISTENT, selection
 
     refuse_both_or_none(live, files, "separate")
@@ -152,9 +153,10 @@ def _separator(
     mwf: bool = False,
     device: str | None = None,
     **separator_options: Any,
-) -> Separator:
-    from kzoo import api, litert
+) -> BlockSeparator:
+    from kzoo import api
     from kzoo.cli.presets import fetch
+    from kzoo.engines import litert
 
     fetch(preset, show=not quiet)
     graph = {"mwf": mwf, "device": device}

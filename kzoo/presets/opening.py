@@ -65,6 +65,10 @@ class Preset:
         """Raise PresetError where its weights have not been trained."""
         cards.refuse_untrained(self.name, self.card)
 
+    def refuse_other_tasks(self) -> None:
+        """Raise PresetError where it separates nothing."""
+        cards.sources(self.name, self.card)
+
     def refuse_mwf(self) -> None:
         """Raise PresetError where its model has no multichannel Wiener filter."""
         if not models.defines(self.card["model"]["name"], "build_wiener"):

@@ -16,7 +16,7 @@ from pydantic import Field
 from kzoo import config, losses, models
 from kzoo.config import ConfigError
 from kzoo.models.base.sizes import Signal
-from kzoo.training import adversary
+from kzoo.training import adversary, kept_sizes
 from kzoo.training.corpora import Data
 from kzoo.training.optimizers import optimizer
 
@@ -104,15 +104,12 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
 def sizes(values: Mapping[str, Any]) -> tuple[Signal, dict[str, Any]]:
     """Return (sizes, other arguments of `build`) of the model of a resolved configuration."""
     section = {k: v for k, v in values["model"].items() if k not in ("name", "variant", "sizes")}
-    kept = {key: value for key, value in values["model"]["sizes"].items() if key != "variant"}
+    kept = kept_sizes.kept(values["model"], values["model"]["variant"])
     return models.split(values["model"]["name"], {**kept, **section})
 
 
 def _model(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The section with its variant and, under `sizes`, every size that follows from it.
-
-    Sizes that a run has kept stand, whatever has become of the variant since.
-    """
+    """The section with its variant and, under `sizes`, what a run keeps of it."""
 
     def model(
         *,
@@ -139,10 +136,7 @@ def _model(section: Mapping[str, Any]) -> dict[str, Any]:
             f"model.sizes is what a run keeps of itself; got {', '.join(kept)}: say "
             f"model.{next(iter(kept))}=..."
         )
-    if kept.get("variant") == variant:
-        base = {key: value for key, value in kept.items() if key != "variant"}
-    else:
-        base = {"variant": variant}
+    base = kept_sizes.kept(section, variant) or {"variant": variant}
     size, arguments = models.split(name, {**base, **options})
     config.check(module.build, arguments, where=f"model {name}", given=["size"])
     sources = {"sources": list(section["sources"])} if separates else {}
@@ -150,5 +144,5 @@ def _model(section: Mapping[str, Any]) -> dict[str, Any]:
         **section,
         **sources,
         "variant": variant,
-        "sizes": {"variant": variant, **config.plain(dataclasses.asdict(size))},
+        "sizes": kept_sizes.keep(variant, size),
     }

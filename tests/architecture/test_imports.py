@@ -29,13 +29,13 @@ MAY = {
     # dsp: losses on spectra; layers: what an adversary asks of its networks
     "tasks": "audio config data deploy evaluation",
     "training": "config data losses models metrics presets dsp layers tasks",
-    "runtime": "dsp models presets separation",
-    "litert": "dsp models presets separation runtime deploy",
-    "pitch_tracking": "audio presets runtime litert",
+    "engines": "dsp models presets separation deploy",
+    "pitch_tracking": "audio presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp models presets pitch_tracking",
     "pictures": "dsp pitch_tracking synthesis",
     "web": "presets",
+    "pages": "audio web",  # web: the style of its page
 }
 # May import everything, and nothing below may import them; `cli` has no importer at all.
 TOP = {"api", "cli", "__init__"}

@@ -17,8 +17,9 @@ import pytest
 import soundfile
 from made_once import once
 
-from kzoo import cli, config, runtime
+from kzoo import cli, config
 from kzoo.cli.doctor import EXTRAS
+from kzoo.engines import tensorflow
 
 RATE = 8000
 
@@ -45,7 +46,7 @@ def run(monkeypatch, capfdbinary):
 def preset(tmp_path_factory, tiny_preset):
     """A preset folder, whose system is built once for all songs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "system", once(runtime.system))
+        patch.setattr(tensorflow, "system", once(tensorflow.system))
         yield tiny_preset(tmp_path_factory.mktemp("presets") / "tiny")
 
 
@@ -279,8 +280,9 @@ def halves(block):
     return np.stack([0.5 * block] * 2, axis=1)
 
 def separator(preset, **options):
-    return separation.Separator(separation.System(
-        halves, sources=preset.sources, sample_rate=8000, channels=2, grid=BlockGrid(80, 80)))
+    return separation.BlockSeparator(separation.System(
+        function=halves, sources=preset.sources, sample_rate=8000, channels=2,
+        grid=BlockGrid(80, 80)))
 
 kzoo.cli.separate._separator = separator
 # A test run in a shell's background inherits a SIGINT that is ignored.

@@ -12,9 +12,10 @@ import soundfile
 from made_once import once
 
 import kzoo
-from kzoo import cli, presets, runtime, separation
+from kzoo import cli, presets, separation
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.separation import Separator, System
+from kzoo.engines import tensorflow
+from kzoo.separation import BlockSeparator, System
 
 RATE = 8000
 
@@ -50,7 +51,7 @@ def enhancer(tmp_path_factory):
     }  # fmt: skip
     model = models.build("conv_tasnet", sources=sources, variant="tiny")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "system", once(runtime.system))
+        patch.setattr(tensorflow, "system", once(tensorflow.system))
         yield presets.save_to_preset(model, tmp_path_factory.mktemp("preset") / "tiny", card)
 
 
@@ -183,7 +184,7 @@ def test_what_the_stems_leave_is_written_piece_by_piece(tmp_path, rng):
     )  # fmt: skip
     targets = {name: tmp_path / f"{name}.wav" for name in ("speech", "noise")}
     separation.separate_file(
-        Separator(system), tmp_path / "long.wav", targets,
+        BlockSeparator(system), tmp_path / "long.wav", targets,
         stems=separation.enhancement(["speech"], noise=True),
         output=separation.OutputOptions(bit_depth="float32"),
     )  # fmt: skip
@@ -243,7 +244,9 @@ def test_speakers_are_separated_as_they_come_a_channel_each(run, rng, tmp_path, 
     sound = given[:, None] / np.float32(32768)
     expected = np.asarray(presets.from_preset(folder)(sound[None]))[0, ..., 0]
     np.testing.assert_allclose(found, np.clip(32768 * expected, -32768, 32767), atol=0.51)
-    stems = Separator(runtime.system(folder)).separate(sound, RATE)  # the same in longer blocks
+    stems = BlockSeparator(tensorflow.system(folder)).separate(
+        sound, RATE
+    )  # the same in longer blocks
     np.testing.assert_allclose([stems[name][:, 0] for name in "ab"], expected, atol=1e-5)
     status, _, err = run("separate", "--live", "-", "-p", folder, "--two-stems", "a")
     assert (status, err) == (1, "kzoo: --live takes no --two-stems, --consistent or --mwf\n")

@@ -26,9 +26,10 @@ from made_once import once
 import kzoo.cli.demo
 import kzoo.cli.presets
 import kzoo.synthesis.files
-from kzoo import api, cli, config, models, presets, runtime, training, web
+from kzoo import api, cli, config, models, presets, training, web
 from kzoo.cli.app import command as program
 from kzoo.deploy.formats import tflite
+from kzoo.engines import tensorflow
 from kzoo.evaluation import scoring
 from kzoo.pitch_tracking import Pitch
 from kzoo.synthesis import player, transfer
@@ -73,7 +74,9 @@ class Row(NamedTuple):
 
 QUIET = Row(("--quiet",), printed=True)
 OVERWRITE = Row(("--overwrite",), again=True)
-NO_ENGINE = Row(("--engine", "steam"), status=1)  # tests/test_litert.py has both that there are
+NO_ENGINE = Row(
+    ("--engine", "steam"), status=1
+)  # tests/engines/test_litert.py has both that there are
 NO_DEVICE = Row(("--device", "gpu:99"), status=1)
 DEPTH = Row(("--bit-depth", "24"))
 RECORDING = {
@@ -385,7 +388,7 @@ def run(material, tmp_path_factory):
         return outcomes[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "system", once(runtime.system))
+        patch.setattr(tensorflow, "system", once(tensorflow.system))
         instrument = once(player.instrument)
         patch.setattr(player, "instrument", instrument)
         patch.setattr(kzoo.synthesis.files, "instrument", instrument)
