@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -430,7 +430,8 @@ def export_all(
     speakers: Sequence[str | Path] = (),
     say: Callable[[str], object] = print,
     progress: presets.Progress | None = None,
-    measure_again: bool = False,
+    make: bool = True,
+    times: Literal["missing", "again", "none"] = "missing",
 ) -> dict[str, Any]:
     """Export a preset in every form to `folder`/NAME, with a table of them; returns the table.
 
@@ -441,8 +442,8 @@ def export_all(
     `export`. pairs: a folder with `clean` and `noisy` recordings of the same names, on which what
     gives speech is scored; speakers: recordings of as many voices as are told apart. Music is
     scored on the song of the stempeg package.
-    say: takes a line for each form. progress: as in `export`. measure_again: times and memory are
-    measured anew.
+    say: takes a line for each form. progress: as in `export`. make, times: as in
+    `deploy.matrix.matrix`, so that times can be left for a quiet hour.
     Raises ValueError and ImportError as `export` does for a single form.
     """
     from kzoo.deploy import tables, truth
@@ -477,7 +478,7 @@ def export_all(
         prepare=lambda to, seconds: _original(
             preset, to, seconds, sound=sound, stream=seconds is None
         )[0],
-        true=true, sample_rate=rate, base_card=preset.card, say=say, measure_again=measure_again,
+        true=true, sample_rate=rate, base_card=preset.card, say=say, make=make, times=times,
         progress=progress, memory=cache_folder() / "search",
     )  # fmt: skip
     with replacing(place / "matrix.md") as temporary:
