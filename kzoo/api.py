@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from kzoo.presets.cache import cache_folder
 if TYPE_CHECKING:
     import keras
 
-    from kzoo import evaluation
+    from kzoo import comparison, evaluation
 
 DEFAULT_PRESET = "spleeter_2stems"
 
@@ -29,6 +29,7 @@ DEFAULT_PRESET = "spleeter_2stems"
 __all__ = [
     "Separator",
     "build",
+    "compare",
     "enhance",
     "evaluate",
     "export",
@@ -304,6 +305,44 @@ def _system_of(
     return [task.scored(preset, run, options, interchangeable=interchangeable)]
 
 
+def compare(
+    recording: str | Path,
+    systems: Sequence[str | Path],
+    path: str | Path = "compare.html",
+    **options: Any,
+) -> comparison.Written:
+    """Write a page on which the stems of several systems are heard in turn, without a reference.
+
+    systems: as in `comparison_systems`. options: of `kzoo.comparison.compare` (start_seconds,
+    duration_seconds, format, overwrite, ...).
+    """
+    from kzoo import comparison
+
+    opened = comparison_systems([str(name) for name in systems])
+    return comparison.compare(recording, opened, path, **options)
+
+
+def comparison_systems(names: Sequence[str], *, say: Callable[[str], object] | None = None) -> list:
+    """Same as `evaluation_systems`, of presets, run folders and folders of stems alone.
+
+    Raises ValueError for what needs the true stems, or is no sound.
+    """
+    from kzoo.comparison import StemsFolder
+    from kzoo.evaluation import EstimatesFolder, Separation
+
+    found: list[StemsFolder | Separation] = []
+    for system in evaluation_systems(names, {}, say=say):
+        if isinstance(system, EstimatesFolder):
+            system = StemsFolder(system.name, system.folder)
+        elif not isinstance(system, Separation):
+            raise ValueError(
+                f"{system.name} cannot be compared by ear: name presets, run folders and folders of"
+                " stems"
+            )
+        found.append(system)
+    return found
+
+
 def _separator(
     preset: presets.Preset, options: dict[str, Any], say: Callable[[str], object] | None
 ):
@@ -391,7 +430,8 @@ def export_all(
     speakers: Sequence[str | Path] = (),
     say: Callable[[str], object] = print,
     progress: presets.Progress | None = None,
-    measure_again: bool = False,
+    make: bool = True,
+    times: Literal["missing", "again", "none"] = "missing",
 ) -> dict[str, Any]:
     """Export a preset in every form to `folder`/NAME, with a table of them; returns the table.
 
@@ -402,8 +442,8 @@ def export_all(
     `export`. pairs: a folder with `clean` and `noisy` recordings of the same names, on which what
     gives speech is scored; speakers: recordings of as many voices as are told apart. Music is
     scored on the song of the stempeg package.
-    say: takes a line for each form. progress: as in `export`. measure_again: times and memory are
-    measured anew.
+    say: takes a line for each form. progress: as in `export`. make, times: as in
+    `deploy.matrix.matrix`, so that times can be left for a quiet hour.
     Raises ValueError and ImportError as `export` does for a single form.
     """
     from kzoo.deploy import tables, truth
@@ -438,7 +478,7 @@ def export_all(
         prepare=lambda to, seconds: _original(
             preset, to, seconds, sound=sound, stream=seconds is None
         )[0],
-        true=true, sample_rate=rate, base_card=preset.card, say=say, measure_again=measure_again,
+        true=true, sample_rate=rate, base_card=preset.card, say=say, make=make, times=times,
         progress=progress, memory=cache_folder() / "search",
     )  # fmt: skip
     with replacing(place / "matrix.md") as temporary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import shutil
 import sys
@@ -14,7 +13,7 @@ import typer
 
 from kzoo.cli import options
 from kzoo.cli.scoreboard import scoreboard
-from kzoo.cli.terminal import quiet_tensorflow, say
+from kzoo.cli.terminal import quietly, say
 
 
 def evaluate(
@@ -121,7 +120,7 @@ def evaluate(
     scored = api.evaluation_systems(
         systems or [], {"overlap": overlap, "mwf": mwf}, interchangeable=interchangeable, say=say
     )
-    scored = [_quiet(system) for system in scored]
+    scored = [quietly(system) for system in scored]
     wanted, speech = what_to_score(
         corpus, scored, sources=options.names(sources), measures=measures, dnsmos=dnsmos,
         subset=subset, tracks=track or [],
@@ -139,20 +138,6 @@ def evaluate(
         say(f"scores of every track are in {out}/")
     if report.failures:
         raise SystemExit(1)
-
-
-def _quiet(system):
-    """The same, but a system that builds a model does so without TensorFlow's start-up notes."""
-    from kzoo.evaluation import Separation
-
-    if not isinstance(system, Separation):
-        return system
-
-    def separate(waveform, sample_rate):
-        quiet_tensorflow()
-        return system.separate(waveform, sample_rate)
-
-    return dataclasses.replace(system, separate=separate)
 
 
 def _command(*, systems: Sequence[str] | None = None, quiet: bool = False, **given: Any) -> str:

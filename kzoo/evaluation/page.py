@@ -20,7 +20,6 @@ from kzoo.evaluation import statistics
 from kzoo.evaluation.excerpts import SECONDS, Excerpt
 from kzoo.evaluation.report import Report, number_text
 from kzoo.pages import escaped
-from kzoo.pages.embedding import spectrum_db
 
 
 def page(report: Report, excerpts: Iterable[Excerpt] = ()) -> str:
@@ -164,7 +163,7 @@ def _listening(excerpts: Iterable[Excerpt]) -> Iterable[str]:
 
 def _player(excerpt: Excerpt) -> str:
     stretch, rate = excerpt.stretch, excerpt.sample_rate
-    top_db = max(float(spectrum_db(x, rate).max()) for x in excerpt.signals.values())
+    top_db = max(float(pages.spectrum_db(x, rate).max()) for x in excerpt.signals.values())
     sounds = [
         pages.Sound(
             name, pages.embedded_audio(x, rate), _picture(x, rate, top_db), note=_level(x)
