@@ -21,7 +21,7 @@ from kzoo.presets.cache import cache_folder
 if TYPE_CHECKING:
     import keras
 
-    from kzoo import evaluation
+    from kzoo import comparison, evaluation
 
 DEFAULT_PRESET = "spleeter_2stems"
 
@@ -29,6 +29,7 @@ DEFAULT_PRESET = "spleeter_2stems"
 __all__ = [
     "Separator",
     "build",
+    "compare",
     "enhance",
     "evaluate",
     "export",
@@ -272,7 +273,7 @@ def evaluation_systems(
 def _named_system(given: str) -> tuple[str | None, str]:
     """(name or None, path) of PATH or NAME=PATH; ValueError for a name that is no folder's."""
     name, equals, path = given.partition("=")
-    if not equals or Path(given).exists():
+    if not equals or ":" in name or Path(given).exists():  # NAME:OPTION=VALUE is a method's
         return None, given
     if not (name and path) or name.startswith(".") or {"/", "\\"} & set(name):
         raise ValueError(f"{given}: expected NAME=PATH, with a name that can be one of a folder")
@@ -302,6 +303,44 @@ def _system_of(
         preset.refuse_mwf()
     run, task = _separator(preset, options, say), tasks.task(preset.task)
     return [task.scored(preset, run, options, interchangeable=interchangeable)]
+
+
+def compare(
+    recording: str | Path,
+    systems: Sequence[str | Path],
+    path: str | Path = "compare.html",
+    **options: Any,
+) -> comparison.Written:
+    """Write a page on which the stems of several systems are heard in turn, without a reference.
+
+    systems: as in `comparison_systems`. options: of `kzoo.comparison.compare` (start_seconds,
+    duration_seconds, format, overwrite, ...).
+    """
+    from kzoo import comparison
+
+    opened = comparison_systems([str(name) for name in systems])
+    return comparison.compare(recording, opened, path, **options)
+
+
+def comparison_systems(names: Sequence[str], *, say: Callable[[str], object] | None = None) -> list:
+    """Same as `evaluation_systems`, of presets, run folders and folders of stems alone.
+
+    Raises ValueError for what needs the true stems, or is no sound.
+    """
+    from kzoo.comparison import StemsFolder
+    from kzoo.evaluation import EstimatesFolder, Separation
+
+    found: list[StemsFolder | Separation] = []
+    for system in evaluation_systems(names, {}, say=say):
+        if isinstance(system, EstimatesFolder):
+            system = StemsFolder(system.name, system.folder)
+        elif not isinstance(system, Separation):
+            raise ValueError(
+                f"{system.name} cannot be compared by ear: name presets, run folders and folders of"
+                " stems"
+            )
+        found.append(system)
+    return found
 
 
 def _separator(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import shutil
 import sys
@@ -14,7 +13,7 @@ import typer
 
 from kzoo.cli import options
 from kzoo.cli.scoreboard import scoreboard
-from kzoo.cli.terminal import quiet_tensorflow, say
+from kzoo.cli.terminal import quietly, say
 
 
 def evaluate(
@@ -89,6 +88,13 @@ def evaluate(
             metavar="FILE", help="DNSMOS's network sig_bak_ovr.onnx, to score speech by it, too."
         ),
     ] = None,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page/--no-page",
+            help="Write report.html to OUT, too: plots, rows that sort, and excerpts to hear.",
+        ),
+    ] = True,
     jobs: Annotated[
         int, typer.Option("-j", "--jobs", metavar="N", min=1, help="Number of scoring processes.")
     ] = 1,
@@ -114,7 +120,7 @@ def evaluate(
     scored = api.evaluation_systems(
         systems or [], {"overlap": overlap, "mwf": mwf}, interchangeable=interchangeable, say=say
     )
-    scored = [_quiet(system) for system in scored]
+    scored = [quietly(system) for system in scored]
     wanted, speech = what_to_score(
         corpus, scored, sources=options.names(sources), measures=measures, dnsmos=dnsmos,
         subset=subset, tracks=track or [],
@@ -124,7 +130,7 @@ def evaluate(
             corpus, scored, sources=wanted, out=out, subset=subset, tracks=track or [],
             start_seconds=start, duration_seconds=duration, baselines=shown, speech=speech,
             against=None if against is None else options.names(against), processes=jobs,
-            progress=progress, scored=each, command=_command(**given),
+            progress=progress, scored=each, command=_command(**given), page=page,
         )  # fmt: skip
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(report.text(width), end="")
@@ -132,20 +138,6 @@ def evaluate(
         say(f"scores of every track are in {out}/")
     if report.failures:
         raise SystemExit(1)
-
-
-def _quiet(system):
-    """The same, but a system that builds a model does so without TensorFlow's start-up notes."""
-    from kzoo.evaluation import Separation
-
-    if not isinstance(system, Separation):
-        return system
-
-    def separate(waveform, sample_rate):
-        quiet_tensorflow()
-        return system.separate(waveform, sample_rate)
-
-    return dataclasses.replace(system, separate=separate)
 
 
 def _command(*, systems: Sequence[str] | None = None, quiet: bool = False, **given: Any) -> str:
@@ -159,7 +151,7 @@ def _command(*, systems: Sequence[str] | None = None, quiet: bool = False, **giv
         if value is None or value == unsaid[name]:
             continue
         if isinstance(value, bool):
-            words.append(flag)
+            words.append(flag if value else f"--no-{flag[2:]}")
         elif isinstance(value, list):
             words += [word for item in value for word in (flag, str(item))]
         else:

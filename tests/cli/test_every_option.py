@@ -44,7 +44,8 @@ PLAIN = {
     "enhance": ("{song}", "-p", "{enhancer}"),
     "export": ("-p", "{gains}", "-o", "out"),
     "evaluate": ("{estimates}", "--corpus", "{stems}", "--sources", "vocals,accompaniment",
-                 "--baselines", "mixture", "-o", "out"),
+                 "--baselines", "mixture", "--no-page", "-o", "out"),
+    "compare": ("{song}", "one={recordings}", "two={estimates}/a", "--format", "flac"),
     "train": ("{training}",),
     "synthesize": ("{controls}", "-o", "out/a.wav"),
     "transfer": ("{voice}", "-o", "out/a.wav", "-p", "{organ}", "--method", "{nano}"),
@@ -159,6 +160,15 @@ OPTIONS = {
         "--interchangeable": Row(("--interchangeable",)),
         "--measures": Row(("--measures", "loudness"), status=1),
         "--dnsmos": Row(("--dnsmos", "{song}"), status=1),
+        "--page": Row(("--page",)),
+        "--quiet": QUIET,
+    },
+    "compare": {
+        "--out": Row(("-o", "elsewhere.html")),
+        "--start": Row(("--start", "0.5")),
+        "--duration": Row(("--duration", "0.5")),
+        "--format": Row(("--format", "ogg")),
+        "--overwrite": OVERWRITE,
         "--quiet": QUIET,
     },
     "train": {
@@ -506,7 +516,7 @@ def figures(verb, outcome):
         return outcome.status, files, outcome.out.splitlines()[-1:]
     if verb == "evaluate":
         files = {name: data for name, data in outcome.files.items() if name.endswith(".csv")}
-        return outcome.status, files
+        return outcome.status, files, "out/report.html" in outcome.files
     return outcome.status, outcome.files, outcome.out
 
 
