@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -241,13 +242,14 @@ def evaluation_systems(
     names: Sequence[str], options: dict[str, Any], *, interchangeable: bool = False,
     say: Callable[[str], object] | None = None,
 ) -> list:  # fmt: skip
-    """Make a system of each name: a preset, a run folder, a folder of estimates, or a baseline.
+    """Make a system of each name: a preset, a run folder, a folder of estimates, a baseline, or a
+    method without training (`classical.method_of`).
 
     interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated; `say` is told what a user should know of
     each, in a line. Raises ValueError for what is neither.
     """
-    from kzoo import tasks
+    from kzoo import classical, tasks
     from kzoo.evaluation import BASELINES, Baseline, EstimatesFolder
 
     found = []
@@ -261,15 +263,41 @@ def evaluation_systems(
         try:
             preset = presets.open_preset(name)
         except presets.PresetError as error:
-            if name not in BASELINES:
-                raise ValueError(f"{error}; nor is it a folder of estimates") from None
-            found.append(Baseline(name))
+            if name in BASELINES:
+                found.append(Baseline(name))
+            elif name.partition(":")[0] in classical.METHODS:
+                found.append(_untrained(name))
+            else:
+                raise ValueError(f"{error}; nor is it a folder of estimates or a method") from None
             continue
         if options.get("mwf"):
             preset.refuse_mwf()
         run, task = _separator(preset, options, say), tasks.task(preset.task)
         found.append(task.scored(preset, run, options, interchangeable=interchangeable))
     return found
+
+
+def _untrained(name: str):
+    """The system of a method without training; blind ones take the sources that are scored."""
+    from kzoo import classical
+    from kzoo.evaluation import Separation
+
+    method = classical.method_of(name)
+
+    def separate(waveform, sample_rate):
+        channels = waveform.shape[1]
+        method.refuse(channels)
+        return separation.BlockSeparator(method.system(sample_rate, channels)).separate(
+            waveform, sample_rate
+        )
+
+    return Separation(
+        name=re.sub(r"[^\w.,=-]+", "_", name),  # one of a folder
+        sources=() if method.interchangeable else method.sources,
+        separate=separate,
+        known_by={"method": name, "kzoo": kzoo.__version__, **method.identity()},
+        interchangeable=method.interchangeable,
+    )
 
 
 def _separator(

@@ -53,7 +53,7 @@ def evaluate(
         typer.Option(
             metavar="NAMES",
             help="Baselines to show beside the systems: the untouched mixture, and the oracle "
-            "masks irm, ibm and wfm.",
+            "masks irm, ibm, wfm and cirm.",
         ),
     ] = "mixture,irm",
     against: Annotated[

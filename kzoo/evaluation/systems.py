@@ -29,13 +29,13 @@ from kzoo.data.tracks import (
     sum_of,
 )
 
-BASELINES = ("mixture", *masks.KINDS)
+BASELINES = ("mixture", *masks.KINDS, masks.COMPLEX)
 _ORACLE_WINDOW_SECONDS = 4096 / 44100
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The mixture itself as the estimate of every source, or an oracle mask: "ibm", "irm", "wfm".
+    """The mixture itself as the estimate of every source, or an oracle mask of `BASELINES`.
 
     The masks' window is the power of two nearest 93 ms, with 75 % overlap. Of a single source they
     are against what it leaves of the mixture.
@@ -137,7 +137,14 @@ class Separation:
     def stored(self, sound: Sound, folder: Path, identity: dict | None) -> StoredEstimates:
         """Separate the mixture and leave the estimates in `folder`, for another process."""
         stems = self.separate(sound.mixture, sound.sample_rate)
-        for source, signal in gathered(stems, list(sound.references), where=self.name).items():
+        references = list(sound.references)
+        if not self.interchangeable or set(references) <= set(stems):
+            stems = gathered(stems, references, where=self.name)
+        elif len(stems) < len(references):
+            raise ValueError(
+                f"{self.name}: gives {len(stems)} sources, and {len(references)} are scored"
+            )
+        for source, signal in stems.items():
             np.save(folder / f"{source}.npy", signal)
         return StoredEstimates(self.name, folder, identity, self.interchangeable)
 
@@ -157,7 +164,7 @@ class StoredEstimates:
 
     def estimates(self, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
         """Same as `Baseline.estimates`."""
-        return {source: np.load(self.folder / f"{source}.npy") for source in sound.references}
+        return {path.stem: np.load(path) for path in sorted(self.folder.glob("*.npy"))}
 
     def discard(self) -> None:
         """Delete them: they have been scored."""
