@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import bar, quiet_tensorflow, say
+from kzoo.cli.scoreboard import scoreboard
+from kzoo.cli.terminal import quietly, say
 
 
 def evaluate(
@@ -19,7 +21,9 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="SYSTEMS",
-            help="What to score: presets, run folders, folders of estimates, or baselines.",
+            help="What to score: presets, run folders, folders of estimates, baselines, methods of "
+            "kzoo separate --method (nmf:components=40 sets an option), or folders of scores that "
+            "museval or kzoo has written; NAME=PATH gives it another name.",
         ),
     ] = None,
     corpus: Annotated[
@@ -110,37 +114,24 @@ def evaluate(
     scored = api.evaluation_systems(
         systems or [], {"overlap": overlap, "mwf": mwf}, interchangeable=interchangeable, say=say
     )
-    scored = [_quiet(system) for system in scored]
+    scored = [quietly(system) for system in scored]
     wanted, speech = what_to_score(
         corpus, scored, sources=options.names(sources), measures=measures, dnsmos=dnsmos,
         subset=subset, tracks=track or [],
     )  # fmt: skip
-    with bar("scoring", unit="scores", show=not quiet) as progress:
+    with scoreboard(show=not quiet) as (progress, each):
         report = evaluation.evaluate(
             corpus, scored, sources=wanted, out=out, subset=subset, tracks=track or [],
             start_seconds=start, duration_seconds=duration, baselines=shown, speech=speech,
             against=None if against is None else options.names(against), processes=jobs,
-            progress=progress, command=_command(**given),
+            progress=progress, scored=each, command=_command(**given),
         )  # fmt: skip
-    print(report.text(), end="")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(report.text(width), end="")
     if out is not None and not quiet:
         say(f"scores of every track are in {out}/")
     if report.failures:
         raise SystemExit(1)
-
-
-def _quiet(system):
-    """The same, but a system that builds a model does so without TensorFlow's start-up notes."""
-    from kzoo.evaluation import Separation
-
-    if not isinstance(system, Separation):
-        return system
-
-    def separate(waveform, sample_rate):
-        quiet_tensorflow()
-        return system.separate(waveform, sample_rate)
-
-    return dataclasses.replace(system, separate=separate)
 
 
 def _command(*, systems: Sequence[str] | None = None, quiet: bool = False, **given: Any) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from kzoo.data.tracks import Corpora, Track, corpora_of, find_tracks, read_track
-from kzoo.evaluation.report import Failure, Report, make_report
-from kzoo.evaluation.scoring import Job, Settings, identity, read_json, score
+from kzoo.evaluation.averages import make_report
+from kzoo.evaluation.museval_scores import MusevalScores
+from kzoo.evaluation.report import Failure, Report
+from kzoo.evaluation.scoring import Job, Settings, identity, read_json, score, track_scores
 from kzoo.evaluation.speech import Speech
 from kzoo.evaluation.systems import Baseline, Separation, StoredEstimates, System
 
@@ -36,6 +38,7 @@ def evaluate(
     speech: Speech | None = None,
     processes: int = 1,
     progress: Callable[[float, float], None] | None = None,
+    scored: Callable[[str, Mapping[str, Mapping[str, float]]], None] | None = None,
     command: str | None = None,
 ) -> Report:
     """Scores of `systems`, and of the mixture and oracle masks, on the tracks of `corpus`.
@@ -50,10 +53,12 @@ def evaluate(
     speech: score by the measures of speech (`kzoo.evaluation.speech`) the one source that there is.
     processes: that score; separation stays in this one, and no more than a few tracks are held at
         a time. One that is killed costs the track that it was scoring.
-    progress: called with (scores done, scores in all). A track that fails is in the report's
-    failures; the others are scored. Raises ValueError where nothing can be: no such corpus, track
-    or subset, two systems of one name, or several sources as speech; ImportError where the measures
-    of speech lack a package.
+    progress: called with (scores done, scores in all).
+    scored: called with (system, {source: {measure: value}}) of each track as it comes, and with no
+        source where a track failed.
+    A track that fails is in the report's failures; the others are scored. Raises ValueError where
+    nothing can be: no such corpus, track or subset, two systems of one name, or several sources as
+    speech; ImportError where the measures of speech lack a package.
     """
     settings = Settings(tuple(sources), start_seconds, duration_seconds, speech=speech)
     if speech:
@@ -63,7 +68,12 @@ def evaluate(
     everything = [*systems, *beside]
     names = [system.name for system in everything]
     if len(set(names)) < len(names):
-        raise ValueError(f"systems must have different names; got {', '.join(names)}")
+        raise ValueError(
+            f"systems must have different names; got {', '.join(names)}: name them yourself, as in "
+            "before=FOLDER after=FOLDER"
+        )
+    if speech and any(isinstance(system, MusevalScores) for system in systems):
+        raise ValueError("scores of museval are of separated sources, not of speech")
     if against is None:
         first = names[:1] if len(systems) > 1 else []
         against = [name for name in ("mixture", *first) if name in names]
@@ -82,6 +92,10 @@ def evaluate(
             job.system.discard()
         (failures if isinstance(outcome, Failure) else documents).append(outcome)
         done += 1
+        if scored:
+            failed = isinstance(outcome, Failure)
+            system = outcome.systems[0] if failed else outcome["kzoo"]["system"]
+            scored(system, {} if failed else track_scores(outcome))
         if progress:
             progress(done, total)
 
@@ -114,6 +128,12 @@ def _jobs(
     """What is left to be scored; separators run as their jobs are asked for."""
     for number, track in enumerate(tracks):
         for system in systems:
+            if isinstance(system, MusevalScores):
+                try:
+                    finish(system.document(track, settings))
+                except ValueError as error:
+                    finish(_failure(track, system, error))
+                continue
             path = folder / system.name / track.subset / f"{track.name}.json"
             try:
                 known_by = identity(track, system, settings)

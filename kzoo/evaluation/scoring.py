@@ -26,12 +26,13 @@ import numpy as np
 import kzoo
 from kzoo.data.tracks import Track, read_track
 from kzoo.evaluation.speech import Speech, clip_scores, heard_at
-from kzoo.evaluation.systems import System, fitted
+from kzoo.evaluation.systems import EstimatesFolder, System, fitted
 from kzoo.files import replacing
 from kzoo.metrics import bss_eval, si_sdr
 
 METRICS = ("SDR", "SIR", "ISR", "SAR")
 MEASURES = (*METRICS, "SI-SDR")
+SHOWN = ("SDR", "SI-SDR")
 IMPROVEMENT = "SI-SDRi"
 _BOUND_DB = 200.0  # of a perfect or a silent estimate, so that sums stay finite
 DEFINITION = (
@@ -68,6 +69,11 @@ class Settings:
     def measures(self) -> tuple[str, ...]:
         """The columns."""
         return self.speech.measures if self.speech else MEASURES
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Those columns that the table of the text has."""
+        return self.measures if self.speech else SHOWN
 
     @property
     def definition(self) -> tuple[str, ...]:
@@ -130,10 +136,12 @@ def score(job: Job) -> dict[str, Any]:
         if source not in sound.references
     ]
     found = job.system.estimates(track, sound, crop)
-    for source, estimate in found.items():
-        if len(estimate) != len(sound.mixture):
-            notes.append(f"{source}: {len(estimate)} samples against {len(sound.mixture)}")
+    if isinstance(job.system, EstimatesFolder):
+        notes += job.system.notes(track, sound, crop)
     estimates = fitted(found, sound.mixture)
+    for source, estimate in estimates.items():
+        if not np.isfinite(estimate).all():
+            raise ValueError(f"the estimate of {source} holds NaN or infinite samples")
     order = {}
     if _interchangeable(job.system):
         taken = best_order(sound.references, estimates)
@@ -147,6 +155,11 @@ def score(job: Job) -> dict[str, Any]:
         for source in sound.references
         if source not in audible
     ]
+    silent = [source for source in audible if not _audible(estimates[source])]
+    if len(silent) == len(audible):
+        each = "the estimate" if len(silent) == 1 else "every estimate"
+        raise ValueError(f"{each} is silent throughout, so its scores are undefined")
+    notes += [f"{job.system.name}: {s}: the estimate is silent, not scored" for s in silent]
     make = speech_targets if settings.speech else targets
     scored = make(audible, estimates, sound.sample_rate, settings)
     notes += [
@@ -166,6 +179,7 @@ def score(job: Job) -> dict[str, Any]:
             "channels": sound.mixture.shape[1],
             "notes": notes,
             **order,
+            **_cost(job.system),
             "data_sha256": track.sha256(),
             "identity": identity(track, job.system, settings),
         },
@@ -199,9 +213,14 @@ def targets(
     sample_rate: int,
     settings: Settings,
 ) -> list[dict[str, Any]]:
-    """The `targets` of museval's JSON, with the track's SI-SDR beside the frames of each."""
+    """The `targets` of museval's JSON, with the track's SI-SDR beside the frames of each.
+
+    A source whose estimate is silent throughout is left out, and the others get what they have: of
+    an estimate, only the frames where it is silent count for other sources.
+    """
+    heard = {source: _audible(estimates[source]) for source in references}
     truth = np.stack(list(references.values()))
-    guess = np.stack([estimates[source] for source in references])
+    guess = np.stack([estimates[s] if heard[s] else true for s, true in references.items()])
     scores = bss_eval(
         truth,
         guess,
@@ -223,6 +242,7 @@ def targets(
             ],
         }
         for i, source in enumerate(references)
+        if heard[source]
     ]
 
 
@@ -280,6 +300,11 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 def _audible(reference: np.ndarray) -> bool:
     # museval's rule: silent is what has channels that sum to zero at every sample.
     return bool(reference.sum(axis=1, dtype=np.float64).any())
+
+
+def _cost(system: System) -> dict[str, float]:
+    seconds = getattr(system, "seconds", None)
+    return {} if seconds is None else {"separation_seconds": round(seconds, 4)}
 
 
 def _interchangeable(system: System) -> bool:

@@ -36,6 +36,7 @@ MAY = {
     "pictures": "dsp pitch_tracking synthesis",
     "web": "presets",
     "pages": "audio web",  # web: the style of its page
+    "comparison": "audio data evaluation pages",
 }
 # May import everything, and nothing below may import them; `cli` has no importer at all.
 TOP = {"api", "cli", "__init__"}

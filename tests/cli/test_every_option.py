@@ -45,6 +45,7 @@ PLAIN = {
     "export": ("-p", "{gains}", "-o", "out"),
     "evaluate": ("{estimates}", "--corpus", "{stems}", "--sources", "vocals,accompaniment",
                  "--baselines", "mixture", "-o", "out"),
+    "compare": ("{song}", "one={recordings}", "two={estimates}/a", "--format", "flac"),
     "train": ("{training}",),
     "synthesize": ("{controls}", "-o", "out/a.wav"),
     "transfer": ("{voice}", "-o", "out/a.wav", "-p", "{organ}", "--method", "{nano}"),
@@ -159,6 +160,14 @@ OPTIONS = {
         "--interchangeable": Row(("--interchangeable",)),
         "--measures": Row(("--measures", "loudness"), status=1),
         "--dnsmos": Row(("--dnsmos", "{song}"), status=1),
+        "--quiet": QUIET,
+    },
+    "compare": {
+        "--out": Row(("-o", "elsewhere.html")),
+        "--start": Row(("--start", "0.5")),
+        "--duration": Row(("--duration", "0.5")),
+        "--format": Row(("--format", "ogg")),
+        "--overwrite": OVERWRITE,
         "--quiet": QUIET,
     },
     "train": {
