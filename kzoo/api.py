@@ -273,7 +273,7 @@ def evaluation_systems(
 def _named_system(given: str) -> tuple[str | None, str]:
     """(name or None, path) of PATH or NAME=PATH; ValueError for a name that is no folder's."""
     name, equals, path = given.partition("=")
-    if not equals or ":" in name or Path(given).exists():  # METHOD:OPTION=VALUE
+    if not equals or ":" in name or Path(given).exists():  # NAME:OPTION=VALUE is a method's
         return None, given
     if not (name and path) or name.startswith(".") or {"/", "\\"} & set(name):
         raise ValueError(f"{given}: expected NAME=PATH, with a name that can be one of a folder")

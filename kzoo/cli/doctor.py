@@ -17,6 +17,7 @@ EXTRAS = {
     "musdb": ("eval", "read MUSDB18"),
     "pesq": ("speech", "score speech by PESQ, CSIG, CBAK and COVL"),
     "pystoi": ("speech", "score speech by STOI"),
+    "peass": ("peass", "score separation by PEASS (an unofficial port, GPL-3)"),
     "onnxruntime": ("speech", "score speech by DNSMOS"),
     "sounddevice": ("live", "clean sound as it comes from a microphone"),
     "tensorboard": ("train", "show what kzoo train logs"),

@@ -89,6 +89,13 @@ def evaluate(
             metavar="FILE", help="DNSMOS's network sig_bak_ovr.onnx, to score speech by it, too."
         ),
     ] = None,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page/--no-page",
+            help="Write report.html to OUT, too: plots, rows that sort, and excerpts to hear.",
+        ),
+    ] = True,
     jobs: Annotated[
         int, typer.Option("-j", "--jobs", metavar="N", min=1, help="Number of scoring processes.")
     ] = 1,
@@ -124,7 +131,7 @@ def evaluate(
             corpus, scored, sources=wanted, out=out, subset=subset, tracks=track or [],
             start_seconds=start, duration_seconds=duration, baselines=shown, speech=speech,
             against=None if against is None else options.names(against), processes=jobs,
-            progress=progress, scored=each, command=_command(**given),
+            progress=progress, scored=each, command=_command(**given), page=page,
         )  # fmt: skip
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(report.text(width), end="")
@@ -145,7 +152,7 @@ def _command(*, systems: Sequence[str] | None = None, quiet: bool = False, **giv
         if value is None or value == unsaid[name]:
             continue
         if isinstance(value, bool):
-            words.append(flag)
+            words.append(flag if value else f"--no-{flag[2:]}")
         elif isinstance(value, list):
             words += [word for item in value for word in (flag, str(item))]
         else:

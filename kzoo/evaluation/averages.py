@@ -248,6 +248,6 @@ def _intervals(settings: Settings) -> dict[str, Any]:
 def _versions(settings: Settings) -> dict[str, str]:
     found = {"kzoo": kzoo.__version__, "python": platform.python_version()}
     # The models' packages count only where a model ran.
-    wanted = ["numpy", "scipy", *(n for n in ("tensorflow", "keras") if n in sys.modules)]
+    wanted = ["numpy", "scipy", *(n for n in ("tensorflow", "keras") if sys.modules.get(n))]
     wanted += settings.speech.packages if settings.speech else ()
     return {**found, **{name: importlib.metadata.version(name) for name in wanted}}

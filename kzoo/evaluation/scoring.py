@@ -304,7 +304,7 @@ def _audible(reference: np.ndarray) -> bool:
 
 def _cost(system: System) -> dict[str, float]:
     seconds = getattr(system, "seconds", None)
-    return {} if seconds is None else {"separation_seconds": round(seconds, 4)}
+    return {} if seconds is None else {"separation_seconds": round(seconds, 6)}
 
 
 def _interchangeable(system: System) -> bool:

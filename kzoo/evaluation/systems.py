@@ -166,7 +166,8 @@ class Separation:
 
     It runs in the calling process; `separate` may load its model when it is first called.
     known_by: what makes its results reproducible (the sha256 of weights, options); None where
-    nothing does, and its scores are then made anew in every run.
+    nothing does, and its scores are then made anew in every run. parameters: how many numbers its
+    weights are.
     """
 
     name: str
@@ -174,6 +175,7 @@ class Separation:
     separate: Callable[[np.ndarray, int], Mapping[str, np.ndarray]]
     known_by: Mapping[str, Any] | None = None
     interchangeable: bool = False
+    parameters: int | None = None
 
     def identity(self, track: Track) -> dict[str, Any] | None:
         """The same for every track."""

@@ -25,7 +25,7 @@ MAY = {
     "deploy": "dsp audio metrics layers",  # layers: the names that the last one carries
     "presets": "convert models config",
     "separation": "audio dsp",  # dsp: the grid on which blocks lie
-    "evaluation": "audio data metrics separation classical",
+    "evaluation": "audio data metrics separation classical pages",
     # dsp: losses on spectra; layers: what an adversary asks of its networks
     "tasks": "audio config data deploy evaluation",
     "training": "config data losses models metrics presets dsp layers tasks",

@@ -44,7 +44,7 @@ PLAIN = {
     "enhance": ("{song}", "-p", "{enhancer}"),
     "export": ("-p", "{gains}", "-o", "out"),
     "evaluate": ("{estimates}", "--corpus", "{stems}", "--sources", "vocals,accompaniment",
-                 "--baselines", "mixture", "-o", "out"),
+                 "--baselines", "mixture", "--no-page", "-o", "out"),
     "compare": ("{song}", "one={recordings}", "two={estimates}/a", "--format", "flac"),
     "train": ("{training}",),
     "synthesize": ("{controls}", "-o", "out/a.wav"),
@@ -160,6 +160,7 @@ OPTIONS = {
         "--interchangeable": Row(("--interchangeable",)),
         "--measures": Row(("--measures", "loudness"), status=1),
         "--dnsmos": Row(("--dnsmos", "{song}"), status=1),
+        "--page": Row(("--page",)),
         "--quiet": QUIET,
     },
     "compare": {
@@ -521,7 +522,7 @@ def figures(verb, outcome):
         return outcome.status, files, outcome.out.splitlines()[-1:]
     if verb == "evaluate":
         files = {name: data for name, data in outcome.files.items() if name.endswith(".csv")}
-        return outcome.status, files
+        return outcome.status, files, "out/report.html" in outcome.files
     return outcome.status, outcome.files, outcome.out
 
 
