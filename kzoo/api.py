@@ -222,23 +222,27 @@ def evaluate(
 
     corpus: of several, the tracks are averaged together. sources: by default those of the first
     preset. interchangeable: their order means nothing, as that of speakers; presets whose card says
-    so need no word. measures: "separation" or "speech", by default the latter where the corpus is
-    speech in noise; dnsmos: the path of sig_bak_ovr.onnx.
+    so need no word. measures: names of `kzoo.metrics.MEASURES` with commas between, or all of
+    "separation" or of "speech"; by default the latter where the corpus is speech in noise. dnsmos:
+    the path of sig_bak_ovr.onnx.
     options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
     baselines, against, processes, progress, ...).
     """
     from kzoo import evaluation
-    from kzoo.evaluation.measures import what_to_score
+    from kzoo.evaluation.measures import named_measures, what_to_score
 
+    kind, columns = named_measures((measures or "").replace(",", " ").split())
     chosen = evaluation_systems(
         [str(name) for name in systems], {"overlap": overlap, "mwf": mwf},
         interchangeable=interchangeable,
     )  # fmt: skip
     wanted, speech = what_to_score(
-        corpus, chosen, sources=sources or (), measures=measures, dnsmos=dnsmos,
+        corpus, chosen, sources=sources or (), measures=kind, dnsmos=dnsmos,
         subset=options.get("subset"), tracks=options.get("tracks", ()),
     )  # fmt: skip
-    return evaluation.evaluate(corpus, chosen, sources=wanted, speech=speech, **options)
+    return evaluation.evaluate(
+        corpus, chosen, sources=wanted, speech=speech, columns=columns, **options
+    )
 
 
 def evaluation_systems(

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+from kzoo import metrics
 from kzoo.data.tracks import Corpora, components, find_tracks
+from kzoo.evaluation.scoring import MEASURES as SEPARATION
+from kzoo.evaluation.speech import MEASURES as SPEECH
 from kzoo.evaluation.speech import Speech
 from kzoo.evaluation.systems import Baseline, Separation, System
 
 MEASURES = ("separation", "speech")
+
+
+def named_measures(names: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """(separation, speech or None, the columns or none for the default ones) of what a user names.
+
+    names: of `kzoo.metrics.MEASURES`, in any case, and at most one of separation and speech, which
+    with others stands for its default columns. Raises ValueError for what is neither.
+    """
+    known = {name.lower(): name for name in metrics.MEASURES}
+    kinds = [name for name in names if name in MEASURES]
+    columns = []
+    for name in names:
+        if name in MEASURES:
+            continue
+        if name.lower() not in known:
+            near = difflib.get_close_matches(name.lower(), known, n=1)
+            listed = ", ".join((*MEASURES, *known.values()))
+            hint = f"did you mean {known[near[0]]!r}?" if near else f"there are {listed}"
+            raise ValueError(f"no measure is called {name!r}; {hint}")
+        columns.append(known[name.lower()])
+    if len(kinds) > 1:
+        raise ValueError("measures are those of separation or of speech, not of both")
+    if kinds and columns:
+        columns = [*(SPEECH if kinds[0] == "speech" else SEPARATION), *columns]
+    return (kinds[0] if kinds else None), tuple(dict.fromkeys(columns))
+
+
+def higher_is_better(name: str) -> bool:
+    """Of a column; those that are not in `kzoo.metrics.MEASURES` are all so."""
+    return name not in metrics.MEASURES or metrics.MEASURES[name].higher_is_better
 
 
 def what_to_score(

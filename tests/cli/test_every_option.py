@@ -158,7 +158,7 @@ OPTIONS = {
         "--overlap": Row(("--overlap", "0.25"), both=("{preset}",)),
         "--mwf": Row(("--mwf",), both=("{preset}",)),
         "--interchangeable": Row(("--interchangeable",)),
-        "--measures": Row(("--measures", "loudness"), status=1),
+        "--measures": Row(("--measures", "SDR,LSD")),
         "--dnsmos": Row(("--dnsmos", "{song}"), status=1),
         "--page": Row(("--page",)),
         "--quiet": QUIET,
