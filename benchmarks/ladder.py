@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,24 +41,24 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results/ladder.md"))
     parser.add_argument("--scores", type=Path, default=Path("runs/ladder"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        held_out, solos, excerpt = (Path(name, part) for part in ("held_out", "solos", "excerpt"))
-        for song in sorted(options.stems.iterdir()):
-            if (song / "vocals.ogg").is_file():
-                place = held_out if song.name == HELD_OUT else solos
-                place.mkdir(exist_ok=True)
-                (place / song.name).symlink_to(song.resolve())
-        track = written(excerpt)
-        systems = api.evaluation_systems(
-            [*METHODS, f"nmf_templates=nmf:templates={solos}", *PRESETS], {}, say=print
+    held_out, solos, excerpt = (options.scores / n for n in ("held_out", "solos", "excerpt"))
+    for song in sorted(options.stems.iterdir()):
+        if (song / "vocals.ogg").is_file():
+            place = (held_out if song.name == HELD_OUT else solos) / song.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.exists():
+                place.symlink_to(song.resolve())
+    track = written(excerpt)
+    systems = api.evaluation_systems(
+        [*METHODS, f"nmf_templates=nmf:templates={solos}", *PRESETS], {}, say=print
+    )
+    tables = [
+        f"## {title}\n\n{table(scored(corpus, systems, options.scores / 'scores'), chosen)}"
+        for title, corpus, chosen in (
+            (f"{HELD_OUT} of music_stems (CC0), 316 s", held_out, CHOSEN_ON_IT),
+            (f"{track}, the excerpt of stempeg (evaluation only), 6.1 s", excerpt, ()),
         )
-        tables = [
-            f"## {title}\n\n{table(scored(corpus, systems, options.scores / corpus.name), notes)}"
-            for title, corpus, notes in (
-                (f"{HELD_OUT} of music_stems (CC0), 316 s", held_out, CHOSEN_ON_IT),
-                (f"{track}, the excerpt of stempeg (evaluation only), 6.1 s", excerpt, ()),
-            )
-        ]
+    ]
     options.out.write_text(header() + "\n".join(tables), encoding="utf-8")
 
 
@@ -71,9 +70,8 @@ def written(folder: Path) -> str:
     name = audio.safe_track_name(song)
     for stem, stream in STREAMS.items():
         waveform, sample_rate = audio.read(song, stream=stream)
-        audio.write(
-            folder / name / f"{stem}.wav", waveform, sample_rate, bit_depth="float32", clip="keep"
-        )
+        path = folder / name / f"{stem}.wav"
+        audio.write(path, waveform, sample_rate, bit_depth="float32", overwrite=True)
     return name
 
 
@@ -118,11 +116,11 @@ What separates vocals from accompaniment, from the untouched mixture to ideal ma
 {os.cpu_count()} cores, {time.strftime("%Y-%m-%d")}).
 
 `hpss`, `isa` and `nmf` give sources without names, which are scored in their best order;
-`nmf_templates` has learned 32 spectra of each stem from three other songs of the same act. The masks
-know the true sources: what they reach is the bound of masking, with the mixture's phase (`ibm`,
-`irm`, `wfm`) or with one corrected at a magnitude of at most 1 (`cirm`). One song says how to read a
-table, not how good a method is. The mixture as its own estimate has no artefacts, so its SAR means
-nothing.
+`nmf_templates` has learned 32 spectra of each stem from three other songs of the same act. The
+masks know the true sources: what they reach is the bound of masking, with the mixture's phase
+(`ibm`, `irm`, `wfm`) or with one corrected at a magnitude of at most 1 (`cirm`). One song says how
+to read a table, not how good a method is. The mixture as its own estimate has no artefacts, so its
+SAR means nothing.
 
 {lines}
 """
