@@ -195,14 +195,14 @@ def solos(folder: str) -> dict[str, list[Path]]:
     """{source: its solo recordings}, mixtures left out; ValueError where two are not named."""
     if not Path(folder).is_dir():
         raise ValueError(f"{folder}: is no folder of solo recordings")
-    solos: dict[str, list[Path]] = {}
+    recordings: dict[str, list[Path]] = {}
     found = os.walk(folder, followlinks=True)
     for path in sorted(Path(place, name) for place, _, names in found for name in names):
         if path.suffix.lower() in audio.READABLE and path.stem != "mixture":
-            solos.setdefault(path.stem, []).append(path)
-    if len(solos) < 2:
+            recordings.setdefault(path.stem, []).append(path)
+    if len(recordings) < 2:
         raise ValueError(
-            f"{folder}: holds solo recordings of {', '.join(solos) or 'nothing'}; templates take "
-            "two sources or more, as <source>.wav or <track>/<source>.wav"
+            f"{folder}: holds solo recordings of {', '.join(recordings) or 'nothing'}; templates "
+            "take two sources or more, as <source>.wav or <track>/<source>.wav"
         )
-    return dict(sorted(solos.items()))
+    return dict(sorted(recordings.items()))
