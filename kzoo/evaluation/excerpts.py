@@ -1,8 +1,9 @@
 """The best, the median and the worst stretch of a system, to be heard and seen.
 
 A track is cut into stretches of a few seconds, and these are ranked by the mean of what their
-frames have; speech, which is scored as whole clips, by the clip's. A system that separates does so
-once more, on the stretch and a little around it, which may differ from what it gave of the whole.
+frames have; what is scored as a whole is ranked as a whole, and heard from its beginning. A system
+that separates does so once more, on the stretch and a little around it, which may differ from what
+it gave of the whole.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from kzoo.data.tracks import Sound, Track, read_track
+from kzoo.evaluation.measures import higher_is_better
 from kzoo.evaluation.report import Report
-from kzoo.evaluation.scoring import Settings, best_order
+from kzoo.evaluation.scoring import METRICS, Settings, best_order
 from kzoo.evaluation.systems import EstimatesFolder, Separation, System, fitted, gathered
 
 SECONDS = 5.0
@@ -79,14 +81,15 @@ def ranked(
     """The best, the median and the worst stretch, as far as there are as many."""
     mine = [d for d in documents if d["kzoo"]["system"] == system]
     found: list[Stretch] = []
-    for measure in report.shown:
+    for measure in sorted(report.shown, key=lambda name: name not in METRICS):
         for document in mine:
             for target in document["targets"]:
                 if target["name"] == source:
                     found += _stretches(document["kzoo"], target, measure, settings)
         if found:
             break
-    found.sort(key=lambda stretch: (-stretch.value, stretch.track, stretch.start_seconds))
+    sign = -1 if found and higher_is_better(found[0].measure) else 1
+    found.sort(key=lambda stretch: (sign * stretch.value, stretch.track, stretch.start_seconds))
     places = {0: RANKS[0], len(found) // 2: RANKS[1], len(found) - 1: RANKS[2]}
     if len(found) == 1:
         places = {0: ""}
@@ -99,8 +102,9 @@ def _stretches(
     about: Mapping[str, Any], target: Mapping[str, Any], measure: str, settings: Settings
 ) -> Iterator[Stretch]:
     place = (about["track"], about["subset"])
-    if "measures" in target:
-        value = target["measures"].get(measure, math.nan)
+    if measure not in METRICS or not target["frames"]:
+        whole = {"SI-SDR": target.get("SI-SDR", math.nan), **target.get("measures", {})}
+        value = {**whole, **target.get("others", {})}.get(measure, math.nan)
         if not math.isnan(value):
             yield Stretch(*place, settings.start_seconds, measure, value)
         return

@@ -18,6 +18,7 @@ import numpy as np
 from kzoo import pages
 from kzoo.evaluation import statistics
 from kzoo.evaluation.excerpts import SECONDS, Excerpt
+from kzoo.evaluation.measures import higher_is_better
 from kzoo.evaluation.report import Report, number_text
 from kzoo.pages import escaped
 
@@ -118,7 +119,9 @@ def _differences(report: Report) -> str:
             gain = row.measures[name]
             p = "" if math.isnan(gain.p) else f", p {gain.p:.2g}"
             below = f"{gain.verdict}{p}"
-            kind = gain.verdict if gain.verdict in ("above", "below") else ""
+            kind = ""
+            if gain.verdict in ("above", "below"):
+                kind = "good" if (gain.value > 0) == higher_is_better(name) else "bad"
             cells.append(_figure(gain.value, name, below=below, sign="+", kind=kind))
         labels = (row.source, row.system, row.against)
         rows.append([*map(_text, labels), _figure(row.tracks, None), *cells])

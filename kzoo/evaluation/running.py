@@ -37,6 +37,7 @@ def evaluate(
     baselines: Sequence[str] = ("mixture", "irm"),
     against: Sequence[str] | None = None,
     speech: Speech | None = None,
+    columns: Sequence[str] = (),
     processes: int = 1,
     progress: Callable[[float, float], None] | None = None,
     scored: Callable[[str, Mapping[str, Mapping[str, float]]], None] | None = None,
@@ -49,10 +50,11 @@ def evaluate(
     out: folder for OUT/<system>/<subset>/<track>.json (museval's format, which its readers take)
         and for the tables. Scores that are there already, of the same data, settings and system,
         are not made again.
-    baselines: of "mixture", "ibm", "irm", "wfm", those that are not among `systems` already.
+    baselines: of `systems.BASELINES`, those that are not among `systems` already.
     against: names of those systems that all others are compared with, track by track; by default
         the mixture, where it is scored, and the first of several `systems`.
     speech: score by the measures of speech (`kzoo.evaluation.speech`) the one source that there is.
+    columns: names of `kzoo.metrics.MEASURES` in place of the measures that are there by default.
     processes: that score; separation stays in this one, and no more than a few tracks are held at
         a time. One that is killed costs the track that it was scoring.
     progress: called with (scores done, scores in all).
@@ -63,7 +65,9 @@ def evaluate(
     nothing can be: no such corpus, track or subset, two systems of one name, or several sources as
     speech; ImportError where the measures of speech lack a package.
     """
-    settings = Settings(tuple(sources), start_seconds, duration_seconds, speech=speech)
+    settings = Settings(
+        tuple(sources), start_seconds, duration_seconds, speech=speech, columns=tuple(columns)
+    )
     if speech:
         speech.check()
     named = {system.name for system in systems if isinstance(system, Baseline)}

@@ -160,7 +160,7 @@ OPTIONS = {
         "--overlap": Row(("--overlap", "0.25"), both=("{preset}",)),
         "--mwf": Row(("--mwf",), both=("{preset}",)),
         "--interchangeable": Row(("--interchangeable",)),
-        "--measures": Row(("--measures", "loudness"), status=1),
+        "--measures": Row(("--measures", "SDR,LSD")),
         "--dnsmos": Row(("--dnsmos", "{song}"), status=1),
         "--page": Row(("--page",)),
         "--quiet": QUIET,
@@ -247,6 +247,12 @@ OPTIONS = {
 # Compared by tests that know what must come out.
 ELSEWHERE = {
     ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
+    ("separate", "--method"): "cli/test_separate_methods.py::test_a_method_writes_its_sources",
+    **{
+        ("separate", option): "cli/test_separate_methods.py::"
+        "test_options_of_methods_come_to_the_method"
+        for option in ("--n-sources", "--components", "--templates", "--divergence", "--margin")
+    },
     ("evaluate", "--jobs"): "evaluation/test_evaluation.py::"
     "test_several_processes_give_the_same_figures",
 }
