@@ -250,7 +250,7 @@ def evaluation_systems(
     say: Callable[[str], object] | None = None,
 ) -> list:  # fmt: skip
     """Make a system of each name: a preset, a run folder, a folder of estimates, scores that
-    museval or kzoo has written, or a baseline.
+    museval or kzoo has written, a baseline, or a method without training (`classical.method_of`).
 
     NAME=PATH gives a system another name, so that two of one name can be told apart.
     interchangeable: the sources of all of them, not only where a card says so.
@@ -288,9 +288,10 @@ def _system_of(
     name: str, options: dict[str, Any], interchangeable: bool,
     say: Callable[[str], object] | None,
 ) -> list:  # fmt: skip
-    from kzoo import tasks
+    from kzoo import classical, tasks
     from kzoo.evaluation import BASELINES, Baseline, EstimatesFolder
     from kzoo.evaluation.museval_scores import holds_scores, read_scores
+    from kzoo.evaluation.systems import untrained
 
     path = Path(name)
     if holds_scores(path):
@@ -300,9 +301,11 @@ def _system_of(
     try:
         preset = presets.open_preset(name)
     except presets.PresetError as error:
-        if name not in BASELINES:
-            raise ValueError(f"{error}; nor is it a folder of estimates") from None
-        return [Baseline(name)]
+        if name in BASELINES:
+            return [Baseline(name)]
+        if name.partition(":")[0] in classical.METHODS:
+            return [untrained(name)]
+        raise ValueError(f"{error}; nor is it a folder of estimates or a method") from None
     if options.get("mwf"):
         preset.refuse_mwf()
     run, task = _separator(preset, options, say), tasks.task(preset.task)

@@ -22,7 +22,7 @@ EXTRAS = {
     "sounddevice": ("live", "clean sound as it comes from a microphone"),
     "tensorboard": ("train", "show what kzoo train logs"),
     "stempeg": ("eval", "a real song with its stems, for exports and the demo"),
-    "librosa": ("librosa", "pYIN, kzoo pitch without weights"),
+    "librosa": ("librosa", "pYIN, and most of kzoo separate --method"),
     "tensorflow_io": ("tfio", "spectrogram masking and fades"),
 }
 

@@ -21,8 +21,9 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="SYSTEMS",
-            help="What to score: presets, run folders, folders of estimates, baselines, or "
-            "folders of scores that museval or kzoo has written; NAME=PATH gives it another name.",
+            help="What to score: presets, run folders, folders of estimates, baselines, methods of "
+            "kzoo separate --method (nmf:components=40 sets an option), or folders of scores that "
+            "museval or kzoo has written; NAME=PATH gives it another name.",
         ),
     ] = None,
     corpus: Annotated[
@@ -56,7 +57,7 @@ def evaluate(
         typer.Option(
             metavar="NAMES",
             help="Baselines to show beside the systems: the untouched mixture, and the oracle "
-            "masks irm, ibm and wfm.",
+            "masks irm, ibm, wfm and cirm.",
         ),
     ] = "mixture,irm",
     against: Annotated[

@@ -20,7 +20,7 @@ from kzoo.data.tracks import Sound, Track, read_track
 from kzoo.evaluation.measures import higher_is_better
 from kzoo.evaluation.report import Report
 from kzoo.evaluation.scoring import METRICS, Settings, best_order
-from kzoo.evaluation.systems import EstimatesFolder, Separation, System, fitted, gathered
+from kzoo.evaluation.systems import EstimatesFolder, Separation, System, fitted
 
 SECONDS = 5.0
 TAPS = 64  # of the filters of its parts: 512, as in BSS Eval, take ten times as long
@@ -144,8 +144,7 @@ def _heard(
 
 def _estimates(system: System, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
     if isinstance(system, Separation):
-        stems = system.separate(sound.mixture, sound.sample_rate)
-        found = gathered(stems, list(sound.references), where=system.name)
+        found = system.estimates(sound)
     else:
         found = system.estimates(track, sound, crop)
     found = fitted(found, sound.mixture)

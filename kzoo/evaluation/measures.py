@@ -11,7 +11,7 @@ from kzoo.data.tracks import Corpora, components, find_tracks
 from kzoo.evaluation.scoring import MEASURES as SEPARATION
 from kzoo.evaluation.speech import MEASURES as SPEECH
 from kzoo.evaluation.speech import Speech
-from kzoo.evaluation.systems import Baseline
+from kzoo.evaluation.systems import Baseline, Separation, System
 
 MEASURES = ("separation", "speech")
 
@@ -59,9 +59,9 @@ def what_to_score(
     """The sources, and how speech is scored, or None where sources are scored as separated ones.
 
     sources: by default those of the first system that names some, or of the corpus where there are
-    only baselines. measures: "separation", "speech", or by default the latter where a source is
-    called speech, or a corpus has nothing else, such as noisy and clean pairs; then that is the
-    only one scored. Raises ValueError where neither says what the sources are.
+    only baselines and blind methods. measures: "separation", "speech", or by default the latter
+    where a source is called speech, or a corpus has nothing else, such as noisy and clean pairs;
+    then that is the only one scored. Raises ValueError where neither says what the sources are.
     """
     if measures not in (None, *MEASURES):
         raise ValueError(f"measures are those of {' or '.join(MEASURES)}; got {measures!r}")
@@ -78,8 +78,15 @@ def what_to_score(
             listed = f"got {', '.join(named or stems)}"
             raise ValueError(f"speech is scored as one source, {listed}: --sources NAME")
         return named, Speech(None if dnsmos is None else str(dnsmos))
-    if not named and chosen and all(isinstance(system, Baseline) for system in chosen):
+    if not named and chosen and all(map(_takes_any, chosen)):
         named = stems
     if not named:
         raise ValueError("name the sources of these estimates: --sources vocals,accompaniment")
     return named, None
+
+
+def _takes_any(system: System) -> bool:
+    """Whether any sources will do: of a baseline, and where they have no names of their own."""
+    return isinstance(system, Baseline) or (
+        isinstance(system, Separation) and system.interchangeable
+    )

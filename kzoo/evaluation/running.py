@@ -50,7 +50,7 @@ def evaluate(
     out: folder for OUT/<system>/<subset>/<track>.json (museval's format, which its readers take)
         and for the tables. Scores that are there already, of the same data, settings and system,
         are not made again.
-    baselines: of "mixture", "ibm", "irm", "wfm", those that are not among `systems` already.
+    baselines: of `systems.BASELINES`, those that are not among `systems` already.
     against: names of those systems that all others are compared with, track by track; by default
         the mixture, where it is scored, and the first of several `systems`.
     speech: score by the measures of speech (`kzoo.evaluation.speech`) the one source that there is.

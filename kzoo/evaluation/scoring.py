@@ -219,18 +219,18 @@ def best_order(
 ) -> dict[str, str]:
     """{reference: the estimate that is taken for it}, names both.
 
-    Of all orders that with the highest mean SI-SDR over the whole track. An estimate that a silent
-    reference takes counts nothing.
+    Of all orders that with the highest mean SI-SDR over the whole track; of more estimates than
+    references the others are left. An estimate that a silent reference takes counts nothing.
     """
     from scipy.optimize import linear_sum_assignment  # takes half a second, and few need it
 
-    names = list(references)
+    names, others = list(references), list(estimates)
     scores = np.array(
-        [[si_sdr(references[i].ravel(), estimates[j].ravel()) for j in names] for i in names]
+        [[si_sdr(references[i].ravel(), estimates[j].ravel()) for j in others] for i in names]
     )
     scores = np.nan_to_num(scores, nan=0.0, posinf=_BOUND_DB, neginf=-_BOUND_DB)
     _, order = linear_sum_assignment(np.clip(scores, -_BOUND_DB, _BOUND_DB), maximize=True)
-    return {name: names[k] for name, k in zip(names, order, strict=True)}
+    return {name: others[k] for name, k in zip(names, order, strict=True)}
 
 
 def targets(

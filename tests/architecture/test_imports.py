@@ -20,7 +20,7 @@ MAY = {
     "losses": "config dsp",  # config: a loss is named, with options, in a YAML
     "layers": "dsp",
     "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML
-    "classical": "audio",
+    "classical": "audio dsp separation",  # dsp: the grid on which blocks lie
     "convert": "models",
     "deploy": "dsp audio metrics layers",  # layers: the names that the last one carries
     "presets": "convert models config",

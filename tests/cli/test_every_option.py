@@ -46,6 +46,8 @@ PLAIN = {
     "evaluate": ("{estimates}", "--corpus", "{stems}", "--sources", "vocals,accompaniment",
                  "--baselines", "mixture", "--no-page", "-o", "out"),
     "compare": ("{song}", "one={recordings}", "two={estimates}/a", "--format", "flac"),
+    "decompose": ("{estimates}/a/vocals.wav", "{stems}/a/vocals.wav",
+                  "{stems}/a/accompaniment.wav", "-o", "out", "--no-plot"),
     "train": ("{training}",),
     "synthesize": ("{controls}", "-o", "out/a.wav"),
     "transfer": ("{voice}", "-o", "out/a.wav", "-p", "{organ}", "--method", "{nano}"),
@@ -171,6 +173,16 @@ OPTIONS = {
         "--overwrite": OVERWRITE,
         "--quiet": QUIET,
     },
+    "decompose": {
+        "--out": Row(("-o", "elsewhere")),
+        "--noise": Row(("--noise", "{stems}/b/vocals.wav")),
+        "--taps": Row(("--taps", "1")),
+        "--start": Row(("--start", "0.5")),
+        "--duration": Row(("--duration", "0.5")),
+        "--plot": Row(("--plot",)),
+        "--overwrite": OVERWRITE,
+        "--quiet": QUIET,
+    },
     "train": {
         "--out": Row(("-o", "elsewhere")),
         "--devices": Row(("--devices", "cpu")),
@@ -235,6 +247,12 @@ OPTIONS = {
 # Compared by tests that know what must come out.
 ELSEWHERE = {
     ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
+    ("separate", "--method"): "cli/test_separate_methods.py::test_a_method_writes_its_sources",
+    **{
+        ("separate", option): "cli/test_separate_methods.py::"
+        "test_options_of_methods_come_to_the_method"
+        for option in ("--n-sources", "--components", "--templates", "--divergence", "--margin")
+    },
     ("evaluate", "--jobs"): "evaluation/test_evaluation.py::"
     "test_several_processes_give_the_same_figures",
 }
