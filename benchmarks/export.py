@@ -150,17 +150,19 @@ def _ratios(tables: list[dict[str, Any]]) -> Iterator[str]:
     yield f"| preset | ms/s of fp32 | {' | '.join(names[1:])} |"
     yield f"| --- | ---: |{' ---: |' * len(names[1:])}"
     for table in tables:
-        rows = {row["name"]: row for row in table["rows"] if "cpu_ms_1_thread" in row}
-        if "fp32" not in rows:
-            continue
+        rows = {row["name"]: row for row in table["rows"]}
         base = rows["fp32"]
+        if "load_ms" not in base:
+            continue
         cells = [f"{base['cpu_ms_1_thread']:.1f} / {base['ms_2_threads']:.1f}"]
-        for name in names[1:]:
-            row = rows.get(name)
-            cells.append(
-                f"{row['cpu_ms_1_thread'] / base['cpu_ms_1_thread']:.2f} / "
-                f"{row['ms_2_threads'] / base['ms_2_threads']:.2f}" if row else "unfit"
-            )  # fmt: skip
+        for row in map(rows.get, names[1:]):
+            if row is None or row["reason"]:
+                cells.append("unfit" if row else "")
+            elif "load_ms" in row:
+                ratios = (row[time] / base[time] for time in ("cpu_ms_1_thread", "ms_2_threads"))
+                cells.append(" / ".join(f"{ratio:.2f}" for ratio in ratios))
+            else:
+                cells.append("")
         yield f"| {table['name']} | {' | '.join(cells)} |"
 
 

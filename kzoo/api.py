@@ -222,23 +222,27 @@ def evaluate(
 
     corpus: of several, the tracks are averaged together. sources: by default those of the first
     preset. interchangeable: their order means nothing, as that of speakers; presets whose card says
-    so need no word. measures: "separation" or "speech", by default the latter where the corpus is
-    speech in noise; dnsmos: the path of sig_bak_ovr.onnx.
+    so need no word. measures: names of `kzoo.metrics.MEASURES` with commas between, or all of
+    "separation" or of "speech"; by default the latter where the corpus is speech in noise. dnsmos:
+    the path of sig_bak_ovr.onnx.
     options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
     baselines, against, processes, progress, ...).
     """
     from kzoo import evaluation
-    from kzoo.evaluation.measures import what_to_score
+    from kzoo.evaluation.measures import named_measures, what_to_score
 
+    kind, columns = named_measures((measures or "").replace(",", " ").split())
     chosen = evaluation_systems(
         [str(name) for name in systems], {"overlap": overlap, "mwf": mwf},
         interchangeable=interchangeable,
     )  # fmt: skip
     wanted, speech = what_to_score(
-        corpus, chosen, sources=sources or (), measures=measures, dnsmos=dnsmos,
+        corpus, chosen, sources=sources or (), measures=kind, dnsmos=dnsmos,
         subset=options.get("subset"), tracks=options.get("tracks", ()),
     )  # fmt: skip
-    return evaluation.evaluate(corpus, chosen, sources=wanted, speech=speech, **options)
+    return evaluation.evaluate(
+        corpus, chosen, sources=wanted, speech=speech, columns=columns, **options
+    )
 
 
 def evaluation_systems(
@@ -246,7 +250,7 @@ def evaluation_systems(
     say: Callable[[str], object] | None = None,
 ) -> list:  # fmt: skip
     """Make a system of each name: a preset, a run folder, a folder of estimates, scores that
-    museval or kzoo has written, or a baseline.
+    museval or kzoo has written, a baseline, or a method without training (`classical.method_of`).
 
     NAME=PATH gives a system another name, so that two of one name can be told apart.
     interchangeable: the sources of all of them, not only where a card says so.
@@ -273,7 +277,7 @@ def evaluation_systems(
 def _named_system(given: str) -> tuple[str | None, str]:
     """(name or None, path) of PATH or NAME=PATH; ValueError for a name that is no folder's."""
     name, equals, path = given.partition("=")
-    if not equals or Path(given).exists():
+    if not equals or ":" in name or Path(given).exists():  # NAME:OPTION=VALUE is a method's
         return None, given
     if not (name and path) or name.startswith(".") or {"/", "\\"} & set(name):
         raise ValueError(f"{given}: expected NAME=PATH, with a name that can be one of a folder")
@@ -284,9 +288,10 @@ def _system_of(
     name: str, options: dict[str, Any], interchangeable: bool,
     say: Callable[[str], object] | None,
 ) -> list:  # fmt: skip
-    from kzoo import tasks
+    from kzoo import classical, tasks
     from kzoo.evaluation import BASELINES, Baseline, EstimatesFolder
     from kzoo.evaluation.museval_scores import holds_scores, read_scores
+    from kzoo.evaluation.systems import untrained
 
     path = Path(name)
     if holds_scores(path):
@@ -296,9 +301,11 @@ def _system_of(
     try:
         preset = presets.open_preset(name)
     except presets.PresetError as error:
-        if name not in BASELINES:
-            raise ValueError(f"{error}; nor is it a folder of estimates") from None
-        return [Baseline(name)]
+        if name in BASELINES:
+            return [Baseline(name)]
+        if name.partition(":")[0] in classical.METHODS:
+            return [untrained(name)]
+        raise ValueError(f"{error}; nor is it a folder of estimates or a method") from None
     if options.get("mwf"):
         preset.refuse_mwf()
     run, task = _separator(preset, options, say), tasks.task(preset.task)

@@ -3,7 +3,8 @@
 Three figures are called SDR in the literature and must not share a column: BSS Eval's (`bss_eval`,
 median over frames of 1 s, then over tracks), the plain energy ratio of a track (`usdr`, and `snr`
 without its epsilon), and the scale-invariant one (`si_sdr`). `MEASURES` says of each measure by its
-name what it is, and `score_track` computes those that are named.
+name what it is, and `score_track` computes those that are named. `decompose` gives the errors as
+signals.
 
 Of the measures of speech, those of Loizou's book (`ssnr`, `llr`, `wss`) are computed here; `pesq`,
 `composite` (which holds PESQ), `stoi` and `DNSMOS` need packages: pip install 'kzoo[speech]'.
@@ -11,6 +12,7 @@ Of the measures of speech, those of Loizou's book (`ssnr`, `llr`, `wss`) are com
 """
 
 from kzoo.metrics.bsseval import BSSEval, bss_eval, track_medians
+from kzoo.metrics.decomposition import Decomposition, Ratios, decompose
 from kzoo.metrics.energy import (
     ScaleInvariant,
     improvement,
@@ -34,12 +36,15 @@ __all__ = [
     "PEASS",
     "BSSEval",
     "Composite",
+    "Decomposition",
     "Measure",
     "Opinions",
+    "Ratios",
     "ScaleInvariant",
     "best_order",
     "bss_eval",
     "composite",
+    "decompose",
     "improvement",
     "llr",
     "log_spectral_distance",

@@ -20,12 +20,12 @@ MAY = {
     "losses": "config dsp",  # config: a loss is named, with options, in a YAML
     "layers": "dsp",
     "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML
-    "classical": "audio",
+    "classical": "audio dsp separation",  # dsp: the grid on which blocks lie
     "convert": "models",
     "deploy": "dsp audio metrics layers",  # layers: the names that the last one carries
     "presets": "convert models config",
     "separation": "audio dsp",  # dsp: the grid on which blocks lie
-    "evaluation": "audio data metrics separation classical",
+    "evaluation": "audio data metrics separation classical pages",
     # dsp: losses on spectra; layers: what an adversary asks of its networks
     "tasks": "audio config data deploy evaluation",
     # separation, engines: by which it scores; pictures: of its history
