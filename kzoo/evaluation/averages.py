@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 
 import kzoo
+from kzoo import metrics
 from kzoo.evaluation import statistics
+from kzoo.evaluation.measures import higher_is_better
 from kzoo.evaluation.report import Comparison, Failure, Report, Row
-from kzoo.evaluation.scoring import IMPROVEMENT, Settings, track_scores
+from kzoo.evaluation.scoring import IMPROVEMENT, METRICS, Settings, track_scores
 
 _NAMED = 3  # tracks that a note names
 
@@ -40,14 +42,19 @@ def make_report(
 
     against: those of `systems` that all others are compared with; a pair is compared once.
     """
-    average = np.mean if settings.speech else np.median
+    averages = _averages(settings)
     rows = [
         Row(document["kzoo"]["system"], source, scores, **_track(document))
         for document in documents
         for source, scores in track_scores(document).items()
     ]
-    rows = rows if settings.speech else _improved(rows)
-    improved = any(IMPROVEMENT in row.scores for row in rows)
+    improved = not (settings.speech or settings.columns) and "mixture" in systems
+    rows = _improved(rows) if improved else rows
+    measures = (*settings.measures, IMPROVEMENT) if improved else settings.measures
+    rows = [
+        replace(row, scores={name: row.scores.get(name, math.nan) for name in measures})
+        for row in rows
+    ]
     order = {source: k for k, source in enumerate(settings.sources)}
     # By name, too: several processes finish in any order.
     rows.sort(key=lambda r: (order[r.source], systems.index(r.system), r.track, r.subset))
@@ -55,13 +62,13 @@ def make_report(
     for row in rows:
         tables[row.source, row.system][row.subset, row.track] = row.scores
     common = {source: _common(source, systems, tables) for source in settings.sources}
-    averages = [
-        _average(system, source, [table[track] for track in common[source] or table], average)
+    found = [
+        _average(system, source, [table[track] for track in common[source] or table], averages)
         for (source, system), table in tables.items()
         if table
     ]
     comparisons = [
-        _comparison((system, other), source, tables, settings.measures, average)
+        _comparison((system, other), source, tables, settings.measures, averages)
         for k, other in enumerate(against)
         for source in settings.sources
         for system in systems
@@ -72,10 +79,10 @@ def make_report(
     for source in settings.sources:
         notes += _notes_of_common(source, systems, tables, common[source])
     header = _header(documents, settings, corpus=corpus, command=command, improved=improved)
-    more = (IMPROVEMENT,) if improved else ()
     return Report(
-        header, (*settings.measures, *more), average.__name__, averages, rows, comparisons,
-        list(failures), notes, shown=(*settings.shown, *more), costs=_costs(documents),
+        header, measures, "mean" if settings.speech else "median", found, rows, comparisons,
+        list(failures), notes, shown=(*settings.shown, *measures[len(settings.measures) :]),
+        costs=_costs(documents),
     )  # fmt: skip
 
 
@@ -129,15 +136,30 @@ def _seconds(document: Mapping[str, Any]) -> float:
     return about["seconds"] if "seconds" in about else about["samples"] / about["sample_rate"]
 
 
+def _averages(settings: Settings) -> dict[str, Callable]:
+    """{measure: its average over tracks}: those of the default ones are all of one kind."""
+    average = np.mean if settings.speech else np.median
+    own = {name: getattr(np, how) for name, how in _published(settings).items()}
+    return {**dict.fromkeys((*settings.measures, IMPROVEMENT), average), **own}
+
+
+def _published(settings: Settings) -> dict[str, str]:
+    """{measure: mean or median}: how one that is not there by default is published."""
+    return {name: metrics.MEASURES[name].over_tracks for name in settings.others}
+
+
 def _track(document: Mapping[str, Any]) -> dict[str, str]:
     return {name: document["kzoo"][name] for name in ("track", "subset")}
 
 
 def _average(
-    system: str, source: str, tracks: Sequence[Mapping[str, float]], average: Callable
+    system: str,
+    source: str,
+    tracks: Sequence[Mapping[str, float]],
+    averages: Mapping[str, Callable],
 ) -> Row:
     found = {
-        name: statistics.estimate([scores[name] for scores in tracks], average)
+        name: statistics.estimate([scores[name] for scores in tracks], averages[name])
         for name in tracks[0]
     }
     scores = {name: estimate.value for name, estimate in found.items()}
@@ -150,14 +172,17 @@ def _comparison(
     source: str,
     tables: Mapping[tuple[str, str], Mapping],
     measures: Sequence[str],
-    average: Callable,
+    averages: Mapping[str, Callable],
 ) -> Comparison:
     """Of `pair`, a system and what it is compared with, on the tracks of both tables."""
     mine, others = (tables[source, system] for system in pair)
     both = [track for track in mine if track in others]
     gains = {
         name: statistics.difference(
-            [mine[track][name] for track in both], [others[track][name] for track in both], average
+            [mine[track][name] for track in both],
+            [others[track][name] for track in both],
+            averages[name],
+            higher_is_better=higher_is_better(name),
         )
         for name in measures
     }
@@ -219,17 +244,21 @@ def _header(
 def _aggregation(settings: Settings, improved: bool) -> str:
     if settings.speech:
         return "mean over the clips that have a value, whole clips"
-    return (
+    frames = (
         f"BSS Eval: median over frames of {settings.window_seconds:g} s every "
-        f"{settings.hop_seconds:g} s, then median over tracks; SI-SDR"
-        f"{' and what each track gains over its mixture (SI-SDRi)' if improved else ''}: "
-        "median over tracks; dB"
+        f"{settings.hop_seconds:g} s, then median over tracks"
     )
+    gain = " and what each track gains over its mixture (SI-SDRi)" if improved else ""
+    parts = [frames] if set(METRICS) & set(settings.measures) else []
+    parts += [f"SI-SDR{gain}: median over tracks; dB"] if "SI-SDR" in settings.measures else []
+    parts += [f"{name}: {how} over tracks" for name, how in _published(settings).items()]
+    return "; ".join(parts)
 
 
 def _intervals(settings: Settings) -> dict[str, Any]:
     """How the intervals and the comparisons were made."""
     average, track = ("mean", "clip") if settings.speech else ("median", "track")
+    average = "average" if settings.others else average
     return {
         "interval": {
             "level": statistics.LEVEL,
@@ -239,7 +268,7 @@ def _intervals(settings: Settings) -> dict[str, Any]:
             "seed": statistics.SEED,
         },
         "comparison": f"{average} of the differences {track} by {track}, with its interval, on the "
-        f"{track}s where both have a value; better: the share of them where it is above zero; "
+        f"{track}s where both have a value; better: the share of them where it improves; "
         "above or below: the interval leaves out zero, and Wilcoxon's signed-rank test, two-sided, "
         f"has p < {1 - statistics.LEVEL:.2g}, not corrected for the number of comparisons",
     }
@@ -248,6 +277,6 @@ def _intervals(settings: Settings) -> dict[str, Any]:
 def _versions(settings: Settings) -> dict[str, str]:
     found = {"kzoo": kzoo.__version__, "python": platform.python_version()}
     # The models' packages count only where a model ran.
-    wanted = ["numpy", "scipy", *(n for n in ("tensorflow", "keras") if n in sys.modules)]
+    wanted = ["numpy", "scipy", *(n for n in ("tensorflow", "keras") if sys.modules.get(n))]
     wanted += settings.speech.packages if settings.speech else ()
     return {**found, **{name: importlib.metadata.version(name) for name in wanted}}

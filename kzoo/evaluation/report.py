@@ -76,7 +76,8 @@ class Report:
     averages are medians, or of speech means, as `average` says, over the tracks that all systems
     were scored on. Where the mixture is among the systems, SI-SDRi is what a track's SI-SDR is
     above the mixture's. measures: the columns, of which `shown` are those of the text. header: what
-    the figures are. costs: {system: seconds of separating a second of sound} where it was measured.
+    the figures are. costs: {system: seconds of separating a second of sound} where it was measured;
+    parameters: {system: numbers in its weights} where it has any.
     """
 
     header: dict[str, Any]
@@ -89,6 +90,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     shown: tuple[str, ...] = ()
     costs: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
 
     def scores(self, system: str, source: str) -> Mapping[str, float]:
         """{measure: its median or mean}; KeyError for what was not scored."""
@@ -119,7 +121,7 @@ class Report:
         shown = self.shown or self.measures
         yield ("source", "system", "tracks", *shown)
         for row in self.averages:
-            averages = (_shown(row.scores[name], name) for name in shown)
+            averages = (number_text(row.scores[name], name) for name in shown)
             yield (row.source, row.system, str(row.tracks), *averages)
             yield from _interval_row([row.intervals[name] for name in shown], shown)
         against = None
@@ -130,7 +132,8 @@ class Report:
             compared = [name for name in shown if name in row.measures]
             gains = [row.measures[name] for name in compared]
             values = (
-                _shown(gain.value, name, "+") for gain, name in zip(gains, compared, strict=True)
+                number_text(gain.value, name, "+")
+                for gain, name in zip(gains, compared, strict=True)
             )
             yield (row.source, row.system, str(row.tracks), *values)
             yield from _interval_row([(gain.low, gain.high) for gain in gains], compared)
@@ -264,14 +267,14 @@ def _interval_row(
 ) -> Iterator[tuple[str, ...]]:
     """The line below an average; none where no measure has an interval."""
     cells = [
-        "-" if math.isnan(low) else f"{_shown(low, name)}..{_shown(high, name)}"
+        "-" if math.isnan(low) else f"{number_text(low, name)}..{number_text(high, name)}"
         for (low, high), name in zip(bounds, measures, strict=True)
     ]
     if any(cell != "-" for cell in cells):
         yield ("", "", f"{100 * statistics.LEVEL:g} %", *cells)
 
 
-def _shown(value: float, measure: str, sign: str = "") -> str:
+def number_text(value: float, measure: str, sign: str = "") -> str:
     return "-" if math.isnan(value) else f"{value:{sign}.{3 if 'STOI' in measure else 2}f}"
 
 

@@ -43,7 +43,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference(Estimate):
-    """An average difference; better: the share of clips, 0 to 1, on which it is above zero.
+    """An average difference; better: the share of clips, 0 to 1, on which it is an improvement.
 
     p: of Wilcoxon's test; NaN for fewer than `FEWEST` clips, of which `clips` says how many.
     """
@@ -83,7 +83,11 @@ def estimate(values: Sequence[float], average: Average = np.mean) -> Estimate:
 
 
 def difference(
-    values: Sequence[float], others: Sequence[float], average: Average = np.mean
+    values: Sequence[float],
+    others: Sequence[float],
+    average: Average = np.mean,
+    *,
+    higher_is_better: bool = True,
 ) -> Difference:
     """The average of what each clip's value is above its value in `others`, with its interval.
 
@@ -98,7 +102,8 @@ def difference(
     gains = values - others
     gains = gains[~np.isnan(gains)]
     found = estimate(gains, average)
-    better = float(np.mean(gains > 0)) if len(gains) else math.nan
+    improved = gains > 0 if higher_is_better else gains < 0
+    better = float(np.mean(improved)) if len(gains) else math.nan
     return Difference(found.value, found.low, found.high, better, _wilcoxon(gains), len(gains))
 
 

@@ -6,6 +6,7 @@ is known to be still valid), and `estimates` for a track.
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from kzoo import audio
+import kzoo
+from kzoo import audio, classical
 from kzoo.classical import masks
 from kzoo.data.tracks import (
     Recording,
@@ -29,8 +31,9 @@ from kzoo.data.tracks import (
     stem_recordings,
     sum_of,
 )
+from kzoo.separation import BlockSeparator
 
-BASELINES = ("mixture", *masks.KINDS)
+BASELINES = ("mixture", *masks.KINDS, masks.COMPLEX)
 _ORACLE_WINDOW_SECONDS = 4096 / 44100
 _LATE_SECONDS = 0.001  # what resampling and the padding of codecs may cost
 # Codecs of files whose rounding is far below what any score sees.
@@ -49,7 +52,7 @@ _EXACT = (
 
 @dataclass(frozen=True)
 class Baseline:
-    """The mixture itself as the estimate of every source, or an oracle mask: "ibm", "irm", "wfm".
+    """The mixture itself as the estimate of every source, or an oracle mask of `BASELINES`.
 
     The masks' window is the power of two nearest 93 ms, with 75 % overlap. Of a single source they
     are against what it leaves of the mixture.
@@ -163,7 +166,8 @@ class Separation:
 
     It runs in the calling process; `separate` may load its model when it is first called.
     known_by: what makes its results reproducible (the sha256 of weights, options); None where
-    nothing does, and its scores are then made anew in every run.
+    nothing does, and its scores are then made anew in every run. parameters: how many numbers its
+    weights are.
     """
 
     name: str
@@ -171,17 +175,34 @@ class Separation:
     separate: Callable[[np.ndarray, int], Mapping[str, np.ndarray]]
     known_by: Mapping[str, Any] | None = None
     interchangeable: bool = False
+    parameters: int | None = None
 
     def identity(self, track: Track) -> dict[str, Any] | None:
         """The same for every track."""
         return None if self.known_by is None else dict(self.known_by)
 
+    def estimates(self, sound: Sound) -> dict[str, np.ndarray]:
+        """{source: `[samples, channels]`} for every reference of `sound`.
+
+        Interchangeable sources that have other names keep them, and may be more; ValueError for
+        fewer.
+        """
+        stems = self.separate(sound.mixture, sound.sample_rate)
+        references = list(sound.references)
+        if not self.interchangeable or set(references) <= set(stems):
+            return gathered(stems, references, where=self.name)
+        if len(stems) < len(references):
+            raise ValueError(
+                f"{self.name}: gives {len(stems)} sources, and {len(references)} are scored"
+            )
+        return dict(stems)
+
     def stored(self, sound: Sound, folder: Path, identity: dict | None) -> StoredEstimates:
         """Separate the mixture and leave the estimates in `folder`, for another process."""
         start = time.perf_counter()
-        stems = self.separate(sound.mixture, sound.sample_rate)
+        stems = self.estimates(sound)
         seconds = time.perf_counter() - start
-        for source, signal in gathered(stems, list(sound.references), where=self.name).items():
+        for source, signal in stems.items():
             np.save(folder / f"{source}.npy", signal)
         return StoredEstimates(self.name, folder, identity, self.interchangeable, seconds)
 
@@ -202,11 +223,33 @@ class StoredEstimates:
 
     def estimates(self, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
         """Same as `Baseline.estimates`."""
-        return {source: np.load(self.folder / f"{source}.npy") for source in sound.references}
+        return {path.stem: np.load(path) for path in sorted(self.folder.glob("*.npy"))}
 
     def discard(self) -> None:
         """Delete them: they have been scored."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def untrained(text: str) -> Separation:
+    """A method without training by its text, as `classical.method_of` reads it.
+
+    Sources that have no names are scored in their best order. Raises ValueError as that.
+    """
+    method = classical.method_of(text)
+
+    def separate(waveform: np.ndarray, sample_rate: int) -> Mapping[str, np.ndarray]:
+        channels = waveform.shape[1]
+        method.refuse(channels)
+        system = method.system(sample_rate, channels)
+        return BlockSeparator(system).separate(waveform, sample_rate)
+
+    return Separation(
+        name=re.sub(r"[^\w.,=-]+", "_", text),  # one of a folder
+        sources=() if method.interchangeable else method.sources,
+        separate=separate,
+        known_by={"method": text, "kzoo": kzoo.__version__, **method.identity()},
+        interchangeable=method.interchangeable,
+    )
 
 
 System = Baseline | EstimatesFolder | Separation | StoredEstimates

@@ -218,3 +218,22 @@ def test_the_table_of_songs_has_few_columns_and_the_files_all(songs, tmp_path):
     found.write(tmp_path)
     with (tmp_path / "tracks.csv").open(encoding="utf-8") as file:
         assert set(SONGS.measures) < set(next(csv.DictReader(file)))
+
+
+def test_other_measures_are_averaged_as_they_are_published_and_lower_may_be_better():
+    columns = Settings(("vocals",), columns=("SI-SDR", "uSDR", "LSD"))
+    documents = []
+    for k, (usdr, lsd) in enumerate([(1.0, 5.0), (2.0, 3.0), (6.0, 1.0)]):
+        for system, gain in (("good", 1.0), ("mixture", 0.0)):
+            made = song(system, f"song {k}", [], 10.0 * gain)
+            made["targets"][0]["others"] = {"uSDR": usdr + gain, "LSD": lsd - gain}
+            documents.append(made)
+    found = report(documents, columns, against=("mixture",))
+    assert found.measures == ("SI-SDR", "uSDR", "LSD")
+    assert found.scores("good", "vocals") == {"SI-SDR": 10.0, "uSDR": 4.0, "LSD": 2.0}  # means
+    assert [gain.better for gain in found.comparisons[0].measures.values()] == [1.0, 1.0, 1.0]
+    assert found.comparisons[0].measures["LSD"].value == -1.0
+    text = found.text()
+    assert "BSS Eval" not in text
+    assert "uSDR: mean over tracks" in text
+    assert "LSD: log-spectral distance" in text
