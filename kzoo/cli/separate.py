@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from kzoo.cli import options
 from kzoo.cli.live import play, refuse_both_or_none
-from kzoo.cli.terminal import quiet_tensorflow, say, without_notes
+from kzoo.cli.terminal import loading, say
 
 if TYPE_CHECKING:
     from kzoo.presets import Preset
@@ -63,7 +62,7 @@ def separate(
     stems = selection(opened.sources, two_stems=two_stems, only=only)
     if mwf:
         opened.refuse_mwf()
-    litert.chosen(engine, opened, device=device, mwf=mwf)
+    litert.chosen(engine, opened, device=device, mwf=mwf, live=live is not None)
     if consistent and len(opened.sources) == 1:
         raise ValueError(ONE_IS_CONSISTENT.format(*opened.sources))
     if live is not None:
@@ -160,14 +159,6 @@ def _separator(
 
     fetch(preset, show=not quiet)
     graph = {"mwf": mwf, "device": device}
-    make = functools.partial(
-        api.Separator.from_preset, preset, engine=engine, **graph, **separator_options
-    )
-    if not litert.chosen(engine, preset, **graph):
-        quiet_tensorflow()
-        return make()
-    if not litert.is_made(preset):
-        say(f"kzoo: the LiteRT file of {preset} is made, once and for all")
-        quiet_tensorflow()
-    with without_notes():
-        return make()
+    by_litert = litert.chosen(engine, preset, **graph)
+    with loading(preset, by_litert=by_litert, made=by_litert and litert.is_made(preset)):
+        return api.Separator.from_preset(preset, engine=engine, **graph, **separator_options)
