@@ -83,7 +83,7 @@ def enhance(
     folders = {"speech": "", "noise": "noise/"}
     separate_each(
         files, out, stems=enhancement(enhancer.sources, noise=noise),
-        place=lambda track, stem: folders[stem] + track, preset=enhancer,
+        place=lambda track, stem: folders[stem] + track, by=enhancer,
         output=output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
         start=start, duration=duration, quiet=quiet, bandwidth_hz=enhancer.card["sample_rate"] / 2,
         overlap=overlap, attenuation_limit_db=attenuation_limit, device=device, engine=engine,

@@ -5,7 +5,13 @@ in step and compared by ear; `embedded_audio` and `spectrogram` make what they h
 """
 
 from kzoo.pages.document import document, escaped
-from kzoo.pages.embedding import SPECTROGRAM_HZ, data_uri, embedded_audio, spectrogram
+from kzoo.pages.embedding import (
+    SPECTROGRAM_HZ,
+    data_uri,
+    embedded_audio,
+    spectrogram,
+    spectrum_db,
+)
 from kzoo.pages.levels import loudness_db, matched_db
 from kzoo.pages.playing import Sound, player
 
@@ -20,4 +26,5 @@ __all__ = [
     "matched_db",
     "player",
     "spectrogram",
+    "spectrum_db",
 ]

@@ -13,13 +13,20 @@ from kzoo.web.folder import PAGE
 HERE = Path(__file__).parent
 
 
-def document(title: str, body: str, *, scripts: Sequence[str] = ("player.js",)) -> str:
+def document(
+    title: str,
+    body: str,
+    *,
+    scripts: Sequence[str] = ("player.js",),
+    styles: Sequence[str] = (),
+) -> str:
     """A whole page of `body`, which is HTML; `title` is text.
 
-    scripts: files of this package, in their order. The page's policy forbids the browser to fetch
-    anything, from anywhere, and to run any other script.
+    scripts, styles: files of this package, in their order; styles come after those of all pages.
+    The page's policy forbids the browser to fetch anything, from anywhere, and to run any other
+    script.
     """
-    styles = [(folder / "style.css").read_text(encoding="utf-8") for folder in (PAGE, HERE)]
+    sheets = [PAGE / "style.css", HERE / "style.css", *(HERE / name for name in styles)]
     programs = [(HERE / name).read_text(encoding="utf-8") for name in scripts]
     hashes = " ".join(f"'sha256-{_sha256(program)}'" for program in programs)
     policy = (
@@ -36,7 +43,7 @@ def document(title: str, body: str, *, scripts: Sequence[str] = ("player.js",)) 
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
             f"<title>{escaped(title)}</title>",
-            *(f"<style>\n{style}</style>" for style in styles),
+            *(f"<style>\n{sheet.read_text(encoding='utf-8')}</style>" for sheet in sheets),
             "</head>",
             "<body>",
             body,

@@ -14,6 +14,7 @@ from kzoo import audio
 # Of what `spectrogram` shows: from the bottom of the picture to its top.
 SPECTROGRAM_HZ = (50.0, 16000.0)
 _RANGE_DB = 80.0
+_FAINTEST_DB = -60.0  # the brightest colour is never less, so that silence is dark
 _COLUMNS, _ROWS = 1200, 192
 _TYPES = {"ogg": "audio/ogg", "flac": "audio/flac", "wav": "audio/wav", "mp3": "audio/mpeg"}
 
@@ -59,7 +60,7 @@ def spectrogram(
     except ImportError:
         raise ValueError("the pictures need matplotlib: pip install 'kzoo[plot]'") from None
     level_db = spectrum_db(signal, sample_rate, seconds=seconds)
-    top_db = float(level_db.max()) if top_db is None else top_db
+    top_db = max(_FAINTEST_DB, float(level_db.max()) if top_db is None else top_db)
     shade = np.clip((level_db - top_db) / _RANGE_DB + 1, 0, 1)
     pixels = np.uint8(255 * colormaps["magma"](shade[::-1])[..., :3])
     file = io.BytesIO()

@@ -89,7 +89,6 @@ class Panel {
     this.element = element;
     this.seconds = Number(element.dataset.seconds);
     this.tracks = [...element.querySelectorAll(".track")];
-    this.rows = [...element.querySelectorAll(".row")].map((row) => [...row.querySelectorAll(".track")].map((t) => this.tracks.indexOf(t)));
     this.playButton = element.querySelector(".play");
     this.slider = element.querySelector(".seek");
     this.heard = 0;
@@ -187,11 +186,18 @@ class Panel {
     this.sounds?.setLevels(this.tracks.map(gain));
   }
 
+  // The numbers of the tracks in each row, as they are shown now.
+  get rows() {
+    const shown = [...this.element.querySelectorAll(".row:not([hidden])")];
+    return shown.map((row) => [...row.querySelectorAll(".track")].map((track) => this.tracks.indexOf(track)));
+  }
+
   // By so many columns or rows from what is heard.
   move(columns, rows) {
-    const row = this.rows.findIndex((numbers) => numbers.includes(this.heard));
-    const column = this.rows[row].indexOf(this.heard);
-    const next = this.rows[(row + rows + this.rows.length) % this.rows.length];
+    const shown = this.rows;
+    const row = shown.findIndex((numbers) => numbers.includes(this.heard));
+    const column = shown[row].indexOf(this.heard);
+    const next = shown[(row + rows + shown.length) % shown.length];
     const place = rows ? Math.min(column, next.length - 1) : (column + columns + next.length) % next.length;
     this.hear(next[place]);
   }

@@ -16,7 +16,8 @@ from kzoo.engines import tensorflow
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
-SLOW = ("fit", "phone", "serve", "train")  # what they do is tested where its modules are
+# What they do is tested where its modules are.
+SLOW = ("fit", "phone", "serve", "train", "untrained")
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
