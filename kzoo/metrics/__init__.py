@@ -8,7 +8,13 @@ Of the measures of speech, those of Loizou's book (`ssnr`, `llr`, `wss`) are com
 `composite` (which holds PESQ), `stoi` and `DNSMOS` need packages: pip install 'kzoo[speech]'.
 """
 
-from kzoo.metrics.bsseval import BSSEval, bss_eval, track_medians
+from kzoo.metrics.bsseval import (
+    BSSEval,
+    bss_eval,
+    bss_eval_images,
+    bss_eval_sources,
+    track_medians,
+)
 from kzoo.metrics.energy import si_sdr, snr
 from kzoo.metrics.intelligibility import stoi
 from kzoo.metrics.opinion import DNSMOS, Composite, Opinions, composite, pesq
@@ -20,6 +26,8 @@ __all__ = [
     "Composite",
     "Opinions",
     "bss_eval",
+    "bss_eval_images",
+    "bss_eval_sources",
     "composite",
     "llr",
     "pesq",
