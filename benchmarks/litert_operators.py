@@ -1,7 +1,10 @@
 """Where a TFLite file spends its time, operator by operator, those inside XNNPACK too.
 
     python benchmarks/litert_operators.py FILE.tflite [--threads 1] [--runs 25] [--longest 20]
+    python benchmarks/litert_operators.py spleeter_5stems wave_u_net:m5_highsr
 
+A preset's name, or ARCHITECTURE:VARIANT, stands for its network at random weights, which take as
+long as trained ones; --out keeps its file, so that a quiet hour need not wait for the converter.
 Python's interpreter has no reader of LiteRT's profiler; the C library of the same wheel has. Of
 each operator the fastest of the runs counts, so that a busy machine adds little. Beside them stand
 the products a second of a matrix product in NumPy, on one thread: no convolution is faster.
@@ -13,6 +16,7 @@ import argparse
 import ctypes
 import importlib.util
 import os
+import tempfile
 import time
 from collections import Counter
 from ctypes import byref, c_char_p, c_int, c_size_t, c_uint64, c_void_p
@@ -137,14 +141,57 @@ def products_a_second() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("file", type=Path)
+    parser.add_argument("models", nargs="+")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=25)
     parser.add_argument("--longest", type=int, default=12, help="Kinds of operators to print.")
+    parser.add_argument("--out", type=Path, help="The folder of files at random weights.")
     options = parser.parse_args()
-    seconds, operators = Profiled(options.file, options.threads).operators(options.runs)
-    print(f"{options.file.name}, {options.threads} threads: {1000 * seconds:.1f} ms in all")
     print(f"matrix products in NumPy: {products_a_second() / 1e9:.0f} GMAC/s on one thread")
+    with tempfile.TemporaryDirectory() as folder:
+        for model in options.models:
+            file = model.endswith(".tflite")
+            path, seconds = (
+                (Path(model), None) if file else untrained(model, options.out or Path(folder))
+            )
+            report(path, seconds, options)
+
+
+def untrained(model: str, folder: Path) -> tuple[Path, float]:
+    """(a TFLite file of the network at random weights, the seconds of its block)."""
+    from kzoo import models, presets
+    from kzoo.deploy.examples import sound_proof
+    from kzoo.deploy.formats import tflite
+    from kzoo.deploy.formats.kernels import without_names
+
+    architecture, _, variant = model.partition(":")
+    if variant:
+        size, arguments = models.split(architecture, {"variant": variant})
+        arguments["sources"] = ["vocals", "accompaniment"]
+    else:
+        preset = presets.open_preset(model)
+        architecture = preset.card["model"]["name"]
+        size, arguments = preset.sizes()
+    size, samples = size.static(None)
+    path = folder / f"{model.replace(':', '_')}.tflite"
+    if not path.exists():
+        network = models.build(architecture, size, samples=samples, **arguments)
+        proof = sound_proof(network, sample_rate=size.sample_rate)
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(without_names(tflite.converted(network, proof)))
+    return path, samples / size.sample_rate
+
+
+def report(path: Path, block_seconds: float | None, options: argparse.Namespace) -> None:
+    """Print the time of a file, and of its kinds of operators those that take longest."""
+    seconds, operators = Profiled(path, options.threads).operators(options.runs)
+    block = ""
+    if block_seconds:
+        each = 1000 * seconds / block_seconds
+        block = f", blocks of {block_seconds:.2f} s: {each:.1f} ms for a second of sound"
+    size = path.stat().st_size / 1e6
+    print(f"\n{path.stem}, {size:.1f} MB, {options.threads} threads{block}")
+    print(f"{1000 * seconds:10.2f} ms in all")
     spent, count = Counter(), Counter()
     for name, kind, milliseconds in operators:
         key = f"{name}{'' if kind == _INSIDE else ', outside XNNPACK'}"

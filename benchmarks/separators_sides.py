@@ -120,14 +120,15 @@ def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    from kzoo import losses, runtime
+    from kzoo import losses
+    from kzoo.engines import tensorflow
     from kzoo.training.compiling import DomainLoss
     from kzoo.training.optimizers import optimizer
 
     mixture, targets = np.load(folder / "mixture.npy"), np.load(folder / "targets.npy")
     model = _core(case, mixture.shape[1])
     if case["task"] != "step":
-        function = runtime.compiled(model, None)
+        function = tensorflow.compiled(model, None)
         return lambda: function(mixture)
     pit = {"name": "pit", "pairwise": {"name": "si_sdr", "zero_mean": True}}
     loss = losses.get(**(pit if case["model"] == "conv_tasnet" else {"name": "l1"}))

@@ -2,6 +2,8 @@
 
     python -m export.matrix -o out                       # all presets that are here
     python -m export.matrix -p unet_2stems_mobile -o out
+    python -m export.matrix -o out --no-times     # while others have the processors, and then,
+    python -m export.matrix -o out --times-only   # in a quiet hour, what each form costs to run
 
     out/NAME/        files and cards in every precision, a SavedModel, matrix.json, .md and .png
     out/matrix.md    the tables of all
@@ -50,6 +52,15 @@ def parser() -> argparse.ArgumentParser:
         "--speakers", type=Path, nargs=2, default=(), metavar="RECORDING",
         help="Two voices, on whose sum what tells speakers apart is scored.",
     )  # fmt: skip
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument(
+        "--no-times", action="store_true",
+        help="Leave times and memory to another call, when the machine is quiet.",
+    )  # fmt: skip
+    parts.add_argument(
+        "--times-only", action="store_true",
+        help="Make no form; measure times and memory of those that are there and have none yet.",
+    )  # fmt: skip
     parser.add_argument(
         "--measure-again", action="store_true",
         help="Measure times and memory of the forms that are there anew.",
@@ -64,6 +75,7 @@ def write(options: argparse.Namespace) -> int:
     from kzoo.presets import open_preset
 
     names = options.presets or _those_here()
+    times = "none" if options.no_times else "again" if options.measure_again else "missing"
     quiet_tensorflow()
     began, status = time.monotonic(), 0
     for name in names:
@@ -76,7 +88,7 @@ def write(options: argparse.Namespace) -> int:
             with bar(name, unit="kernels") as progress:
                 api.export_all(
                     open_preset(name), options.out, pairs=options.pairs, speakers=options.speakers,
-                    measure_again=options.measure_again, progress=progress,
+                    make=not options.times_only, times=times, progress=progress,
                     say=lambda line: print(line, flush=True),
                 )  # fmt: skip
         except (ValueError, OSError, ImportError) as error:

@@ -34,9 +34,9 @@ def prove(preset: Preset, card: Mapping[str, Any], folder: Path, scratch: Path) 
     """
     import soundfile
 
-    from kzoo import runtime
     from kzoo.deploy import examples, parity
-    from kzoo.separation import Separator
+    from kzoo.engines import tensorflow
+    from kzoo.separation import BlockSeparator
 
     rate, sources = card["sample_rate"], card["sources"]
     sound, _ = examples.parity_sound(rate, 1, round(_SECONDS * rate))
@@ -48,7 +48,7 @@ def prove(preset: Preset, card: Mapping[str, Any], folder: Path, scratch: Path) 
     if run.returncode:
         raise ValueError(f"{CONSUMER.name} failed: {run.stderr.strip().splitlines()[-1]}")
     found, _ = soundfile.read(out, dtype="float32", always_2d=True)
-    stems = Separator(runtime.live_system(preset)).separate(sound, rate)
+    stems = BlockSeparator(tensorflow.live_system(preset)).separate(sound, rate)
     stems = {source: np.clip(stems[source], -1, 1) for source in sources}
     compared = parity.compare(stems, dict(zip(sources, found.T, strict=True)))
     level = min(difference.snr_db for difference in compared.values())

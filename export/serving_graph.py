@@ -1,6 +1,6 @@
 """What TensorFlow Serving runs: recordings of any length in one graph, in the memory of a block.
 
-The graph does to a batch of recordings what `kzoo.separation.Separator` does to one of them at the
+The graph does to a batch of recordings what `separation.BlockSeparator` does to one of them at the
 model's own rate: it cuts them on the same grid, puts interchangeable sources in order, keeps the
 state of a stream, brings them to a level and back, and joins the blocks by the same fades. So its
 memory grows with the recording by the recording and its stems alone.
@@ -11,17 +11,16 @@ from __future__ import annotations
 import base64
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from kzoo import runtime
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.models.base.causal import STATE
-from kzoo.presets import Preset, PresetError
-from kzoo.separation import levels
+from kzoo.engines.blocks import open_network
+from kzoo.presets import Preset
+from kzoo.separation import Blocks, levels
 from kzoo.separation.separator import joined_grid
 
 # [batch, grid.samples, channels], states -> [batch, sources, grid.samples, channels], states
@@ -30,22 +29,15 @@ _FULL_SCALE = 2.0**15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Blocks:
-    """A preset as blocks of TensorFlow tensors, and how they are cut and joined.
+class ServedBlocks(Blocks):
+    """A preset's blocks as TensorFlow's tensors.
 
     silence: {name: array `[1, ...]`}, the states that a stream begins with; empty where blocks are
-        separated each by itself. delay: the estimates are so many samples late.
-    level_db: the gated level that recordings are brought to, or None.
+        separated each by itself. level_db: the gated level that recordings are brought to, or None.
     """
 
     step: Step
-    sources: Sequence[str]
-    sample_rate: int
-    channels: int
-    grid: BlockGrid
     silence: Mapping[str, np.ndarray]
-    delay: int = 0
-    interchangeable: bool = False
     level_db: float | None = None
 
     @property
@@ -63,53 +55,38 @@ class Blocks:
         return -self.grid.start >= self.grid.overlap
 
 
-def open_blocks(preset: Preset) -> Blocks:
+def open_blocks(preset: Preset) -> ServedBlocks:
     """Build the model of a preset that separates. Raises PresetError for one that wants more."""
-    size, _ = preset.sizes()
-    sources = tuple(preset.sources)
-    interchangeable = bool(preset.card.get("interchangeable", False))
-    silence: Mapping[str, np.ndarray] = {}
-    delay, grid = 0, size.grid()
-    if size.streams:
-        grid, delay = runtime.stream_grid(size), size.delay_samples
-        model = preset.module.build_step(sources, size, frames=grid.samples // size.hop_length)
-        preset.assign(model)
-        silence = {STATE + k: x for k, x in preset.module.initial_state(model).items()}
+    network = open_network(preset)
+    blocks, model = network.blocks, network.model
+    if network.silence:
 
         def step(block, states):
             results = dict(model({"waveform": block, **states}, training=False))
             states = {name: results.pop(name) for name in states}
-            return tf.stack([results[source] for source in sources], axis=1), states
+            return tf.stack([results[source] for source in blocks.sources], axis=1), states
     else:
-        share = preset.card.get("overlap", 0.0)
-        grid = joined_grid(grid, share, interchangeable=interchangeable)
-        model = preset.model(size, **size.block())
-        if len(model.inputs) != 1:
-            raise PresetError(f"preset {preset} wants more than a waveform; it cannot be served")
 
         def step(block, states):
             return model(block, training=False), states
 
-    return Blocks(
+    share = preset.card.get("overlap", 0.0)
+    grid = joined_grid(blocks.grid, share, interchangeable=blocks.interchangeable)
+    return ServedBlocks(
+        **{**vars(blocks), "grid": grid},
         step=step,
-        sources=sources,
-        sample_rate=size.sample_rate,
-        channels=size.channels,
-        grid=grid,
-        silence=silence,
-        delay=delay,
-        interchangeable=interchangeable,
+        silence=network.silence,
         level_db=preset.card.get("level_db"),
     )
 
 
-def signatures(blocks: Blocks) -> dict[str, tf.types.experimental.ConcreteFunction]:
+def signatures(blocks: ServedBlocks) -> dict[str, tf.types.experimental.ConcreteFunction]:
     """Trace {signature: function} of what a server offers.
 
     serving_default: `waveform` float32 `[batch, samples, channels]` to one such tensor a source.
     int16: the same in 16 bits, a full scale of 32768.
     wav: `wav_bytes` `[batch]`, 16-bit WAVs of any lengths, to `SOURCE_bytes`, WAVs as long.
-    block, block_int16, block_wav: one block of the grid, where `Blocks.alone`.
+    block, block_int16, block_wav: one block of the grid, where `ServedBlocks.alone`.
     """
     shape = (None, None, blocks.channels)
     names = blocks.sources
@@ -148,7 +125,7 @@ def signatures(blocks: Blocks) -> dict[str, tf.types.experimental.ConcreteFuncti
 
 
 def _encoded(
-    blocks: Blocks, wav_bytes: tf.Tensor, function: Callable, *, samples: int | None = None
+    blocks: ServedBlocks, wav_bytes: tf.Tensor, function: Callable, *, samples: int | None = None
 ) -> dict[str, tf.Tensor]:
     """What `function` makes of WAVs, as WAVs of their lengths; samples: the most that it takes."""
 
@@ -189,7 +166,7 @@ def _encoded(
     return {f"{name}_bytes": encoded(stem) for name, stem in function(waveform).items()}
 
 
-def separate(blocks: Blocks, waveform: tf.Tensor) -> list[tf.Tensor]:
+def separate(blocks: ServedBlocks, waveform: tf.Tensor) -> list[tf.Tensor]:
     """Separate `[batch, samples, channels]`, float32 or int16, to one such tensor a source."""
     grid, late = blocks.grid, blocks.delay
     batch, samples = tf.unstack(tf.shape(waveform)[:2])
@@ -262,7 +239,7 @@ def _weight(grid: BlockGrid) -> np.ndarray:
     return weight
 
 
-def _gains(blocks: Blocks, waveform: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+def _gains(blocks: ServedBlocks, waveform: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """`[batch, 1, 1]` to bring recordings to the level, 0 of silence: `levels.GatedLevel`."""
     grid = blocks.grid
     frame = max(1, round(levels.FRAME_SECONDS * blocks.sample_rate))
@@ -319,7 +296,7 @@ def _to_dtype(estimate: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(scaled, -_FULL_SCALE, _FULL_SCALE - 1), dtype)
 
 
-def describe(blocks: Blocks) -> dict[str, Any]:
+def describe(blocks: ServedBlocks) -> dict[str, Any]:
     """What a client must know: names, rate, channels, and the grid where it may cut by itself.
 
     fade_float32: base64 of little-endian numbers, the weight of a block over its predecessor, which

@@ -37,7 +37,7 @@ from export import c_programs, programs
 from export.mobile import figures, write_licences
 
 if TYPE_CHECKING:
-    from export.serving_graph import Blocks
+    from export.serving_graph import ServedBlocks
     from kzoo.deploy.parity import Difference
     from kzoo.presets import Preset
 
@@ -147,7 +147,7 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
 
 
 def write(
-    folder: Path, blocks: Blocks, *, name: str, version: int, base_card: Mapping[str, Any]
+    folder: Path, blocks: ServedBlocks, *, name: str, version: int, base_card: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write a bundle of one model, unproven, to a new folder; returns the card.
 
@@ -215,7 +215,7 @@ def write_models_config(folder: Path) -> None:
     (folder / "models" / "models.config").write_text(content, encoding="utf-8")
 
 
-def _write_warm_up(path: Path, name: str, blocks: Blocks) -> None:
+def _write_warm_up(path: Path, name: str, blocks: ServedBlocks) -> None:
     """A request of one block to each signature, as TensorFlow Serving sends them to a new model."""
     import tensorflow as tf
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
@@ -278,7 +278,12 @@ def _signatures(folder: Path) -> dict[str, Any]:
 
 
 def _prove(
-    preset: Preset, blocks: Blocks, card: dict, folder: Path, scratch: Path, sound: Path | None
+    preset: Preset,
+    blocks: ServedBlocks,
+    card: dict,
+    folder: Path,
+    scratch: Path,
+    sound: Path | None,
 ) -> Iterator[str]:
     """Separate a block and a half in every way that the bundle offers; yields how it did."""
     import soundfile
@@ -286,7 +291,7 @@ def _prove(
     from export.serving_double import Listening, Server
     from kzoo import audio, separation
     from kzoo.deploy import examples, parity
-    from kzoo.runtime import system
+    from kzoo.engines.tensorflow import system
 
     rate, channels = blocks.sample_rate, blocks.channels
     samples = blocks.grid.hop + blocks.grid.samples // 2 + 13
@@ -298,7 +303,7 @@ def _prove(
     waveform = np.rint(np.clip(waveform, -1, 1 - _STEP) / _STEP).astype(np.float32) * _STEP
     song = scratch / "song.wav"
     soundfile.write(song, waveform, rate, subtype="PCM_16")
-    separator = separation.Separator(system(preset), overlap=preset.card.get("overlap", 0.0))
+    separator = separation.BlockSeparator(system(preset), overlap=preset.card.get("overlap", 0.0))
     expected = separator.separate(waveform, rate)
 
     server = Server(folder)

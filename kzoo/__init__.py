@@ -12,8 +12,8 @@
 Packages, from the ground up: `audio` (files), `dsp` (signal processing), `layers`, `losses`,
 `models`, `data` (corpora), `convert` (published weights), `presets` (verified weights and their
 cards), `separation`, `pitch_tracking` and `synthesis` (recordings of any length), `training`,
-`metrics` and `evaluation` (scores), `deploy` (SavedModel and TFLite). TensorFlow is imported when
-a model is, not before.
+`metrics` and `evaluation` (scores), `comparison` and `pages` (to compare by ear), `deploy`
+(SavedModel and TFLite). TensorFlow is imported when a model is, not before.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = [
     "Separator",
     "__version__",
     "build",
+    "compare",
     "enhance",
     "evaluate",
     "export",

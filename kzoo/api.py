@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from kzoo.presets.cache import cache_folder
 if TYPE_CHECKING:
     import keras
 
-    from kzoo import evaluation
+    from kzoo import comparison, evaluation
 
 DEFAULT_PRESET = "spleeter_2stems"
 
@@ -28,6 +29,7 @@ DEFAULT_PRESET = "spleeter_2stems"
 __all__ = [
     "Separator",
     "build",
+    "compare",
     "enhance",
     "evaluate",
     "export",
@@ -66,7 +68,7 @@ def save_to_preset(model: keras.Model, folder: str | Path, card: Mapping[str, An
     return presets.save_to_preset(model, folder, card)
 
 
-class Separator(separation.Separator):
+class Separator(separation.BlockSeparator):
     """A preset ready to separate many signals: built and compiled once, thread-safe.
 
     Pickled, it is its preset and options, and is built anew where it is loaded.
@@ -97,18 +99,18 @@ class Separator(separation.Separator):
             lowers what is no speech.
         device: "cpu", "gpu", "gpu:1". progress: called with bytes fetched and bytes in all.
         engine: "tensorflow"; "litert", which starts without it, from a file that is made at the
-            first time; or "auto", LiteRT where that file is there, see `kzoo.litert`.
+            first time; or "auto", LiteRT where that file is there, see `kzoo.engines`.
         options: of the architecture's sizes and build, such as mask_extension="average".
         """
-        from kzoo import litert
+        from kzoo.engines import litert
 
         opened = presets.open_preset(preset)
         if litert.chosen(engine, opened, device=device, mwf=mwf, **options):
             system = litert.system(opened, progress=progress)
         else:
-            from kzoo import runtime
+            from kzoo.engines import tensorflow
 
-            system = runtime.system(opened, mwf=mwf, device=device, progress=progress, **options)
+            system = tensorflow.system(opened, mwf=mwf, device=device, progress=progress, **options)
         share = overlap or opened.card.get("overlap", 0.0)
         limit = {"attenuation_limit_db": attenuation_limit_db}
         separator = cls(system, overlap=share, consistent=consistent, **limit)
@@ -214,61 +216,137 @@ def evaluate(
     dnsmos: str | Path | None = None,
     **options: Any,
 ) -> evaluation.Report:
-    """Score presets, run folders and folders of estimates against the true stems of `corpus`.
+    """Score presets, run folders, folders of estimates, and scores of museval, on `corpus`.
+
+    systems: a path, a name, or NAME=PATH.
 
     corpus: of several, the tracks are averaged together. sources: by default those of the first
     preset. interchangeable: their order means nothing, as that of speakers; presets whose card says
-    so need no word. measures: "separation" or "speech", by default the latter where the corpus is
-    speech in noise; dnsmos: the path of sig_bak_ovr.onnx.
+    so need no word. measures: names of `kzoo.metrics.MEASURES` with commas between, or all of
+    "separation" or of "speech"; by default the latter where the corpus is speech in noise. dnsmos:
+    the path of sig_bak_ovr.onnx.
     options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
     baselines, against, processes, progress, ...).
     """
     from kzoo import evaluation
-    from kzoo.evaluation.measures import what_to_score
+    from kzoo.evaluation.measures import named_measures, what_to_score
 
+    kind, columns = named_measures((measures or "").replace(",", " ").split())
     chosen = evaluation_systems(
         [str(name) for name in systems], {"overlap": overlap, "mwf": mwf},
         interchangeable=interchangeable,
     )  # fmt: skip
     wanted, speech = what_to_score(
-        corpus, chosen, sources=sources or (), measures=measures, dnsmos=dnsmos,
+        corpus, chosen, sources=sources or (), measures=kind, dnsmos=dnsmos,
         subset=options.get("subset"), tracks=options.get("tracks", ()),
     )  # fmt: skip
-    return evaluation.evaluate(corpus, chosen, sources=wanted, speech=speech, **options)
+    return evaluation.evaluate(
+        corpus, chosen, sources=wanted, speech=speech, columns=columns, **options
+    )
 
 
 def evaluation_systems(
     names: Sequence[str], options: dict[str, Any], *, interchangeable: bool = False,
     say: Callable[[str], object] | None = None,
 ) -> list:  # fmt: skip
-    """Make a system of each name: a preset, a run folder, a folder of estimates, or a baseline.
+    """Make a system of each name: a preset, a run folder, a folder of estimates, scores that
+    museval or kzoo has written, a baseline, or a method without training (`classical.method_of`).
 
+    NAME=PATH gives a system another name, so that two of one name can be told apart.
     interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated; `say` is told what a user should know of
     each, in a line. Raises ValueError for what is neither.
     """
-    from kzoo import tasks
-    from kzoo.evaluation import BASELINES, Baseline, EstimatesFolder
+    from kzoo.evaluation import BASELINES, Baseline
 
     found = []
-    for name in names:
-        folder = Path(name)
-        if folder.is_dir() and not (folder / presets.CARD).is_file():
-            found.append(
-                EstimatesFolder(folder.resolve().name, folder, interchangeable=interchangeable)
+    for given in names:
+        name, path = _named_system(given)
+        systems = _system_of(path, options, interchangeable, say)
+        if name:
+            if isinstance(systems[0], Baseline):
+                raise ValueError(f"{given}: a baseline is called {' or '.join(BASELINES)}")
+            if len(systems) > 1:
+                listed = ", ".join(system.name for system in systems)
+                raise ValueError(f"{path}: has several systems, {listed}: give it no name")
+            systems = [dataclasses.replace(systems[0], name=name)]
+        found += systems
+    return found
+
+
+def _named_system(given: str) -> tuple[str | None, str]:
+    """(name or None, path) of PATH or NAME=PATH; ValueError for a name that is no folder's."""
+    name, equals, path = given.partition("=")
+    if not equals or ":" in name or Path(given).exists():  # NAME:OPTION=VALUE is a method's
+        return None, given
+    if not (name and path) or name.startswith(".") or {"/", "\\"} & set(name):
+        raise ValueError(f"{given}: expected NAME=PATH, with a name that can be one of a folder")
+    return name, path
+
+
+def _system_of(
+    name: str, options: dict[str, Any], interchangeable: bool,
+    say: Callable[[str], object] | None,
+) -> list:  # fmt: skip
+    from kzoo import classical, tasks
+    from kzoo.evaluation import BASELINES, Baseline, EstimatesFolder
+    from kzoo.evaluation.museval_scores import holds_scores, read_scores
+    from kzoo.evaluation.systems import untrained
+
+    path = Path(name)
+    if holds_scores(path):
+        return read_scores(path)
+    if path.is_dir() and not (path / presets.CARD).is_file():
+        return [EstimatesFolder(path.resolve().name, path, interchangeable=interchangeable)]
+    try:
+        preset = presets.open_preset(name)
+    except presets.PresetError as error:
+        if name in BASELINES:
+            return [Baseline(name)]
+        if name.partition(":")[0] in classical.METHODS:
+            return [untrained(name)]
+        raise ValueError(f"{error}; nor is it a folder of estimates or a method") from None
+    if options.get("mwf"):
+        preset.refuse_mwf()
+    run, task = _separator(preset, options, say), tasks.task(preset.task)
+    return [task.scored(preset, run, options, interchangeable=interchangeable)]
+
+
+def compare(
+    recording: str | Path,
+    systems: Sequence[str | Path],
+    path: str | Path = "compare.html",
+    **options: Any,
+) -> comparison.Written:
+    """Write a page on which the stems of several systems are heard in turn, without a reference.
+
+    systems: as in `comparison_systems`. options: of `kzoo.comparison.compare` (start_seconds,
+    duration_seconds, format, overwrite, ...).
+    """
+    from kzoo import comparison
+
+    opened = comparison_systems([str(name) for name in systems])
+    return comparison.compare(recording, opened, path, **options)
+
+
+def comparison_systems(names: Sequence[str], *, say: Callable[[str], object] | None = None) -> list:
+    """Same as `evaluation_systems`, of presets, run folders and folders of stems alone.
+
+    Raises ValueError for what needs the true stems, or is no sound.
+    """
+    from kzoo.comparison import StemsFolder
+    from kzoo.evaluation import EstimatesFolder, Separation
+
+    found: list[StemsFolder | Separation] = []
+    for system in evaluation_systems(names, {}, say=say):
+        if isinstance(system, EstimatesFolder):
+            system = StemsFolder(system.name, system.folder)
+        elif not isinstance(system, Separation):
+            raise ValueError(
+                f"{system.name} cannot be compared by ear: name presets, run folders and folders of"
+                " stems"
             )
-            continue
-        try:
-            preset = presets.open_preset(name)
-        except presets.PresetError as error:
-            if name not in BASELINES:
-                raise ValueError(f"{error}; nor is it a folder of estimates") from None
-            found.append(Baseline(name))
-            continue
-        if options.get("mwf"):
-            preset.refuse_mwf()
-        run, task = _separator(preset, options, say), tasks.task(preset.task)
-        found.append(task.scored(preset, run, options, interchangeable=interchangeable))
+        found.append(system)
     return found
 
 
@@ -359,7 +437,8 @@ def export_all(
     speakers: Sequence[str | Path] = (),
     say: Callable[[str], object] = print,
     progress: presets.Progress | None = None,
-    measure_again: bool = False,
+    make: bool = True,
+    times: Literal["missing", "again", "none"] = "missing",
 ) -> dict[str, Any]:
     """Export a preset in every form to `folder`/NAME, with a table of them; returns the table.
 
@@ -370,8 +449,8 @@ def export_all(
     `export`. pairs: a folder with `clean` and `noisy` recordings of the same names, on which what
     gives speech is scored; speakers: recordings of as many voices as are told apart. Music is
     scored on the song of the stempeg package.
-    say: takes a line for each form. progress: as in `export`. measure_again: times and memory are
-    measured anew.
+    say: takes a line for each form. progress: as in `export`. make, times: as in
+    `deploy.matrix.matrix`, so that times can be left for a quiet hour.
     Raises ValueError and ImportError as `export` does for a single form.
     """
     from kzoo.deploy import tables, truth
@@ -406,7 +485,7 @@ def export_all(
         prepare=lambda to, seconds: _original(
             preset, to, seconds, sound=sound, stream=seconds is None
         )[0],
-        true=true, sample_rate=rate, base_card=preset.card, say=say, measure_again=measure_again,
+        true=true, sample_rate=rate, base_card=preset.card, say=say, make=make, times=times,
         progress=progress, memory=cache_folder() / "search",
     )  # fmt: skip
     with replacing(place / "matrix.md") as temporary:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from made_once import once
 
-from kzoo import audio, cli, presets, runtime
+from kzoo import audio, cli, presets
 from kzoo.cli.app import command as program
+from kzoo.engines import tensorflow
 from kzoo.models import list_models
 
 ROOT = Path(__file__).parent.parent
@@ -63,7 +64,7 @@ def test_every_recipe_is_one_that_its_program_parses(line, monkeypatch):
 def preset(tiny_preset, tmp_path_factory):
     """A preset folder, whose system is built once for all songs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "system", once(runtime.system))
+        patch.setattr(tensorflow, "system", once(tensorflow.system))
         yield tiny_preset(tmp_path_factory.mktemp("presets") / "mine")
 
 

@@ -8,6 +8,8 @@ import typer
 
 from kzoo import __version__
 from kzoo.cli import data, presets
+from kzoo.cli.compare import compare
+from kzoo.cli.decompose import decompose
 from kzoo.cli.demo import demo
 from kzoo.cli.doctor import doctor
 from kzoo.cli.enhance import enhance
@@ -32,8 +34,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # in 80 columns its tables cut the names of options
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (separate, enhance, export, evaluate, train, synthesize, transfer, pitch, serve, demo,
-             doctor, info, models):  # fmt: skip
+for verb in (separate, enhance, export, evaluate, decompose, compare, train, synthesize, transfer,
+             pitch, serve, demo, doctor, info, models):  # fmt: skip
     app.command()(verb)
 app.add_typer(presets.app, name="presets")
 app.add_typer(data.app, name="data")

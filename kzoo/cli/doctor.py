@@ -17,11 +17,12 @@ EXTRAS = {
     "musdb": ("eval", "read MUSDB18"),
     "pesq": ("speech", "score speech by PESQ, CSIG, CBAK and COVL"),
     "pystoi": ("speech", "score speech by STOI"),
+    "peass": ("peass", "score separation by PEASS (an unofficial port, GPL-3)"),
     "onnxruntime": ("speech", "score speech by DNSMOS"),
     "sounddevice": ("live", "clean sound as it comes from a microphone"),
     "tensorboard": ("train", "show what kzoo train logs"),
     "stempeg": ("eval", "a real song with its stems, for exports and the demo"),
-    "librosa": ("librosa", "pYIN, kzoo pitch without weights"),
+    "librosa": ("librosa", "pYIN, and most of kzoo separate --method"),
     "tensorflow_io": ("tfio", "spectrogram masking and fades"),
 }
 

@@ -56,8 +56,9 @@ def enhance(
     Recordings may have any length, sample rate and number of channels; their speech has the same,
     and the memory in use does not grow with the length.
     """
-    from kzoo import litert, presets
+    from kzoo import presets
     from kzoo.cli.presets import fetch
+    from kzoo.engines import litert
     from kzoo.separation import enhancement
 
     if table:
@@ -70,7 +71,7 @@ def enhance(
         say=lambda line: say(f"kzoo: {line}"),
     )
     enhancer.refuse_untrained()
-    litert.chosen(engine, enhancer, device=device)
+    litert.chosen(engine, enhancer, device=device, live=live is not None)
     if live is not None:
         play(
             enhancer, live, ["speech"], device=device, engine=engine, quiet=quiet,
@@ -82,7 +83,7 @@ def enhance(
     folders = {"speech": "", "noise": "noise/"}
     separate_each(
         files, out, stems=enhancement(enhancer.sources, noise=noise),
-        place=lambda track, stem: folders[stem] + track, preset=enhancer,
+        place=lambda track, stem: folders[stem] + track, by=enhancer,
         output=output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
         start=start, duration=duration, quiet=quiet, bandwidth_hz=enhancer.card["sample_rate"] / 2,
         overlap=overlap, attenuation_limit_db=attenuation_limit, device=device, engine=engine,

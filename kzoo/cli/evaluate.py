@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import bar, quiet_tensorflow, say
+from kzoo.cli.scoreboard import scoreboard
+from kzoo.cli.terminal import quietly, say
 
 
 def evaluate(
@@ -19,7 +21,9 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="SYSTEMS",
-            help="What to score: presets, run folders, folders of estimates, or baselines.",
+            help="What to score: presets, run folders, folders of estimates, baselines, methods of "
+            "kzoo separate --method (nmf:components=40 sets an option), or folders of scores that "
+            "museval or kzoo has written; NAME=PATH gives it another name.",
         ),
     ] = None,
     corpus: Annotated[
@@ -53,7 +57,7 @@ def evaluate(
         typer.Option(
             metavar="NAMES",
             help="Baselines to show beside the systems: the untouched mixture, and the oracle "
-            "masks irm, ibm and wfm.",
+            "masks irm, ibm, wfm and cirm.",
         ),
     ] = "mixture,irm",
     against: Annotated[
@@ -76,7 +80,9 @@ def evaluate(
     measures: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="separation or speech; by default whichever suits the corpus."
+            metavar="NAMES",
+            help="Measures to show, with commas between, such as SDR,uSDR,logWMSE, or all of "
+            "separation or of speech; by default whichever suits the corpus.",
         ),
     ] = None,
     dnsmos: Annotated[
@@ -85,6 +91,13 @@ def evaluate(
             metavar="FILE", help="DNSMOS's network sig_bak_ovr.onnx, to score speech by it, too."
         ),
     ] = None,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page/--no-page",
+            help="Write report.html to OUT, too: plots, rows that sort, and excerpts to hear.",
+        ),
+    ] = True,
     jobs: Annotated[
         int, typer.Option("-j", "--jobs", metavar="N", min=1, help="Number of scoring processes.")
     ] = 1,
@@ -99,7 +112,7 @@ def evaluate(
     """
     given = dict(locals())  # first of all: the options, as they were given
     from kzoo import api, evaluation
-    from kzoo.evaluation.measures import what_to_score
+    from kzoo.evaluation.measures import named_measures, what_to_score
 
     shown = options.names(baselines)
     for name in shown:
@@ -107,40 +120,28 @@ def evaluate(
             raise ValueError(
                 f"a baseline is one of {', '.join(evaluation.BASELINES)}; got {name!r}"
             )
+    kind, columns = named_measures(options.names(measures))
     scored = api.evaluation_systems(
         systems or [], {"overlap": overlap, "mwf": mwf}, interchangeable=interchangeable, say=say
     )
-    scored = [_quiet(system) for system in scored]
+    scored = [quietly(system) for system in scored]
     wanted, speech = what_to_score(
-        corpus, scored, sources=options.names(sources), measures=measures, dnsmos=dnsmos,
+        corpus, scored, sources=options.names(sources), measures=kind, dnsmos=dnsmos,
         subset=subset, tracks=track or [],
     )  # fmt: skip
-    with bar("scoring", unit="scores", show=not quiet) as progress:
+    with scoreboard(show=not quiet) as (progress, each):
         report = evaluation.evaluate(
             corpus, scored, sources=wanted, out=out, subset=subset, tracks=track or [],
             start_seconds=start, duration_seconds=duration, baselines=shown, speech=speech,
             against=None if against is None else options.names(against), processes=jobs,
-            progress=progress, command=_command(**given),
+            progress=progress, scored=each, command=_command(**given), page=page, columns=columns,
         )  # fmt: skip
-    print(report.text(), end="")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(report.text(width), end="")
     if out is not None and not quiet:
-        say(f"scores of every track are in {out}/")
+        say(f"scores of every track are in {out}/{', and a page of them is report.html' * page}")
     if report.failures:
         raise SystemExit(1)
-
-
-def _quiet(system):
-    """The same, but a system that builds a model does so without TensorFlow's start-up notes."""
-    from kzoo.evaluation import Separation
-
-    if not isinstance(system, Separation):
-        return system
-
-    def separate(waveform, sample_rate):
-        quiet_tensorflow()
-        return system.separate(waveform, sample_rate)
-
-    return dataclasses.replace(system, separate=separate)
 
 
 def _command(*, systems: Sequence[str] | None = None, quiet: bool = False, **given: Any) -> str:
@@ -154,7 +155,7 @@ def _command(*, systems: Sequence[str] | None = None, quiet: bool = False, **giv
         if value is None or value == unsaid[name]:
             continue
         if isinstance(value, bool):
-            words.append(flag)
+            words.append(flag if value else f"--no-{flag[2:]}")
         elif isinstance(value, list):
             words += [word for item in value for word in (flag, str(item))]
         else:

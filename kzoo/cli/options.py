@@ -45,6 +45,62 @@ Preset = Annotated[
         help="Name (see kzoo presets list) or folder of the model.",
     ),
 ]  # fmt: skip
+PRESET = "spleeter_2stems"  # where neither a preset nor a method is named
+PresetUnlessMethod = Annotated[
+    str | None,
+    typer.Option(
+        "-p", "--preset", metavar="PRESET", show_default=PRESET,
+        help="Name (see kzoo presets list) or folder of the model.",
+    ),
+]  # fmt: skip
+Method = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METHOD",
+        help="Separate by a method that needs no training: repet, repet_sim or repet_sim_librosa "
+        "(vocals and accompaniment), hpss (harmonic and percussive), nmf or isa (a number of "
+        "sources), fastica or auxiva (one source for each microphone).",
+    ),
+]
+NSources = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Number of sources, of nmf and isa; of microphones, of fastica and auxiva: 2 by "
+        "default.",
+    ),
+]
+Components = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Parts of the spectrogram that isa (16 by default) and nmf (32) learn and group to "
+        "sources; with --templates those of each source.",
+    ),
+]
+Templates = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Solo recordings that nmf learns its sources from: FOLDER/<source>.wav or "
+        "FOLDER/<track>/<source>.wav.",
+    ),
+]
+Divergence = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What nmf makes small: euclidean, kullback_leibler (by default) or itakura_saito.",
+    ),
+]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        metavar="FACTOR",
+        help="How much louder than the other a part of hpss must be, by default 1; above it, what "
+        "is neither is written as residual.",
+    ),
+]
 Synthesiser = Annotated[
     str | None,
     typer.Option(

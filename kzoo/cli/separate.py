@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kzoo.cli import options
 from kzoo.cli.live import play, refuse_both_or_none
-from kzoo.cli.terminal import quiet_tensorflow, say, without_notes
+from kzoo.cli.terminal import loading, say
 
 if TYPE_CHECKING:
+    from kzoo.classical import Method
     from kzoo.presets import Preset
-    from kzoo.separation import OutputOptions, Separator
+    from kzoo.separation import BlockSeparator, OutputOptions
 
 
 def separate(
     files: options.FilesUnlessLive = None,
-    preset: options.Preset = "spleeter_2stems",
+    preset: options.PresetUnlessMethod = None,
+    method: options.Method = None,
     out: Annotated[
         str, options.out("Folder of the stems; - writes a single stem to standard output.")
     ] = "out",
@@ -31,6 +34,11 @@ def separate(
         str | None,
         typer.Option(metavar="STEM", help="Write this stem alone; with --two-stems also no_STEM."),
     ] = None,
+    n_sources: options.NSources = None,
+    components: options.Components = None,
+    templates: options.Templates = None,
+    divergence: options.Divergence = None,
+    margin: options.Margin = None,
     overlap: options.Overlap = 0.0,
     mwf: options.Mwf = False,
     consistent: Annotated[
@@ -53,31 +61,60 @@ def separate(
     Recordings may have any length, sample rate and number of channels; their stems have the same,
     and the memory in use does not grow with the length.
     """
-    from kzoo import litert, presets
+    from kzoo import presets
     from kzoo.separation import ONE_IS_CONSISTENT, selection
 
     refuse_both_or_none(live, files, "separate")
-    opened = presets.open_preset(preset)
-    opened.refuse_untrained()
-    stems = selection(opened.sources, two_stems=two_stems, only=only)
-    if mwf:
-        opened.refuse_mwf()
-    litert.chosen(engine, opened, device=device, mwf=mwf)
-    if consistent and len(opened.sources) == 1:
-        raise ValueError(ONE_IS_CONSISTENT.format(*opened.sources))
+    by = _method(
+        method,
+        {"n_sources": n_sources, "components": components, "templates": templates,
+         "divergence": divergence, "margin": margin},
+        of_presets={"--preset": preset, "--overlap": overlap, "--mwf": mwf, "--live": live,
+                    "--device": device, "--engine": engine != "auto"},
+    )  # fmt: skip
+    if by is None:
+        by = presets.open_preset(preset or options.PRESET)
+        by.refuse_untrained()
+    stems = selection(by.sources, two_stems=two_stems, only=only)
+    if consistent and len(by.sources) == 1:
+        raise ValueError(ONE_IS_CONSISTENT.format(*by.sources))
+    graph = {}
+    if method is None:
+        from kzoo.engines import litert
+
+        if mwf:
+            by.refuse_mwf()
+        litert.chosen(engine, by, device=device, mwf=mwf, live=live is not None)
+        graph = {"overlap": overlap, "mwf": mwf, "device": device, "engine": engine}
     if live is not None:
         if two_stems or consistent or mwf:
             raise ValueError("--live takes no --two-stems, --consistent or --mwf")
-        play(opened, live, list(stems), device=device, engine=engine, quiet=quiet)
+        play(by, live, list(stems), device=device, engine=engine, quiet=quiet)
         return
     if out == "-" and (len(files) != 1 or len(stems) != 1):
         raise ValueError("stdout takes one stem of one recording: name it with --only")
     separate_each(
-        files, out, stems=stems, place=lambda track, stem: f"{track}/{stem}", preset=opened,
+        files, out, stems=stems, place=lambda track, stem: f"{track}/{stem}", by=by,
         output=output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
-        start=start, duration=duration, quiet=quiet, overlap=overlap, mwf=mwf,
-        consistent=consistent, device=device, engine=engine,
+        start=start, duration=duration, quiet=quiet, consistent=consistent, **graph,
     )  # fmt: skip
+
+
+def _method(
+    name: str | None, given: Mapping[str, Any], *, of_presets: Mapping[str, Any]
+) -> Method | None:
+    """The method of that name, None for none; options of presets and of methods do not mix."""
+    given = {option: value for option, value in given.items() if value is not None}
+    if name is None:
+        for option in given:
+            raise ValueError(f"--{option.replace('_', '-')} is an option of --method")
+        return None
+    from kzoo import classical
+
+    for flag, value in of_presets.items():
+        if value:
+            raise ValueError(f"{flag} is of presets; --method {name} has none of it: leave it out")
+    return classical.method(name, **given)
 
 
 def output_options(format: str, bit_depth: str, **others: Any) -> OutputOptions:
@@ -92,7 +129,7 @@ def separate_each(
     *,
     stems: Mapping[str, Sequence[int] | None],
     place: Callable[[str, str], str],
-    preset: Preset,
+    by: Preset | Method,
     output: OutputOptions,
     start: float,
     duration: float | None,
@@ -100,13 +137,14 @@ def separate_each(
     bandwidth_hz: float | None = None,
     **separator_options: Any,
 ) -> None:
-    """The stems of each file to OUT/<place(track, stem)>, by one build of the model.
+    """The stems of each file to OUT/<place(track, stem)>, by one build of a preset's model.
 
     bandwidth_hz: above it nothing is left, which is said of recordings that have more.
     """
     from kzoo import audio
+    from kzoo.classical import Method
     from kzoo.cli.files import Job, Outcome, each_recording
-    from kzoo.separation import separate_file
+    from kzoo.separation import BlockSeparator, separate_file
 
     def places(track: str) -> dict[str, str]:
         return {stem: f"{place(track, stem)}.{output.format}" for stem in stems}
@@ -116,21 +154,33 @@ def separate_each(
             job.path, start_seconds=start, duration_seconds=duration
         ) as reader:  # fmt: skip
             sample_rate, channels = reader.sample_rate, reader.channels
+        if isinstance(by, Method):
+            with _named(job.path):
+                by.refuse(channels)
         for target in job.targets.values():
             audio.check_writable(
                 target, sample_rate, channels, bit_depth=output.bit_depth, clip=output.clip
             )
 
     def load():
-        separator = _separator(preset, quiet=quiet, **separator_options)
-        for note in separator.notes:
-            say(f"kzoo: {note}")
+        separator = None
+        if not isinstance(by, Method):
+            separator = _separator(by, quiet=quiet, **separator_options)
+            for note in separator.notes:
+                say(f"kzoo: {note}")
+
+        def separator_for(path: Path) -> BlockSeparator:
+            if separator is not None:
+                return separator
+            about = audio.info(path)
+            return BlockSeparator(by.system(about.sample_rate, about.channels), **separator_options)
 
         def work(job: Job, progress) -> Outcome:
-            report = separate_file(
-                separator, job.path, job.targets, stems=stems, output=output, start_seconds=start,
-                duration_seconds=duration, progress=progress,
-            )  # fmt: skip
+            with _named(job.path):
+                report = separate_file(
+                    separator_for(job.path), job.path, job.targets, stems=stems, output=output,
+                    start_seconds=start, duration_seconds=duration, progress=progress,
+                )  # fmt: skip
             notes = list(report.notes)
             if bandwidth_hz is not None and audio.info(job.path).sample_rate / 2 > bandwidth_hz:
                 notes.append(f"nothing is left above {bandwidth_hz:g} Hz by this preset")
@@ -144,6 +194,19 @@ def separate_each(
                    quiet=quiet)  # fmt: skip
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """A ValueError names the recording that it is about, as an AudioError does."""
+    from kzoo.audio import AudioError
+
+    try:
+        yield
+    except AudioError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def _separator(
     preset: Preset,
     *,
@@ -152,20 +215,13 @@ def _separator(
     mwf: bool = False,
     device: str | None = None,
     **separator_options: Any,
-) -> Separator:
-    from kzoo import api, litert
+) -> BlockSeparator:
+    from kzoo import api
     from kzoo.cli.presets import fetch
+    from kzoo.engines import litert
 
     fetch(preset, show=not quiet)
     graph = {"mwf": mwf, "device": device}
-    make = functools.partial(
-        api.Separator.from_preset, preset, engine=engine, **graph, **separator_options
-    )
-    if not litert.chosen(engine, preset, **graph):
-        quiet_tensorflow()
-        return make()
-    if not litert.is_made(preset):
-        say(f"kzoo: the LiteRT file of {preset} is made, once and for all")
-        quiet_tensorflow()
-    with without_notes():
-        return make()
+    by_litert = litert.chosen(engine, preset, **graph)
+    with loading(preset, by_litert=by_litert, made=by_litert and litert.is_made(preset)):
+        return api.Separator.from_preset(preset, engine=engine, **graph, **separator_options)

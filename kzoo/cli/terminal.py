@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -11,7 +12,12 @@ from collections.abc import Callable, Iterator
 
 OUR_ERRORS = (ValueError, OSError, MemoryError, ImportError)  # the last: an extra is not here
 INTERRUPTED, TERMINATED = 130, 143
-UNITS = {"seconds": "s of audio", "scores": "scores", "kernels": "kernels"}
+UNITS = {
+    "seconds": "s of audio",
+    "scores": "scores",
+    "kernels": "kernels",
+    "systems": "systems",
+}
 
 
 def say(line: str) -> None:
@@ -80,6 +86,29 @@ def quiet_tensorflow() -> None:
         return
     with without_notes():  # some are written before any level is read
         import tensorflow  # noqa: F401
+
+
+def loading(what: object, *, by_litert: bool, made: bool) -> contextlib.AbstractContextManager:
+    """Quiet while an engine is loaded, and a line where the LiteRT file of `what` is made first."""
+    if by_litert and not made:
+        say(f"kzoo: the LiteRT file of {what} is made, once and for all")
+    if not made:
+        quiet_tensorflow()
+    return without_notes() if by_litert else contextlib.nullcontext()
+
+
+def quietly(system):
+    """The same, but a system that builds a model does so without TensorFlow's start-up notes."""
+    from kzoo.evaluation import Separation
+
+    if not isinstance(system, Separation):
+        return system
+
+    def separate(waveform, sample_rate):
+        quiet_tensorflow()
+        return system.separate(waveform, sample_rate)
+
+    return dataclasses.replace(system, separate=separate)
 
 
 @contextlib.contextmanager

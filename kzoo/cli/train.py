@@ -42,7 +42,7 @@ def train(
     folder = Path("runs") / str(name) if out is None else out
     quiet_tensorflow()
     from kzoo import training
-    from kzoo.runtime import prepare_devices
+    from kzoo.engines.tensorflow import prepare_devices
 
     places = None
     if devices is not None:

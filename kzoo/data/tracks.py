@@ -235,6 +235,9 @@ def read_recordings(
         raise ValueError(f"stems must have one sample rate; got {listed}: resample them")
     samples = max(len(signal) for signal in signals.values())
     channels = max(signal.shape[1] for signal in signals.values())
+    if any(signal.shape[1] not in (1, channels) for signal in signals.values()):
+        listed = ", ".join(f"{name} {x.shape[1]} channels" for name, x in signals.items())
+        raise ValueError(f"stems must have as many channels, or one; got {listed}")
     fitted = {name: fitted_to(signal, samples, channels) for name, signal in signals.items()}
     return fitted, next(iter(rates.values()))
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -35,6 +35,9 @@ TABLE = "matrix.json"
 _EVERYWHERE = ("int8", "int4", "dynamic_int8", "full_int8")
 _OF_SHORT_BLOCKS = ("fp32", "int8")
 _PASSES = 2  # of the measurements, of which the best counts: a shared machine has bad moments
+_COSTS = ("load_ms", "peak_mb", "cpu_ms_1_thread", "ms_1_thread", "ms_2_threads", "load_average")
+
+Times = Literal["missing", "again", "none"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def matrix(
     sample_rate: int,
     base_card: Mapping[str, Any],
     say: Callable[[str], object],
-    measure_again: bool = False,
+    make: bool = True,
+    times: Times = "missing",
     **search: Any,
 ) -> dict[str, Any]:
     """Write `wanted` into `folder`; returns the table, which is in `folder`/matrix.json too.
@@ -95,8 +99,9 @@ def matrix(
     key: of the preset, its weights and what it is compared on: rows that were made of it and are
         whole are kept. prepare: makes the model of a format and a length of block, when it is
         needed. true: what outputs are scored against; None for no scores.
-    say: takes a line for each form. measure_again: of the forms that are there, times and memory
-        are measured anew. search: options of `search.shrink`.
+    say: takes a line for each form. make: False leaves out the forms that are not there.
+    times: whose times and memory are measured: of forms that have none yet, of all again, or of
+        none, where the machine has other work. search: options of `search.shrink`.
     """
     prepare = functools.cache(prepare)
     before = _read(folder / TABLE)
@@ -119,7 +124,9 @@ def matrix(
         if form.name in kept:
             say(f"{name}, {form.name}: is there")
             continue
-        began = time.perf_counter()
+        if not make:
+            continue
+        began, began_cpu = time.perf_counter(), time.process_time()
         # What takes any length is one model for both of its formats.
         original = prepare("tflite" if form.to == "tflite" else "saved_model", form.block_seconds)
         row = {"name": form.name, "key": key, "file": None, "sha256": {}, "reason": None}
@@ -138,22 +145,18 @@ def matrix(
             found = truth.estimates(tflite.load(folder / row["file"]), original.proof.inputs, true)
             row["change"] = truth.change(table["scores"], truth.scores(true, found))
         row["seconds"] = round(time.perf_counter() - began, 1)
+        row["cpu_seconds"] = round(time.process_time() - began_cpu, 1)
         table["rows"].append(row)
         write()
         say(f"{name}, {line(row)}")
-    timed = [
-        row for row in table["rows"] if row["file"] and (measure_again or "load_ms" not in row)
-    ]
-    costs: dict[str, list[dict[str, Any]]] = {row["name"]: [] for row in timed}
-    for turn in range(_PASSES):
-        for row in timed:
-            if turn == 0 or row["name"] != "SavedModel":  # TensorFlow's import alone takes 5 s
-                costs[row["name"]].append(_cost(row, folder))
-    for row in timed:
-        row |= {
-            measure: min(cost[measure] for cost in costs[row["name"]])
-            for measure in costs[row["name"]][0]
-        }
+    if times == "again":
+        for row in table["rows"]:
+            for cost in _COSTS:
+                row.pop(cost, None)
+    for row in table["rows"]:
+        if times != "none" and row["file"] and "load_ms" not in row:
+            row |= _cost(row, folder)
+            write()
     write()
     return table
 
@@ -257,17 +260,29 @@ def _scored(original: Original, true: truth.Truth) -> tuple[truth.Truth, truth.S
 
 
 def _cost(row: Mapping[str, Any], folder: Path) -> dict[str, float]:
-    """What a file takes to load and to run, on one thread and on two."""
+    """What a file takes to load and to run, on one thread and on two: the best of two processes.
+
+    `load_average` tells what else ran, in the minute before.
+    """
     rng = np.random.default_rng(0)
     inputs = {
         name: (0.1 * rng.standard_normal(shape)).astype(np.float32)
         for name, shape in row["shapes"].items()
     }
-    one, two = (measure(folder / row["file"], inputs, threads=threads) for threads in (1, 2))
-    return {
-        "load_ms": one["load_ms"], "peak_mb": one["peak_mb"],
-        # A machine that others share spoils the wall time, and two threads have no other.
-        "cpu_ms_1_thread": one["cpu_ms"] / row["call_seconds"],
-        "ms_1_thread": one["call_ms"] / row["call_seconds"],
-        "ms_2_threads": two["call_ms"] / row["call_seconds"],
-    }  # fmt: skip
+    load_average = os.getloadavg()[0]
+    # TensorFlow's import alone takes 5 s.
+    passes = 1 if row["name"] == "SavedModel" else _PASSES
+    one, two = (
+        [measure(folder / row["file"], inputs, threads=threads) for _ in range(passes)]
+        for threads in (1, 2)
+    )
+
+    def least(runs: Sequence[Mapping[str, float]], measure: str) -> float:
+        return min(run[measure] for run in runs)
+
+    seconds = row["call_seconds"]
+    found = (
+        least(one, "load_ms"), least(one, "peak_mb"), least(one, "cpu_ms") / seconds,
+        least(one, "call_ms") / seconds, least(two, "call_ms") / seconds, round(load_average, 1),
+    )  # fmt: skip
+    return dict(zip(_COSTS, found, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _HEAD = [
@@ -37,10 +37,23 @@ def markdown(table: Mapping[str, Any]) -> str:
             for source, row in table["scores"].items()
         )
         lines += ["", f"Keras on {table['truth']}: {figures}."]
+    if timed := [row for row in fit if "load_average" in row]:
+        loads = [row["load_average"] for row in timed]
+        lines += [
+            "",
+            f"Timed while the load average, with these processes in it, was {min(loads):.1f} to "
+            f"{max(loads):.1f}; on one thread the wall clock showed at most "
+            f"{shared_time(timed):.2f} of the processor's time.",
+        ]
     if unfit:
         lines += ["", "Not kept:", ""]
         lines += [f"- {row['name']}: {row['reason']}" for row in unfit]
     return "\n".join(lines) + "\n"
+
+
+def shared_time(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Wall time over the processor's on one thread, at worst: above 1 where others had it too."""
+    return max(row["ms_1_thread"] / row["cpu_ms_1_thread"] for row in rows)
 
 
 def _number(value: float | None, digits: int) -> str:

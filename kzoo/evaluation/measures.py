@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+from kzoo import metrics
 from kzoo.data.tracks import Corpora, components, find_tracks
+from kzoo.evaluation.scoring import MEASURES as SEPARATION
+from kzoo.evaluation.speech import MEASURES as SPEECH
 from kzoo.evaluation.speech import Speech
-from kzoo.evaluation.systems import Baseline
+from kzoo.evaluation.systems import Baseline, Separation, System
 
 MEASURES = ("separation", "speech")
+
+
+def named_measures(names: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """(separation, speech or None, the columns or none for the default ones) of what a user names.
+
+    names: of `kzoo.metrics.MEASURES`, in any case, and at most one of separation and speech, which
+    with others stands for its default columns. Raises ValueError for what is neither.
+    """
+    known = {name.lower(): name for name in metrics.MEASURES}
+    kinds = [name for name in names if name in MEASURES]
+    columns = []
+    for name in names:
+        if name in MEASURES:
+            continue
+        if name.lower() not in known:
+            near = difflib.get_close_matches(name.lower(), known, n=1)
+            listed = ", ".join((*MEASURES, *known.values()))
+            hint = f"did you mean {known[near[0]]!r}?" if near else f"there are {listed}"
+            raise ValueError(f"no measure is called {name!r}; {hint}")
+        columns.append(known[name.lower()])
+    if len(kinds) > 1:
+        raise ValueError("measures are those of separation or of speech, not of both")
+    if kinds and columns:
+        columns = [*(SPEECH if kinds[0] == "speech" else SEPARATION), *columns]
+    return (kinds[0] if kinds else None), tuple(dict.fromkeys(columns))
+
+
+def higher_is_better(name: str) -> bool:
+    """Of a column; those that are not in `kzoo.metrics.MEASURES` are all so."""
+    return name not in metrics.MEASURES or metrics.MEASURES[name].higher_is_better
 
 
 def what_to_score(
@@ -25,9 +59,9 @@ def what_to_score(
     """The sources, and how speech is scored, or None where sources are scored as separated ones.
 
     sources: by default those of the first system that names some, or of the corpus where there are
-    only baselines. measures: "separation", "speech", or by default the latter where a source is
-    called speech, or a corpus has nothing else, such as noisy and clean pairs; then that is the
-    only one scored. Raises ValueError where neither says what the sources are.
+    only baselines and blind methods. measures: "separation", "speech", or by default the latter
+    where a source is called speech, or a corpus has nothing else, such as noisy and clean pairs;
+    then that is the only one scored. Raises ValueError where neither says what the sources are.
     """
     if measures not in (None, *MEASURES):
         raise ValueError(f"measures are those of {' or '.join(MEASURES)}; got {measures!r}")
@@ -44,8 +78,15 @@ def what_to_score(
             listed = f"got {', '.join(named or stems)}"
             raise ValueError(f"speech is scored as one source, {listed}: --sources NAME")
         return named, Speech(None if dnsmos is None else str(dnsmos))
-    if not named and chosen and all(isinstance(system, Baseline) for system in chosen):
+    if not named and chosen and all(map(_takes_any, chosen)):
         named = stems
     if not named:
         raise ValueError("name the sources of these estimates: --sources vocals,accompaniment")
     return named, None
+
+
+def _takes_any(system: System) -> bool:
+    """Whether any sources will do: of a baseline, and where they have no names of their own."""
+    return isinstance(system, Baseline) or (
+        isinstance(system, Separation) and system.interchangeable
+    )

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from kzoo.data.tracks import Corpora, Track, corpora_of, find_tracks, read_track
-from kzoo.evaluation.report import Failure, Report, make_report
-from kzoo.evaluation.scoring import Job, Settings, identity, read_json, score
+from kzoo.evaluation.averages import make_report
+from kzoo.evaluation.museval_scores import MusevalScores
+from kzoo.evaluation.report import Failure, Report
+from kzoo.evaluation.scoring import Job, Settings, identity, read_json, score, track_scores
 from kzoo.evaluation.speech import Speech
 from kzoo.evaluation.systems import Baseline, Separation, StoredEstimates, System
+from kzoo.files import replacing
 
 # What a track can do wrong; anything else is a mistake of ours and stops the evaluation.
 TRACK_ERRORS = (ValueError, OSError, MemoryError, RuntimeError)
@@ -34,9 +37,12 @@ def evaluate(
     baselines: Sequence[str] = ("mixture", "irm"),
     against: Sequence[str] | None = None,
     speech: Speech | None = None,
+    columns: Sequence[str] = (),
     processes: int = 1,
     progress: Callable[[float, float], None] | None = None,
+    scored: Callable[[str, Mapping[str, Mapping[str, float]]], None] | None = None,
     command: str | None = None,
+    page: bool = False,
 ) -> Report:
     """Scores of `systems`, and of the mixture and oracle masks, on the tracks of `corpus`.
 
@@ -44,18 +50,24 @@ def evaluate(
     out: folder for OUT/<system>/<subset>/<track>.json (museval's format, which its readers take)
         and for the tables. Scores that are there already, of the same data, settings and system,
         are not made again.
-    baselines: of "mixture", "ibm", "irm", "wfm", those that are not among `systems` already.
+    baselines: of `systems.BASELINES`, those that are not among `systems` already.
     against: names of those systems that all others are compared with, track by track; by default
         the mixture, where it is scored, and the first of several `systems`.
     speech: score by the measures of speech (`kzoo.evaluation.speech`) the one source that there is.
+    columns: names of `kzoo.metrics.MEASURES` in place of the measures that are there by default.
     processes: that score; separation stays in this one, and no more than a few tracks are held at
         a time. One that is killed costs the track that it was scoring.
-    progress: called with (scores done, scores in all). A track that fails is in the report's
-    failures; the others are scored. Raises ValueError where nothing can be: no such corpus, track
-    or subset, two systems of one name, or several sources as speech; ImportError where the measures
-    of speech lack a package.
+    progress: called with (scores done, scores in all).
+    scored: called with (system, {source: {measure: value}}) of each track as it comes, and with no
+        source where a track failed.
+    page: also write OUT/report.html, which has plots, and excerpts to hear.
+    A track that fails is in the report's failures; the others are scored. Raises ValueError where
+    nothing can be: no such corpus, track or subset, two systems of one name, or several sources as
+    speech; ImportError where the measures of speech lack a package.
     """
-    settings = Settings(tuple(sources), start_seconds, duration_seconds, speech=speech)
+    settings = Settings(
+        tuple(sources), start_seconds, duration_seconds, speech=speech, columns=tuple(columns)
+    )
     if speech:
         speech.check()
     named = {system.name for system in systems if isinstance(system, Baseline)}
@@ -63,7 +75,12 @@ def evaluate(
     everything = [*systems, *beside]
     names = [system.name for system in everything]
     if len(set(names)) < len(names):
-        raise ValueError(f"systems must have different names; got {', '.join(names)}")
+        raise ValueError(
+            f"systems must have different names; got {', '.join(names)}: name them yourself, as in "
+            "before=FOLDER after=FOLDER"
+        )
+    if speech and any(isinstance(system, MusevalScores) for system in systems):
+        raise ValueError("scores of museval are of separated sources, not of speech")
     if against is None:
         first = names[:1] if len(systems) > 1 else []
         against = [name for name in ("mixture", *first) if name in names]
@@ -82,6 +99,10 @@ def evaluate(
             job.system.discard()
         (failures if isinstance(outcome, Failure) else documents).append(outcome)
         done += 1
+        if scored:
+            failed = isinstance(outcome, Failure)
+            system = outcome.systems[0] if failed else outcome["kzoo"]["system"]
+            scored(system, {} if failed else track_scores(outcome))
         if progress:
             progress(done, total)
 
@@ -98,9 +119,35 @@ def evaluate(
         documents, failures, settings, corpus=", ".join(map(str, corpora_of(corpus))),
         systems=names, against=tuple(dict.fromkeys(against)), command=command,
     )  # fmt: skip
+    report.parameters = {
+        system.name: system.parameters
+        for system in systems
+        if isinstance(system, Separation) and system.parameters
+    }
     if out is not None:
         report.write(Path(out))
+        if page:
+            heard = [s for s in everything if not isinstance(s, Baseline)] or everything
+            heard = [s for s in heard if not isinstance(s, MusevalScores) and s.name != "mixture"]
+            _write_page(Path(out), report, documents, found, heard, settings)
     return report
+
+
+def _write_page(
+    folder: Path,
+    report: Report,
+    documents: Sequence[Mapping[str, Any]],
+    tracks: Sequence[Track],
+    systems: Sequence[System],
+    settings: Settings,
+) -> None:
+    from kzoo.evaluation.excerpts import excerpts  # with the page's style and scripts
+    from kzoo.evaluation.page import page
+
+    heard = excerpts(report, documents, tracks, systems, settings, failed=report.notes.append)
+    text = page(report, heard)
+    with replacing(folder / "report.html") as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _jobs(
@@ -114,6 +161,12 @@ def _jobs(
     """What is left to be scored; separators run as their jobs are asked for."""
     for number, track in enumerate(tracks):
         for system in systems:
+            if isinstance(system, MusevalScores):
+                try:
+                    finish(system.document(track, settings))
+                except ValueError as error:
+                    finish(_failure(track, system, error))
+                continue
             path = folder / system.name / track.subset / f"{track.name}.json"
             try:
                 known_by = identity(track, system, settings)

@@ -24,14 +24,16 @@ from typing import Any
 import numpy as np
 
 import kzoo
+from kzoo import metrics
 from kzoo.data.tracks import Track, read_track
 from kzoo.evaluation.speech import Speech, clip_scores, heard_at
-from kzoo.evaluation.systems import System, fitted
+from kzoo.evaluation.systems import EstimatesFolder, System, fitted
 from kzoo.files import replacing
 from kzoo.metrics import bss_eval, si_sdr
 
 METRICS = ("SDR", "SIR", "ISR", "SAR")
 MEASURES = (*METRICS, "SI-SDR")
+SHOWN = ("SDR", "SI-SDR")
 IMPROVEMENT = "SI-SDRi"
 _BOUND_DB = 200.0  # of a perfect or a silent estimate, so that sums stay finite
 DEFINITION = (
@@ -42,7 +44,11 @@ DEFINITION = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What is scored, of every track alike; speech: by the measures of speech, of one source."""
+    """What is scored, of every track alike.
+
+    speech: by the measures of speech, of one source. columns: names of `kzoo.metrics.MEASURES` in
+    place of the measures that are there by default.
+    """
 
     sources: tuple[str, ...]
     start_seconds: float = 0.0
@@ -50,6 +56,7 @@ class Settings:
     window_seconds: float = 1.0
     hop_seconds: float = 1.0
     speech: Speech | None = None
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.sources or len(set(self.sources)) < len(self.sources):
@@ -67,12 +74,35 @@ class Settings:
     @property
     def measures(self) -> tuple[str, ...]:
         """The columns."""
+        return self.columns or self._by_default
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Those columns that the table of the text has."""
+        return self.columns or (self.speech.measures if self.speech else SHOWN)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Those columns that are not among the default ones, and have definitions of their own."""
+        return tuple(name for name in self.columns if name not in self._by_default)
+
+    @property
+    def _by_default(self) -> tuple[str, ...]:
         return self.speech.measures if self.speech else MEASURES
 
     @property
     def definition(self) -> tuple[str, ...]:
         """Sentences that define the measures, for the header of a table."""
-        return self.speech.definition if self.speech else DEFINITION
+        others = [
+            f"{name}: {measure.definition}{measure.unit and f', {measure.unit}'}"
+            for name, measure in metrics.MEASURES.items()
+            if name in self.others
+        ]
+        if self.speech:
+            return (*self.speech.definition, *others)
+        parts = (set(METRICS), {"SI-SDR"})
+        used = [d for d, p in zip(DEFINITION, parts, strict=True) if p & set(self.measures)]
+        return (*used, *others)
 
     def crop(self, track: Track) -> dict[str, float | None]:
         """The stretch of a track and the rate at which it is heard, in the words of `audio.read`.
@@ -87,6 +117,8 @@ class Settings:
         """All of them, as they count for the scores."""
         found = asdict(self)
         del found["speech"]
+        if not self.columns:
+            del found["columns"]
         return {**found, **(self.speech.identity() if self.speech else {})}
 
 
@@ -130,10 +162,12 @@ def score(job: Job) -> dict[str, Any]:
         if source not in sound.references
     ]
     found = job.system.estimates(track, sound, crop)
-    for source, estimate in found.items():
-        if len(estimate) != len(sound.mixture):
-            notes.append(f"{source}: {len(estimate)} samples against {len(sound.mixture)}")
+    if isinstance(job.system, EstimatesFolder):
+        notes += job.system.notes(track, sound, crop)
     estimates = fitted(found, sound.mixture)
+    for source, estimate in estimates.items():
+        if not np.isfinite(estimate).all():
+            raise ValueError(f"the estimate of {source} holds NaN or infinite samples")
     order = {}
     if _interchangeable(job.system):
         taken = best_order(sound.references, estimates)
@@ -147,8 +181,13 @@ def score(job: Job) -> dict[str, Any]:
         for source in sound.references
         if source not in audible
     ]
+    silent = [source for source in audible if not _audible(estimates[source])]
+    if len(silent) == len(audible):
+        each = "the estimate" if len(silent) == 1 else "every estimate"
+        raise ValueError(f"{each} is silent throughout, so its scores are undefined")
+    notes += [f"{job.system.name}: {s}: the estimate is silent, not scored" for s in silent]
     make = speech_targets if settings.speech else targets
-    scored = make(audible, estimates, sound.sample_rate, settings)
+    scored = make(audible, estimates, sound.sample_rate, settings, mixture=sound.mixture)
     notes += [
         f"{target['name']}: no {', '.join(missing)}"
         for target in scored
@@ -166,6 +205,7 @@ def score(job: Job) -> dict[str, Any]:
             "channels": sound.mixture.shape[1],
             "notes": notes,
             **order,
+            **_cost(job.system),
             "data_sha256": track.sha256(),
             "identity": identity(track, job.system, settings),
         },
@@ -179,18 +219,18 @@ def best_order(
 ) -> dict[str, str]:
     """{reference: the estimate that is taken for it}, names both.
 
-    Of all orders that with the highest mean SI-SDR over the whole track. An estimate that a silent
-    reference takes counts nothing.
+    Of all orders that with the highest mean SI-SDR over the whole track; of more estimates than
+    references the others are left. An estimate that a silent reference takes counts nothing.
     """
     from scipy.optimize import linear_sum_assignment  # takes half a second, and few need it
 
-    names = list(references)
+    names, others = list(references), list(estimates)
     scores = np.array(
-        [[si_sdr(references[i].ravel(), estimates[j].ravel()) for j in names] for i in names]
+        [[si_sdr(references[i].ravel(), estimates[j].ravel()) for j in others] for i in names]
     )
     scores = np.nan_to_num(scores, nan=0.0, posinf=_BOUND_DB, neginf=-_BOUND_DB)
     _, order = linear_sum_assignment(np.clip(scores, -_BOUND_DB, _BOUND_DB), maximize=True)
-    return {name: names[k] for name, k in zip(names, order, strict=True)}
+    return {name: others[k] for name, k in zip(names, order, strict=True)}
 
 
 def targets(
@@ -198,21 +238,32 @@ def targets(
     estimates: Mapping[str, np.ndarray],
     sample_rate: int,
     settings: Settings,
+    *,
+    mixture: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
-    """The `targets` of museval's JSON, with the track's SI-SDR beside the frames of each."""
+    """The `targets` of museval's JSON, with the track's SI-SDR beside the frames of each.
+
+    A source whose estimate is silent throughout is left out, and the others get what they have: of
+    an estimate, only the frames where it is silent count for other sources.
+    """
+    heard = {source: _audible(estimates[source]) for source in references}
     truth = np.stack(list(references.values()))
-    guess = np.stack([estimates[source] for source in references])
-    scores = bss_eval(
-        truth,
-        guess,
-        window=int(settings.window_seconds * sample_rate),
-        hop=int(settings.hop_seconds * sample_rate),
-    )
-    columns = {name: np.asarray(getattr(scores, name.lower())) for name in METRICS}
+    guess = np.stack([estimates[s] if heard[s] else true for s, true in references.items()])
+    columns = {name: np.zeros((len(truth), 0)) for name in METRICS}
+    if set(METRICS) & set(settings.measures):
+        scores = bss_eval(
+            truth,
+            guess,
+            window=int(settings.window_seconds * sample_rate),
+            hop=int(settings.hop_seconds * sample_rate),
+        )
+        columns = {name: np.asarray(getattr(scores, name.lower())) for name in METRICS}
+    others = metrics.score_track(settings.others, truth, guess, mixture, sample_rate)
     return [
         {
             "name": source,
             "SI-SDR": _stored(si_sdr(truth[i].ravel(), guess[i].ravel())),
+            **_others(others, i),
             "frames": [
                 {
                     "time": m * settings.hop_seconds,
@@ -223,6 +274,7 @@ def targets(
             ],
         }
         for i, source in enumerate(references)
+        if heard[source]
     ]
 
 
@@ -231,13 +283,17 @@ def speech_targets(
     estimates: Mapping[str, np.ndarray],
     sample_rate: int,
     settings: Settings,
+    *,
+    mixture: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Same as `targets`, by the measures of speech, which are of whole clips."""
     found = []
     for source, reference in references.items():
         scores = clip_scores(reference, estimates[source], sample_rate, settings.speech)
+        pair = (reference[None], estimates[source][None])
+        others = metrics.score_track(settings.others, *pair, mixture, sample_rate)
         measures = {name: _stored(value) for name, value in scores.items()}
-        found.append({"name": source, "measures": measures, "frames": []})
+        found.append({"name": source, "measures": measures, **_others(others, 0), "frames": []})
     return found
 
 
@@ -247,11 +303,18 @@ def track_scores(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _scores(target: Mapping[str, Any]) -> dict[str, float]:
+    others = target.get("others", {})
     if "measures" in target:
-        return target["measures"]
+        return {**target["measures"], **others}
     frames = target["frames"]
     medians = {name: median(frame["metrics"][name] for frame in frames) for name in METRICS}
-    return {**medians, "SI-SDR": target["SI-SDR"]}
+    return {**medians, "SI-SDR": target["SI-SDR"], **others}
+
+
+def _others(scores: Mapping[str, np.ndarray], source: int) -> dict[str, Any]:
+    if not scores:
+        return {}
+    return {"others": {name: _stored(values[source]) for name, values in scores.items()}}
 
 
 def median(values: Iterable[float]) -> float:
@@ -280,6 +343,11 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 def _audible(reference: np.ndarray) -> bool:
     # museval's rule: silent is what has channels that sum to zero at every sample.
     return bool(reference.sum(axis=1, dtype=np.float64).any())
+
+
+def _cost(system: System) -> dict[str, float]:
+    seconds = getattr(system, "seconds", None)
+    return {} if seconds is None else {"separation_seconds": round(seconds, 6)}
 
 
 def _interchangeable(system: System) -> bool:

@@ -6,7 +6,9 @@ is known to be still valid), and `estimates` for a track.
 
 from __future__ import annotations
 
+import re
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from kzoo import audio
+import kzoo
+from kzoo import audio, classical
 from kzoo.classical import masks
 from kzoo.data.tracks import (
     Recording,
@@ -28,14 +31,28 @@ from kzoo.data.tracks import (
     stem_recordings,
     sum_of,
 )
+from kzoo.separation import BlockSeparator
 
-BASELINES = ("mixture", *masks.KINDS)
+BASELINES = ("mixture", *masks.KINDS, masks.COMPLEX)
 _ORACLE_WINDOW_SECONDS = 4096 / 44100
+_LATE_SECONDS = 0.001  # what resampling and the padding of codecs may cost
+# Codecs of files whose rounding is far below what any score sees.
+_EXACT = (
+    "float",
+    "double",
+    "pcm_24",
+    "pcm_32",
+    "pcm_s24",
+    "pcm_s32",
+    "pcm_f",
+    "alac_24",
+    "alac_32",
+)
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The mixture itself as the estimate of every source, or an oracle mask: "ibm", "irm", "wfm".
+    """The mixture itself as the estimate of every source, or an oracle mask of `BASELINES`.
 
     The masks' window is the power of two nearest 93 ms, with 75 % overlap. Of a single source they
     are against what it leaves of the mixture.
@@ -94,18 +111,7 @@ class EstimatesFolder:
 
     def estimates(self, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
         """Same as `Baseline.estimates`; ValueError for another rate, or a source not there."""
-        place = self.place(track)
-        if place.is_dir():
-            recordings = stem_recordings(place)
-        elif len(sound.references) == 1:
-            recordings = {next(iter(sound.references)): Recording(place)}
-        else:
-            raise ValueError(
-                f"{place}: a file alone can only be the estimate of a single source; got "
-                f"{', '.join(sound.references)}: make it a folder {track.name}/<source>.wav"
-            )
-        if not recordings:
-            raise audio.AudioError(f"{place}: holds no sound that can be read")
+        place, recordings = self._recordings(track, list(sound.references))
         signals, sample_rate = read_recordings(recordings, **crop)
         if sample_rate != sound.sample_rate:
             raise ValueError(
@@ -114,6 +120,45 @@ class EstimatesFolder:
             )
         return gathered(signals, list(sound.references), where=str(place))
 
+    def notes(self, track: Track, sound: Sound, crop: Mapping) -> list[str]:
+        """What a reader of the scores should know of the files of a track."""
+        _, recordings = self._recordings(track, list(sound.references))
+        channels = sound.mixture.shape[1]
+        wanted = len(sound.mixture) / sound.sample_rate
+        found = []
+        used = members(recordings, list(sound.references)).values()
+        for source in dict.fromkeys(name for names in used for name in names):
+            recording = recordings[source]
+            about = audio.info(recording.path)
+            if about.channels < channels:
+                found.append(f"{source}: has 1 channel, which is played on all {channels}")
+            if about.duration_seconds is not None:
+                missing = wanted - max(0.0, about.duration_seconds - crop["start_seconds"])
+                if missing > _LATE_SECONDS:
+                    found.append(f"{source}: ends {missing:.3g} s early, and is silent there")
+                elif crop["duration_seconds"] is None and -missing > _LATE_SECONDS:
+                    found.append(f"{source}: is {-missing:.3g} s longer than the track, and is cut")
+            if not about.codec.startswith(_EXACT):
+                found.append(f"estimates in {about.codec}: its rounding counts where it is quiet")
+        return [f"{self.name}: {note}" for note in dict.fromkeys(found)]
+
+    def _recordings(
+        self, track: Track, sources: Sequence[str]
+    ) -> tuple[Path, dict[str, Recording]]:
+        place = self.place(track)
+        if place.is_dir():
+            recordings = stem_recordings(place)
+        elif len(sources) == 1:
+            recordings = {sources[0]: Recording(place)}
+        else:
+            raise ValueError(
+                f"{place}: a file alone can only be the estimate of a single source; got "
+                f"{', '.join(sources)}: make it a folder {track.name}/<source>.wav"
+            )
+        if not recordings:
+            raise audio.AudioError(f"{place}: holds no sound that can be read")
+        return place, recordings
+
 
 @dataclass(frozen=True)
 class Separation:
@@ -121,7 +166,8 @@ class Separation:
 
     It runs in the calling process; `separate` may load its model when it is first called.
     known_by: what makes its results reproducible (the sha256 of weights, options); None where
-    nothing does, and its scores are then made anew in every run.
+    nothing does, and its scores are then made anew in every run. parameters: how many numbers its
+    weights are.
     """
 
     name: str
@@ -129,27 +175,47 @@ class Separation:
     separate: Callable[[np.ndarray, int], Mapping[str, np.ndarray]]
     known_by: Mapping[str, Any] | None = None
     interchangeable: bool = False
+    parameters: int | None = None
 
     def identity(self, track: Track) -> dict[str, Any] | None:
         """The same for every track."""
         return None if self.known_by is None else dict(self.known_by)
 
+    def estimates(self, sound: Sound) -> dict[str, np.ndarray]:
+        """{source: `[samples, channels]`} for every reference of `sound`.
+
+        Interchangeable sources that have other names keep them, and may be more; ValueError for
+        fewer.
+        """
+        stems = self.separate(sound.mixture, sound.sample_rate)
+        references = list(sound.references)
+        if not self.interchangeable or set(references) <= set(stems):
+            return gathered(stems, references, where=self.name)
+        if len(stems) < len(references):
+            raise ValueError(
+                f"{self.name}: gives {len(stems)} sources, and {len(references)} are scored"
+            )
+        return dict(stems)
+
     def stored(self, sound: Sound, folder: Path, identity: dict | None) -> StoredEstimates:
         """Separate the mixture and leave the estimates in `folder`, for another process."""
-        stems = self.separate(sound.mixture, sound.sample_rate)
-        for source, signal in gathered(stems, list(sound.references), where=self.name).items():
+        start = time.perf_counter()
+        stems = self.estimates(sound)
+        seconds = time.perf_counter() - start
+        for source, signal in stems.items():
             np.save(folder / f"{source}.npy", signal)
-        return StoredEstimates(self.name, folder, identity, self.interchangeable)
+        return StoredEstimates(self.name, folder, identity, self.interchangeable, seconds)
 
 
 @dataclass(frozen=True)
 class StoredEstimates:
-    """Estimates of one track that a `Separation` has left behind."""
+    """Estimates of one track that a `Separation` has left behind, and the `seconds` it took."""
 
     name: str
     folder: Path
     known_by: dict[str, Any] | None
     interchangeable: bool = False
+    seconds: float | None = None
 
     def identity(self, track: Track) -> dict[str, Any] | None:
         """The separator's."""
@@ -157,11 +223,33 @@ class StoredEstimates:
 
     def estimates(self, track: Track, sound: Sound, crop: Mapping) -> dict[str, np.ndarray]:
         """Same as `Baseline.estimates`."""
-        return {source: np.load(self.folder / f"{source}.npy") for source in sound.references}
+        return {path.stem: np.load(path) for path in sorted(self.folder.glob("*.npy"))}
 
     def discard(self) -> None:
         """Delete them: they have been scored."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def untrained(text: str) -> Separation:
+    """A method without training by its text, as `classical.method_of` reads it.
+
+    Sources that have no names are scored in their best order. Raises ValueError as that.
+    """
+    method = classical.method_of(text)
+
+    def separate(waveform: np.ndarray, sample_rate: int) -> Mapping[str, np.ndarray]:
+        channels = waveform.shape[1]
+        method.refuse(channels)
+        system = method.system(sample_rate, channels)
+        return BlockSeparator(system).separate(waveform, sample_rate)
+
+    return Separation(
+        name=re.sub(r"[^\w.,=-]+", "_", text),  # one of a folder
+        sources=() if method.interchangeable else method.sources,
+        separate=separate,
+        known_by={"method": text, "kzoo": kzoo.__version__, **method.identity()},
+        interchangeable=method.interchangeable,
+    )
 
 
 System = Baseline | EstimatesFolder | Separation | StoredEstimates
@@ -181,5 +269,14 @@ def gathered(
 
 
 def fitted(estimates: Mapping[str, np.ndarray], like: np.ndarray) -> dict[str, np.ndarray]:
-    """Estimates as long and as wide as `like`, `[samples, channels]`."""
+    """Estimates as long and as wide as `like`, `[samples, channels]`.
+
+    Raises ValueError for an estimate of another number of channels, other than one.
+    """
+    for name, signal in estimates.items():
+        if signal.shape[1] not in (1, like.shape[1]):
+            raise ValueError(
+                f"the estimate of {name} has {signal.shape[1]} channels and the track "
+                f"{like.shape[1]}: mix it to {like.shape[1]}"
+            )
     return {name: fitted_to(signal, *like.shape) for name, signal in estimates.items()}

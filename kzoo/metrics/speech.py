@@ -37,11 +37,11 @@ def mono(signal: np.ndarray, name: str) -> np.ndarray:
     return flat
 
 
-def extra(package: str, what: str) -> ModuleType:
-    """The imported package; ImportError with the way out where it is not installed."""
+def extra(package: str, what: str, name: str = "speech") -> ModuleType:
+    """The imported package of the extra `name`; ImportError with the way out without it."""
     try:
         return importlib.import_module(package)
     except ImportError:
         raise ImportError(
-            f"{what} needs a package: pip install 'kzoo[speech]' ({package} is missing)"
+            f"{what} needs a package: pip install 'kzoo[{name}]' ({package} is missing)"
         ) from None

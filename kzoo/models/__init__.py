@@ -39,10 +39,20 @@ def architecture(name: str) -> ModuleType:
 
 def defines(name: str, part: str) -> bool:
     """Whether an architecture's file has a function `part`, found without importing its backend."""
+    return part in _functions(name)
+
+
+def takes_sources(name: str) -> bool:
+    """Whether an architecture gives named sources, found without importing its backend."""
+    arguments = _functions(name)["build"].args
+    return "sources" in [x.arg for x in (*arguments.args, *arguments.kwonlyargs)]
+
+
+def _functions(name: str) -> dict[str, ast.FunctionDef]:
     config.named(list_models(), name, "model")
     path = importlib.util.find_spec(f"{__name__}.{name}").origin
     tree = ast.parse(Path(path).read_text("utf-8"))
-    return any(isinstance(node, ast.FunctionDef) and node.name == part for node in tree.body)
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def sizes(name: str, *, variant: str | None = None, **changes: Any) -> Signal:

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kzoo import litert, presets
+from kzoo import presets
 from kzoo.audio import StreamResampler, checked_waveform
+from kzoo.engines import litert
 from kzoo.pitch_tracking import decoding
 
 SAMPLE_RATE = 16000
@@ -193,13 +194,13 @@ def _network(method, hop_length: int, device: str | None, progress, by_litert: b
         return litert.pitch_network(
             presets.open_preset(method), samples=samples, hop_length=hop_length, progress=progress
         )
-    from kzoo import runtime
+    from kzoo.engines import tensorflow
 
-    place = runtime.prepare_devices(device)
+    place = tensorflow.prepare_devices(device)
     model = presets.from_preset(
         method, samples=samples, padding="valid", hop_length=hop_length, progress=progress
     )
-    function = runtime.compiled(model, place)
+    function = tensorflow.compiled(model, place)
     return lambda piece: function(piece[None, :, None])[0]
 
 

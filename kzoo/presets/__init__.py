@@ -19,7 +19,6 @@ from kzoo.presets.cache import cache_folder
 from kzoo.presets.card import (
     CARD,
     CARDS,
-    NO_SEPARATION,
     WEIGHTS,
     PresetError,
     Progress,
@@ -45,7 +44,6 @@ __all__ = [
     "CARD",
     "CARDS",
     "ENHANCER",
-    "NO_SEPARATION",
     "SYNTHESISER",
     "WEIGHTS",
     "Preset",

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kzoo import config
+from kzoo import config, models
 
 CARDS = Path(__file__).parent / "cards"
 CARD, WEIGHTS = "card.yaml", "weights.npz"
-# Tasks of models that know no sources; what separates or enhances may call its task as it likes.
-NO_SEPARATION = ("pitch", "synthesis", "listening", "generation")
 TRAINED = "a line that says how, or a mapping with the number of steps"
 Progress = Callable[[int, int | None], None]
 
@@ -56,7 +54,7 @@ def check_card(card: Mapping[str, Any], where: str) -> None:
             "a mapping of an architecture's name and, where it has any, its options",
         ),
         "sources": (
-            (sources is None and card.get("task") in NO_SEPARATION)
+            (sources is None and _names_another_task(card))
             or (
                 isinstance(sources, list | tuple)
                 and 0 < len(sources) == len(set(map(str, sources)))
@@ -80,6 +78,15 @@ def check_card(card: Mapping[str, Any], where: str) -> None:
         if not holds:
             got = repr(card[key]) if key in card else f"only {', '.join(card) or 'nothing'}"
             raise PresetError(f"{where}: {key!r} must be {rule}; got {got}")
+
+
+def _names_another_task(card: Mapping[str, Any]) -> bool:
+    """Whether the card is of a model that knows no sources, and says what else it is for."""
+    model, task = card.get("model"), card.get("task")
+    name = model.get("name") if isinstance(model, Mapping) else None
+    if not isinstance(name, str) or not isinstance(task, str) or task == "separation":
+        return False
+    return not models.takes_sources(name)
 
 
 def refuse_untrained(preset: str | Path, card: Mapping[str, Any]) -> None:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 def save_to_preset(model: keras.Model, folder: str | Path, card: Mapping[str, Any]) -> Path:
     """Write `model`'s weights and its card as a preset that `from_preset(folder)` reads.
 
-    card: at least `model` ({name, options} of the architecture), `sources` (unless its `task` is
-    one of NO_SEPARATION), `sample_rate` and `trained`, how the weights came to be: a line, or a
-    mapping with the number of `steps`, where 0 keeps `from_preset` from using them. The sha256 of
-    the weights is added, and the options are completed by every size of the model.
+    card: at least `model` ({name, options} of the architecture), `sources` (or, of a model
+    that knows none, its `task`), `sample_rate` and `trained`, how the weights came to be: a line,
+    or a mapping with the number of `steps`, where 0 keeps `from_preset` from using them. The sha256
+    of the weights is added, and the options are completed by every size of the model.
     Raises PresetError for a card without these, or for a folder that holds something else.
     """
     if not card.get("trained"):

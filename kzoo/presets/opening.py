@@ -65,6 +65,10 @@ class Preset:
         """Raise PresetError where its weights have not been trained."""
         cards.refuse_untrained(self.name, self.card)
 
+    def refuse_other_tasks(self) -> None:
+        """Raise PresetError where it separates nothing."""
+        cards.sources(self.name, self.card)
+
     def refuse_mwf(self) -> None:
         """Raise PresetError where its model has no multichannel Wiener filter."""
         if not models.defines(self.card["model"]["name"], "build_wiener"):
@@ -107,6 +111,11 @@ class Preset:
         """Read its weights by their paths, fetched if need be, their sha256 checked."""
         path = self.weights_path() or self.download(progress=progress)
         return read_weights(path, self.promised_sha256(path))
+
+    def count_weights(self) -> int:
+        """How many numbers its weights are, fetched if need be."""
+        with np.load(self.download(), allow_pickle=False) as arrays:
+            return sum(arrays[name].size for name in arrays.files)
 
     def promised_sha256(self, path: Path) -> str | None:
         """The sha256 that is promised of its weights, which lie at `path`; None for no promise."""

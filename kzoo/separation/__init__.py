@@ -1,23 +1,31 @@
 """Separating audio of any length in constant memory, at any rate and channel layout.
 
-A `Separator` is given a callable and the grid that its blocks lie on (`System`), and separates
+A `BlockSeparator` is given a callable and the grid that its blocks lie on (`System`), and separates
 arrays and streams; `separate_file` takes a recording to one file a stem.
 """
 
 from kzoo.separation.files import OutputOptions, Report, enhancement, selection, separate_file
 from kzoo.separation.levels import SAME_DB, SILENT_DB, Levels, at_level
-from kzoo.separation.separator import ONE_IS_CONSISTENT, Cancelled, Progress, Separator, System
+from kzoo.separation.separator import (
+    ONE_IS_CONSISTENT,
+    Blocks,
+    BlockSeparator,
+    Cancelled,
+    Progress,
+    System,
+)
 
 __all__ = [
     "ONE_IS_CONSISTENT",
     "SAME_DB",
     "SILENT_DB",
+    "BlockSeparator",
+    "Blocks",
     "Cancelled",
     "Levels",
     "OutputOptions",
     "Progress",
     "Report",
-    "Separator",
     "System",
     "at_level",
     "enhancement",

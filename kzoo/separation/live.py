@@ -52,7 +52,7 @@ class Live:
     """Sources of a remembering, one-channel system, hop by hop: `live(hop)` is their estimate.
 
     sources: of the system, each a channel of what comes out. attenuation_limit_db: as of
-    `Separator`. report: what it has taken so far.
+    `BlockSeparator`. report: what it has taken so far.
     Raises ValueError for a system that does not remember, or has several channels.
     """
 

@@ -1,4 +1,4 @@
-"""A System on blocks made into a Separator of signals of any length.
+"""A System on blocks made into a separator of signals of any length.
 
 Long audio is cut on the system's grid, each block goes through its callable, and the estimates are
 joined by the grid's fades: as long as the input to the sample. On the grid of an STFT model the
@@ -36,35 +36,44 @@ class Cancelled(Exception):
     """Raised where the progress callback has asked for an end."""
 
 
-@dataclass(frozen=True)
-class System:
-    """What separates one block: `function` on blocks of `grid`, at `sample_rate`, `channels` wide.
+@dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """How recordings are cut into blocks, and what is made of one.
+
+    sample_rate, channels: of the blocks of `grid`.
+    interchangeable: the order of the sources means nothing, and may change from block to block.
+    delay: the estimates are so many samples late, which `BlockSeparator` makes good.
+    """
+
+    sources: Sequence[str]
+    sample_rate: int
+    channels: int
+    grid: BlockGrid
+    interchangeable: bool = False
+    delay: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class System(Blocks):
+    """What separates one block by `function`.
 
     function: float32 `[1, grid.samples, channels]` to `[1, sources, grid.samples, channels]`.
     survey: None, or (state, block) -> state over the whole signal before anything is separated,
         from the state None; `function` is then called with (block, state).
     smaller: None, or makes the same system on shorter blocks, for when one of `memory_errors`
         comes up; it returns None where blocks cannot be shorter.
-    interchangeable: the order of the sources means nothing, and may change from block to block.
-    delay: the estimates are so many samples late, which `Separator` makes good.
     begin: None, or makes the function of one signal, which remembers the blocks before and is
         called with all of them in their order; in place of `function`, on a grid without overlap.
     """
 
     function: Callable[..., np.ndarray] | None
-    sources: Sequence[str]
-    sample_rate: int
-    channels: int
-    grid: BlockGrid
     survey: Callable[[object, np.ndarray], object] | None = None
     smaller: Callable[[], System | None] | None = None
     memory_errors: tuple[type[Exception], ...] = (MemoryError,)
-    interchangeable: bool = False
-    delay: int = 0
     begin: Callable[[], Callable[..., np.ndarray]] | None = None
 
 
-class Separator:
+class BlockSeparator:
     """Separates signals with one System; many files, many threads, one compiled function.
 
     Each call keeps its own buffers. Threads take turns at the model, block by block, so that the

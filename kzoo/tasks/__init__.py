@@ -2,8 +2,7 @@
 
 A model's sizes name their task. Training asks it for the examples of a corpus, the pairs of `fit`
 and the fields of the card, and never what kind of model it has before it. A new task is one class
-in a file of this folder, one line in TASKS, and the name in its models' sizes (and, where they know
-no sources, in `presets.NO_SEPARATION`):
+in a file of this folder, one line in TASKS, and the name in its models' sizes:
 
     card(...)       the fields that a card of this task has
     corpus(...)     what a corpus is asked for, and `check`, whether it has it

@@ -14,6 +14,7 @@ from pydantic import Field
 from kzoo import config, losses, models
 from kzoo.config import ConfigError
 from kzoo.layers.latent import Latent
+from kzoo.training import kept_sizes
 from kzoo.training.adversarial import AdversarialModel
 from kzoo.training.optimizers import optimizer
 
@@ -63,8 +64,7 @@ def resolved(section: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, 
     if network["name"] == model["name"]:
         default = model["variant"]
     network["variant"] = network.get("variant") or default
-    sizes = config.plain(dataclasses.asdict(_sizes(network)))
-    network["sizes"] = {"variant": network["variant"], **sizes}
+    network["sizes"] = kept_sizes.keep(network["variant"], _sizes(network))
     config.call(optimizer, found["optimizer"] or {}, where="adversary: optimizer")
     found["optimizer"] = {**config.defaults(optimizer), **(found["optimizer"] or {})}
     return {**found, "network": network}
@@ -133,8 +133,8 @@ def _sizes(network: Mapping[str, Any]):
     if taken:
         raise ConfigError(f"{where}: {taken[0]} is that of what it is shown; leave it out")
     known = _module(network["name"]).DISCRIMINATORS
-    kept = dict(network.get("sizes") or {})
-    if kept.pop("variant", None) == network["variant"]:
+    kept = kept_sizes.kept(network, network["variant"])
+    if kept is not None:
         base, changes = next(iter(known.values())), {**kept, **changes}
     else:
         base = config.named(known, network["variant"], f"discriminator of {network['name']}")

@@ -16,7 +16,7 @@ from pydantic import Field
 from kzoo import config, losses, models
 from kzoo.config import ConfigError
 from kzoo.models.base.sizes import Signal
-from kzoo.training import adversary
+from kzoo.training import adversary, kept_sizes
 from kzoo.training.corpora import Data
 from kzoo.training.optimizers import optimizer
 
@@ -37,6 +37,10 @@ class Fit:
         and what it has learned is lost in the first steps.
     synchronized_batch_norm: statistics over the batches of all devices, where there are several.
     tensorboard: epochs between sound and spectrogram examples; 0 writes no logs.
+    score_every: epochs between scores of validation tracks, which are separated as kzoo separate
+        does it; SDR and SI-SDR go to the history and its picture. 0 scores none.
+    score_tracks: so many of them, at equal distances in the corpus.
+    score_seconds: of each of them, from its middle.
     segment_seconds: of an example; by default one block of the model, as it is used later.
     """
 
@@ -52,6 +56,9 @@ class Fit:
     inference_mode: bool = False
     synchronized_batch_norm: bool = True
     tensorboard: int = 0
+    score_every: Annotated[int, Field(ge=0)] = 0
+    score_tracks: AtLeastOne = 5
+    score_seconds: Annotated[float, Field(gt=0)] = 30.0
     segment_seconds: Annotated[float, Field(gt=0)] | None = None
 
 
@@ -104,15 +111,12 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
 def sizes(values: Mapping[str, Any]) -> tuple[Signal, dict[str, Any]]:
     """Return (sizes, other arguments of `build`) of the model of a resolved configuration."""
     section = {k: v for k, v in values["model"].items() if k not in ("name", "variant", "sizes")}
-    kept = {key: value for key, value in values["model"]["sizes"].items() if key != "variant"}
+    kept = kept_sizes.kept(values["model"], values["model"]["variant"])
     return models.split(values["model"]["name"], {**kept, **section})
 
 
 def _model(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The section with its variant and, under `sizes`, every size that follows from it.
-
-    Sizes that a run has kept stand, whatever has become of the variant since.
-    """
+    """The section with its variant and, under `sizes`, what a run keeps of it."""
 
     def model(
         *,
@@ -139,10 +143,7 @@ def _model(section: Mapping[str, Any]) -> dict[str, Any]:
             f"model.sizes is what a run keeps of itself; got {', '.join(kept)}: say "
             f"model.{next(iter(kept))}=..."
         )
-    if kept.get("variant") == variant:
-        base = {key: value for key, value in kept.items() if key != "variant"}
-    else:
-        base = {"variant": variant}
+    base = kept_sizes.kept(section, variant) or {"variant": variant}
     size, arguments = models.split(name, {**base, **options})
     config.check(module.build, arguments, where=f"model {name}", given=["size"])
     sources = {"sources": list(section["sources"])} if separates else {}
@@ -150,5 +151,5 @@ def _model(section: Mapping[str, Any]) -> dict[str, Any]:
         **section,
         **sources,
         "variant": variant,
-        "sizes": {"variant": variant, **config.plain(dataclasses.asdict(size))},
+        "sizes": kept_sizes.keep(variant, size),
     }

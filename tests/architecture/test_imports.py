@@ -20,22 +20,25 @@ MAY = {
     "losses": "config dsp",  # config: a loss is named, with options, in a YAML
     "layers": "dsp",
     "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML
-    "classical": "audio",
+    "classical": "audio dsp separation",  # dsp: the grid on which blocks lie
     "convert": "models",
     "deploy": "dsp audio metrics layers",  # layers: the names that the last one carries
     "presets": "convert models config",
     "separation": "audio dsp",  # dsp: the grid on which blocks lie
-    "evaluation": "audio data metrics separation classical",
+    "evaluation": "audio data metrics separation classical pages",
     # dsp: losses on spectra; layers: what an adversary asks of its networks
     "tasks": "audio config data deploy evaluation",
-    "training": "config data losses models metrics presets dsp layers tasks",
-    "runtime": "dsp models presets separation",
-    "litert": "dsp models presets separation runtime deploy",
-    "pitch_tracking": "audio presets runtime litert",
+    # separation, engines: by which it scores; pictures: of its history
+    "training": "config data losses models metrics presets dsp layers tasks separation engines "
+    "pictures",
+    "engines": "dsp models presets separation deploy",
+    "pitch_tracking": "audio presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp models presets pitch_tracking",
     "pictures": "dsp pitch_tracking synthesis",
     "web": "presets",
+    "pages": "audio web",  # web: the style of its page
+    "comparison": "audio data evaluation pages",
 }
 # May import everything, and nothing below may import them; `cli` has no importer at all.
 TOP = {"api", "cli", "__init__"}

@@ -7,7 +7,7 @@ import soundfile
 
 from kzoo import audio
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.separation import Separator, System
+from kzoo.separation import BlockSeparator, System
 
 NAMES = {3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
@@ -60,5 +60,5 @@ def test_in_5_1_the_centre_does_not_meet_the_lfe(rng):
         grid=BlockGrid(500, 500),
     )
     film = rng.standard_normal((1200, 6)).astype(np.float32)
-    swapped = Separator(system).separate(film, 8000)["swapped"]
+    swapped = BlockSeparator(system).separate(film, 8000)["swapped"]
     np.testing.assert_allclose(swapped, film[:, [1, 0, 2, 3, 5, 4]], atol=1e-6)

@@ -17,8 +17,9 @@ import pytest
 import soundfile
 from made_once import once
 
-from kzoo import cli, config, runtime
+from kzoo import cli, config
 from kzoo.cli.doctor import EXTRAS
+from kzoo.engines import tensorflow
 
 RATE = 8000
 
@@ -45,7 +46,7 @@ def run(monkeypatch, capfdbinary):
 def preset(tmp_path_factory, tiny_preset):
     """A preset folder, whose system is built once for all songs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "system", once(runtime.system))
+        patch.setattr(tensorflow, "system", once(tensorflow.system))
         yield tiny_preset(tmp_path_factory.mktemp("presets") / "tiny")
 
 
@@ -262,7 +263,8 @@ def test_the_doctor_knows_every_package_of_every_extra():
         if extra not in ("dev", "demo", "docs"):  # made of the others, and of tools
             for line in lines.split("\n"):
                 if name := re.match(r"[a-z][\w-]*", line):
-                    packages[name.group().replace("-", "_").removesuffix("_api")] = extra
+                    module = name.group().replace("-", "_")
+                    packages[module.removesuffix("_api").removeprefix("python_")] = extra
     assert {module: extra for module, (extra, _) in EXTRAS.items()} == packages
 
 
@@ -279,8 +281,9 @@ def halves(block):
     return np.stack([0.5 * block] * 2, axis=1)
 
 def separator(preset, **options):
-    return separation.Separator(separation.System(
-        halves, sources=preset.sources, sample_rate=8000, channels=2, grid=BlockGrid(80, 80)))
+    return separation.BlockSeparator(separation.System(
+        function=halves, sources=preset.sources, sample_rate=8000, channels=2,
+        grid=BlockGrid(80, 80)))
 
 kzoo.cli.separate._separator = separator
 # A test run in a shell's background inherits a SIGINT that is ignored.

@@ -26,9 +26,10 @@ from made_once import once
 import kzoo.cli.demo
 import kzoo.cli.presets
 import kzoo.synthesis.files
-from kzoo import api, cli, config, models, presets, runtime, training, web
+from kzoo import api, cli, config, models, presets, training, web
 from kzoo.cli.app import command as program
 from kzoo.deploy.formats import tflite
+from kzoo.engines import tensorflow
 from kzoo.evaluation import scoring
 from kzoo.pitch_tracking import Pitch
 from kzoo.synthesis import player, transfer
@@ -43,7 +44,10 @@ PLAIN = {
     "enhance": ("{song}", "-p", "{enhancer}"),
     "export": ("-p", "{gains}", "-o", "out"),
     "evaluate": ("{estimates}", "--corpus", "{stems}", "--sources", "vocals,accompaniment",
-                 "--baselines", "mixture", "-o", "out"),
+                 "--baselines", "mixture", "--no-page", "-o", "out"),
+    "compare": ("{song}", "one={recordings}", "two={estimates}/a", "--format", "flac"),
+    "decompose": ("{estimates}/a/vocals.wav", "{stems}/a/vocals.wav",
+                  "{stems}/a/accompaniment.wav", "-o", "out", "--no-plot"),
     "train": ("{training}",),
     "synthesize": ("{controls}", "-o", "out/a.wav"),
     "transfer": ("{voice}", "-o", "out/a.wav", "-p", "{organ}", "--method", "{nano}"),
@@ -73,7 +77,9 @@ class Row(NamedTuple):
 
 QUIET = Row(("--quiet",), printed=True)
 OVERWRITE = Row(("--overwrite",), again=True)
-NO_ENGINE = Row(("--engine", "steam"), status=1)  # tests/test_litert.py has both that there are
+NO_ENGINE = Row(
+    ("--engine", "steam"), status=1
+)  # tests/engines/test_litert.py has both that there are
 NO_DEVICE = Row(("--device", "gpu:99"), status=1)
 DEPTH = Row(("--bit-depth", "24"))
 RECORDING = {
@@ -154,8 +160,27 @@ OPTIONS = {
         "--overlap": Row(("--overlap", "0.25"), both=("{preset}",)),
         "--mwf": Row(("--mwf",), both=("{preset}",)),
         "--interchangeable": Row(("--interchangeable",)),
-        "--measures": Row(("--measures", "loudness"), status=1),
+        "--measures": Row(("--measures", "SDR,LSD")),
         "--dnsmos": Row(("--dnsmos", "{song}"), status=1),
+        "--page": Row(("--page",)),
+        "--quiet": QUIET,
+    },
+    "compare": {
+        "--out": Row(("-o", "elsewhere.html")),
+        "--start": Row(("--start", "0.5")),
+        "--duration": Row(("--duration", "0.5")),
+        "--format": Row(("--format", "ogg")),
+        "--overwrite": OVERWRITE,
+        "--quiet": QUIET,
+    },
+    "decompose": {
+        "--out": Row(("-o", "elsewhere")),
+        "--noise": Row(("--noise", "{stems}/b/vocals.wav")),
+        "--taps": Row(("--taps", "1")),
+        "--start": Row(("--start", "0.5")),
+        "--duration": Row(("--duration", "0.5")),
+        "--plot": Row(("--plot",)),
+        "--overwrite": OVERWRITE,
         "--quiet": QUIET,
     },
     "train": {
@@ -222,6 +247,12 @@ OPTIONS = {
 # Compared by tests that know what must come out.
 ELSEWHERE = {
     ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
+    ("separate", "--method"): "cli/test_separate_methods.py::test_a_method_writes_its_sources",
+    **{
+        ("separate", option): "cli/test_separate_methods.py::"
+        "test_options_of_methods_come_to_the_method"
+        for option in ("--n-sources", "--components", "--templates", "--divergence", "--margin")
+    },
     ("evaluate", "--jobs"): "evaluation/test_evaluation.py::"
     "test_several_processes_give_the_same_figures",
 }
@@ -385,7 +416,7 @@ def run(material, tmp_path_factory):
         return outcomes[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "system", once(runtime.system))
+        patch.setattr(tensorflow, "system", once(tensorflow.system))
         instrument = once(player.instrument)
         patch.setattr(player, "instrument", instrument)
         patch.setattr(kzoo.synthesis.files, "instrument", instrument)
@@ -503,7 +534,7 @@ def figures(verb, outcome):
         return outcome.status, files, outcome.out.splitlines()[-1:]
     if verb == "evaluate":
         files = {name: data for name, data in outcome.files.items() if name.endswith(".csv")}
-        return outcome.status, files
+        return outcome.status, files, "out/report.html" in outcome.files
     return outcome.status, outcome.files, outcome.out
 
 

@@ -15,7 +15,7 @@ from kzoo import cli
 from kzoo.audio import safe_track_name
 from kzoo.cli import separate as verb
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.separation import Separator, System
+from kzoo.separation import BlockSeparator, System
 
 RATE = 8000
 SOURCES = ["vocals", "accompaniment"]
@@ -39,7 +39,7 @@ def run(monkeypatch, capfd):
         function=lambda block: np.stack([block, 0.5 * block], axis=1), sources=SOURCES,
         sample_rate=RATE, channels=2, grid=BlockGrid(4000, 4000),
     )  # fmt: skip
-    monkeypatch.setattr(verb, "_separator", lambda *_, **__: Separator(system))
+    monkeypatch.setattr(verb, "_separator", lambda *_, **__: BlockSeparator(system))
     return call
 
 

@@ -17,15 +17,15 @@ import pytest
 import tensorflow as tf
 from made_models import MODELS, tiny
 
-from kzoo import runtime
 from kzoo.deploy.examples import sound_proof
 from kzoo.deploy.export import export
 from kzoo.deploy.formats import streaming as streaming_files
 from kzoo.deploy.formats import tflite
 from kzoo.dsp.blocks import BlockGrid
+from kzoo.engines import tensorflow
 from kzoo.layers.masks import Estimates, source_names
 from kzoo.models import architecture
-from kzoo.separation import Separator, System
+from kzoo.separation import BlockSeparator, System
 
 SOURCES = ["vocals", "accompaniment"]
 SEEDS = (1, 2, 3)
@@ -433,19 +433,19 @@ def streamed(name, frames):
     assert {weight.path for weight in step.weights} == set(by_path)
     for weight in step.weights:
         weight.assign(by_path[weight.path])
-    silence = module.initial_state(step)
-    assert {f"state_{part}" for part in silence} == set(step.input) - {"waveform"}
+    silence = {f"state_{part}": array for part, array in module.initial_state(step).items()}
+    assert set(silence) == set(step.input) - {"waveform"}
     samples = frames * size.hop_length
     system = System(
         function=None,
-        begin=runtime.beginnings(step, silence, SOURCES),
+        begin=tensorflow.beginnings(step, silence, SOURCES),
         delay=size.delay_samples,
         sources=SOURCES,
         sample_rate=size.sample_rate,
         channels=size.channels,
         grid=BlockGrid(samples, samples, context=True),
     )
-    stems, again = (Separator(system).separate(mixture[0], size.sample_rate) for _ in range(2))
+    stems, again = (BlockSeparator(system).separate(mixture[0], size.sample_rate) for _ in range(2))
     for source in SOURCES:  # each signal begins in silence
         np.testing.assert_array_equal(stems[source], again[source])
     return mixture, np.stack([stems[source] for source in SOURCES])
@@ -520,7 +520,7 @@ def test_blocks_of_the_grid_join_into_the_whole(name, hops):
     )
     mixture = noise(whole, hops * grid.hop + 1)
     (expected,) = outputs(whole, fed(whole, mixture))
-    found = Separator(system).separate(mixture[0], 8000)
+    found = BlockSeparator(system).separate(mixture[0], 8000)
     for stem, source in zip(np.asarray(expected)[0], source_names(whole), strict=True):
         error = found[source] - stem
         # Single samples at a seam may differ, where a block's only window all but hides them.

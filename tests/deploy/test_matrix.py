@@ -95,6 +95,22 @@ def test_what_is_there_is_kept_and_what_is_missing_made_again(
     assert f"- fp16: {fp16['reason']}" in tables.markdown(again)
 
 
+def test_times_are_left_for_another_call(called, written, tmp_path):
+    there = shutil.copytree(written[0], tmp_path / "there")
+    (there / "tiny_fp16.tflite").unlink()
+    timed, made = called(there, make=False, prepare=mock.Mock(), times="again")
+    assert made == []
+    assert ["load_ms" in row for row in timed["rows"]] == [True, False]  # fp32, int8 everywhere
+    (there / matrix.TABLE).unlink()
+    left, made = called(there, times="none")
+    assert made == [form.name for form in WANTED]
+    assert not any("load_ms" in row for row in left["rows"])
+    timed, made = called(there, make=False, prepare=mock.Mock())
+    assert made == []
+    assert ["load_ms" in row for row in timed["rows"]] == [True, True, False]
+    assert "at most 1.50 of the processor's time" in tables.markdown(timed)
+
+
 def test_a_row_says_what_a_form_costs(written, original, true):
     folder, table, _ = written
     fp32, fp16, whole = table["rows"]

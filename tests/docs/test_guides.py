@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from made_once import once
 
-from kzoo import audio, cli, config, models, presets, runtime
+from kzoo import audio, cli, config, models, presets
 from kzoo.cli.app import command as program
+from kzoo.engines import tensorflow
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
-SLOW = ("fit", "phone", "serve", "train")  # what they do is tested where its modules are
+# What they do is tested where its modules are.
+SLOW = ("fit", "phone", "serve", "train", "untrained")
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
@@ -37,7 +39,7 @@ BLOCK = re.compile(r'```(python|console|yaml|csv)(?: title="(.*?)")?\n(.*?)```',
 def workplace(tmp_path, monkeypatch, rng):
     """A folder like the one that a reader of the guides has: a song, stems, configurations."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runtime, "system", once(runtime.system))
+    monkeypatch.setattr(tensorflow, "system", once(tensorflow.system))
     shutil.copytree(ROOT / "configs", "configs")
     monkeypatch.setattr(models, "__path__", [*models.__path__, "kzoo/models"])
 

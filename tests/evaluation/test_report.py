@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kzoo.evaluation import Baseline, Settings, Speech, difference, estimate, evaluate
-from kzoo.evaluation.report import make_report
+from kzoo.evaluation.averages import make_report
 
 SYSTEMS = ("good", "fair", "mixture")
 SONGS, CLIPS = Settings(("vocals",)), Settings(("speech",), speech=Speech())
@@ -166,3 +166,74 @@ def test_systems_are_compared_with_the_mixture_and_the_first_unless_told(
         tmp_path, [Baseline(name) for name in systems], sources=["vocals"], against=against
     )
     assert {f"{row.system} {row.against}" for row in found.comparisons} == pairs
+
+
+def test_averages_are_of_the_tracks_that_every_system_has():
+    documents = [clip("good", f"c{k}", float(k)) for k in range(5)]
+    documents += [clip("mixture", f"c{k}", 0.0) for k in (1, 2)]
+    found = report(documents, CLIPS, against=("mixture",))
+    assert [(row.system, row.tracks) for row in found.averages] == [("good", 2), ("mixture", 2)]
+    assert found.scores("good", "speech")["STOI"] == 1.5
+    assert found.notes == [
+        "speech: averages are over the 2 tracks that were scored with every system that has any; "
+        "scored were good 5, fair 0, mixture 2"
+    ]
+    documents = [clip("good", "c1", 1.0), clip("mixture", "c2", 2.0)]
+    found = report(documents, CLIPS, against=())
+    assert [row.tracks for row in found.averages] == [1, 1]
+    assert found.notes == [
+        "speech: no track was scored with every system: averages are of other tracks"
+    ]
+
+
+def test_a_note_names_a_few_of_its_tracks():
+    documents = [clip("good", f"c{k}", 1.0) for k in range(5)]
+    for document in documents:
+        document["kzoo"]["notes"] = ["speech: no PESQ-NB"]
+    assert report(documents, CLIPS, against=()).notes == [
+        "c0, c1, c2 and 2 more: speech: no PESQ-NB"
+    ]
+
+
+def test_a_narrow_table_folds_into_tables_of_fewer_columns_and_loses_nothing():
+    documents = [clip(s, f"c{k}", float(k)) for s in ("good", "mixture") for k in range(3)]
+    found = report(documents, CLIPS, against=("mixture",))
+    wide, narrow = found.text(), found.text(80)
+    _, *lines = narrow.splitlines()
+    assert max(map(len, lines)) <= 80
+    heads = [line.split()[3:] for line in lines if line.startswith("source ")]
+    assert len(heads) > 1
+    assert [name for head in heads for name in head] == list(CLIPS.measures)
+    wide = wide.splitlines()[1:]
+    cells, expected = (
+        sorted(w for line in t for w in line.split() if ".." in w) for t in (lines, wide)
+    )
+    assert cells == expected
+
+
+def test_the_table_of_songs_has_few_columns_and_the_files_all(songs, tmp_path):
+    found = report(songs, SONGS)
+    [head] = [line for line in found.text().splitlines() if line.startswith("source ")]
+    assert head.split() == ["source", "system", "tracks", "SDR", "SI-SDR", "SI-SDRi"]
+    found.write(tmp_path)
+    with (tmp_path / "tracks.csv").open(encoding="utf-8") as file:
+        assert set(SONGS.measures) < set(next(csv.DictReader(file)))
+
+
+def test_other_measures_are_averaged_as_they_are_published_and_lower_may_be_better():
+    columns = Settings(("vocals",), columns=("SI-SDR", "uSDR", "LSD"))
+    documents = []
+    for k, (usdr, lsd) in enumerate([(1.0, 5.0), (2.0, 3.0), (6.0, 1.0)]):
+        for system, gain in (("good", 1.0), ("mixture", 0.0)):
+            made = song(system, f"song {k}", [], 10.0 * gain)
+            made["targets"][0]["others"] = {"uSDR": usdr + gain, "LSD": lsd - gain}
+            documents.append(made)
+    found = report(documents, columns, against=("mixture",))
+    assert found.measures == ("SI-SDR", "uSDR", "LSD")
+    assert found.scores("good", "vocals") == {"SI-SDR": 10.0, "uSDR": 4.0, "LSD": 2.0}  # means
+    assert [gain.better for gain in found.comparisons[0].measures.values()] == [1.0, 1.0, 1.0]
+    assert found.comparisons[0].measures["LSD"].value == -1.0
+    text = found.text()
+    assert "BSS Eval" not in text
+    assert "uSDR: mean over tracks" in text
+    assert "LSD: log-spectral distance" in text

@@ -137,7 +137,8 @@ def test_one_bad_clip_does_not_lose_the_others(pairs, estimates, capsys):
     assert "not scored: p1_003 (mixture)" in out
     rows = [line.split()[:3] for line in out.splitlines() if line.startswith("speech ")]
     compared = ["speech", "mine", "1"]  # the one clip that both have
-    assert rows == [["speech", "mine", "1"], ["speech", "mixture", "2"], compared]
+    assert rows == [["speech", "mine", "1"], ["speech", "mixture", "1"], compared]
+    assert "scored were mine 1, mixture 2" in out
 
 
 def test_what_a_clip_does_not_have_is_noted_and_left_out_of_the_mean(pairs, estimates):

@@ -69,3 +69,28 @@ def test_a_tie_is_not_better():
 def test_differences_are_of_as_many_clips():
     with pytest.raises(ValueError, match="got 2 values and 1"):
         difference([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        (np.linspace(0.5, 1.5, 12), "above"),
+        (-np.linspace(0.5, 1.5, 12), "below"),
+        ([3.0, -2.5, 2.0, -1.5, 1.0, -0.5, 0.2], "no difference seen"),
+        ([0.0] * 8, "no difference seen"),
+        ([1.0] * 5, "too few to tell"),
+        ([1.0] * 5 + [np.nan], "too few to tell"),
+        ([1.0] * 6, "above"),
+    ],
+)
+def test_a_difference_is_called_one_where_interval_and_wilcoxon_agree(gains, verdict):
+    found = difference(gains, np.zeros(len(gains)), np.median)
+    assert found.verdict == verdict
+    gains = np.asarray(gains)[~np.isnan(gains)]
+    if len(gains) >= statistics.FEWEST and np.any(gains):
+        assert found.p == scipy.stats.wilcoxon(gains).pvalue
+
+
+def test_what_is_no_difference_is_seldom_called_one(rng):
+    verdicts = [difference(rng.standard_normal(20), np.zeros(20)).verdict for _ in range(200)]
+    assert verdicts.count("no difference seen") > 180

@@ -8,7 +8,7 @@ from made_serving import HALVES, RATE
 
 from export import serving_graph
 from kzoo.dsp.blocks import BlockGrid, stft_grid
-from kzoo.separation import Separator
+from kzoo.separation import BlockSeparator
 
 
 def halves_swapped(block, where):
@@ -22,7 +22,7 @@ def halves_swapped(block, where):
 
 
 def streamed():
-    """(Blocks, System) that add the last sample of the block before, 7 samples late."""
+    """(ServedBlocks, System) that add the last sample of the block before, 7 samples late."""
     grid = BlockGrid(50, 50, context=True)
 
     def step(block, states):
@@ -89,7 +89,7 @@ def test_a_batch_is_separated_as_kzoo_separates_each_recording(case, rng):
         waveform[-1] *= 0.01
         stems = separate(tf.constant(waveform))
         for recording, *found in zip(waveform, *stems, strict=True):
-            expected = Separator(system).separate(recording, RATE)
+            expected = BlockSeparator(system).separate(recording, RATE)
             for own, stem in zip(expected.values(), found, strict=True):
                 np.testing.assert_allclose(stem, own, rtol=2e-5, atol=1e-7)
 

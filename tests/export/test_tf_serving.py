@@ -23,7 +23,7 @@ pytest.importorskip("tensorflow_serving", reason="pip install 'kzoo[serving]'")
 from export import c_programs, serving_double, serving_graph, tf_serving
 from kzoo import models, presets
 from kzoo.dsp.blocks import stft_grid
-from kzoo.separation import Separator
+from kzoo.separation import BlockSeparator
 
 STEP = 2.0**-15
 SAMPLES = 3 * HALVES.hop + 11
@@ -67,7 +67,7 @@ def song(tmp_path_factory):
 
 
 def stems_of(waveform, system=None):
-    return Separator(system or made_serving.system()).separate(waveform, RATE)
+    return BlockSeparator(system or made_serving.system()).separate(waveform, RATE)
 
 
 def post(listening, name, body):

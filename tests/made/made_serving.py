@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from export.serving_graph import Blocks
+from export.serving_graph import ServedBlocks
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.separation import System, at_level
 
@@ -24,7 +24,7 @@ def served(grid=HALVES, channels=2, **options):
         return ramped(block, tf), states
 
     options = {"silence": {}, "step": step, "sources": ("vocals", "drums"), **options}
-    return Blocks(sample_rate=RATE, channels=channels, grid=grid, **options)
+    return ServedBlocks(sample_rate=RATE, channels=channels, grid=grid, **options)
 
 
 def system(grid=HALVES, channels=2, *, level_db=None, **options):

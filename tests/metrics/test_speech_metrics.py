@@ -102,6 +102,16 @@ def test_stoi_and_estoi_are_the_reference_vectors(vectors):
 
 
 @pytest.mark.usefixtures("pesq_package")
+@pytest.mark.parametrize("band", ["wb", "nb"])
+def test_pesq_of_noisy_speech_is_the_reference_vector(vectors, band):
+    v = vectors("pesq")
+    clean, noisy = v["clean_int16"] / 32768, v["noisy_int16"] / 32768
+    assert metrics.pesq(clean, noisy, RATE, band=band) == pytest.approx(
+        float(v[f"pesq_{band}_noisy_64"]), abs=1e-5
+    )
+
+
+@pytest.mark.usefixtures("pesq_package")
 def test_adapters_give_what_the_packages_give(speech, noise):
     from pesq import pesq
 

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from kzoo import models, runtime
+from kzoo import models
 from kzoo.convert import asteroid
+from kzoo.engines import tensorflow
 from kzoo.models import conv_tasnet
-from kzoo.separation import Separator, System
+from kzoo.separation import BlockSeparator, System
 
 
 def sizes(**options):
@@ -244,12 +245,22 @@ def test_blocks_are_of_the_length_that_was_asked_for(rng, norm, hop):
     assert grid.hop == hop
     block = conv_tasnet.build(size=size, **size.block())
     assert block.input_shape[1] == grid.samples
-    system = System(lambda x: np.asarray(block(x)), conv_tasnet.SPEAKERS, 8000, 1, grid)
-    stems = Separator(system).separate(noise(rng, 9001)[0], 8000)
+    system = System(
+        function=lambda x: np.asarray(block(x)),
+        sources=conv_tasnet.SPEAKERS,
+        sample_rate=8000,
+        channels=1,
+        grid=grid,
+    )
+    stems = BlockSeparator(system).separate(noise(rng, 9001)[0], 8000)
     assert all(len(stem) == 9001 and np.isfinite(stem).all() for stem in stems.values())
     assert sizes(block_seconds=4.0).smaller() == sizes(block_seconds=2.0)
     assert sizes(block_seconds=0.4).smaller() is None
     assert tiny().static(1000) == (tiny(), 1000)
+
+
+def silence(step):
+    return {f"state_{name}": array for name, array in conv_tasnet.initial_state(step).items()}
 
 
 @pytest.mark.parametrize(
@@ -262,7 +273,7 @@ def test_a_stream_says_what_the_whole_says(rng, options):
     weights = {weight.path: weight for weight in whole.weights}
     for weight in step.weights:
         weight.assign(weights[weight.path])
-    begin = runtime.beginnings(step, conv_tasnet.initial_state(step), conv_tasnet.SPEAKERS)
+    begin = tensorflow.beginnings(step, silence(step), conv_tasnet.SPEAKERS)
     mixture = noise(rng, 100 * size.live_frames * size.hop_length, size.channels)
     separate = begin()
     found = np.concatenate([separate(block) for block in np.split(mixture, 100, axis=1)], axis=2)
@@ -291,7 +302,7 @@ def test_ten_minutes_of_a_stream_do_not_drift(rng):
         step = conv_tasnet.build_step(size=size, frames=round(seconds * 8000 / size.hop_length))
         for weight in step.weights:
             weight.assign(weights[weight.path])
-        begin = runtime.beginnings(step, conv_tasnet.initial_state(step), conv_tasnet.SPEAKERS)
+        begin = tensorflow.beginnings(step, silence(step), conv_tasnet.SPEAKERS)
         blocks, separate = np.split(sound.reshape(1, -1, 1), round(600 / seconds), axis=1), begin()
         said.append(np.concatenate([separate(block) for block in blocks], axis=2))
     for first, last in ((0, 60), (540, 600)):

@@ -14,7 +14,7 @@ from kzoo import models
 from kzoo.convert import demucs as convert
 from kzoo.dsp.resampling import resample
 from kzoo.models import demucs
-from kzoo.separation import Separator, System
+from kzoo.separation import BlockSeparator, System
 
 TWO = ["vocals", "accompaniment"]
 SMALL = {"filters": 3, "depth": 2, "lstm_layers": 0, "normalize": False, "resample": False}
@@ -267,7 +267,7 @@ def test_blocks_that_carry_their_context_join_into_the_whole(rng, options):
     )
     mixture = noise(rng, 2_003)  # three blocks
     expected = np.asarray(whole(mixture))[0]
-    found = Separator(system).separate(mixture[0], 8000)
+    found = BlockSeparator(system).separate(mixture[0], 8000)
     for stem, source in zip(expected, TWO, strict=True):
         np.testing.assert_allclose(found[source], stem, atol=1e-5 * np.abs(stem).max())
 

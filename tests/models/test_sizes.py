@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo import config, models, presets, runtime
+from kzoo import config, models, presets
 from kzoo.config import ConfigError
+from kzoo.engines import tensorflow
 from kzoo.models import unet
 from kzoo.training import resolved, train
 from kzoo.training.folder import check_folder
@@ -63,7 +64,7 @@ def run(eagerly, tmp_path, tmp_path_factory):
 
 
 def test_blocks_that_do_not_fit_in_memory_are_halved(tmp_path):
-    system = runtime.system(saved(tmp_path / "preset", "conv_tasnet", blocks=1, repeats=1))
+    system = tensorflow.system(saved(tmp_path / "preset", "conv_tasnet", blocks=1, repeats=1))
     smaller = system.smaller()
     assert smaller.grid.samples < system.grid.samples
     block = np.zeros((1, smaller.grid.samples, 1), np.float32)
@@ -169,7 +170,7 @@ def test_a_preset_runs_at_the_rate_of_its_card_even_if_that_names_its_variant_al
     assert presets.open_preset(folder).sizes()[0].sample_rate == 11025
     card["model"] = {"name": "unet", "options": {"sources": SOURCES, "variant": "tiny"}}
     (folder / "card.yaml").write_text(json.dumps(card))
-    assert runtime.system(folder).sample_rate == 11025
+    assert tensorflow.system(folder).sample_rate == 11025
 
 
 def test_a_variant_beside_a_cards_options_is_where_they_begin(tmp_path):

@@ -14,7 +14,7 @@ from kzoo.deploy.examples import sound_proof
 from kzoo.deploy.export import export
 from kzoo.deploy.formats import tflite
 from kzoo.models import wave_u_net
-from kzoo.separation import Separator, System
+from kzoo.separation import BlockSeparator, System
 
 TWO = ("accompaniment", "vocals")
 FOUR = ("bass", "drums", "other", "vocals")
@@ -209,7 +209,7 @@ def test_blocks_join_into_the_whole(rng, context, upsampling, seconds):
         channels=2,
         grid=grid,
     )
-    separator = Separator(system)
+    separator = BlockSeparator(system)
     samples = 5 * grid.hop + 61 if seconds < 0.01 else 2501
     mixture = 0.3 * rng.standard_normal((1, samples, 2)).astype(np.float32)
     expected = np.asarray(whole(mixture))[0]

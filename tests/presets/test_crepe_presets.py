@@ -8,8 +8,9 @@ import made_crepe as made
 import numpy as np
 import pytest
 
-from kzoo import api, config, presets, runtime
+from kzoo import api, config, presets
 from kzoo.convert import crepe
+from kzoo.engines import tensorflow
 from kzoo.presets import PresetError, packages
 
 FILTERS = (4, 2, 2, 2, 2, 3)
@@ -84,7 +85,7 @@ def test_offline_mode_fetches_nothing(published, monkeypatch):
 
 def test_what_a_pitch_tracker_cannot_be_used_for_is_refused_in_words():
     with pytest.raises(PresetError, match="crepe_tiny is for pitch and separates nothing"):
-        runtime.system("crepe_tiny")
+        tensorflow.system("crepe_tiny")
     with pytest.raises(config.ConfigError, match="crepe_tiny is for pitch, which is not scored"):
         api.evaluation_systems(["crepe_tiny"], {})
 

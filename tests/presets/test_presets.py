@@ -10,7 +10,7 @@ import made_checkpoints as made
 import numpy as np
 import pytest
 
-from kzoo import config, presets
+from kzoo import config, models, presets
 from kzoo.convert import spleeter
 from kzoo.presets import PresetError
 from kzoo.presets.fetching import fetch
@@ -322,7 +322,7 @@ def test_every_card_builds_a_model_and_names_its_licences(unfilled, name):
     assert card["name"] == name
     assert set(card["licences"]) == {"code", "weights", "data"}
     assert size.channels == card["channels"]
-    assert ("sources" in card) == (card["task"] not in presets.NO_SEPARATION)
+    assert ("sources" in card) == models.takes_sources(card["model"]["name"])
     assert card.get("sources") == card["model"]["options"].get("sources")
     if "bandwidth_hz" in card:
         assert size.bandwidth_hz() == card["bandwidth_hz"]

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from made_streams import resident_bytes, snr_db
 
-from kzoo import Separator, audio, config, presets, runtime
+from kzoo import Separator, audio, config, presets
 from kzoo.deploy.examples import parity_sound
+from kzoo.engines import tensorflow
 from kzoo.presets import PresetError
 from kzoo.separation.live import Live
 
@@ -124,7 +125,7 @@ def test_speech_outlives_what_was_done_to_it_and_no_sound_breaks_anything(name, 
 @pytest.mark.parametrize("name", ["dtln", "gtcrn_dns3"])
 def test_ten_minutes_live_neither_drift_nor_grow(name, mirror, talk):
     opened = presets.open_preset(name)
-    live = Live(runtime.live_system(opened), "speech")
+    live = Live(tensorflow.live_system(opened), "speech")
     minute = 60 * live.sample_rate
     hops = np.resize(talk, (10 * minute // live.hop, live.hop))
     found, resident = np.ones_like(hops), []
@@ -133,7 +134,7 @@ def test_ten_minutes_live_neither_drift_nor_grow(name, mirror, talk):
         if number in (len(hops) // 10, len(hops)):
             resident.append(resident_bytes())
     del opened.card["level_db"]  # live sound is brought to none
-    whole = Separator(runtime.system(opened)).separate(hops.ravel(), live.sample_rate)["speech"]
+    whole = Separator(tensorflow.system(opened)).separate(hops.ravel(), live.sample_rate)["speech"]
     whole, found = whole[: len(whole) - live.delay], found.ravel()[live.delay :]
     first, last = (snr_db(whole[part], found[part]) for part in (np.s_[:minute], np.s_[-minute:]))
     assert min(first, last) > 100

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import runtime
 from kzoo.audio import AudioError
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.separation import Separator, System, selection, separate_file
+from kzoo.engines import tensorflow
+from kzoo.separation import BlockSeparator, System, selection, separate_file
 
 RATE = 8000
 
 
 def separator(function=lambda block: np.stack([block, 0 * block], axis=1)):
-    return Separator(
+    return BlockSeparator(
         System(
             function=function, sources=("vocals", "rest"), sample_rate=RATE, channels=1,
             grid=BlockGrid(400, 400),
@@ -68,7 +68,7 @@ def test_two_stems_of_a_single_source_make_no_sense():
 
 
 def test_the_wiener_filters_survey_keeps_the_highest_peak_of_all_blocks(tiny_preset, tmp_path, rng):
-    system = runtime.system(tiny_preset(tmp_path / "tiny"), mwf=True)
+    system = tensorflow.system(tiny_preset(tmp_path / "tiny"), mwf=True)
     noise = rng.standard_normal((1, system.grid.samples, 2)).astype(np.float32)
     loud, quiet = 0.5 * noise, 0.01 * noise
     peak = system.survey(None, loud)[2]
@@ -93,6 +93,6 @@ def test_what_is_wrong_with_the_recording_is_a_note(tmp_path, rng):
     recording = tmp_path / "killed.wav"  # the recorder never came to write the sizes
     recording.write_bytes(b"RIFF\0\0\0\0WAVEfmt " + form + b"data\0\0\0\0" + sound)
     targets = {name: tmp_path / f"{name}.wav" for name in system.sources}
-    report = separate_file(Separator(system), recording, targets)
+    report = separate_file(BlockSeparator(system), recording, targets)
     assert report.notes == ["its header says 0 bytes of sound; 2000 are read"]
     assert report.seconds == 1000 / RATE

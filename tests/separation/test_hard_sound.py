@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from made_streams import snr_db
 
-from kzoo import models, runtime
+from kzoo import models
 from kzoo.deploy.examples import noisy_speech
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.separation import Separator, System, at_level
+from kzoo.engines import tensorflow
+from kzoo.separation import BlockSeparator, System, at_level
 from kzoo.separation.live import Live
 
 RATE = 8000
@@ -38,7 +39,7 @@ SOUNDS = {
 @pytest.fixture(scope="module", params=["dtln", "gtcrn", "ul_unas", "deepfilternet"])
 def enhancer(request):
     """The Separator of a tiny one, which brings recordings to a level."""
-    return Separator(at_level(system(request.param, frames=8), -26.0))
+    return BlockSeparator(at_level(system(request.param, frames=8), -26.0))
 
 
 @functools.cache
@@ -48,9 +49,10 @@ def system(name, *, frames):
     module, size = models.architecture(name), models.sizes(name, variant="tiny")
     step = module.build_step(("speech",), size, frames=frames)
     samples = frames * size.hop_length
+    silence = {f"state_{name}": array for name, array in module.initial_state(step).items()}
     return System(
         function=None,
-        begin=runtime.beginnings(step, module.initial_state(step), ("speech",)),
+        begin=tensorflow.beginnings(step, silence, ("speech",)),
         delay=size.delay_samples,
         sources=("speech",),
         sample_rate=size.sample_rate,
@@ -79,7 +81,7 @@ def test_after_any_sound_the_next_recording_is_heard_as_the_first(enhancer):
 def test_a_long_stream_does_not_drift():
     live = Live(system("dtln", frames=1), "speech")
     hops = np.resize(VOICE[:, 0], (1000, live.hop))  # 2 s
-    whole = Separator(system("dtln", frames=8)).separate(hops.ravel(), RATE)["speech"]
+    whole = BlockSeparator(system("dtln", frames=8)).separate(hops.ravel(), RATE)["speech"]
     found, late = np.concatenate([live(hop) for hop in hops]), live.delay
     parts = [slice(n * RATE, n * RATE + RATE // 2) for n in (0, 1)]
     first, last = (snr_db(whole[part], found[late:, 0][part]) for part in parts)

@@ -90,7 +90,16 @@ def test_a_limit_leaves_a_share_of_what_was_heard(rng):
 
 def test_what_cannot_run_live_is_refused():
     with pytest.raises(ValueError, match="hears whole blocks cannot run live"):
-        Live(System(lambda x: x, ("speech",), RATE, 1, BlockGrid(4, 3)), "speech")
+        Live(
+            System(
+                function=lambda x: x,
+                sources=("speech",),
+                sample_rate=RATE,
+                channels=1,
+                grid=BlockGrid(4, 3),
+            ),
+            "speech",
+        )
 
 
 def test_a_microphone_is_heard_until_the_end_and_loses_what_does_not_fit(live, monkeypatch, rng):

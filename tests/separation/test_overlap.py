@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from made_once import once
 
-from kzoo import api, runtime
+from kzoo import api
 from kzoo.dsp.blocks import BlockGrid
+from kzoo.engines import tensorflow
 from kzoo.models import architecture, cunet, list_models, unet
-from kzoo.separation import Separator, System
+from kzoo.separation import BlockSeparator, System
 
 RATE = 8000
 TINY = {name: architecture(name).VARIANTS["tiny"] for name in list_models()}
@@ -15,7 +16,7 @@ CUT = [name for name, size in TINY.items() if size.task == "separation"]
 
 
 def separator(grid, overlap):
-    return Separator(
+    return BlockSeparator(
         System(
             function=lambda block: block[:, None], sources=("all",), sample_rate=RATE, channels=1,
             grid=grid,
@@ -59,7 +60,7 @@ def test_overlap_changes_a_separated_recording_and_keeps_its_length_and_its_sum(
     tiny_preset, tmp_path, rng, monkeypatch
 ):
     preset = tiny_preset(tmp_path / "tiny")
-    monkeypatch.setattr(runtime, "system", once(runtime.system))  # the overlap is none of it
+    monkeypatch.setattr(tensorflow, "system", once(tensorflow.system))  # the overlap is none of it
     waveform = (0.1 * rng.standard_normal((40_000, 2))).astype(np.float32)
     # Masks that sum to one above the network's bins too, so that the stems sum to the mixture.
     full_band = {"mask_extension": "average"}

@@ -9,7 +9,7 @@ import pytest
 
 from kzoo import api
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.separation import SAME_DB, Cancelled, Levels, Separator, System, at_level
+from kzoo.separation import SAME_DB, BlockSeparator, Cancelled, Levels, System, at_level
 
 RATE = 8000
 
@@ -34,7 +34,7 @@ def system(function=halves, *, samples=400, hop=300, start=0, channels=2, **extr
 @pytest.mark.parametrize(("hop", "start"), [(400, 0), (300, 0), (200, 0), (300, -400), (400, -7)])
 def test_blocks_of_a_memoryless_system_join_without_a_trace(rng, samples, hop, start):
     waveform = rng.standard_normal((samples, 2)).astype(np.float32)
-    stems = Separator(system(hop=hop, start=start)).separate(waveform, RATE)
+    stems = BlockSeparator(system(hop=hop, start=start)).separate(waveform, RATE)
     assert stems["loud"].shape == waveform.shape
     np.testing.assert_allclose(stems["loud"], 0.75 * waveform, atol=1e-6)
     np.testing.assert_allclose(stems["soft"], 0.25 * waveform, atol=1e-6)
@@ -46,7 +46,7 @@ def test_the_result_does_not_depend_on_how_the_reader_cut_the_signal(rng):
     def blurred(block):  # depends on the whole block, so that its place matters
         return np.stack([block - block.mean(axis=1, keepdims=True), block], axis=1)
 
-    separator = Separator(system(blurred))
+    separator = BlockSeparator(system(blurred))
     whole = separator.separate(waveform, RATE)["loud"]
 
     def crumbs():
@@ -65,7 +65,7 @@ def test_overlap_averages_what_neighbouring_blocks_disagree_on():
         calls[0] += 1
         return np.full((1, 2, *block.shape[1:]), calls[0] % 2, np.float32)
 
-    stems = Separator(system(numbered, hop=400), overlap=0.5).separate(
+    stems = BlockSeparator(system(numbered, hop=400), overlap=0.5).separate(
         np.ones((2000, 2), np.float32), RATE
     )
     steps = np.abs(np.diff(stems["loud"][:, 0]))
@@ -76,12 +76,12 @@ def test_overlap_averages_what_neighbouring_blocks_disagree_on():
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
 def test_any_channel_layout_comes_back_as_it_went_in(rng, channels):
     waveform = rng.standard_normal((1000, channels)).astype(np.float32)
-    stems = Separator(system()).separate(waveform, RATE)
+    stems = BlockSeparator(system()).separate(waveform, RATE)
     np.testing.assert_allclose(stems["loud"], 0.75 * waveform, atol=1e-6)
 
 
 def test_a_one_dimensional_waveform_gives_one_dimensional_stems(rng):
-    stems = Separator(system()).separate(rng.standard_normal(700), RATE)
+    stems = BlockSeparator(system()).separate(rng.standard_normal(700), RATE)
     assert stems["soft"].shape == (700,)
 
 
@@ -90,7 +90,7 @@ def test_one_channel_of_a_stereo_system_is_the_mean_of_its_two():
         return np.stack([block * [1, 3], block * [0, 0.5]], axis=1)
 
     waveform = np.linspace(-1, 1, 900, dtype=np.float32)
-    stems = Separator(system(lopsided)).separate(waveform, RATE)
+    stems = BlockSeparator(system(lopsided)).separate(waveform, RATE)
     np.testing.assert_allclose(stems["loud"], 2 * waveform, atol=1e-6)
     np.testing.assert_allclose(stems["soft"], 0.25 * waveform, atol=1e-6)
 
@@ -99,7 +99,7 @@ def test_one_channel_of_a_stereo_system_is_the_mean_of_its_two():
 def test_other_rates_keep_their_length_and_their_sound(rate):
     time = np.arange(rate) / rate
     waveform = np.sin(2 * np.pi * 440 * time)[:, None].repeat(2, axis=1).astype(np.float32)
-    stems = Separator(system()).separate(waveform, rate)
+    stems = BlockSeparator(system()).separate(waveform, rate)
     assert stems["loud"].shape == waveform.shape
     middle = slice(rate // 10, -rate // 10)
     np.testing.assert_allclose(stems["loud"][middle], 0.75 * waveform[middle], atol=2e-3)
@@ -112,14 +112,14 @@ def test_consistent_stems_sum_to_the_mixture_at_its_own_rate(rng, rate):
     def lossy(block):
         return np.stack([0.5 * block, np.zeros_like(block)], axis=1)
 
-    stems = Separator(system(lossy), consistent=True).separate(waveform, rate)
+    stems = BlockSeparator(system(lossy), consistent=True).separate(waveform, rate)
     np.testing.assert_allclose(stems["loud"] + stems["soft"], waveform, atol=1e-6)
 
 
 def test_progress_counts_seconds_and_ends_at_the_total(rng):
     seen = []
     waveform = rng.standard_normal((3 * (1 << 18), 1)).astype(np.float32)
-    Separator(system(samples=1 << 16, hop=1 << 16)).separate(
+    BlockSeparator(system(samples=1 << 16, hop=1 << 16)).separate(
         waveform, RATE, progress=lambda done, total: seen.append((done, total))
     )
     assert [total for _, total in seen] == [len(waveform) / RATE] * len(seen)
@@ -134,7 +134,7 @@ def test_the_second_of_two_passes_begins_at_half_the_seconds(rng):
         lambda block, state: halves(block), survey=lambda state, block: 0, samples=1 << 16,
         hop=1 << 16,
     )  # fmt: skip
-    Separator(surveyed).separate(
+    BlockSeparator(surveyed).separate(
         waveform, RATE, progress=lambda done, total: seen.append(done / total)
     )
     np.testing.assert_allclose(seen, [0.25, 0.5, 0.75, 1])
@@ -142,7 +142,7 @@ def test_the_second_of_two_passes_begins_at_half_the_seconds(rng):
 
 def test_a_callback_that_says_false_cancels(rng):
     with pytest.raises(Cancelled):
-        Separator(system()).separate(
+        BlockSeparator(system()).separate(
             rng.standard_normal((100, 2)), RATE, progress=lambda done, total: False
         )
 
@@ -159,7 +159,7 @@ def test_a_survey_sees_the_whole_signal_before_anything_is_separated(rng):
         order.append("separate")
         return np.stack([block * state, block], axis=1)
 
-    stems = Separator(system(function, survey=survey, hop=400)).separate(waveform, RATE)
+    stems = BlockSeparator(system(function, survey=survey, hop=400)).separate(waveform, RATE)
     blocks = -(-len(waveform) // 400)
     assert order == ["survey"] * blocks + ["separate"] * blocks
     peaks = sum(np.abs(waveform[at : at + 400]).max() for at in range(0, len(waveform), 400))
@@ -180,7 +180,7 @@ def test_blocks_get_shorter_where_memory_runs_out(rng, fits):
         return system(function, samples=size, hop=size - 20, smaller=smaller)
 
     waveform = rng.standard_normal((3000, 2)).astype(np.float32)
-    separator = Separator(attempt(400))
+    separator = BlockSeparator(attempt(400))
     stems = separator.separate(waveform, RATE)
     np.testing.assert_allclose(stems["loud"], 0.75 * waveform, atol=1e-6)
     assert separator.grid.samples == fits
@@ -203,7 +203,7 @@ def test_channels_stay_together_where_memory_runs_out_in_the_second(rng, overlap
 
     waveform = rng.uniform(0.1, 1, (3000, 2)).astype(np.float32)
     waveform[1000:, 1] *= -1
-    stems = Separator(attempt(400), overlap=overlap).separate(waveform, RATE)
+    stems = BlockSeparator(attempt(400), overlap=overlap).separate(waveform, RATE)
     assert refused == [400]
     np.testing.assert_allclose(stems["loud"], 0.75 * waveform, atol=1e-6)
 
@@ -213,11 +213,11 @@ def test_a_block_that_never_fits_is_an_error_that_says_so():
         raise MemoryError
 
     with pytest.raises(MemoryError, match="400 samples"):
-        Separator(system(function)).separate(np.zeros((100, 2), np.float32), RATE)
+        BlockSeparator(system(function)).separate(np.zeros((100, 2), np.float32), RATE)
 
 
 def test_threads_share_one_separator_without_mixing_their_songs(rng):
-    separator = Separator(system(hop=200))
+    separator = BlockSeparator(system(hop=200))
     songs = [np.full((5000, 2), k, np.float32) for k in range(4)]
     results = {}
 
@@ -245,7 +245,7 @@ def test_threads_share_one_separator_without_mixing_their_songs(rng):
 )
 def test_unusable_waveforms_are_refused_with_the_reason(waveform, message):
     with pytest.raises(ValueError, match=message):
-        Separator(system()).separate(waveform, RATE)
+        BlockSeparator(system()).separate(waveform, RATE)
 
 
 def test_a_single_source_is_not_made_consistent():
@@ -254,11 +254,11 @@ def test_a_single_source_is_not_made_consistent():
         grid=BlockGrid(400, 400),
     )  # fmt: skip
     with pytest.raises(ValueError, match="speech is the only one"):
-        Separator(alone, consistent=True)
+        BlockSeparator(alone, consistent=True)
 
 
 def test_a_separator_of_before_a_fork_says_so_in_the_child(monkeypatch):
-    separator = Separator(system())
+    separator = BlockSeparator(system())
     monkeypatch.setattr(os, "getpid", lambda: -1)
     with pytest.raises(RuntimeError, match="'spawn'"):
         separator.separate(np.zeros((100, 2), np.float32), RATE)
@@ -266,7 +266,7 @@ def test_a_separator_of_before_a_fork_says_so_in_the_child(monkeypatch):
 
 def test_a_separator_around_a_callable_says_that_it_cannot_be_sent():
     with pytest.raises(TypeError, match="make one there"):
-        pickle.dumps(Separator(system()))
+        pickle.dumps(BlockSeparator(system()))
 
 
 def test_a_separator_of_a_preset_is_built_anew_where_it_is_unpickled(tiny_preset, tmp_path, rng):
@@ -280,7 +280,7 @@ def test_a_separator_of_a_preset_is_built_anew_where_it_is_unpickled(tiny_preset
 
 def test_an_impossible_overlap_is_refused():
     with pytest.raises(ValueError, match="between 0 and 0"):
-        Separator(system(), overlap=0.7)
+        BlockSeparator(system(), overlap=0.7)
 
 
 def test_a_silent_stem_and_a_stem_that_is_the_mixture_are_told(rng):
@@ -321,7 +321,7 @@ def late_sums(delay):
 @pytest.mark.parametrize("channels", [2, 4])
 def test_a_system_that_remembers_hears_the_blocks_of_each_signal_in_order(rng, delay, channels):
     remembering = system(None, samples=400, hop=400, delay=delay, begin=late_sums(delay))
-    separator = Separator(remembering)
+    separator = BlockSeparator(remembering)
     for samples in (1, 399, 1234):
         mixture = rng.standard_normal((samples, channels)).astype(np.float32)
         stems = separator.separate(mixture, RATE)
@@ -341,12 +341,12 @@ def test_a_recording_is_brought_to_a_level_and_back(rng):
     expected = None
     for gain in (1e-3, 0.1, 1.0):
         heard.clear()
-        stems = Separator(at_20).separate(gain * speech, RATE)
+        stems = BlockSeparator(at_20).separate(gain * speech, RATE)
         assert max(heard) == pytest.approx(0.1, rel=0.1)
         found = stems["loud"] / gain
         expected = found if expected is None else expected
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-    silence = Separator(at_20).separate(np.zeros((900, 2), np.float32), RATE)
+    silence = BlockSeparator(at_20).separate(np.zeros((900, 2), np.float32), RATE)
     assert not np.any(silence["loud"])
 
 
@@ -357,7 +357,7 @@ def test_so_much_of_the_mixture_stays_in_limited_speech(rng, limit_db):
         sources=("noise", "speech"), sample_rate=RATE, channels=1, grid=BlockGrid(400, 300),
     )  # fmt: skip
     mixture = rng.standard_normal(1000).astype(np.float32)
-    stems = Separator(speaker, attenuation_limit_db=limit_db).separate(mixture, RATE)
+    stems = BlockSeparator(speaker, attenuation_limit_db=limit_db).separate(mixture, RATE)
     share = 10 ** (-limit_db / 20)
     np.testing.assert_allclose(stems["speech"], (0.75 + 0.25 * share) * mixture, atol=1e-5)
     np.testing.assert_allclose(stems["speech"] + stems["noise"], mixture, atol=1e-5)
@@ -365,7 +365,13 @@ def test_so_much_of_the_mixture_stays_in_limited_speech(rng, limit_db):
 
 def test_an_attenuation_limit_of_no_speech_or_below_zero_is_refused():
     with pytest.raises(ValueError, match="is of speech; the system gives loud, soft"):
-        Separator(system(), attenuation_limit_db=6.0)
-    speaker = System(lambda x: x, ("speech",), RATE, 1, BlockGrid(400, 300))
+        BlockSeparator(system(), attenuation_limit_db=6.0)
+    speaker = System(
+        function=lambda x: x,
+        sources=("speech",),
+        sample_rate=RATE,
+        channels=1,
+        grid=BlockGrid(400, 300),
+    )
     with pytest.raises(ValueError, match=r"at least 0; got -1"):
-        Separator(speaker, attenuation_limit_db=-1.0)
+        BlockSeparator(speaker, attenuation_limit_db=-1.0)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kzoo import runtime
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.separation import Separator, System
+from kzoo.engines import tensorflow
+from kzoo.separation import BlockSeparator, System
 
 RATE = 8000
 SHARES = (0.6, 0.3, 0.1)
@@ -25,7 +25,7 @@ class Shuffling:
 
 
 def separator(function, *, hop=300, fade=None, channels=1, interchangeable=True, overlap=0.0):
-    return Separator(
+    return BlockSeparator(
         System(
             function=function, sources=("a", "b", "c"), sample_rate=RATE, channels=channels,
             grid=BlockGrid(400, hop, 0, fade), interchangeable=interchangeable,
@@ -127,6 +127,6 @@ def test_the_order_is_told_where_both_blocks_count(rng, garbled):
 
 
 def test_the_card_says_whether_sources_are_interchangeable(tiny_preset, tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime, "compiled", lambda model, place: None)
-    assert runtime.system(tiny_preset(tmp_path / "a", interchangeable=True)).interchangeable
-    assert not runtime.system(tiny_preset(tmp_path / "b")).interchangeable
+    monkeypatch.setattr(tensorflow, "compiled", lambda model, place: None)
+    assert tensorflow.system(tiny_preset(tmp_path / "a", interchangeable=True)).interchangeable
+    assert not tensorflow.system(tiny_preset(tmp_path / "b")).interchangeable

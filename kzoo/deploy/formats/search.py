@@ -31,7 +31,7 @@ from kzoo.deploy.formats.kernels import (
     rounded,
     stored,
 )
-from kzoo.deploy.formats.whole_numbers import WholeNumbers
+from kzoo.deploy.formats.whole_numbers import WholeNumbers, refuse_loops
 from kzoo.deploy.interpreter import open_litert
 from kzoo.deploy.proof import Proof
 
@@ -65,9 +65,12 @@ def shrink(
     progress: told of (kernels measured, how many there are). memory: a folder that keeps what was
         measured, so that a search goes on where another one of the same file was interrupted.
     Raises ParityError where the limits leave 16 bits alone, or nothing that `precision` is named
-    after, and ImportError where LiteRT or, for "full_int8", ai-edge-quantizer is missing.
+    after, ImportError where LiteRT or, for "full_int8", ai-edge-quantizer is missing, and for that
+    as `refuse_loops` does.
     """
     known, own = kernels(content), _OWN[precision]
+    if own == _WHOLE:
+        refuse_loops(content)
     limit_db = parity.LIMITS_DB[precision] if limit_db is None else limit_db
     noise = _Noise(content, known, proof, limit_db, memory)
     half = noise.of(dict.fromkeys(known, HALF)).shares

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kzoo.deploy.formats.kernels import HALF, Kernel, kernels, stored
+from kzoo.deploy.formats.kernels import HALF, Kernel, kernels, stored, unpacked
 from kzoo.deploy.request import QUANTIZER_MISSING
 from kzoo.deploy.signature import SIGNATURE
 
@@ -25,7 +25,7 @@ class WholeNumbers:
 
     candidates: the kernels whose operators may compute so. passages: {input: `[1, ...]`} that say
     how large everything gets, on which the file is run once. Raises ImportError where
-    ai-edge-quantizer is missing, ValueError for networks that it cannot calibrate.
+    ai-edge-quantizer is missing, and as `refuse_loops` does.
     """
 
     def __init__(
@@ -36,13 +36,9 @@ class WholeNumbers:
     ):
         self._content = content
         heard = [{name: array[0] for name, array in inputs.items()} for inputs in passages]
-        try:
-            with _silent():
-                self._scales = self._quantizer(candidates).calibrate(
-                    {SIGNATURE: heard}, num_threads=2
-                )
-        except ValueError as error:  # it cannot look into loops
-            raise ValueError(f"ai-edge-quantizer cannot calibrate this network: {error}") from None
+        refuse_loops(content)
+        with _silent():
+            self._scales = self._quantizer(candidates).calibrate({SIGNATURE: heard}, num_threads=2)
 
     def of(self, chosen: Sequence[Kernel]) -> bytes:
         """The file with the operators of these kernels in whole numbers, all others' in 16 bits."""
@@ -69,6 +65,18 @@ class WholeNumbers:
                 weight_num_bits=8,
             )
         return made
+
+
+def refuse_loops(content: bytes) -> None:
+    """Raise ValueError for a network with loops: the quantiser sees no tensor inside of one."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    codes = unpacked(content).operatorCodes
+    if any(code.builtinCode == schema.BuiltinOperator.WHILE for code in codes):
+        raise ValueError(
+            "ai-edge-quantizer finds no fixed scales inside of loops, which the recurrent layers "
+            "of this network are: use dynamic_int8 or int8"
+        )
 
 
 @contextlib.contextmanager

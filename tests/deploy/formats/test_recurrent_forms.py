@@ -10,6 +10,7 @@ from keras import layers
 from made_artefacts import decibels, proof_of
 
 from kzoo.deploy.formats import tflite
+from kzoo.deploy.formats.whole_numbers import refuse_loops
 from kzoo.layers import recurrent, recurrent_loops
 
 SAMPLES, UNITS = 46, 5
@@ -109,3 +110,8 @@ def test_other_layers_stay_as_they_are(why, monkeypatch):
         if why != "outside":
             tf.function(traced, autograph=False).get_concrete_function(spec)
     assert taken == ["blocks" if why == "nothing" else "loop"]
+
+
+def test_a_network_with_loops_is_refused_whole_numbers(files):
+    with pytest.raises(ValueError, match="no fixed scales inside of loops"):
+        refuse_loops(files["fp32"].read_bytes())

@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import presets
-from kzoo.dsp.blocks import BlockGrid
-from kzoo.models.base.causal import STATE
+from kzoo.engines.blocks import Network, open_network, refuse_whole_blocks
 from kzoo.models.base.sizes import Signal
-from kzoo.presets import Preset, PresetError
+from kzoo.presets import Preset
 from kzoo.separation import System, at_level
+
+_MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
 def prepare_devices(device: str | None = None) -> str | None:
@@ -58,16 +59,13 @@ def system(
     Raises PresetError for a model that wants more than a waveform.
     """
     preset = presets.open_preset(preset)
-    sources = tuple(preset.sources)
+    preset.refuse_other_tasks()
     if mwf:
         preset.refuse_mwf()
     preset.download(progress=progress)
     place = prepare_devices(device)
     size, _ = preset.sizes(**options)
-    if size.streams:
-        made = _stream(preset, size, sources, place)
-    else:
-        made = _system(preset, size, options, sources, mwf, place)
+    made = _system(preset, size, options, mwf, place)
     level_db = preset.card.get("level_db")
     return made if level_db is None or mwf else at_level(made, level_db)
 
@@ -84,80 +82,49 @@ def live_system(
     does not stream.
     """
     preset = presets.open_preset(preset)
-    size, _ = preset.sizes()
-    if not size.streams:
-        raise PresetError(
-            f"preset {preset} hears whole blocks and cannot run live; these can: "
-            f"{', '.join(_live_presets())}"
-        )
+    refuse_whole_blocks(preset)
     preset.download(progress=progress)
     place = prepare_devices(device)
-    return _stream(preset, size, tuple(preset.sources), place, frames=size.live_frames)
-
-
-def _live_presets() -> list[str]:
-    names = presets.list_presets()
-    return [name for name in names if "latency_ms" in presets.load_card(name)]
-
-
-def _system(
-    preset: Preset, size: Signal, options: dict, sources: tuple, mwf: bool, place: str | None
-) -> System:
-    block = size.block()
     with tf.device(place):
-        model = preset.model(size, **{**options, **block})
-        if len(model.inputs) != 1:
-            more = ", ".join(tensor.name for tensor in model.inputs[1:])
-            raise PresetError(
-                f"preset {preset} is no separator: beside the waveform its model takes {more}; "
-                f"fix it to named sources in {presets.CARD} (of cunet, condition: fixed)"
-            )
-        if mwf:
-            function, survey = _two_passes(preset.module, model, size, block)
-        else:
-            function, survey = compiled(model, place), None
+        network = open_network(preset, live=True)
+    return network_system(network, place)
+
+
+def _system(preset: Preset, size: Signal, options: dict, mwf: bool, place: str | None) -> System:
+    with tf.device(place):
+        network = open_network(preset, size, **options)
+    if network.silence:
+        return network_system(network, place)
+    model, survey = network.model, None
+    if mwf:
+        with tf.device(place):
+            function, survey = _two_passes(preset.module, model, size, size.block())
+    else:
+        function = compiled(model, place)
 
     def smaller() -> System | None:
         less = size.smaller()
-        return less and _system(preset, less, options, sources, mwf, place)
+        return less and _system(preset, less, options, mwf, place)
 
     return System(
+        **vars(network.blocks),
         function=function,
         survey=survey,
-        sources=sources,
-        sample_rate=size.sample_rate,
-        channels=model.input_shape[-1],
-        grid=size.grid(),
         smaller=smaller,
-        memory_errors=(MemoryError, tf.errors.ResourceExhaustedError),
-        interchangeable=bool(preset.card.get("interchangeable", False)),
+        memory_errors=_MEMORY_ERRORS,
     )
 
 
-def _stream(
-    preset: Preset, size: Signal, sources: tuple, place: str | None, *, frames: int | None = None
-) -> System:
-    grid = stream_grid(size, frames=frames)
-    with tf.device(place):
-        step = preset.module.build_step(sources, size, frames=grid.samples // size.hop_length)
-        preset.assign(step)
-    silence = preset.module.initial_state(step)
+def network_system(network: Network, place: str | None = None) -> System:
+    """Compile an opened network; weights that it is given later count from then on."""
+    function = begin = None
+    if network.silence:
+        begin = beginnings(network.model, network.silence, network.blocks.sources, place)
+    else:
+        function = compiled(network.model, place)
     return System(
-        function=None,
-        begin=beginnings(step, silence, sources, place),
-        delay=size.delay_samples,
-        sources=sources,
-        sample_rate=size.sample_rate,
-        channels=size.channels,
-        grid=grid,
-        memory_errors=(MemoryError, tf.errors.ResourceExhaustedError),
+        **vars(network.blocks), function=function, begin=begin, memory_errors=_MEMORY_ERRORS
     )
-
-
-def stream_grid(size: Signal, *, frames: int | None = None) -> BlockGrid:
-    """Blocks of so many frames, one after another; by default as long as the size has them."""
-    samples = (frames or size.whole(None) // size.hop_length) * size.hop_length
-    return BlockGrid(samples, samples, context=True)
 
 
 def beginnings(
@@ -169,12 +136,12 @@ def beginnings(
     """`System.begin` of a model of blocks with states, of which each signal begins with `silence`.
 
     step: takes {"waveform" `[1, samples, channels]`, "state_<name>"} and gives one such waveform a
-        source, and the states. silence: {name: array `[1, ...]`}.
+        source, and the states. silence: {"state_<name>": array `[1, ...]`}.
     """
     function = _compiled_step(step, place)
 
     def begin() -> Callable[[np.ndarray], np.ndarray]:
-        state = {STATE + name: value for name, value in silence.items()}
+        state = dict(silence)
 
         def separate(block: np.ndarray) -> np.ndarray:
             results = function({"waveform": block, **state})

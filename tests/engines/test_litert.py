@@ -10,10 +10,11 @@ import made_crepe
 import numpy as np
 import pytest
 
-from kzoo import api, audio, cli, litert, models, presets, runtime
+from kzoo import api, audio, cli, models, presets
 from kzoo.deploy import parity
+from kzoo.engines import folder, litert, making, tensorflow
 from kzoo.pitch_tracking import PitchTracker
-from kzoo.separation import Separator
+from kzoo.separation import BlockSeparator
 
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
 
@@ -76,7 +77,7 @@ def test_stems_are_those_of_tensorflow(folders, kind, mixture):
     assert not litert.chosen("auto", preset)
     separator = api.Separator.from_preset(folders[kind], engine="litert")
     found = separator.separate(mixture, 11_025)
-    expected = Separator(runtime.system(preset)).separate(mixture, 11_025)
+    expected = BlockSeparator(tensorflow.system(preset)).separate(mixture, 11_025)
     assert list(found) == list(expected) == preset.sources
     for source, stem in expected.items():
         error = found[source] - stem
@@ -101,7 +102,7 @@ def test_a_machine_without_tensorflow_separates(folders, mixture, tmp_path):
 def test_the_pages_of_the_file_are_given_back(folders):
     preset = presets.open_preset(folders["blocks"])
     system = litert.system(preset)
-    path = litert._place(preset) / litert._FILE
+    path = folder.place(preset) / folder.FILE
     blocks = Path("/proc/self/smaps").read_text().split(f"{path.resolve()}\n")[1:]
     assert system.begin or system.function
     assert blocks
@@ -136,12 +137,12 @@ def test_other_weights_and_another_card_have_a_file_of_their_own(folders, tiny_p
 
 
 def test_a_file_that_says_something_else_is_not_kept(tiny_preset, tmp_path, monkeypatch):
-    def otherwise(preset, size, folder):
+    def otherwise(network, folder, level_db):
         place = folder / "separate_fp32.tflite"
         raise parity.ParityError(f"vocals 20.0 dB; {place} was not written")
 
     preset = presets.open_preset(tiny_preset(tmp_path / "unet", seed=4))
-    monkeypatch.setattr(litert, "_make_blocks", otherwise)
+    monkeypatch.setattr(making, "_make_block", otherwise)
     with pytest.raises(presets.PresetError, match=r"needs engine tensorflow.*: vocals 20.0 dB$"):
         litert.system(preset)
     assert not litert.is_made(preset)
@@ -153,11 +154,12 @@ def test_what_is_interrupted_leaves_nothing_behind(tiny_preset, tmp_path, monkey
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(litert, "_make_blocks", interrupted)
+    monkeypatch.setattr(making, "_make_block", interrupted)
     with pytest.raises(KeyboardInterrupt):
         litert.system(preset)
     assert not litert.is_made(preset)
-    assert not list(litert._place(preset).parent.glob(f"*{litert._place(preset).stem}*"))
+    place = folder.place(preset)
+    assert not list(place.parent.glob(f"*{place.stem}*"))
 
 
 def test_the_verb_runs_what_was_asked_for(folders, mixture, tmp_path, monkeypatch, capsys):

@@ -1,0 +1,124 @@
+"""What a method without training is to those that run it."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kzoo.separation import System
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A method and its options, which are the fields of a subclass.
+
+    interchangeable: the names of its sources mean nothing, as those of speakers do not.
+    several_channels: it compares microphones, one for each source.
+    """
+
+    summary: ClassVar[str]
+    interchangeable: ClassVar[bool] = False
+    several_channels: ClassVar[bool] = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the estimates, in their order."""
+        raise NotImplementedError
+
+    def refuse(self, channels: int) -> None:
+        """Raise ValueError for recordings of so many channels that it cannot separate."""
+        needed = len(self.sources)
+        if self.several_channels and channels != needed:
+            if channels == 1:
+                way = "one channel holds no directions; nmf and isa take it"
+            else:
+                way = f"--n-sources {channels} takes them all"
+            raise ValueError(
+                f"it takes one microphone for each of its {needed} sources; got {channels} "
+                f"channel{'s' * (channels > 1)}: {way}"
+            )
+
+    def system(self, sample_rate: int, channels: int) -> System:
+        """What a `BlockSeparator` runs on recordings of this rate and width."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, Any]:
+        """What its estimates depend on beside the options, as JSON holds it."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlindMethod(Method):
+    """A method that gives so many sources and knows nothing of what they are.
+
+    n_sources: how many; of microphones, as many as there are.
+    """
+
+    interchangeable: ClassVar[bool] = True
+
+    n_sources: int = 2
+
+    def __post_init__(self):
+        if self.n_sources < 2:
+            raise ValueError(f"n_sources must be at least 2; got {self.n_sources}")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """They are numbered, the loudest first."""
+        return tuple(f"source{k + 1}" for k in range(self.n_sources))
+
+
+class Survey:
+    """Rows of a stream, evenly spread over all of it and never more than `most`.
+
+    So a model of a recording of any length is learned in bounded memory: every row is kept while
+    there is room, then every second, every fourth.
+    """
+
+    def __init__(self, most: int):
+        self._most = most
+        self._step = 1
+        self._seen = 0
+        self._kept: list[np.ndarray] = []
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take the next rows, `[n, ...]`."""
+        first = -self._seen % self._step
+        self._seen += len(rows)
+        self._kept.append(rows[first :: self._step].copy())
+        while sum(map(len, self._kept)) > self._most:
+            self._step *= 2
+            self._kept = [np.concatenate(self._kept)[::2].copy()]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Those that were kept, in their order."""
+        return np.concatenate(self._kept)
+
+
+class Learned(Survey):
+    """A survey with what `learn(rows)` makes of it once; None where no row was added."""
+
+    def __init__(self, most: int, learn):
+        super().__init__(most)
+        self._learn = learn
+
+    @cached_property
+    def model(self) -> Any:
+        """None where the recording is silent."""
+        rows = self.rows
+        return self._learn(rows) if len(rows) else None
+
+
+def package(name: str, needed_by: str) -> ModuleType:
+    """Import one of the packages of the extra `librosa`; ImportError with the way to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        top = name.partition(".")[0]
+        raise ImportError(f"{needed_by} needs {top}: pip install 'kzoo[librosa]'") from None

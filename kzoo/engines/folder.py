@@ -1,0 +1,92 @@
+"""The folder of a preset's LiteRT file in the cache: where it is, and what is read from it.
+
+Nothing of it needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+import kzoo
+from kzoo.deploy.interpreter import loaded
+from kzoo.dsp.blocks import BlockGrid
+from kzoo.presets import Preset
+from kzoo.presets.cache import cache_folder
+from kzoo.separation import Blocks, System
+
+FILE, PITCH_FILE = "separate_fp32.tflite", "pitch_fp32.tflite"
+_BLOCKS, _ARRAYS = "system.json", "arrays.npz"
+_FORM = 1  # of what lies in a folder; another is made again
+_STATE = "state_"
+_OF_GRID = ("samples", "hop", "start", "step", "context")
+
+
+def place(preset: Preset, *, hop_length: int | None = None, live: bool = False) -> Path:
+    """Where the file of `preset` is, made or not: a folder for these weights and this version.
+
+    hop_length: of a pitch tracker, which has a file for each. live: of a stream, the file of its
+    shortest blocks.
+    """
+    # The weights' bytes are hashed where they are read, which is not here.
+    known = {
+        "card": dict(preset.card), "weights": preset.promised_sha256(preset.weights_path()),
+        "kzoo": kzoo.__version__, "form": _FORM, "hop_length": hop_length,
+    } | ({"live": True} if live else {})  # fmt: skip
+    key = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
+    return cache_folder() / "litert" / f"{preset.card['name']}-{key[:16]}"
+
+
+def write_blocks(folder: Path, blocks: Blocks, silence: Mapping[str, np.ndarray]) -> None:
+    """Write what `read_system` reads beside the file. silence: as in `engines.blocks.Network`."""
+    grid = {name: getattr(blocks.grid, name) for name in _OF_GRID}
+    np.savez(folder / _ARRAYS, fade=blocks.grid.fade, **silence)
+    kept = json.dumps({**vars(blocks), "grid": grid}, indent=2)
+    (folder / _BLOCKS).write_text(kept, encoding="utf-8")
+
+
+def read_system(folder: Path, *, threads: int) -> System:
+    """The System of a file, run by LiteRT on `threads` threads."""
+    kept = json.loads((folder / _BLOCKS).read_text(encoding="utf-8"))
+    with np.load(folder / _ARRAYS) as arrays:
+        arrays = dict(arrays)
+    silence = {name: array for name, array in arrays.items() if name.startswith(_STATE)}
+    run, sources = runner(folder / FILE, threads=threads), kept["sources"]
+    return System(
+        **{**kept, "grid": BlockGrid(**kept["grid"], fade=arrays["fade"])},
+        function=None if silence else _of_blocks(run, sources),
+        begin=of_streams(run, sources, silence) if silence else None,
+    )
+
+
+def runner(path: Path, *, threads: int) -> Callable[..., dict[str, np.ndarray]]:
+    """The only signature of a file, as a function of its named tensors."""
+    return loaded(path, threads=threads).get_signature_runner()
+
+
+def _of_blocks(run: Callable, sources: list[str]) -> Callable[[np.ndarray], np.ndarray]:
+    def function(block: np.ndarray) -> np.ndarray:
+        stems = run(waveform=block[0])
+        return np.stack([stems[source] for source in sources])[None]
+
+    return function
+
+
+def of_streams(run: Callable, sources: list[str], silence: Mapping[str, np.ndarray]) -> Callable:
+    """`System.begin` of a file whose states, at first `silence`, go in and out."""
+
+    def begin() -> Callable[[np.ndarray], np.ndarray]:
+        state = dict(silence)
+
+        def function(block: np.ndarray) -> np.ndarray:
+            found = run(waveform=block, **state)
+            state.update((name, found.pop(name)) for name in silence)
+            return np.stack([found[source] for source in sources], axis=1)
+
+        return function
+
+    return begin

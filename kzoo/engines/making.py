@@ -1,0 +1,90 @@
+"""The LiteRT file of a preset, written by TensorFlow and proven to say what the model says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from kzoo.deploy import parity
+from kzoo.deploy.examples import noisy_speech, pitch_proof, sound_proof
+from kzoo.deploy.export import export
+from kzoo.deploy.formats.streaming import write_state_twin
+from kzoo.engines import folder as folders
+from kzoo.engines.blocks import Network, open_network, refuse_whole_blocks
+from kzoo.engines.tensorflow import beginnings
+from kzoo.presets import Preset, PresetError
+
+_LIMIT_DB = 90.0  # under which a file is not kept
+
+
+def make_separator(preset: Preset, folder: Path, *, live: bool = False) -> None:
+    """Write the file of a preset that separates, and how its blocks lie, into `folder`.
+
+    live: of a stream, in the shortest blocks it runs on.
+    Raises PresetError where the file would say something else than the model, and for a preset that
+    cannot run live.
+    """
+    if live:
+        refuse_whole_blocks(preset)
+    network = open_network(preset, live=live)
+    with _refusing(preset, folder / folders.FILE):
+        if network.silence:
+            _make_stream(network, folder)
+        else:
+            _make_block(network, folder, preset.card.get("level_db"))
+    folders.write_blocks(folder, network.blocks, network.silence)
+
+
+def make_pitch_tracker(preset: Preset, folder: Path, *, samples: int, hop_length: int) -> None:
+    """Write the file of a pitch tracker on pieces of `samples`; raises as `make_separator`."""
+    size, _ = preset.sizes(hop_length=hop_length)
+    model = preset.model(size, samples=samples, padding="valid")
+    proof = pitch_proof(model, sample_rate=size.sample_rate, hop_length=hop_length)
+    with _refusing(preset, folder / folders.PITCH_FILE):
+        export(
+            model, "tflite", folder, name="pitch", proof=proof, sample_rate=size.sample_rate,
+            limit_db=_LIMIT_DB,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _refusing(preset: Preset, file: Path) -> Iterator[None]:
+    """PresetError where `file` would say something else than the model."""
+    try:
+        yield
+    except parity.ParityError as error:
+        reason = str(error).replace(f"; {file} was not written", "")
+        raise PresetError(
+            f"preset {preset} needs engine tensorflow, as LiteRT says something else: {reason}"
+        ) from None
+
+
+def _make_block(network: Network, folder: Path, level_db: float | None) -> None:
+    rate = network.blocks.sample_rate
+    proof = sound_proof(network.model, sample_rate=rate, speech_db=level_db)
+    export(
+        network.model, "tflite", folder, name="separate", proof=proof, sample_rate=rate,
+        limit_db=_LIMIT_DB,
+    )  # fmt: skip
+
+
+def _make_stream(network: Network, folder: Path) -> None:
+    blocks, silence = network.blocks, network.silence
+    path = write_state_twin(network.model, folder / folders.FILE)
+    run = folders.runner(path, threads=1)
+    count = max(3, blocks.sample_rate // blocks.grid.samples)  # a second of the shortest
+    sound, _ = noisy_speech(
+        blocks.sample_rate, blocks.channels, count * blocks.grid.samples, level_db=-27.0
+    )
+    expected, found = {}, {}
+    for answers, separate in (
+        (expected, beginnings(network.model, silence, blocks.sources)()),
+        (found, folders.of_streams(run, blocks.sources, silence)()),
+    ):
+        estimates = [separate(block[None]) for block in np.split(sound, count)]
+        joined = np.concatenate(estimates, axis=2)
+        answers |= {source: joined[:, i] for i, source in enumerate(blocks.sources)}
+    parity.check(parity.compare(expected, found), _LIMIT_DB)
