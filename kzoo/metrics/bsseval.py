@@ -13,6 +13,15 @@ it, Q what filters of all references explain. With T the reference and E the est
 
 Version 4 (`bss_eval`) estimates the filters on the whole signal and applies them to each frame.
 Version 3 (`bss_eval_images`, `bss_eval_sources`) estimates them anew for each frame.
+
+Where references have next to nothing in a part of the spectrum, as lossy files above 16 kHz, their
+Gram matrix is close to singular, and rounding decides what filters do there. Against museval on
+real stems, two of 4 s, with noise added: up to a condition of 1e9 all measures agree to 1e-7 dB;
+at 1e10 SIR and SAR to 1e-5, at 1e12 to 1e-2; above 1e15 they differ by decibels, as museval's own do
+between one thread and two. SDR uses no filter and is always exact, and ISR was so to 0.002 dB.
+`BSSEval.condition` tells, `BSSEval.note` says it in words. The scores here are the same for any
+number of threads; `regularisation=1e-10` makes filters small where there is no sound, and changed
+ISR by 6e-4 dB at most and SIR and SAR, where these are ill-determined, by up to 30.
 """
 
 from __future__ import annotations
@@ -23,11 +32,11 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo.metrics import projection
+from kzoo.metrics.order import best_order
 
 WELL_CONDITIONED = 1e9  # up to here SIR and SAR are those of any program, to 1e-6 dB
 _PLAIN_CHANNELS = 8  # up to here a signal may have fewer samples than channels
 _BLOCK = 1 << 16
-_BOUND_DB = 1000.0  # of an infinite SIR, so that means are finite
 
 
 class BSSEval(NamedTuple):
@@ -54,8 +63,8 @@ class BSSEval(NamedTuple):
         if not self.condition > WELL_CONDITIONED:
             return ""
         return (
-            f"SIR and SAR rest on filters that the references leave undetermined (condition "
-            f"{self.condition:.0e}, reliable up to {WELL_CONDITIONED:.0e}); SDR and ISR are exact"
+            "SIR and SAR depend on rounding, as parts of the spectrum are empty: the references' "
+            f"Gram matrix has condition {self.condition:.0e}, above {WELL_CONDITIONED:.0e}"
         )
 
 
@@ -282,15 +291,11 @@ def _best_order(sir: np.ndarray, of_each_frame: bool) -> np.ndarray:
 
     Those of the highest mean SIR, over all frames that have one or for each frame by itself.
     """
-    from scipy.optimize import linear_sum_assignment  # takes half a second, and few need it
-
     scored = ~np.isnan(sir).any(axis=(0, 1))
-    sir = np.clip(sir, -_BOUND_DB, _BOUND_DB)
     order = np.tile(np.arange(len(sir))[:, None], sir.shape[-1])
     if of_each_frame:
         for t in np.flatnonzero(scored):
-            order[:, t] = linear_sum_assignment(sir[..., t], maximize=True)[1]
+            order[:, t] = best_order(sir[..., t])
     elif scored.any():
-        mean = sir[..., scored].mean(axis=-1)
-        order[:] = linear_sum_assignment(mean, maximize=True)[1][:, None]
+        order[:] = best_order(sir[..., scored].mean(axis=-1))[:, None]
     return order
