@@ -30,11 +30,13 @@ from kzoo.evaluation.speech import Speech, clip_scores, heard_at
 from kzoo.evaluation.systems import EstimatesFolder, System, fitted
 from kzoo.files import replacing
 from kzoo.metrics import bss_eval, si_sdr
+from kzoo.metrics.bsseval import WELL_CONDITIONED
 
 METRICS = ("SDR", "SIR", "ISR", "SAR")
 MEASURES = (*METRICS, "SI-SDR")
 SHOWN = ("SDR", "SI-SDR")
 IMPROVEMENT = "SI-SDRi"
+_WORST_CONDITION = 1e300  # of a singular system, whose own is infinite
 _BOUND_DB = 200.0  # of a perfect or a silent estimate, so that sums stay finite
 DEFINITION = (
     "SDR, SIR, ISR, SAR: BSS Eval v4 (museval), images, 512-tap filters over the whole track",
@@ -193,6 +195,11 @@ def score(job: Job) -> dict[str, Any]:
         for target in scored
         if (missing := [k for k, v in target.get("measures", {}).items() if math.isnan(v)])
     ]
+    if any(target.get("condition", 0.0) > WELL_CONDITIONED for target in scored):
+        notes.append(
+            "SIR and SAR rest on rounding, as the references leave their filters undetermined "
+            f"(condition above {WELL_CONDITIONED:.0e}); SDR is exact"
+        )
     document = {
         "targets": scored,
         "museval_version": f"kzoo {kzoo.__version__}, as museval 0.4.1",
@@ -243,13 +250,15 @@ def targets(
 ) -> list[dict[str, Any]]:
     """The `targets` of museval's JSON, with the track's SI-SDR beside the frames of each.
 
+    condition is that of the references' Gram matrix, see `metrics.BSSEval`.
+
     A source whose estimate is silent throughout is left out, and the others get what they have: of
     an estimate, only the frames where it is silent count for other sources.
     """
     heard = {source: _audible(estimates[source]) for source in references}
     truth = np.stack(list(references.values()))
     guess = np.stack([estimates[s] if heard[s] else true for s, true in references.items()])
-    columns = {name: np.zeros((len(truth), 0)) for name in METRICS}
+    columns, condition = {name: np.zeros((len(truth), 0)) for name in METRICS}, {}
     if set(METRICS) & set(settings.measures):
         scores = bss_eval(
             truth,
@@ -258,12 +267,14 @@ def targets(
             hop=int(settings.hop_seconds * sample_rate),
         )
         columns = {name: np.asarray(getattr(scores, name.lower())) for name in METRICS}
+        condition = {"condition": min(scores.condition, _WORST_CONDITION)}
     others = metrics.score_track(settings.others, truth, guess, mixture, sample_rate)
     return [
         {
             "name": source,
             "SI-SDR": _stored(si_sdr(truth[i].ravel(), guess[i].ravel())),
             **_others(others, i),
+            **condition,
             "frames": [
                 {
                     "time": m * settings.hop_seconds,

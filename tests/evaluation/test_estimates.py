@@ -46,6 +46,7 @@ def scored(corpus, tmp_path, monkeypatch):
 class Zeros:
     def __init__(self, truth):
         self.sdr = self.sir = self.isr = self.sar = np.zeros((len(truth), 1))
+        self.condition = 1.0
 
 
 def test_shorter_longer_and_single_channel_estimates_are_scored_and_noted(scored, tmp_path):

@@ -23,7 +23,8 @@ FRAMES = {"a": [4.0] * 5 + [2.0] * 5, "b": [np.nan, -1.0, -1.0, -1.0, -1.0, 9.0]
 
 def bss_eval(truth, guess, **_):
     frames = FRAMES["a" if truth.shape[1] == 10 * RATE else "b"]
-    return SimpleNamespace(**dict.fromkeys(("sdr", "isr", "sir", "sar"), np.array([frames] * 2)))
+    measures = dict.fromkeys(("sdr", "isr", "sir", "sar"), np.array([frames] * 2))
+    return SimpleNamespace(**measures, condition=1.0)
 
 
 @pytest.fixture(scope="module")

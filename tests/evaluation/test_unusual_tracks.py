@@ -56,6 +56,17 @@ def test_a_source_that_is_alone_has_no_interference(rng):
     assert frame["metrics"]["SDR"] == pytest.approx(20, abs=0.5)
 
 
+def test_figures_that_rest_on_rounding_are_noted(tmp_path, rng):
+    sound = 0.1 * rng.standard_normal((RATE, 1))
+    for source, samples in (("bass", sound), ("drums", np.roll(sound, 1))):  # a filter of the other
+        path = tmp_path / "corpus" / "one" / f"{source}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, samples, RATE, subtype="FLOAT")
+    report = evaluate(tmp_path / "corpus", [], sources=("bass", "drums"), baselines=("mixture",))
+    [note] = report.notes
+    assert note.startswith("one: SIR and SAR rest on rounding")
+
+
 class Deadly(Baseline):
     """Kills the process that scores the track of this name, as a lack of memory would."""
 
