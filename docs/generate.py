@@ -62,6 +62,8 @@ def write(folder: Path) -> None:
         target = folder / "pages" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
+    for name in presets.list_presets():
+        charts.learning(presets.load_card(name), folder / "pages" / "presets" / f"{name}.png")
     settings = config.load_yaml(HERE / "mkdocs.yml")
     listed = {
         "Presets": ["presets/index.md", *(f"presets/{n}.md" for n in presets.list_presets())],
@@ -332,7 +334,10 @@ def preset_page(card: Mapping[str, Any]) -> str:
         text += table(("option", "value"), rows)
     text += "\n## Licences\n\n"
     text += table(("of", "licence"), card["licences"].items())
-    return text + "\n## How it was trained\n\n" + trained(card["trained"]) + scores(card)
+    text += "\n## How it was trained\n\n" + trained(card["trained"])
+    if charts.learned(card):
+        text += f"\n![Loss, scores and learning rate over the epochs]({name}.png)\n"
+    return text + scores(card)
 
 
 def sentence(text: str) -> str:

@@ -93,7 +93,7 @@ def live_system(
     place = prepare_devices(device)
     with tf.device(place):
         network = open_network(preset, live=True)
-    return _streamed(network, place)
+    return network_system(network, place)
 
 
 def _live_presets() -> list[str]:
@@ -105,7 +105,7 @@ def _system(preset: Preset, size: Signal, options: dict, mwf: bool, place: str |
     with tf.device(place):
         network = open_network(preset, size, **options)
     if network.silence:
-        return _streamed(network, place)
+        return network_system(network, place)
     model, survey = network.model, None
     if mwf:
         with tf.device(place):
@@ -126,9 +126,16 @@ def _system(preset: Preset, size: Signal, options: dict, mwf: bool, place: str |
     )
 
 
-def _streamed(network: Network, place: str | None) -> System:
-    begin = beginnings(network.model, network.silence, network.blocks.sources, place)
-    return System(**vars(network.blocks), function=None, begin=begin, memory_errors=_MEMORY_ERRORS)
+def network_system(network: Network, place: str | None = None) -> System:
+    """Compile an opened network; weights that it is given later count from then on."""
+    function = begin = None
+    if network.silence:
+        begin = beginnings(network.model, network.silence, network.blocks.sources, place)
+    else:
+        function = compiled(network.model, place)
+    return System(
+        **vars(network.blocks), function=function, begin=begin, memory_errors=_MEMORY_ERRORS
+    )
 
 
 def beginnings(

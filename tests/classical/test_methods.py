@@ -222,10 +222,13 @@ def test_nmf_learns_its_sources_from_solo_recordings(divergence, rng, tmp_path):
         for name, sound in instruments(rng).items():
             audio.write(tmp_path / track / f"{name}.wav", sound[:, None], RATE)
         audio.write(tmp_path / track / "mixture.wav", sound[:, None], RATE)
+    (tmp_path / "solos").mkdir()
+    (tmp_path / "first").rename(tmp_path / "elsewhere")
+    (tmp_path / "solos" / "first").symlink_to(tmp_path / "elsewhere")
     true = instruments(rng)
     found = classical.separate(
-        sum(true.values()), RATE, "nmf", templates=str(tmp_path), components=4, iterations=30,
-        divergence=divergence,
+        sum(true.values()), RATE, "nmf", templates=str(tmp_path / "solos"), components=4,
+        iterations=30, divergence=divergence,
     )  # fmt: skip
     assert sorted(found) == ["hiss", "hum"]
     for name, reference in true.items():

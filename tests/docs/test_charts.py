@@ -72,3 +72,17 @@ def test_each_ratio_follows_its_own_error(monkeypatch):
     assert quiet.sir == pytest.approx(loud.sir, abs=1)
     assert loud.sdr < quiet.sdr
     del sys.modules["errors"]
+
+
+def test_a_card_with_curves_has_them_drawn_on_its_page(charts, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="pip install 'kzoo[plot]'")
+    import generate
+
+    card = presets.load_card("gtcrn_speech")
+    assert "![Loss" not in generate.preset_page(card)
+    charts.learning(card, tmp_path / "none.png")
+    card["trained"]["curves"] = {"epoch": [1, 2], "loss": [0.5, 0.4], "val_sdr": [None, 3.1]}
+    assert "](gtcrn_speech.png)" in generate.preset_page(card)
+    charts.learning(card, tmp_path / "curves.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+    monkeypatch.delitem(sys.modules, "generate")

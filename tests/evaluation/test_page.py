@@ -90,6 +90,19 @@ def test_what_went_wrong_with_an_excerpt_is_a_note(made):
     assert told == ["a: no excerpt of half: half: no estimate of bass; it has vocals"]
 
 
+def test_the_parts_of_an_estimate_sum_to_it(rng):
+    true, other = 0.1 * rng.standard_normal((2, RATE, 2))
+    noise = 0.001 * rng.standard_normal((RATE, 2))
+    estimate = true + 0.1 * other + noise
+    for others in ({"bass": other, "drums": 0 * other}, {}):
+        parts = excerpts.error_parts(true, estimate, others, true + other)
+        np.testing.assert_allclose(sum(parts.values()), estimate, atol=1e-12)
+        for part, expected in zip(parts.values(), (true, 0.1 * other, noise), strict=True):
+            assert np.linalg.norm(part - expected) < 0.2 * np.linalg.norm(expected)
+    [error] = excerpts.error_parts(0 * true, estimate, {"bass": other}, other).values()
+    np.testing.assert_array_equal(error, estimate)
+
+
 def test_clips_of_speech_are_ranked_as_wholes():
     documents = [
         {
