@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import presets
-from kzoo.engines.blocks import Network, open_network
+from kzoo.engines.blocks import Network, open_network, refuse_whole_blocks
 from kzoo.models.base.sizes import Signal
-from kzoo.presets import Preset, PresetError
+from kzoo.presets import Preset
 from kzoo.separation import System, at_level
 
 _MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
@@ -82,23 +82,12 @@ def live_system(
     does not stream.
     """
     preset = presets.open_preset(preset)
-    preset.refuse_other_tasks()
-    size, _ = preset.sizes()
-    if not size.streams:
-        raise PresetError(
-            f"preset {preset} hears whole blocks and cannot run live; these can: "
-            f"{', '.join(_live_presets())}"
-        )
+    refuse_whole_blocks(preset)
     preset.download(progress=progress)
     place = prepare_devices(device)
     with tf.device(place):
         network = open_network(preset, live=True)
     return network_system(network, place)
-
-
-def _live_presets() -> list[str]:
-    names = presets.list_presets()
-    return [name for name in names if "latency_ms" in presets.load_card(name)]
 
 
 def _system(preset: Preset, size: Signal, options: dict, mwf: bool, place: str | None) -> System:
