@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
 from kzoo.deploy.formats.kernels import halve, kinds_stored, operator_names
-from kzoo.deploy.formats.layers import AXES, DOUBLE, OPEN, layers_with, listed, troubles
+from kzoo.deploy.formats.layers import DOUBLE, OPEN, layers_with, listed, troubles
 from kzoo.deploy.formats.metadata import finished
 from kzoo.deploy.formats.search import shrink
 from kzoo.deploy.forms import for_tflite
@@ -114,8 +114,6 @@ def converted(
     _check(found, proof, model.name)
     if not _foreign(found):
         check_tensors(content, model.name)
-        if target == "gpu":
-            check_axes(content, model.name)
     return content
 
 
@@ -269,15 +267,6 @@ def check_tensors(content: bytes, name: str) -> None:
         )
     if found[DOUBLE]:
         raise ValueError(_double(name, found[DOUBLE]))
-
-
-def check_axes(content: bytes, name: str) -> None:
-    """ValueError for tensors of more axes than GPU delegates take, with their layers."""
-    if wide := troubles(content)[AXES]:
-        raise ValueError(
-            f"{name!r} has tensors of more than 4 axes, in {listed(wide)}, which GPU delegates "
-            "refuse; leave out target gpu for a file that runs on processors"
-        )
 
 
 def _double(name: str, layers: Sequence[str]) -> str:
