@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kzoo import presets
 from kzoo.pictures.images import figure
+from kzoo.pictures.training import draw_history, epochs_of
 
 UNHEARD = Path(__file__).parents[1] / "benchmarks" / "results" / "unheard" / "means.csv"
 NOISY = "mixture"
@@ -17,6 +20,18 @@ MEASURES = {
     "SI-SDR": "SI-SDR, dB",
     "OVRL": "OVRL of DNSMOS",
 }
+
+
+def learning(card: Mapping[str, Any], path: Path) -> None:
+    """Draw the learning curves of a preset, where its card has them."""
+    if curves := learned(card):
+        draw_history(epochs_of(curves), path, best_epoch=card["trained"].get("best_epoch"))
+
+
+def learned(card: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The curves in a card; None where it has none."""
+    trained = card["trained"]
+    return trained.get("curves") if isinstance(trained, Mapping) else None
 
 
 def enhancers(path: Path) -> None:

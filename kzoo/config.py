@@ -41,10 +41,26 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def dump_yaml(values: Mapping[str, Any], path: str | Path) -> None:
-    """Write a mapping as YAML, its keys in their order, whole or not at all."""
-    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=96)
+    """Write a mapping as YAML, whole or not at all; see `yaml_text`."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(yaml_text(values), encoding="utf-8")
+
+
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """A mapping as YAML, its keys in their order, with lists of numbers on one line."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's, but for lists."""
+
+
+def _represent_list(dumper: yaml.SafeDumper, values: list) -> yaml.SequenceNode:
+    numbers = bool(values) and all(value is None or type(value) in (int, float) for value in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=numbers or None)
+
+
+_Dumper.add_representer(list, _represent_list)
 
 
 def plain(value: Any) -> Any:

@@ -49,6 +49,12 @@ def pytest_collection_finish(session):
         made_quick.quicken()
 
 
+def pytest_sessionfinish():
+    """What is left goes with the process: pytest would look through it ten times, for seconds."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """With KZOO_TESTS_STRICT=1 a test that is skipped for a missing tool has failed."""

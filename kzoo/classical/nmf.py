@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,20 +73,23 @@ class Nmf(BlindMethod):
         least = 1 if self.templates else self.n_sources
         if self.components < least:
             raise ValueError(f"components must be at least {least}; got {self.components}")
-        if self.templates:
-            _solos(self.templates)
+        if self.templates and self.n_sources not in (2, len(self.sources)):
+            raise ValueError(
+                f"n_sources follows from templates, which have {len(self.sources)}; got "
+                f"{self.n_sources}: leave it out"
+            )
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Those of the templates, or numbered ones; they sum to the recording."""
-        return tuple(_solos(self.templates)) if self.templates else super().sources
+        return tuple(solos(self.templates)) if self.templates else super().sources
 
     def identity(self) -> dict[str, Any]:
         """The bytes of the solo recordings."""
         if not self.templates:
             return {}
         digest = hashlib.sha256()
-        for paths in _solos(self.templates).values():
+        for paths in solos(self.templates).values():
             for path in paths:
                 digest.update(path.read_bytes())
         return {"templates_sha256": digest.hexdigest()}
@@ -97,10 +101,14 @@ class Nmf(BlindMethod):
 
         def learn(frames: np.ndarray) -> list[np.ndarray]:
             if self.templates:
-                return learned_templates(self, sample_rate)
-            _, spectra = factorised(frames**power, self)
+                times = tuple(
+                    p.stat().st_mtime_ns for s in solos(self.templates).values() for p in s
+                )
+                return _templates(self, sample_rate, times)
+            weights, spectra = factorised(frames**power, self)
             groups = grouped(spectra ** (1 / power), self.n_sources, sample_rate, seed=self.seed)
-            return loudest_first(frames, [spectra[members] for members in groups], modelled)
+            parts = [weights[:, members] @ spectra[members] for members in groups]
+            return loudest_first([spectra[members] for members in groups], parts)
 
         def modelled(frames: np.ndarray, groups: Sequence[np.ndarray]) -> list[np.ndarray]:
             return explained(frames**power, groups, self)
@@ -154,6 +162,10 @@ def factorised(
 
 
 @functools.lru_cache(maxsize=4)
+def _templates(options: Nmf, sample_rate: int, times: tuple[int, ...]) -> list[np.ndarray]:
+    return learned_templates(options, sample_rate)  # once for many recordings
+
+
 def learned_templates(options: Nmf, sample_rate: int) -> list[np.ndarray]:
     """The spectra of each source of `options.templates`, `[components, bins]`, of norm 1.
 
@@ -162,7 +174,7 @@ def learned_templates(options: Nmf, sample_rate: int) -> list[np.ndarray]:
     transform = transform_at(sample_rate)
     power = DIVERGENCES[options.divergence][1]
     groups = []
-    for source, paths in _solos(options.templates).items():
+    for source, paths in solos(options.templates).items():
         survey = Survey(frames_in(options.learned_seconds, sample_rate))
         for path in paths:
             for piece in _pieces(path, sample_rate):
@@ -183,18 +195,18 @@ def _pieces(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
         yield resampler.flush()
 
 
-@functools.lru_cache(maxsize=4)
-def _solos(folder: str) -> dict[str, list[Path]]:
+def solos(folder: str) -> dict[str, list[Path]]:
     """{source: its solo recordings}, mixtures left out; ValueError where two are not named."""
     if not Path(folder).is_dir():
         raise ValueError(f"{folder}: is no folder of solo recordings")
-    solos: dict[str, list[Path]] = {}
-    for path in sorted(Path(folder).rglob("*")):
+    recordings: dict[str, list[Path]] = {}
+    found = os.walk(folder, followlinks=True)
+    for path in sorted(Path(place, name) for place, _, names in found for name in names):
         if path.suffix.lower() in audio.READABLE and path.stem != "mixture":
-            solos.setdefault(path.stem, []).append(path)
-    if len(solos) < 2:
+            recordings.setdefault(path.stem, []).append(path)
+    if len(recordings) < 2:
         raise ValueError(
-            f"{folder}: holds solo recordings of {', '.join(solos) or 'nothing'}; templates take "
-            "two sources or more, as <source>.wav or <track>/<source>.wav"
+            f"{folder}: holds solo recordings of {', '.join(recordings) or 'nothing'}; templates "
+            "take two sources or more, as <source>.wav or <track>/<source>.wav"
         )
-    return dict(sorted(solos.items()))
+    return dict(sorted(recordings.items()))

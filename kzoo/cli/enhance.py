@@ -71,7 +71,7 @@ def enhance(
         say=lambda line: say(f"kzoo: {line}"),
     )
     enhancer.refuse_untrained()
-    litert.chosen(engine, enhancer, device=device)
+    litert.chosen(engine, enhancer, device=device, live=live is not None)
     if live is not None:
         play(
             enhancer, live, ["speech"], device=device, engine=engine, quiet=quiet,

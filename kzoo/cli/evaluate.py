@@ -139,7 +139,7 @@ def evaluate(
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(report.text(width), end="")
     if out is not None and not quiet:
-        say(f"scores of every track are in {out}/")
+        say(f"scores of every track are in {out}/{', and a page of them is report.html' * page}")
     if report.failures:
         raise SystemExit(1)
 

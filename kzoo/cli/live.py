@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kzoo.cli.terminal import bar, quiet_tensorflow, say
+from kzoo.cli.terminal import bar, loading, say
 
 if TYPE_CHECKING:
     from kzoo.presets import Preset
@@ -34,21 +34,22 @@ def play(
 ) -> None:
     """Sound as it comes through `preset`, until it ends or is interrupted; a channel a source.
 
-    Raises ValueError for the engine litert, and what `engines.tensorflow.live_system` raises.
+    Raises what `engines.tensorflow.live_system` and `engines.litert` raise.
     """
     from kzoo.cli.presets import fetch
+    from kzoo.engines import litert
     from kzoo.separation.live import Live, from_microphone, through_pipe
 
-    if engine == "litert":
-        raise ValueError("--live runs by TensorFlow; leave --engine litert out")
     fetch(preset, show=not quiet)
-    quiet_tensorflow()
-    from kzoo.engines import tensorflow
+    by_litert = litert.chosen(engine, preset, device=device, live=True)
+    with loading(preset, by_litert=by_litert, made=by_litert and litert.is_made(preset, live=True)):
+        if by_litert:
+            system = litert.system(preset, live=True)
+        else:
+            from kzoo.engines import tensorflow
 
-    running = Live(
-        tensorflow.live_system(preset, device=device), *sources,
-        attenuation_limit_db=attenuation_limit_db,
-    )  # fmt: skip
+            system = tensorflow.live_system(preset, device=device)
+    running = Live(system, *sources, attenuation_limit_db=attenuation_limit_db)
     if not quiet:
         channels = "one channel"
         if len(sources) > 1:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow, say, without_notes
+from kzoo.cli.terminal import loading, say
 
 
 def pitch(
@@ -79,14 +79,12 @@ def pitch(
         audio.info(job.path)
 
     def load():
+        ready = contextlib.nullcontext()
         if method != pitch_tracking.PYIN:
             fetch(method, show=not quiet)
-            made = by_litert and litert.is_made(presets.open_preset(method), hop_length)
-            if by_litert and not made:
-                say(f"kzoo: the LiteRT file of {method} at this hop is made, once and for all")
-            if not made:
-                quiet_tensorflow()
-        with without_notes() if by_litert else contextlib.nullcontext():
+            made = by_litert and litert.is_made(presets.open_preset(method), hop_length=hop_length)
+            ready = loading(f"{method} at this hop", by_litert=by_litert, made=made)
+        with ready:
             tracker = pitch_tracking.PitchTracker(method, engine=engine, **tracking)
 
         def work(job: Job, progress) -> Outcome:

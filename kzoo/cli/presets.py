@@ -43,11 +43,9 @@ def info(
     name: Annotated[str, typer.Argument(metavar="PRESET", help="Name or folder of a preset.")],
 ) -> None:
     """Print a preset's card: what it is, licences, scores."""
-    import yaml
+    from kzoo import config, presets
 
-    from kzoo import presets
-
-    print(yaml.safe_dump(presets.load_card(name), sort_keys=False, allow_unicode=True), end="")
+    print(config.yaml_text(presets.load_card(name)), end="")
 
 
 def fetch(preset: str | Preset, *, show: bool) -> Path:

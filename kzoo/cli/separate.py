@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ import typer
 
 from kzoo.cli import options
 from kzoo.cli.live import play, refuse_both_or_none
-from kzoo.cli.terminal import quiet_tensorflow, say, without_notes
+from kzoo.cli.terminal import loading, say
 
 if TYPE_CHECKING:
     from kzoo.classical import Method
@@ -85,7 +84,7 @@ def separate(
 
         if mwf:
             by.refuse_mwf()
-        litert.chosen(engine, by, device=device, mwf=mwf)
+        litert.chosen(engine, by, device=device, mwf=mwf, live=live is not None)
         graph = {"overlap": overlap, "mwf": mwf, "device": device, "engine": engine}
     if live is not None:
         if two_stems or consistent or mwf:
@@ -223,14 +222,6 @@ def _separator(
 
     fetch(preset, show=not quiet)
     graph = {"mwf": mwf, "device": device}
-    make = functools.partial(
-        api.Separator.from_preset, preset, engine=engine, **graph, **separator_options
-    )
-    if not litert.chosen(engine, preset, **graph):
-        quiet_tensorflow()
-        return make()
-    if not litert.is_made(preset):
-        say(f"kzoo: the LiteRT file of {preset} is made, once and for all")
-        quiet_tensorflow()
-    with without_notes():
-        return make()
+    by_litert = litert.chosen(engine, preset, **graph)
+    with loading(preset, by_litert=by_litert, made=by_litert and litert.is_made(preset)):
+        return api.Separator.from_preset(preset, engine=engine, **graph, **separator_options)

@@ -88,11 +88,23 @@ def quiet_tensorflow() -> None:
         import tensorflow  # noqa: F401
 
 
+def loading(what: object, *, by_litert: bool, made: bool) -> contextlib.AbstractContextManager:
+    """Quiet while an engine is loaded, and a line where the LiteRT file of `what` is made first."""
+    if by_litert and not made:
+        say(f"kzoo: the LiteRT file of {what} is made, once and for all")
+    if not made:
+        quiet_tensorflow()
+    return without_notes() if by_litert else contextlib.nullcontext()
+
+
 def quietly(system):
-    """The same, but a system that builds a model does so without TensorFlow's start-up notes."""
+    """The same, but a system that builds a model does so without TensorFlow's start-up notes.
+
+    A method without training builds none, and never waits for TensorFlow.
+    """
     from kzoo.evaluation import Separation
 
-    if not isinstance(system, Separation):
+    if not isinstance(system, Separation) or "method" in (system.known_by or {}):
         return system
 
     def separate(waveform, sample_rate):

@@ -44,6 +44,7 @@ class ConditionedWindows:
     """`Windows`, each once for every source, for validation."""
 
     def __init__(self, windows: Windows):
+        self.corpus = windows.corpus
         self._windows, self._count = windows, len(windows.corpus.sources)
 
     def __len__(self) -> int:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kzoo.deploy.proof import Proof
 
 SIGNATURE = "serving_default"
+_MOST_IN_GRAPH = 50_000  # numbers of a weight that is a constant of a graph
 
 
 def serving_function(
@@ -32,7 +35,8 @@ def serving_function(
 
     def serve(*tensors):
         tensors = [tensor if batched else tensor[None] for tensor in tensors]
-        outputs = named_outputs(model, proof, tensors)
+        with contextlib.nullcontext() if batched else constant_weights(model):
+            outputs = named_outputs(model, proof, tensors)
         shape = model.outputs[0].shape[2 if proof.stacked else 1 :]
         if batched:
             return {name: tf.ensure_shape(x, (None, *shape)) for name, x in outputs.items()}
@@ -45,6 +49,17 @@ def serving_function(
         for name, x in zip(proof.inputs, model.inputs, strict=True)
     ]
     return tf.function(serve, autograph=False).get_concrete_function(*specs)
+
+
+def constant_weights(model: keras.Model) -> keras.StatelessScope:
+    """Where a graph of `model` is traced in it, its small weights are constants of the graph.
+
+    Most of what TensorFlow takes to write and to read a SavedModel is for each of its variables,
+    while each copy of a graph copies the constants.
+    """
+    with tf.init_scope():  # in a graph variables have no values
+        small = [(w, w.numpy()) for w in model.weights if np.prod(w.shape) <= _MOST_IN_GRAPH]
+    return keras.StatelessScope([(w, tf.constant(x, name=w.path)) for w, x in small])
 
 
 def named_outputs(model: keras.Model, proof: Proof, tensors: Sequence[Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.models.base.causal import STATE
 from kzoo.models.base.sizes import Signal
-from kzoo.presets import Preset, PresetError
+from kzoo.presets import Preset, PresetError, list_presets, load_card
 from kzoo.separation import Blocks
 
 
@@ -69,6 +69,16 @@ def open_network(
         delay=delay,
     )
     return Network(blocks=blocks, model=model, silence=silence)
+
+
+def refuse_whole_blocks(preset: Preset) -> None:
+    """Raise PresetError for a preset that does not separate, or does not stream."""
+    preset.refuse_other_tasks()
+    if not preset.sizes()[0].streams:
+        live = [name for name in list_presets() if "latency_ms" in load_card(name)]
+        raise PresetError(
+            f"preset {preset} hears whole blocks and cannot run live; these can: {', '.join(live)}"
+        )
 
 
 def stream_grid(size: Signal, *, frames: int | None = None) -> BlockGrid:

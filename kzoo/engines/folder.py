@@ -26,16 +26,17 @@ _STATE = "state_"
 _OF_GRID = ("samples", "hop", "start", "step", "context")
 
 
-def place(preset: Preset, hop_length: int | None = None) -> Path:
+def place(preset: Preset, *, hop_length: int | None = None, live: bool = False) -> Path:
     """Where the file of `preset` is, made or not: a folder for these weights and this version.
 
-    hop_length: of a pitch tracker, which has a file for each.
+    hop_length: of a pitch tracker, which has a file for each. live: of a stream, the file of its
+    shortest blocks.
     """
     # The weights' bytes are hashed where they are read, which is not here.
     known = {
         "card": dict(preset.card), "weights": preset.promised_sha256(preset.weights_path()),
         "kzoo": kzoo.__version__, "form": _FORM, "hop_length": hop_length,
-    }  # fmt: skip
+    } | ({"live": True} if live else {})  # fmt: skip
     key = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
     return cache_folder() / "litert" / f"{preset.card['name']}-{key[:16]}"
 

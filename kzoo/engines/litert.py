@@ -31,12 +31,14 @@ def chosen(
     device: str | None = None,
     mwf: bool = False,
     hop_length: int | None = None,
+    live: bool = False,
     **options: Any,
 ) -> bool:
     """Whether LiteRT runs `preset`: where it was asked for, and with "auto" where its file is made.
 
     With "auto" TensorFlow runs what needs another graph, and all of it where there is a GPU.
-    hop_length: of a pitch tracker, which has a file for each.
+    hop_length: of a pitch tracker, which has a file for each. live: in blocks for sound as it
+    comes, which have a file of their own.
     Raises ValueError for an unknown engine, for "litert" with a device, the Wiener filter or
     options of the model, and where what would run the preset is not installed.
     """
@@ -48,7 +50,7 @@ def chosen(
     if importlib.util.find_spec("tensorflow") is None:
         if needs:
             raise ValueError(f"{', '.join(needs)} needs TensorFlow, which is not installed")
-        if not is_made(preset, hop_length):
+        if not is_made(preset, hop_length=hop_length, live=live):
             raise ValueError(
                 f"TensorFlow is not installed, and the LiteRT file of {preset} is not in "
                 f"{cache_folder()}: bring the cache of a machine that has made it, by --engine "
@@ -62,36 +64,44 @@ def chosen(
             raise ValueError(LITERT_MISSING)
         return True
     gpu = Path("/dev/nvidiactl").exists()
-    return installed and not needs and not gpu and is_made(preset, hop_length)
+    return installed and not needs and not gpu and is_made(preset, hop_length=hop_length, live=live)
 
 
-def is_made(preset: Preset, hop_length: int | None = None) -> bool:
+def is_made(preset: Preset, *, hop_length: int | None = None, live: bool = False) -> bool:
     """Whether the file of `preset`, of these weights and this version, lies in the cache.
 
-    hop_length: as in `chosen`.
+    hop_length, live: as in `chosen`.
     """
-    return preset.weights_path() is not None and folders.place(preset, hop_length).is_dir()
+    if preset.weights_path() is None:
+        return False
+    return folders.place(preset, hop_length=hop_length, live=live).is_dir()
 
 
 def system(
-    preset: Preset, *, threads: int | None = None, progress: Progress | None = None
+    preset: Preset,
+    *,
+    live: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
 ) -> System:
     """Separate by LiteRT on `threads` threads, by default one a processor.
 
+    live: in the shortest blocks that a stream runs on, one thread for each by default.
     Makes the file where it is missing, for which TensorFlow is needed once. Raises PresetError for
-    a preset that is no separator of a waveform alone, and where the file says something else.
+    a preset that is no separator of a waveform alone, for one that cannot run live, and where the
+    file says something else.
     """
 
     def make(folder: Path) -> None:
         from kzoo.engines.making import make_separator
 
-        make_separator(preset, folder)
+        make_separator(preset, folder, live=live)
 
     preset.refuse_other_tasks()
-    place = _made(preset, make, progress)
-    made = folders.read_system(place, threads=threads or os.cpu_count() or 1)
+    place = _made(preset, make, progress, live=live)
+    made = folders.read_system(place, threads=threads or (1 if live else _processors()))
     level_db = preset.card.get("level_db")
-    return made if level_db is None else at_level(made, level_db)
+    return made if level_db is None or live else at_level(made, level_db)
 
 
 def pitch_network(
@@ -112,8 +122,8 @@ def pitch_network(
 
         make_pitch_tracker(preset, folder, samples=samples, hop_length=hop_length)
 
-    place = _made(preset, make, progress, hop_length)
-    run = folders.runner(place / folders.PITCH_FILE, threads=threads or os.cpu_count() or 1)
+    place = _made(preset, make, progress, hop_length=hop_length)
+    run = folders.runner(place / folders.PITCH_FILE, threads=threads or _processors())
     return lambda waveform: run(waveform=waveform[:, None])["activations"]
 
 
@@ -121,12 +131,15 @@ def _made(
     preset: Preset,
     make: Callable[[Path], None],
     progress: Progress | None,
-    hop_length: int | None = None,
+    **form: Any,
 ) -> Path:
-    """The folder of the file of `preset`, which `make` fills where it is missing."""
+    """The folder of the file of `preset`, which `make` fills where it is missing.
+
+    form: as in `folder.place`.
+    """
     preset.refuse_untrained()
     preset.download(progress=progress)
-    place = folders.place(preset, hop_length)
+    place = folders.place(preset, **form)
     if not place.is_dir():
         from kzoo.presets.fetching import one_at_a_time  # brings the network along
 
@@ -136,3 +149,7 @@ def _made(
                     folder.mkdir()
                     make(folder)
     return place
+
+
+def _processors() -> int:
+    return os.cpu_count() or 1

@@ -13,19 +13,23 @@ from kzoo.deploy.examples import noisy_speech, pitch_proof, sound_proof
 from kzoo.deploy.export import export
 from kzoo.deploy.formats.streaming import write_state_twin
 from kzoo.engines import folder as folders
-from kzoo.engines.blocks import Network, open_network
+from kzoo.engines.blocks import Network, open_network, refuse_whole_blocks
 from kzoo.engines.tensorflow import beginnings
 from kzoo.presets import Preset, PresetError
 
 _LIMIT_DB = 90.0  # under which a file is not kept
 
 
-def make_separator(preset: Preset, folder: Path) -> None:
+def make_separator(preset: Preset, folder: Path, *, live: bool = False) -> None:
     """Write the file of a preset that separates, and how its blocks lie, into `folder`.
 
-    Raises PresetError where the file would say something else than the model.
+    live: of a stream, in the shortest blocks it runs on.
+    Raises PresetError where the file would say something else than the model, and for a preset that
+    cannot run live.
     """
-    network = open_network(preset)
+    if live:
+        refuse_whole_blocks(preset)
+    network = open_network(preset, live=live)
     with _refusing(preset, folder / folders.FILE):
         if network.silence:
             _make_stream(network, folder)
@@ -71,15 +75,16 @@ def _make_stream(network: Network, folder: Path) -> None:
     blocks, silence = network.blocks, network.silence
     path = write_state_twin(network.model, folder / folders.FILE)
     run = folders.runner(path, threads=1)
+    count = max(3, blocks.sample_rate // blocks.grid.samples)  # a second of the shortest
     sound, _ = noisy_speech(
-        blocks.sample_rate, blocks.channels, 3 * blocks.grid.samples, level_db=-27.0
+        blocks.sample_rate, blocks.channels, count * blocks.grid.samples, level_db=-27.0
     )
     expected, found = {}, {}
     for answers, separate in (
         (expected, beginnings(network.model, silence, blocks.sources)()),
         (found, folders.of_streams(run, blocks.sources, silence)()),
     ):
-        estimates = [separate(block[None]) for block in np.split(sound, 3)]
+        estimates = [separate(block[None]) for block in np.split(sound, count)]
         joined = np.concatenate(estimates, axis=2)
         answers |= {source: joined[:, i] for i, source in enumerate(blocks.sources)}
     parity.check(parity.compare(expected, found), _LIMIT_DB)

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import presets
-from kzoo.engines.blocks import Network, open_network
+from kzoo.engines.blocks import Network, open_network, refuse_whole_blocks
 from kzoo.models.base.sizes import Signal
-from kzoo.presets import Preset, PresetError
+from kzoo.presets import Preset
 from kzoo.separation import System, at_level
 
 _MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
@@ -82,30 +82,19 @@ def live_system(
     does not stream.
     """
     preset = presets.open_preset(preset)
-    preset.refuse_other_tasks()
-    size, _ = preset.sizes()
-    if not size.streams:
-        raise PresetError(
-            f"preset {preset} hears whole blocks and cannot run live; these can: "
-            f"{', '.join(_live_presets())}"
-        )
+    refuse_whole_blocks(preset)
     preset.download(progress=progress)
     place = prepare_devices(device)
     with tf.device(place):
         network = open_network(preset, live=True)
-    return _streamed(network, place)
-
-
-def _live_presets() -> list[str]:
-    names = presets.list_presets()
-    return [name for name in names if "latency_ms" in presets.load_card(name)]
+    return network_system(network, place)
 
 
 def _system(preset: Preset, size: Signal, options: dict, mwf: bool, place: str | None) -> System:
     with tf.device(place):
         network = open_network(preset, size, **options)
     if network.silence:
-        return _streamed(network, place)
+        return network_system(network, place)
     model, survey = network.model, None
     if mwf:
         with tf.device(place):
@@ -126,9 +115,16 @@ def _system(preset: Preset, size: Signal, options: dict, mwf: bool, place: str |
     )
 
 
-def _streamed(network: Network, place: str | None) -> System:
-    begin = beginnings(network.model, network.silence, network.blocks.sources, place)
-    return System(**vars(network.blocks), function=None, begin=begin, memory_errors=_MEMORY_ERRORS)
+def network_system(network: Network, place: str | None = None) -> System:
+    """Compile an opened network; weights that it is given later count from then on."""
+    function = begin = None
+    if network.silence:
+        begin = beginnings(network.model, network.silence, network.blocks.sources, place)
+    else:
+        function = compiled(network.model, place)
+    return System(
+        **vars(network.blocks), function=function, begin=begin, memory_errors=_MEMORY_ERRORS
+    )
 
 
 def beginnings(

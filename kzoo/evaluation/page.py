@@ -17,7 +17,7 @@ import numpy as np
 
 from kzoo import pages
 from kzoo.evaluation import statistics
-from kzoo.evaluation.excerpts import SECONDS, Excerpt
+from kzoo.evaluation.excerpts import SECONDS, TAPS, Excerpt
 from kzoo.evaluation.measures import higher_is_better
 from kzoo.evaluation.report import Report, number_text
 from kzoo.pages import escaped
@@ -75,7 +75,7 @@ _SHOWN = ("command", "corpus", "definition", "aggregation")
 def _plots(report: Report) -> str:
     measures = "".join(f"<option>{escaped(name)}</option>" for name in report.measures)
     cost = (
-        '<section><h2>Quality against cost</h2><div id="cost" class="panels"></div></section>'
+        '<section><h2>Quality against cost</h2><div id="cost"></div></section>'
         if report.costs or report.parameters
         else ""
     )
@@ -155,8 +155,9 @@ def _listening(excerpts: Iterable[Excerpt]) -> Iterable[str]:
         )
     if folds:
         hint = (
-            f"Stretches of {SECONDS:g} s. Space plays and stops; the arrows, x and digits choose "
-            "what is heard, and l repeats it."
+            f"Stretches of {SECONDS:g} s. The target is what filters of {TAPS} samples make of the "
+            "true source, interference what they make of the others, artefacts the rest; together "
+            "they are the estimate. Space plays and stops; the arrows choose what is heard."
         )
         yield (
             f'<section class="listening"><h2>Best, median and worst</h2><p class="hint">{hint}</p>'

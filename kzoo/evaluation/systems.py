@@ -181,18 +181,27 @@ class Separation:
         """The same for every track."""
         return None if self.known_by is None else dict(self.known_by)
 
-    def stored(self, sound: Sound, folder: Path, identity: dict | None) -> StoredEstimates:
-        """Separate the mixture and leave the estimates in `folder`, for another process."""
-        start = time.perf_counter()
+    def estimates(self, sound: Sound) -> dict[str, np.ndarray]:
+        """{source: `[samples, channels]`} for every reference of `sound`.
+
+        Interchangeable sources that have other names keep them, and may be more; ValueError for
+        fewer.
+        """
         stems = self.separate(sound.mixture, sound.sample_rate)
-        seconds = time.perf_counter() - start
         references = list(sound.references)
         if not self.interchangeable or set(references) <= set(stems):
-            stems = gathered(stems, references, where=self.name)
-        elif len(stems) < len(references):
+            return gathered(stems, references, where=self.name)
+        if len(stems) < len(references):
             raise ValueError(
                 f"{self.name}: gives {len(stems)} sources, and {len(references)} are scored"
             )
+        return dict(stems)
+
+    def stored(self, sound: Sound, folder: Path, identity: dict | None) -> StoredEstimates:
+        """Separate the mixture and leave the estimates in `folder`, for another process."""
+        start = time.perf_counter()
+        stems = self.estimates(sound)
+        seconds = time.perf_counter() - start
         for source, signal in stems.items():
             np.save(folder / f"{source}.npy", signal)
         return StoredEstimates(self.name, folder, identity, self.interchangeable, seconds)

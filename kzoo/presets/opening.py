@@ -112,6 +112,11 @@ class Preset:
         path = self.weights_path() or self.download(progress=progress)
         return read_weights(path, self.promised_sha256(path))
 
+    def count_weights(self) -> int:
+        """How many numbers its weights are, fetched if need be."""
+        with np.load(self.download(), allow_pickle=False) as arrays:
+            return sum(arrays[name].size for name in arrays.files)
+
     def promised_sha256(self, path: Path) -> str | None:
         """The sha256 that is promised of its weights, which lie at `path`; None for no promise."""
         fetched = self.folder is None and (path.parent / CARD).is_file()

@@ -133,7 +133,7 @@ class Separation(Task):
         known_by = {"preset": name, "weights_sha256": weights, "card": card, **options}
         interchangeable = interchangeable or bool(preset.card.get("interchangeable", False))
         return evaluation.Separation(
-            name, tuple(preset.sources), run, known_by, interchangeable=interchangeable
+            name, tuple(preset.sources), run, known_by, interchangeable, preset.count_weights()
         )
 
     def sounds(self, example: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -4,12 +4,23 @@
 makes a compiled model of it, `corpora` opens its data, `folder` lets one process at a time work in
 a run folder; `start` takes weights from a preset; `optimizers` averages and slows down;
 `adversarial` is a GAN's two networks as one model, `adversary` its section of a configuration;
-`callbacks` and `checkpoint` write down what a run needs to go on bit by bit.
+`scores` separates and scores whole tracks meanwhile; `callbacks` and `checkpoint` write down what a
+run needs to go on bit by bit.
 """
 
 from kzoo.training.adversarial import AdversarialModel, AdversaryWatch
 from kzoo.training.compiling import Compiled, compiled
 from kzoo.training.running import train
+from kzoo.training.scores import TrackScores
 from kzoo.training.settings import Fit, resolved
 
-__all__ = ["AdversarialModel", "AdversaryWatch", "Compiled", "Fit", "compiled", "resolved", "train"]
+__all__ = [
+    "AdversarialModel",
+    "AdversaryWatch",
+    "Compiled",
+    "Fit",
+    "TrackScores",
+    "compiled",
+    "resolved",
+    "train",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,8 +14,10 @@ import keras
 import numpy as np
 
 from kzoo.config import ConfigError
+from kzoo.files import replacing
+from kzoo.pictures.training import draw_history
 from kzoo.training import checkpoint
-from kzoo.training.folder import CHECKPOINT, HISTORY
+from kzoo.training.folder import CHECKPOINT, HISTORY, PICTURE
 from kzoo.training.optimizers import averaged
 
 # Attributes in which Keras's own callbacks remember what they have seen.
@@ -77,6 +80,7 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.others, self.save_preset = folder, others, save_preset
         self.meter, self.say, self.latest = meter, say, latest
+        self._picture = Picture(folder / PICTURE, say)
         self.state: dict[str, Any] = {
             "epoch": 0,
             "epochs": 0,
@@ -136,9 +140,8 @@ class Checkpoints(keras.callbacks.Callback):
         share = (self.meter.waited - self._waited) / seconds
         state = self.state
         steps = self.params["steps"]
-        state["history"].append(
-            {"epoch": epoch + 1, **logs, "seconds": round(seconds, 3), "waiting": round(share, 4)}
-        )
+        row = {"epoch": epoch + 1, **logs, "learning_rate": learning_rate(self.model)}
+        state["history"].append({**row, "seconds": round(seconds, 3), "waiting": round(share, 4)})
         state["epoch"], state["steps"] = epoch + 1, state["steps"] + steps
         state["seconds"] += seconds
         state["epochs"] = self.params["epochs"]
@@ -163,6 +166,7 @@ class Checkpoints(keras.callbacks.Callback):
                 self.save_preset(state)
         checkpoint.save(self.path, self.model, state)
         write_history(self.folder / HISTORY, state["history"])
+        self._picture.draw(state["history"], state["best_epoch"], last=state["finished"])
         text = ", ".join(f"{key} {value:.5g}" for key, value in logs.items())
         self.say(f"epoch {epoch + 1}: {text} ({seconds:.1f} s, {100 * share:.0f} % waiting)")
         if share > 0.1:
@@ -170,6 +174,33 @@ class Checkpoints(keras.callbacks.Callback):
                 f"the run waits for its data {100 * share:.0f} % of the time ({share * seconds:.1f}"
                 f" of {seconds:.1f} s): prepare shards (kzoo data prepare) or raise data.workers"
             )
+
+
+class Picture:
+    """Draws the learning curves of a run as it goes, in a twentieth of its time at most.
+
+    From the second epoch on, as one is no curve. Without matplotlib nothing is drawn, which is
+    said once.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None]):
+        self.path, self.say = path, say
+        self._due = 0.0
+
+    def draw(self, rows: list[dict[str, Any]], best_epoch: int | None, *, last: bool) -> None:
+        """Draw where it is time to, or `last`."""
+        began = time.monotonic()
+        if len(rows) < 2 or (began < self._due and not last):
+            return
+        try:
+            with replacing(self.path) as temporary:
+                draw_history(rows, temporary, best_epoch=best_epoch)
+        except ValueError as error:
+            self.say(f"no {self.path.name} is drawn: {error}")
+            self._due = math.inf
+            return
+        ended = time.monotonic()
+        self._due = ended + 20 * (ended - began)
 
 
 class TensorBoardExamples(keras.callbacks.Callback):
@@ -206,7 +237,7 @@ class TensorBoardExamples(keras.callbacks.Callback):
         with self.writer.as_default(step=epoch + 1):
             for key, value in (logs or {}).items():
                 self.summary.scalar(key, float(value))
-            self.summary.scalar("learning_rate", float(self.model.optimizer.learning_rate))
+            self.summary.scalar("learning_rate", learning_rate(self.model))
             if epoch % self.every == 0:
                 self._examples()
         self.writer.flush()
@@ -225,6 +256,11 @@ class TensorBoardExamples(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Close the file."""
         self.writer.close()
+
+
+def learning_rate(model: keras.Model) -> float:
+    """The rate of the model's optimizer now, also of one that several devices share."""
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
 def spectrogram_image(waveform: np.ndarray) -> np.ndarray:

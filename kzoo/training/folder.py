@@ -13,6 +13,7 @@ from kzoo.config import ConfigError
 from kzoo.training.settings import resolved
 
 CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.npz", "history.csv"
+PICTURE = "history.png"
 
 
 @contextlib.contextmanager
@@ -49,8 +50,8 @@ def check_folder(
 
     sizes_given: whether the configuration has sizes itself, as a run's own has.
     Raises ConfigError where the folder holds something else than their run. Of its configuration
-    only fit.epochs and data.workers may change between the parts of a run. Until its first
-    checkpoint a run has nothing to lose, and may be begun anew with another.
+    only fit.epochs, data.workers and what is scored may change between the parts of a run. Until
+    its first checkpoint a run has nothing to lose, and may be begun anew with another.
     """
     if not (folder / CHECKPOINT).is_file():
         if any(folder.iterdir()) and not _begun(folder):
@@ -61,8 +62,9 @@ def check_folder(
     if not sizes_given:
         values = {**values, "model": {**values["model"], "sizes": before["model"]["sizes"]}}
         values = _with_kept_discriminator(values, before)
-    # What may differ between the parts of a run: how long it is, and what changes no batch.
-    before["fit"]["epochs"] = values["fit"]["epochs"]
+    # What may differ between the parts of a run: how long it is, and what changes no weight.
+    for key in ("epochs", "score_every", "score_tracks", "score_seconds"):
+        before["fit"][key] = values["fit"][key]
     before["data"]["workers"] = values["data"]["workers"]
     for key in {**before, **values}:
         one, other = before.get(key), values.get(key)

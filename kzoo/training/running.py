@@ -1,7 +1,7 @@
 """From a configuration to a run folder: build, compile, fit, and leave a preset behind.
 
-The run folder holds config.yaml (resolved), checkpoint.npz (everything, for going on), history.csv,
-and card.yaml with weights.npz, the best weights so far: a preset.
+The run folder holds config.yaml (resolved), checkpoint.npz (everything, for going on), history.csv
+and its picture history.png, and card.yaml with weights.npz, the best weights so far: a preset.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import tensorflow as tf
 import kzoo
 from kzoo import config, data, presets
 from kzoo.config import ConfigError
+from kzoo.pictures.training import card_curves
 from kzoo.training import adversary
 from kzoo.training.adversarial import AdversaryWatch
 from kzoo.training.callbacks import AveragedValidation, Checkpoints, Meter, TensorBoardExamples
 from kzoo.training.compiling import Compiled, compiled
 from kzoo.training.folder import CONFIG, check_folder, locked
+from kzoo.training.scores import TrackScores
 from kzoo.training.settings import Fit, resolved
 
 
@@ -74,6 +76,7 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
     def save_preset(state):
         trained = {**card["trained"], **{k: state[k] for k in ("steps", "best", "best_epoch")}}
         trained["epochs"], trained["seconds"] = state["epoch"], round(state["seconds"])
+        trained["curves"] = card_curves(state["history"], state["best_epoch"])
         presets.save_to_preset(made.system, folder, {**card, "trained": trained})
 
     others = _schedules(settings, validation is not None)
@@ -96,6 +99,8 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
         callbacks.append(AveragedValidation())
     if adversary.active(values):
         callbacks.append(AdversaryWatch(say))
+    if settings.score_every:
+        callbacks.append(_scores(settings, made, validation, card, say))
     if settings.tensorboard:
         callbacks.append(_tensorboard(folder, settings.tensorboard, made, training))
     workers = values["data"]["workers"]
@@ -145,6 +150,14 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
         )
     if checkpoints.diverged:
         raise ValueError(f"{folder}: {checkpoints.diverged}")
+    _complete_curves(folder, checkpoints.state)
+
+
+def _complete_curves(folder: Path, state: Mapping[str, Any]) -> None:
+    """Give the card the curves of all epochs: those after the best one did not write it."""
+    card = config.load_yaml(folder / presets.CARD)
+    card["trained"]["curves"] = card_curves(state["history"], state["best_epoch"])
+    config.dump_yaml(card, folder / presets.CARD)
 
 
 def _card(made: Compiled, values, training, command) -> dict[str, Any]:
@@ -235,6 +248,36 @@ def _batches(
     return metered.with_options(options)
 
 
+def _scores(settings: Fit, made: Compiled, validation, card, say) -> TrackScores:
+    if validation is None:
+        raise ConfigError(
+            "fit.score_every scores validation tracks: name some by data.validation, or set it to 0"
+        )
+    if "sources" not in card:
+        raise ConfigError(
+            f"fit.score_every scores what is separated, and this model is for {card['task']}: "
+            "leave it at 0"
+        )
+    _refuse_conditioned(made, "fit.score_every scores")
+    return TrackScores(
+        validation.corpus,
+        card,
+        system=made.system,
+        every=settings.score_every,
+        tracks=settings.score_tracks,
+        seconds=settings.score_seconds,
+        say=say,
+    )
+
+
+def _refuse_conditioned(made: Compiled, option: str) -> None:
+    if len(made.system.inputs) > 1:
+        raise ConfigError(
+            f"{option} what is separated, and this system must be told what: leave it at 0, or say "
+            "model.condition=fixed"
+        )
+
+
 def _tensorboard(folder: Path, every: int, made: Compiled, training) -> TensorBoardExamples:
     try:
         import tensorboard  # noqa: F401
@@ -242,11 +285,7 @@ def _tensorboard(folder: Path, every: int, made: Compiled, training) -> TensorBo
         raise ValueError(
             "fit.tensorboard needs a package: pip install 'kzoo[train]', or set it to 0"
         ) from None
-    if len(made.system.inputs) > 1:
-        raise ConfigError(
-            "fit.tensorboard shows what is separated, and this system must be told what: leave it "
-            "at 0, or say model.condition=fixed"
-        )
+    _refuse_conditioned(made, "fit.tensorboard shows")
     example = training.example(0)
     batch = tuple(made.middle(sound)[None] for sound in made.task.sounds(example))
     return TensorBoardExamples(

@@ -37,6 +37,10 @@ class Fit:
         and what it has learned is lost in the first steps.
     synchronized_batch_norm: statistics over the batches of all devices, where there are several.
     tensorboard: epochs between sound and spectrogram examples; 0 writes no logs.
+    score_every: epochs between scores of validation tracks, which are separated as kzoo separate
+        does it; SDR and SI-SDR go to the history and its picture. 0 scores none.
+    score_tracks: so many of them, at equal distances in the corpus.
+    score_seconds: of each of them, from its middle.
     segment_seconds: of an example; by default one block of the model, as it is used later.
     """
 
@@ -52,6 +56,9 @@ class Fit:
     inference_mode: bool = False
     synchronized_batch_norm: bool = True
     tensorboard: int = 0
+    score_every: Annotated[int, Field(ge=0)] = 0
+    score_tracks: AtLeastOne = 5
+    score_seconds: Annotated[float, Field(gt=0)] = 30.0
     segment_seconds: Annotated[float, Field(gt=0)] | None = None
 
 

@@ -28,7 +28,9 @@ MAY = {
     "evaluation": "audio data metrics separation classical pages",
     # dsp: losses on spectra; layers: what an adversary asks of its networks
     "tasks": "audio config data deploy evaluation",
-    "training": "config data losses models metrics presets dsp layers tasks",
+    # separation, engines: by which it scores; pictures: of its history
+    "training": "config data losses models metrics presets dsp layers tasks separation engines "
+    "pictures",
     "engines": "dsp models presets separation deploy",
     "pitch_tracking": "audio presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus

@@ -210,15 +210,22 @@ def streaming(tmp_path_factory):
     return presets.save_to_preset(model, tmp_path_factory.mktemp("preset") / "tiny", card)
 
 
-def test_sound_as_it_comes_is_what_the_model_says_of_the_whole(run, streaming, rng, monkeypatch):
+@pytest.mark.parametrize("engine", ["auto", "litert"])
+def test_sound_as_it_comes_is_what_the_model_says_of_the_whole(
+    run, streaming, rng, monkeypatch, engine
+):
+    if engine == "litert":
+        pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
     given = rng.integers(-9000, 9000, 1234).astype("<i2")
     sink = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(buffer=sink, write=print))
-    status, _, err = run("enhance", "--live", "-", "-p", streaming, stdin=given.tobytes())
+    words = ("enhance", "--live", "-", "-p", streaming, "--engine", engine)
+    status, _, err = run(*words, stdin=given.tobytes())
     assert status == 0, err
     whole = presets.from_preset(streaming)(given[None, :, None] / np.float32(32768))
     found = np.frombuffer(sink.getvalue(), "<i2")
     np.testing.assert_allclose(found, 32768 * np.asarray(whole)[0, 0, :, 0], atol=0.51)
+    assert ("the LiteRT file" in err) == (engine == "litert")
     assert f"kzoo: {streaming} at 8000 Hz, one channel, 8 ms of latency" in err
     told = r"0\.2 s of sound, real-time factor \d+\.\d\d, worst block \d+\.\d ms of 2\.0, "
     assert re.search(told + "0 blocks dropped, 0 late\n", err)
@@ -244,9 +251,8 @@ def test_speakers_are_separated_as_they_come_a_channel_each(run, rng, tmp_path, 
     sound = given[:, None] / np.float32(32768)
     expected = np.asarray(presets.from_preset(folder)(sound[None]))[0, ..., 0]
     np.testing.assert_allclose(found, np.clip(32768 * expected, -32768, 32767), atol=0.51)
-    stems = BlockSeparator(tensorflow.system(folder)).separate(
-        sound, RATE
-    )  # the same in longer blocks
+    in_longer_blocks = BlockSeparator(tensorflow.system(folder))
+    stems = in_longer_blocks.separate(sound, RATE)
     np.testing.assert_allclose([stems[name][:, 0] for name in "ab"], expected, atol=1e-5)
     status, _, err = run("separate", "--live", "-", "-p", folder, "--two-stems", "a")
     assert (status, err) == (1, "kzoo: --live takes no --two-stems, --consistent or --mwf\n")

@@ -11,7 +11,7 @@ from kzoo.api import evaluation_systems
 from kzoo.evaluation import Separation, scoring
 from kzoo.evaluation.measures import what_to_score
 
-RATE = 2000
+RATE = 8000  # Ogg, in which the page keeps its sound, takes no less
 
 
 @pytest.fixture
@@ -45,12 +45,15 @@ def test_methods_are_scored_beside_baselines_and_resumed(corpus, tmp_path, monke
     assert evaluation.evaluate(corpus, systems, **arguments).averages == report.averages
 
 
-def test_a_blind_method_alone_is_scored_on_the_stems_of_the_corpus(corpus):
+def test_a_blind_method_alone_is_scored_and_heard_on_the_stems_of_the_corpus(corpus, tmp_path):
     (system,) = evaluation_systems(["auxiva"], {})
     sources, _ = what_to_score(corpus, [system])
     assert sorted(sources) == ["accompaniment", "vocals"]
-    report = evaluation.evaluate(corpus, [system], sources=["vocals"], baselines=[])
+    report = evaluation.evaluate(
+        corpus, [system], sources=["vocals"], baselines=[], out=tmp_path / "out", page=True
+    )
     assert not report.failures
+    assert "vocals of auxiva" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
 def test_a_method_of_too_few_sources_fails_by_track(corpus, rng):

@@ -80,6 +80,16 @@ def test_a_run_folder_is_a_preset_that_says_how_it_was_made(straight):
     assert stems.shape == (1, 2, 3000, 2)
 
 
+def test_a_run_leaves_its_curves_as_a_picture_and_in_its_card(straight):
+    pytest.importorskip("matplotlib", reason="pip install 'kzoo[plot]'")
+    assert (straight / "history.png").read_bytes().startswith(b"\x89PNG")
+    curves = presets.load_card(straight)["trained"]["curves"]
+    assert curves["epoch"] == [1, 2, 3]
+    rows = history(straight)
+    assert curves["loss"] == pytest.approx([row["loss"] for row in rows], rel=1e-3)
+    assert curves["learning_rate"] == pytest.approx([row["learning_rate"] for row in rows])
+
+
 def test_the_preset_has_the_averaged_weights(straight):
     # Both are of the last epoch, which was the best.
     assert presets.load_card(straight)["trained"]["best_epoch"] == 3

@@ -147,35 +147,55 @@ def without_names(content: bytes) -> bytes:
     the last thing that is done to a file.
     """
     model = unpacked(content)
+    drop_names(model)
+    return repacked(model)
+
+
+def drop_names(model) -> None:
+    """The same of what `unpacked` gave, in place."""
     for graph in model.subgraphs:
         kept = {*map(int, graph.inputs), *map(int, graph.outputs)}
         for index, tensor in enumerate(graph.tensors):
             if index not in kept:
                 tensor.name = None
-    return repacked(model)
 
 
 def kinds_stored(content: bytes) -> dict[str, int]:
     """How many kernels of the TFLite model `content` are stored in fewer bits: {kind: number}."""
     from tensorflow.lite.python import schema_py_generated as schema
 
-    model = unpacked(content)
+    model = schema.Model.GetRootAsModel(content, 0)  # to unpack it takes a hundred times as long
     types = {number: name.lower() for name, number in vars(schema.TensorType).items()}
-    count = Counter()
-    for graph in model.subgraphs:
+    operators, count = operator_names(model), Counter()
+    for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
         restored, held = {}, {}
-        for operator in graph.operators:
-            code = model.operatorCodes[operator.opcodeIndex].builtinCode
-            if code == schema.BuiltinOperator.DEQUANTIZE:
-                restored[int(operator.outputs[0])] = int(operator.inputs[0])
-            elif (name := _names(schema).get(code)) is not None:
-                index = int(operator.inputs[_KERNEL_AT[name]])
-                index = restored.get(index, index)
-                tensor = graph.tensors[index]
-                if model.buffers[tensor.buffer].data is not None:
-                    held[index] = types[tensor.type]
+        for operator in (graph.Operators(i) for i in range(graph.OperatorsLength())):
+            name = operators[operator.OpcodeIndex()]
+            if name == "DEQUANTIZE":
+                restored[operator.Outputs(0)] = operator.Inputs(0)
+            elif name in _KERNEL_AT:
+                index = operator.Inputs(_KERNEL_AT[name])
+                tensor = graph.Tensors(restored.get(index, index))
+                buffer = model.Buffers(tensor.Buffer())
+                if not buffer.DataIsNone() or buffer.Offset() > 1:  # see `unpacked`
+                    held[restored.get(index, index)] = types[tensor.Type()]
         count.update(kind for kind in held.values() if kind != "float32")
     return dict(sorted(count.items()))
+
+
+def operator_names(model) -> list[str]:
+    """The name of each of a `schema.Model`'s operator codes: TFLite's own, or the custom one."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0] != "_"}
+
+    def name(code) -> str:
+        # Old files keep the code in the field that is now deprecated, which holds 127 at most.
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        custom = number == schema.BuiltinOperator.CUSTOM
+        return code.CustomCode().decode() if custom else names[number]
+
+    return [name(model.OperatorCodes(i)) for i in range(model.OperatorCodesLength())]
 
 
 def unpacked(content: bytes):

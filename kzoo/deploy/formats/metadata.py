@@ -13,19 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.deploy.formats.kernels import repacked, unpacked
+from kzoo.deploy.formats.kernels import drop_names, repacked, unpacked
 
 NAME = "kzoo"
 
 
-def with_metadata(content: bytes, told: Mapping[str, Any]) -> bytes:
-    """The TFLite model `content` with `told` in its metadata, in place of what was told before.
+def finished(content: bytes, told: Mapping[str, Any] | None) -> bytes:
+    """The TFLite model `content` `kernels.without_names`, with `told` in its metadata if not None.
 
-    The file's own signatures, {name: {"inputs", "outputs"}} as {name: shape}, are added to it.
+    It is in place of what was told before. The file's own signatures, {name: {"inputs", "outputs"}}
+    as {name: shape}, are added to it.
     """
+    model = unpacked(content)
+    drop_names(model)
+    if told is not None:
+        _tell(model, told)
+    return repacked(model)
+
+
+def _tell(model: Any, told: Mapping[str, Any]) -> None:
     from tensorflow.lite.python import schema_py_generated as schema
 
-    model = unpacked(content)
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer = NAME.encode(), len(model.buffers)
     told = {**told, "signatures": _signatures(model)}
@@ -34,7 +42,6 @@ def with_metadata(content: bytes, told: Mapping[str, Any]) -> bytes:
     others = [one for one in model.metadata or [] if one.name != entry.name]
     model.metadata = [*others, entry]
     model.buffers.append(buffer)
-    return repacked(model)
 
 
 def _signatures(model: Any) -> dict[str, dict[str, dict[str, list[int]]]]:

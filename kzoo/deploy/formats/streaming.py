@@ -16,8 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kzoo.deploy.formats.kernels import without_names
-from kzoo.deploy.formats.metadata import with_metadata
+from kzoo.deploy.formats.metadata import finished
 from kzoo.deploy.formats.tflite import (
     check_operators,
     check_tensors,
@@ -26,6 +25,7 @@ from kzoo.deploy.formats.tflite import (
     open_interpreter,
 )
 from kzoo.deploy.forms import for_tflite
+from kzoo.deploy.signature import constant_weights
 
 STEP, RESET, DONE = "step", "reset", "done"
 STATE = "state_"
@@ -103,7 +103,8 @@ def _drawn(step: keras.Model) -> tf.types.experimental.ConcreteFunction:
     @tf.function(input_signature=signature, autograph=False)
     def run(*arguments):
         names = (x.name for x in step.inputs)
-        results = step(dict(zip(names, arguments, strict=True)), training=False)
+        with constant_weights(step):
+            results = step(dict(zip(names, arguments, strict=True)), training=False)
         return {name: tf.identity(tensor) for name, tensor in results.items()}
 
     return run.get_concrete_function()
@@ -138,8 +139,7 @@ def _write(
     found = description(content)
     check_operators(found, name)
     check_tensors(content, name)
-    content = without_names(content)
-    path.write_bytes(content if metadata is None else with_metadata(content, metadata))
+    path.write_bytes(finished(content, metadata))
     return path
 
 

@@ -21,9 +21,9 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
-from kzoo.deploy.formats.kernels import halve, kinds_stored, without_names
+from kzoo.deploy.formats.kernels import halve, kinds_stored, operator_names
 from kzoo.deploy.formats.layers import DOUBLE, OPEN, layers_with, listed, troubles
-from kzoo.deploy.formats.metadata import with_metadata
+from kzoo.deploy.formats.metadata import finished
 from kzoo.deploy.formats.search import shrink
 from kzoo.deploy.forms import for_tflite
 from kzoo.deploy.interpreter import open_litert
@@ -84,9 +84,8 @@ def write(
         content = halve(content)
     elif precision != "fp32":
         content = shrink(content, proof, precision, **search)
-    content = without_names(content)
     path = Path(path)
-    path.write_bytes(content if metadata is None else with_metadata(content, metadata))
+    path.write_bytes(finished(content, metadata))
     return path
 
 
@@ -290,15 +289,10 @@ def description(content: bytes) -> dict[str, Any]:
     model = schema.Model.GetRootAsModel(content, 0)
     if not model.SignatureDefsLength():
         raise ValueError("this TFLite file has no signature, so its tensors have no names")
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0] != "_"}
-    count, dynamic = Counter(), 0
+    names, count, dynamic = operator_names(model), Counter(), 0
     for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
-        for i in range(graph.OperatorsLength()):
-            code = model.OperatorCodes(graph.Operators(i).OpcodeIndex())
-            # Old files keep the code in the field that is now deprecated, which holds 127 at most.
-            number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-            custom = number == schema.BuiltinOperator.CUSTOM
-            count[code.CustomCode().decode() if custom else names[number]] += 1
+        operators = (graph.Operators(i) for i in range(graph.OperatorsLength()))
+        count.update(names[operator.OpcodeIndex()] for operator in operators)
         dynamic += sum(-1 in _shape(graph.Tensors(i)) for i in range(graph.TensorsLength()))
     signature = model.SignatureDefs(0)
     graph = model.Subgraphs(signature.SubgraphIndex())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_artefacts import BLOCK, RATE, SOURCES
 
-from kzoo.deploy.formats.metadata import NAME, read_metadata, with_metadata
+from kzoo.deploy.formats.metadata import NAME, finished, read_metadata
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_litert_finds_the_same(path):
 
 
 def test_what_is_told_again_takes_the_place_of_what_was_told(path, tmp_path):
-    changed = with_metadata(path.read_bytes(), {"name": "größer"})
+    changed = finished(path.read_bytes(), {"name": "größer"})
     (tmp_path / "x.tflite").write_bytes(changed)
     told = read_metadata(tmp_path / "x.tflite")
     assert (told["name"], set(told)) == ("größer", {"name", "signatures"})
