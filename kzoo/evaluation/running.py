@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -159,6 +160,7 @@ def _jobs(
     finish: Callable,
 ) -> Iterator[Job]:
     """What is left to be scored; separators run as their jobs are asked for."""
+    loaded: set[str] = set()
     for number, track in enumerate(tracks):
         for system in systems:
             if isinstance(system, MusevalScores):
@@ -180,6 +182,9 @@ def _jobs(
                     place.mkdir()
                     sound = read_track(track, settings.sources, **settings.crop(track))
                     ready = system.stored(sound, place, system.identity(track))
+                    if system.name not in loaded:  # its time is that of loading a model, too
+                        ready = dataclasses.replace(ready, seconds=None)
+                        loaded.add(system.name)
             except TRACK_ERRORS as error:
                 finish(_failure(track, system, error))
             else:
@@ -196,8 +201,7 @@ def _in_processes(jobs: Iterator[Job], processes: int, finish: Callable) -> None
 
 def _in_pool(jobs: Iterable[Job], processes: int, finish: Callable) -> list[Job]:
     """Score until no job is left, or a process dies: those jobs that were lost with it."""
-    # Spawned, not forked: TensorFlow's threads do not survive a fork. The scores need NumPy alone.
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     waiting: dict[Future, Job] = {}
     lost: list[Job] = []
 
@@ -225,6 +229,18 @@ def _in_pool(jobs: Iterable[Job], processes: int, finish: Callable) -> list[Job]
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return lost
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """How processes begin: not forked from this one, as TensorFlow's threads do not survive that.
+
+    The scores need NumPy alone, which a process between imports once for all of them.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_attempt.__module__])
+    return context
 
 
 def _attempt(job: Job) -> dict[str, Any] | Failure:
