@@ -24,7 +24,7 @@ from kzoo.metrics import MEASURES
 HELD_OUT = "1.Hydrogen"
 SOURCES = ("vocals", "accompaniment")
 COLUMNS = ("SDR", "ISR", "SIR", "SAR", "uSDR", "SI-SDR", "SI-SIR", "SI-SAR", "logWMSE")
-METHODS = ("hpss", "isa", "nmf", "repet", "repet_sim", "repet_sim_librosa")
+METHODS = ("hpss", "repet", "repet_sim")
 PRESETS = (
     "demucs_2stems_small", "cunet_4stems_small", "unet_2stems_mobile", "unet_2stems_fullband",
     "spleeter_2stems",
@@ -50,7 +50,7 @@ def main() -> None:
                 place.symlink_to(song.resolve())
     track = written(excerpt)
     systems = api.evaluation_systems(
-        [*METHODS, f"nmf_templates=nmf:templates={solos}", *PRESETS], {}, say=print
+        [*METHODS, f"nmf=nmf:templates={solos}", *PRESETS], {}, say=print
     )
     tables = [
         f"## {title}\n\n{table(scored(corpus, systems, options.scores / 'scores'), chosen)}"
@@ -90,7 +90,7 @@ def scored(corpus: Path, systems: Sequence, out: Path) -> evaluation.Report:
 
 def table(report: evaluation.Report, chosen: Sequence[str]) -> str:
     """A table a source, its systems from the bottom of the ladder to the top."""
-    order = ("mixture", *METHODS[:3], "nmf_templates", *METHODS[3:], *PRESETS, *MASKS)
+    order = ("mixture", *METHODS, "nmf", *PRESETS, *MASKS)
     text = ""
     for source in SOURCES:
         text += f"### {source}\n\n| system | {' | '.join(COLUMNS)} |\n"
@@ -115,8 +115,8 @@ What separates vocals from accompaniment, from the untouched mixture to ideal ma
 `python benchmarks/ladder.py music_stems` (kzoo {kzoo.__version__}, {platform.machine()},
 {os.cpu_count()} cores, {time.strftime("%Y-%m-%d")}).
 
-`hpss`, `isa` and `nmf` give sources without names, which are scored in their best order;
-`nmf_templates` has learned 32 spectra of each stem from three other songs of the same act. The
+`hpss` gives sources without names, which are scored in their best order; `nmf` has learned 32
+spectra of each stem from three other songs of the same act (its option `templates`). The
 masks know the true sources: what they reach is the bound of masking, with the mixture's phase
 (`ibm`, `irm`, `wfm`) or with one corrected at a magnitude of at most 1 (`cirm`). One song says how
 to read a table, not how good a method is. The mixture as its own estimate has no artefacts, so its

@@ -22,9 +22,10 @@ from typing import Any
 
 import charts
 import docstrings
+import errors
 
 import kzoo
-from kzoo import config, losses, models, presets
+from kzoo import config, losses, metrics, models, presets
 from kzoo.cli.app import command as program
 from kzoo.data import KINDS, STEPS
 from kzoo.training.optimizers import optimizer
@@ -55,6 +56,8 @@ def write(folder: Path) -> None:
             shutil.copyfile(source, target)
     shutil.copyfile(HERE.parent / "demo" / "stems.png", folder / "pages" / "stems.png")
     charts.enhancers(folder / "pages" / "enhancers.png")
+    errors.experiments(folder / "pages" / "guides" / "experiments.png")
+    errors.decomposition(folder / "pages" / "guides" / "decomposition.png")
     for name, text in pages().items():
         target = folder / "pages" / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +82,7 @@ def pages() -> dict[str, str]:
         "reference/losses.md": functions(
             "Losses", "names for `loss: {name: ...}` and `kzoo.losses.get`", loss_functions()
         ),
+        "reference/measures.md": measures(),
         "reference/steps.md": functions(
             "Data steps", "names for `data.steps` and `kzoo.data.step`", STEPS
         ),
@@ -120,6 +124,30 @@ def cell(value: Any) -> str:
 def code(value: Any) -> str:
     """`value` as it is written in Python, in backticks."""
     return f"`{value}`" if isinstance(value, str) else f"`{value!r}`"
+
+
+# Measures
+
+
+def measures() -> str:
+    """Every measure that `kzoo.metrics.score_track` knows."""
+    text = (
+        f"# Measures\n\n{GENERATED} The names are for `kzoo evaluate --measures` and "
+        "`kzoo.metrics.score_track`; [Which SDR is which](../guides/evaluate.md) compares them.\n\n"
+    )
+    rows = [
+        (
+            f"`{measure.name}`",
+            measure.unit,
+            "higher" if measure.higher_is_better else "lower",
+            measure.over_tracks,
+            measure.definition,
+            f"`kzoo[{measure.extra}]`" if measure.extra else "",
+        )
+        for measure in metrics.MEASURES.values()
+    ]
+    header = ("name", "unit or range", "better", "over tracks", "definition", "extra")
+    return text + table(header, rows)
 
 
 # Commands

@@ -98,7 +98,7 @@ def grouped(
     return [np.flatnonzero(labels == k) for k in range(n_sources)]
 
 
-def loudest_first(frames: np.ndarray, groups: Sequence[Any], modelled: Modelled) -> list[Any]:
-    """`groups` in the order of what they explain of `frames`."""
-    energies = [float(np.sum(part**2)) for part in modelled(frames, groups)]
+def loudest_first(groups: Sequence[Any], parts: Sequence[np.ndarray]) -> list[Any]:
+    """`groups` in the order of the energies of what each explains, `parts`."""
+    energies = [float(np.sum(part**2)) for part in parts]
     return [groups[k] for k in np.argsort(energies)[::-1]]

@@ -49,7 +49,7 @@ class Isa(BlindMethod):
             unmixing, spectra = independent(frames, self)
             groups = grouped(np.abs(spectra), self.n_sources, sample_rate, seed=self.seed)
             subspaces = [Subspace(unmixing[members], spectra[members]) for members in groups]
-            return loudest_first(frames, subspaces, modelled)
+            return loudest_first(subspaces, modelled(frames, subspaces))
 
         return component_system(
             self.sources,

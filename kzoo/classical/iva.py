@@ -18,8 +18,10 @@ from kzoo.separation import System
 
 MODELS = ("laplace", "gauss")
 _FLOOR = 1e-15
-# Of a frequency's power against the loudest one's: below there is nothing to separate.
+# Of a frequency's power against the loudest one's, and of its weakest direction's against its
+# strongest one's (joint stereo of MP3 makes high frequencies mono): below is nothing to separate.
 _SILENT = 1e-12
+_FLAT = 1e-10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ class AuxIva(BlindMethod):
             [projection(separated, mixture[:, :, c]) for c in range(mixture.shape[2])], axis=2
         )  # [bins, sources, channels]
         images = np.einsum("fjc,fjd->jfcd", scales, unmixing)
+        images[:, ~separable(mixture)] = np.eye(mixture.shape[2]) / len(images)  # equal shares
         parts = np.einsum("fjc,tfj->tfjc", scales, separated)
         energies = np.sum(np.abs(parts) ** 2, axis=(0, 1, 3))
         return images[np.argsort(energies)[::-1]].astype(np.complex64)
@@ -93,14 +96,13 @@ class AuxIva(BlindMethod):
 def auxiva(mixture: np.ndarray, *, iterations: int = 30, model: str = "laplace") -> np.ndarray:
     """Spectra `[frames, bins, channels]` to the matrices `[bins, sources, channels]` that separate.
 
-    They begin as identities; frequencies that are silent keep them. Raises ValueError for another
-    model.
+    They begin as identities; frequencies that are not `separable` keep them. Raises ValueError for
+    another model.
     """
     _refuse_model(model)
     frames, bins, n_sources = mixture.shape
     unmixing = np.tile(np.eye(n_sources, dtype=mixture.dtype), (bins, 1, 1))
-    power = np.sum(np.abs(mixture) ** 2, axis=(0, 2))
-    audible = power > _SILENT * power.max()
+    audible = separable(mixture)
     heard = np.ascontiguousarray(mixture[:, audible].transpose(1, 2, 0))  # [bins, channels, frames]
     matrices = unmixing[audible]
     units = np.eye(n_sources, dtype=mixture.dtype)[:, None, :, None]  # [sources, 1, channels, 1]
@@ -114,6 +116,14 @@ def auxiva(mixture: np.ndarray, *, iterations: int = 30, model: str = "laplace")
             matrices[:, s] = (row / norm)[:, :, 0].conj()
     unmixing[audible] = matrices
     return unmixing
+
+
+def separable(mixture: np.ndarray) -> np.ndarray:
+    """Whether frequencies of `[frames, bins, channels]` have several directions, `[bins]`."""
+    spectra = mixture.transpose(1, 2, 0)
+    directions = np.linalg.eigvalsh(spectra @ spectra.conj().transpose(0, 2, 1))  # ascending
+    strongest = directions[:, -1]
+    return (strongest > _SILENT * strongest.max()) & (directions[:, 0] > _FLAT * strongest)
 
 
 def projection(separated: np.ndarray, reference: np.ndarray) -> np.ndarray:

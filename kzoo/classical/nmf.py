@@ -73,8 +73,11 @@ class Nmf(BlindMethod):
         least = 1 if self.templates else self.n_sources
         if self.components < least:
             raise ValueError(f"components must be at least {least}; got {self.components}")
-        if self.templates:
-            solos(self.templates)
+        if self.templates and self.n_sources not in (2, len(self.sources)):
+            raise ValueError(
+                f"n_sources follows from templates, which have {len(self.sources)}; got "
+                f"{self.n_sources}: leave it out"
+            )
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -102,9 +105,10 @@ class Nmf(BlindMethod):
                     p.stat().st_mtime_ns for s in solos(self.templates).values() for p in s
                 )
                 return _templates(self, sample_rate, times)
-            _, spectra = factorised(frames**power, self)
+            weights, spectra = factorised(frames**power, self)
             groups = grouped(spectra ** (1 / power), self.n_sources, sample_rate, seed=self.seed)
-            return loudest_first(frames, [spectra[members] for members in groups], modelled)
+            parts = [weights[:, members] @ spectra[members] for members in groups]
+            return loudest_first([spectra[members] for members in groups], parts)
 
         def modelled(frames: np.ndarray, groups: Sequence[np.ndarray]) -> list[np.ndarray]:
             return explained(frames**power, groups, self)

@@ -236,7 +236,8 @@ def _header(
         "aggregation": _aggregation(settings, improved),
         **_intervals(settings),
         **order,
-        "oracles": "ibm, irm, wfm: ideal binary, ratio (magnitudes), Wiener-like (powers) masks",
+        "oracles": "ibm, irm, wfm, cirm: ideal binary, ratio (magnitudes), Wiener-like (powers), "
+        "complex masks",
         "versions": _versions(settings),
     }
 

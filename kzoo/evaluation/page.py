@@ -75,7 +75,7 @@ _SHOWN = ("command", "corpus", "definition", "aggregation")
 def _plots(report: Report) -> str:
     measures = "".join(f"<option>{escaped(name)}</option>" for name in report.measures)
     cost = (
-        '<section><h2>Quality against cost</h2><div id="cost" class="panels"></div></section>'
+        '<section><h2>Quality against cost</h2><div id="cost"></div></section>'
         if report.costs or report.parameters
         else ""
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -159,6 +160,7 @@ def _jobs(
     finish: Callable,
 ) -> Iterator[Job]:
     """What is left to be scored; separators run as their jobs are asked for."""
+    loaded: set[str] = set()
     for number, track in enumerate(tracks):
         for system in systems:
             if isinstance(system, MusevalScores):
@@ -180,6 +182,9 @@ def _jobs(
                     place.mkdir()
                     sound = read_track(track, settings.sources, **settings.crop(track))
                     ready = system.stored(sound, place, system.identity(track))
+                    if system.name not in loaded:  # its time is that of loading a model, too
+                        ready = dataclasses.replace(ready, seconds=None)
+                        loaded.add(system.name)
             except TRACK_ERRORS as error:
                 finish(_failure(track, system, error))
             else:

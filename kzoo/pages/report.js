@@ -93,27 +93,31 @@ function costs(measure) {
   const panels = document.querySelector("#cost");
   if (!panels) return;
   panels.replaceChildren();
-  for (const [costs, unit] of [[data.costs, "seconds of separating a second of sound"], [data.parameters, "parameters"]]) {
-    for (const source of Object.keys(costs).length ? data.sources : []) {
+  for (const [costs, unit] of [[data.costs, "seconds to separate a second of sound"], [data.parameters, "parameters"]]) {
+    const row = document.createElement("div");
+    row.className = "panels";
+    for (const source of data.sources) {
       const points = data.averages.filter((row) => row.source === source && row.scores[measure] !== null && costs[row.system] > 0);
-      if (points.length) panels.append(figure(`${source}: ${measure} against ${unit}`, scatter(points, measure, costs)));
+      if (points.length) row.append(figure(`${source}: ${measure}`, scatter(points, measure, costs, unit)));
     }
+    if (row.childElementCount) panels.append(row);
   }
 }
 
-function scatter(points, measure, costs) {
+function scatter(points, measure, costs, unit) {
   const left = 40, bottom = 190, across = points.map((row) => Math.log10(costs[row.system]));
   const spread = widened([...across, Math.floor(Math.min(...across)), Math.ceil(Math.max(...across))], 0.02);
   const x = linear(spread, left, WIDTH - MARGIN);
   const range = widened(points.map((row) => row.scores[measure]), 0.15), y = linear(range, bottom, MARGIN);
-  const svg = element("svg", { viewBox: `0 0 ${WIDTH} 214`, role: "img", "aria-label": `${measure} against cost` });
+  const svg = element("svg", { viewBox: `0 0 ${WIDTH} 232`, role: "img", "aria-label": `${measure} against ${unit}` });
+  svg.append(element("text", { class: "tick", x: (left + WIDTH - MARGIN) / 2, y: bottom + 34, "text-anchor": "middle" }, unit));
   for (const tick of ticks(...range)) {
     svg.append(element("line", { class: "grid", x1: left, x2: WIDTH - MARGIN, y1: y(tick), y2: y(tick) }));
     svg.append(element("text", { class: "tick", x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, String(tick)));
   }
   for (let power = Math.ceil(spread[0]); power <= spread[1]; power++) {
     svg.append(element("line", { class: "grid", x1: x(power), x2: x(power), y1: MARGIN, y2: bottom }));
-    svg.append(element("text", { class: "tick", x: x(power), y: bottom + 16, "text-anchor": "middle" }, (10 ** power).toLocaleString("en")));
+    svg.append(element("text", { class: "tick", x: x(power), y: bottom + 16, "text-anchor": "middle" }, (10 ** power).toLocaleString("en", { notation: "compact", maximumSignificantDigits: 1 })));
   }
   let above = -Infinity;
   for (const row of [...points].sort((a, b) => b.scores[measure] - a.scores[measure])) {

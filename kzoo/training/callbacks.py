@@ -121,9 +121,6 @@ class Checkpoints(keras.callbacks.Callback):
             state["callbacks"].pop("EarlyStopping", None)  # its patience had run out
         self.state = state
 
-    def _learning_rate(self) -> float:
-        return float(self.model.optimizer.learning_rate)
-
     def on_train_begin(self, logs=None):
         """Give the other callbacks their memory back: Keras empties it here."""
         for callback in self.others:
@@ -143,7 +140,7 @@ class Checkpoints(keras.callbacks.Callback):
         share = (self.meter.waited - self._waited) / seconds
         state = self.state
         steps = self.params["steps"]
-        row = {"epoch": epoch + 1, **logs, "learning_rate": self._learning_rate()}
+        row = {"epoch": epoch + 1, **logs, "learning_rate": learning_rate(self.model)}
         state["history"].append({**row, "seconds": round(seconds, 3), "waiting": round(share, 4)})
         state["epoch"], state["steps"] = epoch + 1, state["steps"] + steps
         state["seconds"] += seconds
@@ -240,7 +237,7 @@ class TensorBoardExamples(keras.callbacks.Callback):
         with self.writer.as_default(step=epoch + 1):
             for key, value in (logs or {}).items():
                 self.summary.scalar(key, float(value))
-            self.summary.scalar("learning_rate", float(self.model.optimizer.learning_rate))
+            self.summary.scalar("learning_rate", learning_rate(self.model))
             if epoch % self.every == 0:
                 self._examples()
         self.writer.flush()
@@ -259,6 +256,11 @@ class TensorBoardExamples(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Close the file."""
         self.writer.close()
+
+
+def learning_rate(model: keras.Model) -> float:
+    """The rate of the model's optimizer now, also of one that several devices share."""
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
 def spectrogram_image(waveform: np.ndarray) -> np.ndarray:

@@ -242,6 +242,8 @@ def test_templates_are_refused_where_two_sources_are_not_named(tmp_path):
     with pytest.raises(ValueError, match="solo recordings of vocals; templates take two sources"):
         classical.method("nmf", templates=str(tmp_path))
     audio.write(tmp_path / "bass.wav", np.zeros((9, 1), np.float32), RATE)
+    with pytest.raises(ValueError, match="follows from templates, which have 2; got 3"):
+        classical.method("nmf", templates=str(tmp_path), n_sources=3)
     with pytest.raises(ValueError, match="the solos of bass are silent"):
         classical.separate(np.ones(3000), RATE, "nmf", templates=str(tmp_path))
 
@@ -267,12 +269,16 @@ def test_auxiva_separates_speakers_in_an_echo(vectors):
     assert min(gains) > 8
 
 
-def test_a_silent_frequency_stops_auxiva_from_nothing(rng):
+def test_frequencies_without_directions_stop_auxiva_from_nothing(rng):
     mixture = rng.standard_normal((50, 9, 2)) + 1j * rng.standard_normal((50, 9, 2))
     mixture[:, 5] = 0
+    mixture[:, 7, 1] = mixture[:, 7, 0]  # mono, as joint stereo makes it
+    np.testing.assert_array_equal(np.flatnonzero(~iva.separable(mixture)), [5, 7])
     unmixing = iva.auxiva(mixture, iterations=3)
-    np.testing.assert_array_equal(unmixing[5], np.eye(2))
+    np.testing.assert_array_equal(unmixing[[5, 7]], np.tile(np.eye(2), (2, 1, 1)))
     assert np.isfinite(unmixing).all()
+    images = iva.AuxIva(iterations=3)._images(np.moveaxis(mixture, 2, 1))
+    np.testing.assert_allclose(images[:, 7].sum(axis=0), np.eye(2))
 
 
 @pytest.mark.parametrize("name", ["fastica", "auxiva"])

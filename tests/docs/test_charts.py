@@ -1,4 +1,4 @@
-"""The chart of the enhancers, and that its figures are those of the cards."""
+"""The chart of the enhancers, whose figures are those of the cards, and those of errors."""
 
 import csv
 import sys
@@ -56,6 +56,22 @@ def test_the_chart_shows_the_cost_of_the_cards(charts, tmp_path, monkeypatch):
     texts = {round(text.get_position()[1]): text.get_text().strip() for text in panels[-1].texts}
     assert texts.pop(names.index("dtln")) == "24.5"
     assert set(texts.values()) == {"not measured"}
+
+
+def test_each_ratio_follows_its_own_error(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import errors
+
+    quiet, loud = errors.grow("interference", (-30, -10))
+    assert quiet.sir == pytest.approx(30, abs=1)
+    assert loud.sir == pytest.approx(10, abs=1)
+    assert quiet.sar == pytest.approx(loud.sar, abs=1)
+    quiet, loud = errors.grow("artefacts", (-30, -10))
+    assert quiet.sar == pytest.approx(30, abs=1)
+    assert loud.sar == pytest.approx(10, abs=1)
+    assert quiet.sir == pytest.approx(loud.sir, abs=1)
+    assert loud.sdr < quiet.sdr
+    del sys.modules["errors"]
 
 
 def test_a_card_with_curves_has_them_drawn_on_its_page(charts, tmp_path, monkeypatch):

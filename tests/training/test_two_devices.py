@@ -84,6 +84,16 @@ def test_two_devices_take_the_steps_of_one(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_devices_are_scored_as_one(tmp_path):
+    values = plain()
+    values["fit"]["score_every"] = 1
+    values["data"]["validation"]["seconds"] = 1.5
+    (_, one), (_, two) = runs(tmp_path, "plain", values)
+    for key in ("val_sdr", "val_si_sdr", "val_si_sdr_vocals", "learning_rate"):
+        assert two[0][key] == pytest.approx(one[0][key], abs=0.01)
+
+
+@pytest.mark.slow
 def test_two_devices_take_the_steps_of_both_networks_and_have_virtual_norms(tmp_path):
     (one, rows), (two, other_rows) = runs(tmp_path, "adversarial", adversarial())
     for (name, first), second in zip(one.items(), two.values(), strict=True):
