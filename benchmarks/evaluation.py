@@ -3,8 +3,9 @@
     python benchmarks/evaluation.py [--peers-python PEERS] [--seconds 30] [--only NAME ...]
         [--repeats 3] >> benchmarks/results/evaluation.txt
 
-PEERS is the interpreter of an environment with mir_eval and fast_bss_eval (which knows mono alone);
-museval is that of kzoo's own. A program that is not there is left out with a line.
+PEERS is the interpreter of an environment with mir_eval and fast_bss_eval (which knows mono alone,
+and in NumPy before 2); museval is that of kzoo's own. A program that is not there is left out with
+a line.
 
 The track is noise: four stereo sources, coloured, and estimates with leakage, a filter and noise,
 float32 at 44.1 kHz. "v4": images, 512 taps over the whole, frames of 1 s (museval). "v3 images":
@@ -58,7 +59,7 @@ def main() -> None:
         f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, "
         f"{arguments.seconds} s of four stereo sources; load before: {os.getloadavg()[0]:.1f}"
     )
-    print(f"{'':24}{'wall s':>9}{'CPU s':>9}{'before MB':>11}{'peak MB':>9}{'times':>8}{'dB':>10}")
+    print(f"{'':27}{'wall s':>9}{'CPU s':>9}{'before MB':>11}{'peak MB':>9}{'times':>8}{'dB':>10}")
     for task in arguments.only:
         ours = None
         for program in TASKS[task]:
@@ -68,12 +69,12 @@ def main() -> None:
             found = _run(interpreter, program, task, arguments)
             name = f"{task}, {program}"
             if "missing" in found:
-                print(f"{name:24}left out: {found['missing']}")
+                print(f"{name:27}left out: {found['missing']}")
                 continue
             ours = ours or found
             times, difference = found["wall"] / ours["wall"], _difference(found, ours)
             print(
-                f"{name:24}{found['wall']:9.2f}{found['cpu']:9.2f}{found['before']:11.0f}"
+                f"{name:27}{found['wall']:9.2f}{found['cpu']:9.2f}{found['before']:11.0f}"
                 f"{found['peak']:9.0f}{times:8.1f}{difference:10.1e}",
                 flush=True,
             )

@@ -36,6 +36,7 @@ _LOUD_SECONDS, _QUIET_SECONDS = 200, 30  # where the song is loud, and where its
 _WITHIN_DB = 2
 _TURNS, _SECONDS = 7, 4
 _PASSES = 2
+_MOST_LOAD = 3  # with a measurement's own two threads in it
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def main() -> int:
 
 def lines(out: Path, tables: list[dict[str, Any]]) -> Iterator[str]:
     """The page, line by line."""
+    from kzoo import presets
     from kzoo.deploy import tables as pages
 
     packages = ("tensorflow", "ai-edge-litert", "onnxruntime", "ai-edge-quantizer")
@@ -114,8 +116,16 @@ def lines(out: Path, tables: list[dict[str, Any]]) -> Iterator[str]:
     if timed:
         yield ""
         yield (
-            "Times were taken with nothing else started, the best of two processes; on one thread "
-            f"the wall clock showed at most {pages.shared_time(timed):.2f} of the processor's time."
+            "Times were taken in quiet minutes, the best of two processes; on one thread the wall "
+            f"clock showed at most {pages.shared_time(timed):.2f} of the processor's time. Where "
+            f"the load average was above {_MOST_LOAD}, others had the second processor all the "
+            "same, and times on two threads are too long; a blank was not measured yet."
+        )
+    if missing := set(presets.list_presets()) - {table["name"] for table in tables}:
+        yield ""
+        yield (
+            f"Without weights here, and so without a table: {', '.join(sorted(missing))}; "
+            "`litert_operators.txt` has the times of such networks at random weights."
         )
     yield from ["", "## The same network in other runtimes", "", *_ratios(tables)]
     if peers := _read(out / "peers.json"):
@@ -124,6 +134,8 @@ def lines(out: Path, tables: list[dict[str, Any]]) -> Iterator[str]:
         yield from ["", "## Recipes found by hand", "", *_by_hand(by_hand)]
     for table in tables:
         yield from ["", f"## {table['name']}", "", pages.markdown(table).rstrip()]
+        if len(table["rows"]) < max(len(other["rows"]) for other in tables):
+            yield from ["", "Its other forms are not made yet: the command goes on there."]
 
 
 def _shown(word: str) -> str:
@@ -151,7 +163,7 @@ def _ratios(tables: list[dict[str, Any]]) -> Iterator[str]:
     yield f"| --- | ---: |{' ---: |' * len(names[1:])}"
     for table in tables:
         rows = {row["name"]: row for row in table["rows"]}
-        base = rows["fp32"]
+        base = rows.get("fp32", {})
         if "load_ms" not in base:
             continue
         cells = [f"{base['cpu_ms_1_thread']:.1f} / {base['ms_2_threads']:.1f}"]

@@ -330,7 +330,7 @@ def compare(
 
 
 def comparison_systems(names: Sequence[str], *, say: Callable[[str], object] | None = None) -> list:
-    """Same as `evaluation_systems`, of presets, run folders and folders of stems alone.
+    """Same as `evaluation_systems`, of presets, run folders, methods and folders of stems alone.
 
     Raises ValueError for what needs the true stems, or is no sound.
     """
@@ -343,8 +343,8 @@ def comparison_systems(names: Sequence[str], *, say: Callable[[str], object] | N
             system = StemsFolder(system.name, system.folder)
         elif not isinstance(system, Separation):
             raise ValueError(
-                f"{system.name} cannot be compared by ear: name presets, run folders and folders of"
-                " stems"
+                f"{system.name} cannot be compared by ear: name presets, run folders, methods and "
+                "folders of stems"
             )
         found.append(system)
     return found

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from made_programs import LEAN
 
 from kzoo.presets import list_presets
 
 ROOT = Path(__file__).parents[1]
 # What pip asks of the project's build system, without what it does around it.
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+SCRIPT = "import runpy; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
@@ -71,7 +73,8 @@ def test_the_installed_wheel_separates_far_from_the_sources(wheel, tmp_path):
     assert all(name in listed for name in list_presets())
     rng = np.random.default_rng(0)
     soundfile.write(tmp_path / "song.wav", 0.1 * rng.standard_normal((22050, 2)), 44100)
-    kzoo("separate", "-p", "unet_2stems_mobile", "-o", "out", "song.wav")
+    words = ("separate", "-p", "unet_2stems_mobile", "-o", "out", "song.wav")
+    run("-c", LEAN + SCRIPT, place / "bin" / "kzoo", *words)
     for stem in ("vocals", "accompaniment"):
         sound, rate = soundfile.read(tmp_path / "out" / "song" / f"{stem}.wav")
         assert (sound.shape, rate) == ((22050, 2), 44100)

@@ -21,7 +21,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="SYSTEMS",
-            help="Two or more presets, run folders or folders of stems; NAME=SYSTEM names one.",
+            help="Two or more presets, run folders, methods without training, or folders of stems; "
+            "NAME=SYSTEM names one.",
         ),
     ],
     out: Annotated[

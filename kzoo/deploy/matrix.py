@@ -227,7 +227,6 @@ def _exported(
     sources, faint = card["parity"]["sources"], card["parity"].get("faint")
     levels = [found["snr_db"] for found in sources.values() if found["snr_db"] is not None]
     shapes = {input: list(array.shape) for input, array in proof.inputs.items()}
-    samples = next(iter(original.expected[0].values())).shape[1]
     return {
         "file": str(artefact.relative_to(folder)),
         "sha256": {path: stamp["sha256"] for path, stamp in stamps.items()},
@@ -240,8 +239,13 @@ def _exported(
         "snr_db": min(levels, default=None),
         "faint_db": faint and faint["snr_db"],
         "shapes": shapes,
-        "call_seconds": samples / card["sample_rate"],
+        "call_seconds": _samples(proof.inputs, original.expected[0]) / card["sample_rate"],
     }  # fmt: skip
+
+
+def _samples(*named: Mapping[str, np.ndarray]) -> int:
+    """The samples of a call: of controls and activations there is one for many, so the longest."""
+    return max(array.shape[1] for arrays in named for array in arrays.values())
 
 
 def _scored(original: Original, true: truth.Truth) -> tuple[truth.Truth, truth.Scores]:

@@ -201,8 +201,7 @@ def _in_processes(jobs: Iterator[Job], processes: int, finish: Callable) -> None
 
 def _in_pool(jobs: Iterable[Job], processes: int, finish: Callable) -> list[Job]:
     """Score until no job is left, or a process dies: those jobs that were lost with it."""
-    # Spawned, not forked: TensorFlow's threads do not survive a fork. The scores need NumPy alone.
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     waiting: dict[Future, Job] = {}
     lost: list[Job] = []
 
@@ -230,6 +229,18 @@ def _in_pool(jobs: Iterable[Job], processes: int, finish: Callable) -> list[Job]
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return lost
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """How processes begin: not forked from this one, as TensorFlow's threads do not survive that.
+
+    The scores need NumPy alone, which a process between imports once for all of them.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_attempt.__module__])
+    return context
 
 
 def _attempt(job: Job) -> dict[str, Any] | Failure:

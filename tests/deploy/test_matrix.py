@@ -131,6 +131,12 @@ def test_a_row_says_what_a_form_costs(written, original, true):
     assert found == pytest.approx(20 * np.log10(0.7 / 0.3), abs=1e-3)
 
 
+def test_a_call_is_as_long_as_its_sound():
+    sound, frames = np.zeros((1, 640, 1)), np.zeros((1, 4, 1))
+    assert matrix._samples({"waveform": sound}, {"activations": frames}) == 640
+    assert matrix._samples({"f0_hz": frames}, {"audio": sound}) == 640
+
+
 def test_a_picture_shows_what_fits_and_what_does_not(written, tmp_path):
     path = exports.draw_exports(written[1], tmp_path / "matrix.png")
     assert path.read_bytes()[:4] == b"\x89PNG"

@@ -9,6 +9,7 @@ import soundfile
 from made_browser import browser
 
 from kzoo import api, comparison, evaluation
+from kzoo.cli import terminal
 
 RATE = 8000
 
@@ -108,6 +109,14 @@ def test_what_cannot_be_compared_is_said(
     with pytest.raises(ValueError, match=re.escape(message)):
         api.compare("song.wav", systems, tmp_path / "page.html", **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_method_without_training_is_a_system_that_waits_for_no_tensorflow():
+    (method,) = api.comparison_systems(["repet_sim"])
+    assert isinstance(method, evaluation.Separation)
+    assert terminal.quietly(method) is method
+    preset = separation("model", {"vocals": signal(0)}, known_by={"preset": "model"})
+    assert terminal.quietly(preset) is not preset
 
 
 def test_a_page_that_is_there_is_kept(material, tmp_path):
