@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--peer", help="the other program's command, without the clip")
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
     kzoo = str(Path(sys.executable).with_name("kzoo"))
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/out"

@@ -61,6 +61,8 @@ pad_variable_length_inputs: true
   serving:
     image: ${TF_SERVING_IMAGE:-tensorflow/serving:latest}
     ports: ["8500:8500", "8501:8501"]
+    environment:
+      MALLOC_ARENA_MAX: "2"  # each arena keeps what its largest request took
     volumes:
       - ./models:/models:ro
       - ./batching.config:/config/batching.config:ro

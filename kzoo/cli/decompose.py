@@ -46,12 +46,13 @@ def decompose(
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Take an estimate apart: OUT/target.wav, interference.wav, noise.wav, artefacts.wav.
+    """Take an estimate apart: what is right, and what is wrong.
 
-    The parts are those of BSS Eval's projections and add up to the estimate: what filters of its
-    own source explain is target, what filters of the other sources explain beyond that is
-    interference, and what nothing explains is artefacts. Prints SDR, SIR, SNR and SAR of the
-    whole; parts.png has the spectrograms. Without --noise there is no noise.wav.
+    Writes OUT/target.wav, interference.wav, noise.wav and artefacts.wav. The parts are those of BSS
+    Eval's projections and add up to the estimate: what filters of its own source explain is target,
+    what filters of the other sources explain beyond that is interference, and what nothing explains
+    is artefacts. Prints SDR, SIR, SNR and SAR of the whole; parts.png has the spectrograms. Without
+    --noise there is no noise.wav.
     """
     from kzoo import audio, metrics
     from kzoo.cli.files import Job, Outcome, each_job
