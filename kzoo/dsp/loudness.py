@@ -21,7 +21,7 @@ def loudness_db(
     """Measure A-weighted loudness in dB: `[..., samples]` to `[..., 1 + samples // hop_length]`.
 
     Frame k is centred on sample k * hop_length, with silence around the signal. A sine of full
-    scale at 1 kHz has about 16 dB at the default n_fft; silence has -range_db.
+    scale at 1 kHz has 19.8 dB at the default n_fft; silence has -range_db.
     """
     real, imag = stft(waveform, n_fft, hop_length)
     weights = ops.convert_to_tensor(a_weights(sample_rate, n_fft), real.dtype)

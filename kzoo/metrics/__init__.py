@@ -11,7 +11,13 @@ Of the measures of speech, those of Loizou's book (`ssnr`, `llr`, `wss`) are com
 `peass` needs python-peass, which is under the GPL-3: pip install 'kzoo[peass]'.
 """
 
-from kzoo.metrics.bsseval import BSSEval, bss_eval, track_medians
+from kzoo.metrics.bsseval import (
+    BSSEval,
+    bss_eval,
+    bss_eval_images,
+    bss_eval_sources,
+    track_medians,
+)
 from kzoo.metrics.decomposition import Decomposition, Ratios, decompose
 from kzoo.metrics.energy import (
     ScaleInvariant,
@@ -43,6 +49,8 @@ __all__ = [
     "ScaleInvariant",
     "best_order",
     "bss_eval",
+    "bss_eval_images",
+    "bss_eval_sources",
     "composite",
     "decompose",
     "improvement",

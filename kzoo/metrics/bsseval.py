@@ -1,7 +1,7 @@
-"""BSS Eval, version 4: distortion, image, interference and artefacts, frame by frame.
+"""BSS Eval: distortion, image, interference and artefacts, of whole signals or frame by frame.
 
 Vincent, Gribonval and Févotte, 2006, Performance measurement in blind audio source separation
-Stöter, Liutkus and Ito, 2018, The 2018 signal separation evaluation campaign (museval)
+Stöter, Liutkus and Ito, 2018, The 2018 signal separation evaluation campaign (version 4, museval)
 
 An estimate is taken apart by least squares: P is what FIR filters of its own reference explain of
 it, Q what filters of all references explain. With T the reference and E the estimate,
@@ -11,28 +11,61 @@ it, Q what filters of all references explain. With T the reference and E the est
     SIR = |P|² / |Q - P|²       other sources
     SAR = |Q|² / |E - Q|²       what no source explains
 
-Filters are estimated on the whole signal and applied to each frame, as in museval; everything is
-computed on spectra, whose energies are those of the signals by Parseval's theorem.
+Version 4 (`bss_eval`) estimates the filters on the whole signal and applies them to each frame.
+Version 3 (`bss_eval_images`, `bss_eval_sources`) estimates them anew for each frame.
+
+Where references have next to nothing in a part of the spectrum, as lossy files above 16 kHz, their
+Gram matrix is close to singular, and rounding decides what filters do there. Against museval, on
+4 s of two stems of Ogg Vorbis with more or less noise added: up to a condition of 1e9 all measures
+agree to 1e-7 dB, at 1e10 SIR and SAR to 1e-5, at 1e12 to 1e-2; above 1e15 they differ by decibels,
+as museval's own do between one thread and two. SDR needs no filters and is exact; ISR was so to
+0.002 dB. `BSSEval.condition` is the number, and `BSSEval.note` says what it means. The scores are
+the same for any number of threads. `regularisation=1e-10` keeps filters small where there is no
+sound: it changed ISR by 6e-4 dB at most, and SIR and SAR by up to 30 where nothing determines them.
 """
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
-import scipy.linalg
 
+from kzoo.metrics import projection
+from kzoo.metrics.order import best_order
+
+WELL_CONDITIONED = 1e9  # up to here SIR and SAR are those of any program, to 1e-6 dB
 _PLAIN_CHANNELS = 8  # up to here a signal may have fewer samples than channels
+_BLOCK = 1 << 16
 
 
 class BSSEval(NamedTuple):
-    """The four measures in dB, each float64 `[sources, frames]`."""
+    """The four measures in dB, each float64 `[sources, frames]`, and what they rest on.
+
+    order: the estimate that is taken for each reference, int `[sources, frames]`; their own order
+    unless another was asked for.
+    condition: of the Gram matrix of the references, each channel at unit power; the highest of all
+    frames that have filters of their own, and infinite where a matrix is singular.
+    regularisation: the share of each channel's power that was added to its diagonal.
+    """
 
     sdr: np.ndarray
     isr: np.ndarray
     sir: np.ndarray
     sar: np.ndarray
+    order: np.ndarray
+    condition: float
+    regularisation: float
+
+    @property
+    def note(self) -> str:
+        """A sentence for the reader of a table where SIR and SAR are not to be relied on, or ""."""
+        if not self.condition > WELL_CONDITIONED:
+            return ""
+        return (
+            "SIR and SAR depend on rounding, as parts of the spectrum are empty: the references' "
+            f"Gram matrix has condition {self.condition:.0e}, above {WELL_CONDITIONED:.0e}"
+        )
 
 
 def bss_eval(
@@ -44,6 +77,9 @@ def bss_eval(
     filters_len: int = 512,
     framewise_filters: bool = False,
     sources_version: bool = False,
+    permute: bool = False,
+    regularisation: float = 0.0,
+    threads: int | None = None,
 ) -> BSSEval:
     """Score `estimates` against `references`, both `[sources, samples, channels]`.
 
@@ -52,25 +88,112 @@ def bss_eval(
     filters_len: taps of the distortion filters. framewise_filters: new filters for every frame,
     which is version 3. sources_version: the measure of `bss_eval_sources`, in which the target is
     the filtered reference and ISR is NaN; not for publication.
+    permute: the order of estimates with the highest mean SIR, of each frame where the filters are,
+    of the whole otherwise. regularisation: a share of each channel's power that is added to the
+    diagonal of the Gram matrix, as white noise of that power would be.
+    threads: as many as there are cores by default.
 
     A frame in which any reference or estimate is silent is NaN for every source, as in museval;
     take `track_medians`. An exact estimate has an SDR of infinity.
     Raises ValueError for shapes that differ, for a source that is silent throughout, and for NaN.
     """
     references, estimates = _checked(references, estimates)
-    samples = references.shape[1]
+    if not regularisation >= 0:
+        raise ValueError(f"regularisation must be 0 or more; got {regularisation}")
+    n_sources, samples, _ = references.shape
     frames = _frames(samples, window, hop)
-    scores = np.full((4, len(references), len(frames)), np.nan)
-    if not framewise_filters:
-        filters = _distortion_filters(references, estimates, filters_len)
-    for t, frame in enumerate(frames):
-        reference, estimate = references[:, frame], estimates[:, frame]
-        if _silent(reference).any() or _silent(estimate).any():
+    threads = threads or os.cpu_count() or 1
+    indices = np.arange(n_sources)
+    pairs = np.stack([indices, indices], axis=1)
+    if permute:
+        pairs = np.stack(np.meshgrid(indices, indices, indexing="ij"), axis=-1).reshape(-1, 2)
+    heard = [t for t, frame in enumerate(frames) if not _any_silent(references, estimates, frame)]
+    energies = np.full((8, len(pairs), len(frames)), np.nan)
+    condition, added = np.nan, regularisation
+    stretches = [(slice(0, samples), heard)]
+    if framewise_filters:
+        stretches = [(frames[t], [t]) for t in heard]
+    for stretch, scored in stretches:
+        if not scored:
             continue
-        if framewise_filters:
-            filters = _distortion_filters(reference, estimate, filters_len)
-        scores[:, :, t] = _frame_scores(reference, estimate, *filters, sources_version)
-    return BSSEval(*scores)
+        filters = projection.least_squares(
+            references[:, stretch],
+            estimates[:, stretch],
+            pairs,
+            filters_len,
+            frame=max(frames[t].stop - frames[t].start for t in scored),
+            regularisation=regularisation,
+            threads=threads,
+        )
+        energies[..., scored] = projection.energies(
+            references, estimates, [frames[t] for t in scored], pairs, filters, threads
+        )
+        condition = np.fmax(condition, filters.condition)
+        added = max(added, filters.regularisation)
+    scores = _ratios(energies, sources_version)
+    order = np.tile(indices[:, None], len(frames))
+    if permute:
+        scores = scores.reshape(4, n_sources, n_sources, -1)
+        order = _best_order(scores[2], framewise_filters)
+        scores = scores[:, indices[:, None], order, np.arange(len(frames))]
+    return BSSEval(*scores, order, float(condition), added)
+
+
+def bss_eval_images(
+    references: np.ndarray,
+    estimates: np.ndarray,
+    *,
+    window: float | None = None,
+    hop: float | None = None,
+    permute: bool | None = None,
+    threads: int | None = None,
+) -> BSSEval:
+    """Score by version 3, as mir_eval's `bss_eval_images` and `bss_eval_images_framewise` do.
+
+    The arguments are `bss_eval`'s, with which this is `framewise_filters`. Without a window the
+    whole is scored, and the order of the estimates is the one of the highest mean SIR; frame by
+    frame it is the given one, unless `permute` says otherwise.
+    """
+    return _version_3(references, estimates, window, hop, permute, threads, sources=False)
+
+
+def bss_eval_sources(
+    references: np.ndarray,
+    estimates: np.ndarray,
+    *,
+    window: float | None = None,
+    hop: float | None = None,
+    permute: bool | None = None,
+    threads: int | None = None,
+) -> BSSEval:
+    """Score mono sources by version 3, as mir_eval's `bss_eval_sources` and its framewise form do.
+
+    Same as `bss_eval_images` with the filtered reference for the target: what a filter of 512 taps
+    does to a source costs nothing, and ISR is NaN. Takes `[sources, samples]`.
+    """
+    for name, signal in (("references", references), ("estimates", estimates)):
+        if np.ndim(signal) != 2:
+            raise ValueError(
+                f"{name} must be mono, [sources, samples]; got shape {np.shape(signal)}: take "
+                "bss_eval_images"
+            )
+    return _version_3(references, estimates, window, hop, permute, threads, sources=True)
+
+
+def _version_3(references, estimates, window, hop, permute, threads, *, sources: bool) -> BSSEval:
+    samples = np.shape(references)[1]
+    if window is not None and len(_frames(samples, window, hop)) < 2:
+        window = None  # mir_eval's rule: one window is no frame, and the whole is scored
+    return bss_eval(
+        references,
+        estimates,
+        window=window,
+        hop=hop,
+        framewise_filters=True,
+        sources_version=sources,
+        permute=window is None if permute is None else permute,
+        threads=threads,
+    )
 
 
 def track_medians(scores: BSSEval) -> dict[str, np.ndarray]:
@@ -80,9 +203,12 @@ def track_medians(scores: BSSEval) -> dict[str, np.ndarray]:
     no frame has a value.
     """
     medians = {}
-    for name, values in zip(scores._fields, scores, strict=True):
+    for name in ("sdr", "isr", "sir", "sar"):
         medians[name] = np.array(
-            [np.median(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in values]
+            [
+                np.median(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan
+                for row in getattr(scores, name)
+            ]
         )
     return medians
 
@@ -90,7 +216,9 @@ def track_medians(scores: BSSEval) -> dict[str, np.ndarray]:
 def _checked(references, estimates) -> tuple[np.ndarray, np.ndarray]:
     signals = []
     for name, given in (("references", references), ("estimates", estimates)):
-        signal = np.asarray(given, np.float64)
+        signal = np.asarray(given)
+        if signal.dtype != np.float32:  # which is read as it is, a block at a time
+            signal = np.asarray(given, np.float64)
         if signal.ndim == 2:
             signal = signal[:, :, None]
         if signal.ndim != 3 or signal.size == 0:
@@ -103,12 +231,13 @@ def _checked(references, estimates) -> tuple[np.ndarray, np.ndarray]:
                 f"{name} must be [sources, samples, channels]; got shape {np.shape(given)}, which "
                 f"would be {channels} channels: transpose it, {name}.transpose(0, 2, 1)"
             )
-        for j in np.flatnonzero(~np.isfinite(signal).all(axis=(1, 2))):
-            raise ValueError(f"{name}[{j}] holds NaN or infinite samples")
-        for j in np.flatnonzero(_silent(signal)):
-            raise ValueError(
-                f"{name}[{j}] is silent throughout, so its scores are undefined; leave it out"
-            )
+        for j, source in enumerate(signal):
+            if not all(np.isfinite(block).all() for block in _blocks(source)):
+                raise ValueError(f"{name}[{j}] holds NaN or infinite samples")
+            if _silent(source):
+                raise ValueError(
+                    f"{name}[{j}] is silent throughout, so its scores are undefined; leave it out"
+                )
         signals.append(signal)
     if signals[0].shape != signals[1].shape:
         raise ValueError(
@@ -118,9 +247,17 @@ def _checked(references, estimates) -> tuple[np.ndarray, np.ndarray]:
     return signals[0], signals[1]
 
 
-def _silent(sources: np.ndarray) -> np.ndarray:
+def _any_silent(references: np.ndarray, estimates: np.ndarray, frame: slice) -> bool:
+    return any(_silent(source[frame]) for source in (*references, *estimates))
+
+
+def _silent(source: np.ndarray) -> bool:
     # museval's rule: the sum of the channels is zero at every sample.
-    return np.all(sources.sum(axis=2) == 0, axis=1)
+    return not any(block.sum(axis=1, dtype=np.float64).any() for block in _blocks(source))
+
+
+def _blocks(source: np.ndarray):
+    return (source[k : k + _BLOCK] for k in range(0, len(source), _BLOCK))
 
 
 def _frames(samples: int, window: float | None, hop: float | None) -> list[slice]:
@@ -134,100 +271,31 @@ def _frames(samples: int, window: float | None, hop: float | None) -> list[slice
     return [slice(int(t * hop), int(min(t * hop + window, samples))) for t in range(count)]
 
 
-def _distortion_filters(references, estimates, taps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Least-squares FIR filters from references to estimates.
-
-    Returns those of each estimate's own reference `[sources, channels in, taps, channels out]` and
-    those of all references `[sources, sources, channels in, taps, channels out]`, estimate first.
-    """
-    n_sources, samples, channels = references.shape
-    rows = n_sources * channels
-    # Music whose top octave is empty makes the system singular to the last bit, and its rounding
-    # decides the second decimal of SIR and SAR. So transforms, their length and the order of
-    # products are the reference implementation's; half-spectrum transforms would not do.
-    n_fft = int(2 ** np.ceil(np.log2(samples + taps - 1.0)))
-    spectra = scipy.fft.fft(_rows(references), n_fft)
-    gram = np.empty((rows, taps, rows, taps))
-    for i in range(rows):
-        for j in range(i, rows):
-            forward, backward = _correlation(spectra[j], spectra[i], taps)
-            block = scipy.linalg.toeplitz(backward, r=forward)
-            gram[j, :, i] = block
-            gram[i, :, j] = block.T
-    cross = np.empty((rows, taps, rows))  # the last axis is the estimates' channels
-    for k, estimate in enumerate(_rows(estimates)):
-        estimated = scipy.fft.fft(estimate, n_fft)
-        for i in range(rows):
-            cross[i, :, k] = _correlation(spectra[i], estimated, taps)[1]
-    every = _solve(gram.reshape(rows * taps, -1), cross.reshape(rows * taps, rows))
-    every = every.reshape(n_sources, channels, taps, n_sources, channels)
-    own = np.empty((n_sources, channels, taps, channels))
-    for j in range(n_sources):
-        at = slice(j * channels, (j + 1) * channels)
-        block = gram[at, :, at].reshape(channels * taps, -1)
-        own[j] = _solve(block, cross[at, :, at].reshape(-1, channels)).reshape(own[j].shape)
-    return own, every.transpose(3, 0, 1, 2, 4)
-
-
-def _rows(signals: np.ndarray) -> np.ndarray:
-    """`[sources, samples, channels]` to `[sources * channels, samples]`."""
-    return signals.transpose(0, 2, 1).reshape(-1, signals.shape[1])
-
-
-def _correlation(first: np.ndarray, second: np.ndarray, taps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of two spectra: sum_n first[n + lag] second[n], lags 0 .. taps - 1 and 0 .. 1 - taps."""
-    found = scipy.fft.ifft(first * np.conj(second)).real
-    return found[:taps], np.concatenate([found[:1], found[-1:-taps:-1]])
-
-
-def _solve(gram: np.ndarray, cross: np.ndarray) -> np.ndarray:
-    regular = gram + np.finfo(float).eps * np.eye(len(gram))
-    try:
-        return np.linalg.solve(regular, cross)
-    except np.linalg.LinAlgError:
-        return np.linalg.lstsq(gram, cross)[0]
-
-
-def _frame_scores(references, estimates, own, every, sources_version: bool) -> np.ndarray:
-    """The four measures of one frame, `[4, sources]`."""
-    samples, taps = references.shape[1], own.shape[2]
-    n_fft = scipy.fft.next_fast_len(samples + taps - 1, real=True)
-    true = _spectra(references, n_fft)  # [sources, channels, bins]
-    estimated = _spectra(estimates, n_fft)
-    scores = np.empty((4, len(references)))
-    for j, (target, estimate) in enumerate(zip(true, estimated, strict=True)):
-        # [.., channels in, taps, channels out] to spectra [.., channels in, channels out, bins]
-        filtered = np.einsum("ib,iob->ob", target, scipy.fft.rfft(own[j].transpose(0, 2, 1), n_fft))
-        explained = np.einsum(
-            "jib,jiob->ob", true, scipy.fft.rfft(every[j].transpose(0, 1, 3, 2), n_fft)
-        )
-        if sources_version:
-            target = filtered
-        energies = [
-            (target, estimate - target),
-            (target, filtered - target),
-            (filtered, explained - filtered),
-            (explained, estimate - explained),
-        ]
-        scores[:, j] = [_db(_energy(x, n_fft), _energy(y, n_fft)) for x, y in energies]
+def _ratios(energies: np.ndarray, sources_version: bool) -> np.ndarray:
+    """The measures in dB `[4, pairs, frames]` of the energies of `projection.Parts`."""
+    parts = projection.Parts(*energies)
+    target, distortion = parts.target, parts.distortion
+    if sources_version:
+        target, distortion = parts.own, parts.not_own
+    above = np.stack([target, target, parts.own, parts.every])
+    below = np.stack([distortion, parts.spatial, parts.interference, parts.artefacts])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = np.where(below == 0, np.inf, 10 * np.log10(above / below))
     if sources_version:
         scores[1] = np.nan
     return scores
 
 
-def _spectra(signals: np.ndarray, n_fft: int) -> np.ndarray:
-    """`[sources, samples, channels]` to half spectra `[sources, channels, bins]`."""
-    return scipy.fft.rfft(signals.transpose(0, 2, 1), n_fft)
+def _best_order(sir: np.ndarray, of_each_frame: bool) -> np.ndarray:
+    """The estimates for references, int `[sources, frames]`, by `[references, estimates, frames]`.
 
-
-def _energy(spectrum: np.ndarray, n_fft: int) -> float:
-    power = spectrum.real**2 + spectrum.imag**2
-    doubled = 2 * power.sum() - power[:, 0].sum()
-    return doubled - power[:, -1].sum() if n_fft % 2 == 0 else doubled
-
-
-def _db(numerator: float, denominator: float) -> float:
-    if denominator == 0:
-        return np.inf
-    with np.errstate(divide="ignore"):
-        return 10 * np.log10(numerator / denominator)
+    Those of the highest mean SIR, over all frames that have one or for each frame by itself.
+    """
+    scored = ~np.isnan(sir).any(axis=(0, 1))
+    order = np.tile(np.arange(len(sir))[:, None], sir.shape[-1])
+    if of_each_frame:
+        for t in np.flatnonzero(scored):
+            order[:, t] = best_order(sir[..., t])
+    elif scored.any():
+        order[:] = best_order(sir[..., scored].mean(axis=-1))[:, None]
+    return order

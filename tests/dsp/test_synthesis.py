@@ -219,6 +219,13 @@ def test_loudness_equals_ddsp(vectors):
         np.testing.assert_allclose(found[0], recorded[f"loudness_{sound}"], atol=1e-3)
 
 
+def test_a_sine_of_full_scale_has_its_hann_window_s_level():
+    # Power over the bins is n_fft / 4 times the sum of the squared window, 3 / 8 n_fft.
+    sine = np.sin(2 * np.pi * 1000 / RATE * np.arange(4096)).astype(np.float32)[None]
+    found = loudness_db(sine, sample_rate=RATE, hop_length=HOP)[0, 8:-8]
+    close(found, 10 * np.log10(512 / 4 * 3 / 8 * 512 / 257), 0.05)
+
+
 def test_silence_is_as_faint_as_can_be():
     found = loudness_db(np.zeros((1, 640), np.float32), sample_rate=RATE, hop_length=HOP)
     close(found, -80.0)

@@ -1,12 +1,21 @@
 """BSS Eval against museval's own outputs, museval itself, and what the definitions imply."""
 
+import importlib
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
 import soundfile
 
-from kzoo.metrics import bss_eval, snr, track_medians
+from kzoo.metrics import (
+    bss_eval,
+    bss_eval_images,
+    bss_eval_sources,
+    projection,
+    snr,
+    track_medians,
+)
 
 MEASURES = ("sdr", "isr", "sir", "sar")
 
@@ -176,7 +185,7 @@ def test_one_gain_on_everything_changes_nothing(rng):
     options = {"window": 2000, "hop": 2000, "filters_len": 16}
     plain = bss_eval(references, estimates, **options)
     scaled = bss_eval(8 * references, 8 * estimates, **options)
-    np.testing.assert_allclose(np.stack(plain), np.stack(scaled), atol=1e-6)
+    np.testing.assert_allclose(np.stack(plain[:4]), np.stack(scaled[:4]), atol=1e-6)
 
 
 def test_a_track_s_figure_is_the_median_of_its_sounding_frames(rng):
@@ -208,3 +217,114 @@ def test_signals_with_channels_first_are_refused_before_any_filter_is_laid_out(r
     first = rng.standard_normal((2, 2, 44100))
     with pytest.raises(ValueError, match=r"44100 channels: transpose it, references.transpose"):
         bss_eval(first, first)
+
+
+def leaking(rng, channels=2, samples=3000):
+    """Two coloured noises, and estimates with leakage, a filter and noise, in the other order."""
+    references = rng.standard_normal((2, samples, channels))
+    references[:, 1:] += 0.5 * references[:, :-1]
+    estimates = references + 0.3 * references[::-1] + 0.2 * rng.standard_normal(references.shape)
+    estimates[:, 2:] += 0.3 * references[:, :-2]
+    return references, estimates[::-1]
+
+
+@pytest.mark.parametrize("permute", [False, True])
+def test_version_3_scores_images_as_its_reference_program(museval_metrics, rng, permute):
+    references, estimates = leaking(rng, 1)
+    expected = museval_metrics.bss_eval_images(references, estimates, permute)
+    scores = bss_eval_images(references, estimates, permute=permute)
+    for measure, value in zip(scores[:4], expected[:4], strict=True):
+        np.testing.assert_allclose(measure, value, atol=1e-6, rtol=0)
+    np.testing.assert_array_equal(scores.order[:, 0], np.ravel(expected[4]))
+
+
+@pytest.mark.parametrize("window", [1000, 2000])
+def test_version_3_scores_sources_as_its_reference_program(museval_metrics, rng, window):
+    references, estimates = leaking(rng, 1)
+    references[0, :1000] *= window != 1000  # a frame without scores
+    frame = window if window == 1000 else np.inf  # a single window is no frame
+    expected = museval_metrics.bss_eval_sources_framewise(references, estimates, frame, frame, True)
+    references, estimates = references[..., 0], estimates[..., 0]
+    scores = bss_eval_sources(references, estimates, window=window, hop=window, permute=True)
+    for measure, value in zip((scores.sdr, scores.sir, scores.sar), expected[:3], strict=True):
+        np.testing.assert_allclose(measure, value, atol=1e-6, rtol=0)
+    scored = ~np.isnan(scores.sdr[0])
+    np.testing.assert_array_equal(scores.order[:, scored], expected[3][:, scored])
+
+
+def test_version_3_takes_the_best_order_of_a_whole_and_the_given_one_of_frames(rng):
+    references, estimates = leaking(rng, samples=1000)
+    np.testing.assert_array_equal(bss_eval_images(references, estimates).order, [[1], [0]])
+    framewise = bss_eval_images(references, estimates, window=500, hop=500)
+    np.testing.assert_array_equal(framewise.order, [[0, 0], [1, 1]])
+    with pytest.raises(ValueError, match="must be mono"):
+        bss_eval_sources(references, estimates)
+
+
+def test_the_best_order_of_a_track_is_the_one_that_was_mixed_up(rng):
+    references, estimates = leaking(rng)
+    options = {"window": 1000, "hop": 1000, "filters_len": 16}
+    found = bss_eval(references, estimates, permute=True, **options)
+    np.testing.assert_array_equal(found.order, [[1, 1, 1], [0, 0, 0]])
+    expected = bss_eval(references, estimates[::-1], **options)
+    np.testing.assert_allclose(np.stack(found[:4]), np.stack(expected[:4]), atol=1e-9)
+
+
+@pytest.mark.parametrize("framewise", [False, True])
+def test_neither_blocks_nor_threads_nor_precision_of_the_samples_change_a_score(
+    rng, monkeypatch, framewise
+):
+    references, estimates = (signal.astype(np.float32) for signal in leaking(rng))
+    options = {"window": 900, "hop": 700, "filters_len": 16, "framewise_filters": framewise}
+    whole = bss_eval(references.astype(float), estimates.astype(float), **options)
+    monkeypatch.setattr(projection, "_N_FFT", 128)
+    monkeypatch.setattr(projection, "_BLOCKS", 3)
+    one, two = (bss_eval(references, estimates, threads=n, **options) for n in (1, 2))
+    np.testing.assert_allclose(np.stack(one[:4]), np.stack(whole[:4]), atol=1e-9)
+    np.testing.assert_array_equal(np.stack(one[:4]), np.stack(two[:4]))
+
+
+def test_a_silent_channel_costs_nothing(rng):
+    references, estimates = leaking(rng, 1)
+    options = {"window": 1000, "filters_len": 16}
+    mono = bss_eval(references, estimates, **options)
+    silent = np.zeros_like(references)
+    panned = bss_eval(
+        np.concatenate([references, silent], 2), np.concatenate([estimates, silent], 2), **options
+    )
+    np.testing.assert_allclose(np.stack(panned[:4]), np.stack(mono[:4]), atol=1e-9)
+    assert panned.condition < 1e3
+
+
+def test_scores_say_how_well_their_filters_are_known(rng):
+    references, estimates = leaking(rng, 1)
+    options = {"window": None, "filters_len": 16}
+    plain = bss_eval(references, estimates, **options)
+    assert plain.condition < 100
+    assert plain.regularisation == 0
+    regularised = bss_eval(references, estimates, regularisation=0.1, **options)
+    assert regularised.condition < plain.condition
+    assert regularised.regularisation == 0.1
+    assert not np.allclose(regularised.sir, plain.sir, atol=0.01)
+    np.testing.assert_allclose(regularised.sdr, plain.sdr, atol=1e-9)
+    twice = np.concatenate([references, references], axis=2)
+    singular = bss_eval(twice, np.concatenate([estimates, estimates], axis=2), **options)
+    assert np.isinf(singular.condition)
+    assert "condition inf" in singular.note
+    assert not plain.note
+    assert singular.regularisation == 1e-10
+    np.testing.assert_allclose(np.stack(singular[:4]), np.stack(plain[:4]), atol=1e-6)
+    with pytest.raises(ValueError, match="regularisation must be 0 or more; got -1"):
+        bss_eval(references, estimates, regularisation=-1)
+
+
+def test_scores_need_no_tensorflow(rng, monkeypatch):
+    for name in ("tensorflow", "keras"):
+        monkeypatch.setitem(sys.modules, name, None)  # whose import then fails
+    for name in [name for name in sys.modules if name.startswith("kzoo.metrics")]:
+        monkeypatch.delitem(sys.modules, name)
+    metrics = importlib.import_module("kzoo.metrics")
+    references, estimates = leaking(rng, samples=600)
+    scores = metrics.bss_eval(references, estimates, permute=True, filters_len=8)
+    assert (scores.sdr > 0).all()
+    assert metrics.si_sdr(references[0].ravel(), estimates[1].ravel()) > 0
