@@ -10,8 +10,6 @@ carries. Scores that are in --scores already are not made again.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ from kzoo.metrics import MEASURES
 HELD_OUT = "1.Hydrogen"
 SOURCES = ("vocals", "accompaniment")
 COLUMNS = ("SDR", "ISR", "SIR", "SAR", "uSDR", "SI-SDR", "SI-SIR", "SI-SAR", "logWMSE")
+ILL_CONDITIONED = ("ISR", "SIR", "SAR")  # of stems that a codec has taken the treble from
 METHODS = ("hpss", "repet", "repet_sim")
 PRESETS = (
     "demucs_2stems_small", "cunet_4stems_small", "unet_2stems_mobile", "unet_2stems_fullband",
@@ -52,14 +51,13 @@ def main() -> None:
     systems = api.evaluation_systems(
         [*METHODS, f"nmf=nmf:templates={solos}", *PRESETS], {}, say=print
     )
-    tables = [
-        f"## {title}\n\n{table(scored(corpus, systems, options.scores / 'scores'), chosen)}"
-        for title, corpus, chosen in (
-            (f"{HELD_OUT} of music_stems (CC0), 316 s", held_out, CHOSEN_ON_IT),
-            (f"{track}, the excerpt of stempeg (evaluation only), 6.1 s", excerpt, ()),
-        )
-    ]
-    options.out.write_text(header() + "\n".join(tables), encoding="utf-8")
+    whole = table(
+        scored(held_out, systems, options.scores / "scores"),
+        tuple(name for name in COLUMNS if name not in ILL_CONDITIONED),
+        chosen=CHOSEN_ON_IT,
+    )
+    short = table(scored(excerpt, systems, options.scores / "scores"), COLUMNS)
+    options.out.write_text(page(whole, short, track), encoding="utf-8")
 
 
 def written(folder: Path) -> str:
@@ -88,42 +86,47 @@ def scored(corpus: Path, systems: Sequence, out: Path) -> evaluation.Report:
     return report
 
 
-def table(report: evaluation.Report, chosen: Sequence[str]) -> str:
+def table(report: evaluation.Report, columns: Sequence[str], *, chosen: Sequence[str] = ()) -> str:
     """A table a source, its systems from the bottom of the ladder to the top."""
-    order = ("mixture", *METHODS, "nmf", *PRESETS, *MASKS)
     text = ""
     for source in SOURCES:
-        text += f"### {source}\n\n| system | {' | '.join(COLUMNS)} |\n"
-        text += f"| --- |{' ---: |' * len(COLUMNS)}\n"
-        for system in order:
-            scores = report.scores(system, source)
-            star = " (*)" if system in chosen else ""
-            cells = " | ".join(f"{scores[name]:.2f}" for name in COLUMNS)
-            text += f"| `{system}`{star} | {cells} |\n"
+        rows = {row.system: row.scores for row in report.averages if row.source == source}
+        text += f"### {source}\n\n| system | {' | '.join(columns)} |\n"
+        text += f"| --- |{' ---: |' * len(columns)}\n"
+        for system in ("mixture", *METHODS, "nmf", *PRESETS, *MASKS):
+            if system in rows:  # one that failed has none
+                cells = " | ".join(f"{rows[system][name]:.2f}" for name in columns)
+                text += f"| `{system}`{' (*)' if system in chosen else ''} | {cells} |\n"
         text += "\n"
-    if chosen:
-        text += "(*) No training heard this song, but their data and steps were chosen on it.\n"
     return text
 
 
-def header() -> str:
-    """What the figures are, and of which machine."""
+def page(song: str, excerpt: str, track: str) -> str:
+    """Both tables, under what their figures are."""
     lines = "".join(f"- {name}: {MEASURES[name].definition}.\n" for name in COLUMNS)
     return f"""# The ladder
 
-What separates vocals from accompaniment, from the untouched mixture to ideal masks. Written by
-`python benchmarks/ladder.py music_stems` (kzoo {kzoo.__version__}, {platform.machine()},
-{os.cpu_count()} cores, {time.strftime("%Y-%m-%d")}).
+What separates vocals from accompaniment, from the untouched mixture to ideal masks
+(`python benchmarks/ladder.py music_stems`, kzoo {kzoo.__version__}, {time.strftime("%Y-%m-%d")};
+dB, but for logWMSE).
 
 `hpss` gives sources without names, which are scored in their best order; `nmf` has learned 32
-spectra of each stem from three other songs of the same act (its option `templates`). The
-masks know the true sources: what they reach is the bound of masking, with the mixture's phase
-(`ibm`, `irm`, `wfm`) or with one corrected at a magnitude of at most 1 (`cirm`). One song says how
-to read a table, not how good a method is. The mixture as its own estimate has no artefacts, so its
-SAR means nothing.
+spectra of each stem from three other songs of the same act (its option `templates`). The masks know
+the true sources: what they reach is the bound of masking, with the mixture's phase (`ibm`, `irm`,
+`wfm`) or with one corrected at a magnitude of at most 1 (`cirm`). One song says how to read a
+table, not how good a method is. The mixture as its own estimate has no artefacts, so its SAR and
+SI-SAR mean nothing.
 
 {lines}
-"""
+## {HELD_OUT} of music_stems (CC0), 316 s
+
+(*) No training heard this song, but the data and steps of these presets were chosen on it. Its
+stems come from Ogg Vorbis, without treble: BSS Eval's Gram matrix is singular to the last bit, and
+{", ".join(ILL_CONDITIONED)} would be rounding errors (museval's as well); they are left out.
+
+{song}## {track}, the excerpt of stempeg (evaluation only), 6.1 s
+
+{excerpt}"""
 
 
 if __name__ == "__main__":

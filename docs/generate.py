@@ -55,6 +55,8 @@ def write(folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     shutil.copyfile(HERE.parent / "demo" / "stems.png", folder / "pages" / "stems.png")
+    ladder = HERE.parent / "benchmarks" / "results" / "ladder.md"
+    shutil.copyfile(ladder, folder / "pages" / "ladder.md")
     charts.enhancers(folder / "pages" / "enhancers.png")
     errors.experiments(folder / "pages" / "guides" / "experiments.png")
     errors.decomposition(folder / "pages" / "guides" / "decomposition.png")
@@ -68,7 +70,7 @@ def write(folder: Path) -> None:
     listed = {
         "Presets": ["presets/index.md", *(f"presets/{n}.md" for n in presets.list_presets())],
         "Python": ["api/index.md", *(f"api/{name}.md" for name in PACKAGES)],
-        "Measured": ["measured.md"],
+        "Measured": ["measured.md", "ladder.md"],
     }
     settings["nav"] += [{title: names} for title, names in listed.items()]
     config.dump_yaml(settings, folder / "mkdocs.yml")
