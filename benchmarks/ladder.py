@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import kzoo
-from kzoo import api, audio, evaluation
+from kzoo import audio, evaluation
 from kzoo.deploy.examples import stempeg_song
+from kzoo.evaluation import opening
 from kzoo.metrics import MEASURES
 
 HELD_OUT = "1.Hydrogen"
@@ -48,7 +49,7 @@ def main() -> None:
             if not place.exists():
                 place.symlink_to(song.resolve())
     track = written(excerpt)
-    systems = api.evaluation_systems(
+    systems = opening.evaluation_systems(
         [*METHODS, f"nmf=nmf:templates={solos}", *PRESETS], {}, say=print
     )
     whole = table(

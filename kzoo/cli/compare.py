@@ -51,9 +51,10 @@ def compare(
     spectrograms and what the stems leave of the mixture, matches levels, and hides the names for a
     blind test. It needs no network.
     """
-    from kzoo import api, comparison
+    from kzoo import comparison
+    from kzoo.evaluation import opening
 
-    opened = [quietly(system) for system in api.comparison_systems(systems, say=say)]
+    opened = [quietly(system) for system in opening.comparison_systems(systems, say=say)]
     with bar("separating", unit="systems", show=not quiet) as progress:
         written = comparison.compare(
             recording, opened, out, start_seconds=start, duration_seconds=duration, format=format,

@@ -111,7 +111,8 @@ def evaluate(
     status 1 tells that a track could not be scored.
     """
     given = dict(locals())  # first of all: the options, as they were given
-    from kzoo import api, evaluation
+    from kzoo import evaluation
+    from kzoo.evaluation import opening
     from kzoo.evaluation.measures import named_measures, what_to_score
 
     shown = options.names(baselines)
@@ -121,7 +122,7 @@ def evaluate(
                 f"a baseline is one of {', '.join(evaluation.BASELINES)}; got {name!r}"
             )
     kind, columns = named_measures(options.names(measures))
-    scored = api.evaluation_systems(
+    scored = opening.evaluation_systems(
         systems or [], {"overlap": overlap, "mwf": mwf}, interchangeable=interchangeable, say=say
     )
     scored = [quietly(system) for system in scored]

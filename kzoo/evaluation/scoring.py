@@ -37,7 +37,6 @@ MEASURES = (*METRICS, "SI-SDR")
 SHOWN = ("SDR", "SI-SDR")
 IMPROVEMENT = "SI-SDRi"
 _WORST_CONDITION = 1e300  # of a singular system, whose own is infinite
-_BOUND_DB = 200.0  # of a perfect or a silent estimate, so that sums stay finite
 DEFINITION = (
     "SDR, SIR, ISR, SAR: BSS Eval v4 (museval), images, 512-tap filters over the whole track",
     "SI-SDR: whole track, its channels as one signal with one scale, no mean removed",
@@ -229,15 +228,10 @@ def best_order(
     Of all orders that with the highest mean SI-SDR over the whole track; of more estimates than
     references the others are left. An estimate that a silent reference takes counts nothing.
     """
-    from scipy.optimize import linear_sum_assignment  # takes half a second, and few need it
-
-    names, others = list(references), list(estimates)
-    scores = np.array(
-        [[si_sdr(references[i].ravel(), estimates[j].ravel()) for j in others] for i in names]
-    )
-    scores = np.nan_to_num(scores, nan=0.0, posinf=_BOUND_DB, neginf=-_BOUND_DB)
-    _, order = linear_sum_assignment(np.clip(scores, -_BOUND_DB, _BOUND_DB), maximize=True)
-    return {name: others[k] for name, k in zip(names, order, strict=True)}
+    true, guesses = ([x.ravel() for x in signals.values()] for signals in (references, estimates))
+    order = metrics.best_order(metrics.pairwise(true, guesses))
+    names = list(estimates)
+    return {name: names[k] for name, k in zip(references, order, strict=True)}
 
 
 def targets(

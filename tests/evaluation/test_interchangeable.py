@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from kzoo import config
-from kzoo.api import evaluation_systems
 from kzoo.evaluation import EstimatesFolder, Separation, evaluate
+from kzoo.evaluation.opening import evaluation_systems
 from kzoo.evaluation.scoring import best_order
 from kzoo.metrics import si_sdr
 
@@ -64,7 +64,7 @@ def test_each_track_is_scored_in_its_best_order(corpus, estimates, tmp_path):
     assert "order: free: sources in the best order of each track, by SI-SDR" in text
     document = json.loads((tmp_path / "out" / "free" / "test" / "two.json").read_text())
     assert document["kzoo"]["order"] == {"speaker1": "speaker2", "speaker2": "speaker1"}
-    assert set(document["targets"][0]) == {"name", "SI-SDR", "frames"}
+    assert set(document["targets"][0]) == {"name", "SI-SDR", "condition", "frames"}
 
 
 def test_scores_of_one_order_are_not_taken_for_those_of_the_best(corpus, estimates, tmp_path):

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import api
-from kzoo.evaluation import EstimatesFolder, evaluate
+from kzoo.evaluation import EstimatesFolder, evaluate, opening
 
 RATE = 8000
 
@@ -61,7 +60,7 @@ def made(tmp_path):
 
 
 def scored(corpus, *names, **options):
-    systems = api.evaluation_systems([str(name) for name in names], {})
+    systems = opening.evaluation_systems([str(name) for name in names], {})
     return evaluate(corpus, systems, sources=["vocals"], baselines=(), **options)
 
 

@@ -7,6 +7,7 @@ from made_once import once
 from kzoo import api
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.engines import tensorflow
+from kzoo.evaluation import opening
 from kzoo.models import architecture, cunet, list_models, unet
 from kzoo.separation import BlockSeparator, System
 
@@ -82,7 +83,9 @@ def test_evaluate_says_that_overlap_changes_nothing(monkeypatch):
     monkeypatch.setattr(
         api.Separator, "from_preset", lambda name, *, engine, overlap: separator(carrying, overlap)
     )
-    (system,) = api.evaluation_systems(["unet_2stems_mobile"], {"overlap": 0.25}, say=said.append)
+    (system,) = opening.evaluation_systems(
+        ["unet_2stems_mobile"], {"overlap": 0.25}, say=said.append
+    )
     for _ in range(2):
         system.separate(np.zeros((10, 1), np.float32), RATE)
     (line,) = said

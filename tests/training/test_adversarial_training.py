@@ -216,7 +216,7 @@ def alone():
 
 def test_a_run_logs_what_both_networks_do(straight):
     rows = history(straight)
-    assert all(set(row) == {*LOGS, "epoch"} for row in rows)
+    assert all(set(row) == {*LOGS, "epoch", "learning_rate"} for row in rows)
     assert all(np.isfinite(list(row.values())).all() for row in rows)
     assert all(0 < row["adversarial_share"] < 1 and row["z_effect"] > 0 for row in rows)
 

@@ -1,0 +1,120 @@
+"""Systems by what a user calls them: presets, folders, scores, baselines, methods, NAME=PATH."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import kzoo
+from kzoo import classical, presets, tasks
+from kzoo.evaluation.museval_scores import holds_scores, read_scores
+from kzoo.evaluation.systems import BASELINES, Baseline, EstimatesFolder, Separation, untrained
+
+
+def evaluation_systems(
+    names: Sequence[str],
+    options: dict[str, Any],
+    *,
+    interchangeable: bool = False,
+    say: Callable[[str], object] | None = None,
+) -> list:
+    """Make a system of each name: a preset, a run folder, a folder of estimates, scores that
+    museval or kzoo has written, a baseline, or a method without training (`classical.method_of`).
+
+    NAME=PATH gives a system another name, so that two of one name can be told apart.
+    interchangeable: the sources of all of them, not only where a card says so.
+    Models are built when their first track is separated; `say` is told what a user should know of
+    each, in a line. Raises ValueError for what is neither.
+    """
+    found = []
+    for given in names:
+        name, path = _named_system(given)
+        systems = _system_of(path, options, interchangeable, say)
+        if name:
+            if isinstance(systems[0], Baseline):
+                raise ValueError(f"{given}: a baseline is called {' or '.join(BASELINES)}")
+            if len(systems) > 1:
+                listed = ", ".join(system.name for system in systems)
+                raise ValueError(f"{path}: has several systems, {listed}: give it no name")
+            systems = [dataclasses.replace(systems[0], name=name)]
+        found += systems
+    return found
+
+
+def _named_system(given: str) -> tuple[str | None, str]:
+    """(name or None, path) of PATH or NAME=PATH; ValueError for a name that is no folder's."""
+    name, equals, path = given.partition("=")
+    if not equals or ":" in name or Path(given).exists():  # NAME:OPTION=VALUE is a method's
+        return None, given
+    if not (name and path) or name.startswith(".") or {"/", "\\"} & set(name):
+        raise ValueError(f"{given}: expected NAME=PATH, with a name that can be one of a folder")
+    return name, path
+
+
+def _system_of(
+    name: str,
+    options: dict[str, Any],
+    interchangeable: bool,
+    say: Callable[[str], object] | None,
+) -> list:
+    path = Path(name)
+    if holds_scores(path):
+        return read_scores(path)
+    if path.is_dir() and not (path / presets.CARD).is_file():
+        return [EstimatesFolder(path.resolve().name, path, interchangeable=interchangeable)]
+    try:
+        preset = presets.open_preset(name)
+    except presets.PresetError as error:
+        if name in BASELINES:
+            return [Baseline(name)]
+        if name.partition(":")[0] in classical.METHODS:
+            return [untrained(name)]
+        raise ValueError(f"{error}; nor is it a folder of estimates or a method") from None
+    if options.get("mwf"):
+        preset.refuse_mwf()
+    run, task = _separator(preset, options, say), tasks.task(preset.task)
+    return [task.scored(preset, run, options, interchangeable=interchangeable)]
+
+
+def comparison_systems(names: Sequence[str], *, say: Callable[[str], object] | None = None) -> list:
+    """Same as `evaluation_systems`, of presets, run folders, methods and folders of stems alone.
+
+    Raises ValueError for what needs the true stems, or is no sound.
+    """
+    from kzoo.comparison import StemsFolder
+
+    found: list[StemsFolder | Separation] = []
+    for system in evaluation_systems(names, {}, say=say):
+        if isinstance(system, EstimatesFolder):
+            system = StemsFolder(system.name, system.folder)
+        elif not isinstance(system, Separation):
+            raise ValueError(
+                f"{system.name} cannot be compared by ear: name presets, run folders, methods and "
+                "folders of stems"
+            )
+        found.append(system)
+    return found
+
+
+def _separator(
+    preset: presets.Preset, options: dict[str, Any], say: Callable[[str], object] | None
+):
+    made = []
+
+    def separate(waveform, sample_rate):
+        import tensorflow as tf
+
+        try:
+            if not made:
+                made.append(kzoo.Separator.from_preset(preset, engine="tensorflow", **options))
+                for note in made[0].notes if say else ():
+                    say(f"{preset}: {note}")
+            return made[0].separate(waveform, sample_rate)
+        except tf.errors.OpError as error:  # of a track that does not fit, for one
+            exhausted = isinstance(error, tf.errors.ResourceExhaustedError)
+            message = " ".join(error.message.split())
+            raise (MemoryError if exhausted else RuntimeError)(message) from None
+
+    return separate
