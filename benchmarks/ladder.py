@@ -16,8 +16,8 @@ from pathlib import Path
 
 import kzoo
 from kzoo import audio, evaluation
+from kzoo.api.systems import evaluation_systems
 from kzoo.deploy.examples import stempeg_song
-from kzoo.evaluation import opening
 from kzoo.metrics import MEASURES
 
 HELD_OUT = "1.Hydrogen"
@@ -49,9 +49,7 @@ def main() -> None:
             if not place.exists():
                 place.symlink_to(song.resolve())
     track = written(excerpt)
-    systems = opening.evaluation_systems(
-        [*METHODS, f"nmf=nmf:templates={solos}", *PRESETS], {}, say=print
-    )
+    systems = evaluation_systems([*METHODS, f"nmf=nmf:templates={solos}", *PRESETS], {}, say=print)
     whole = table(
         scored(held_out, systems, options.scores / "scores"),
         tuple(name for name in COLUMNS if name not in ILL_CONDITIONED),

@@ -40,7 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    # TensorFlow takes seconds to import: the names of api.py are looked up when first used.
+    # TensorFlow takes seconds to import: the names of `kzoo.api` are looked up when first used.
     if name in __all__:
         from kzoo import api
 

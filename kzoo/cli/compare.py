@@ -52,9 +52,9 @@ def compare(
     blind test. It needs no network.
     """
     from kzoo import comparison
-    from kzoo.evaluation import opening
+    from kzoo.api.systems import comparison_systems
 
-    opened = [quietly(system) for system in opening.comparison_systems(systems, say=say)]
+    opened = [quietly(system) for system in comparison_systems(systems, say=say)]
     with bar("separating", unit="systems", show=not quiet) as progress:
         written = comparison.compare(
             recording, opened, out, start_seconds=start, duration_seconds=duration, format=format,

@@ -112,7 +112,7 @@ def evaluate(
     """
     given = dict(locals())  # first of all: the options, as they were given
     from kzoo import evaluation
-    from kzoo.evaluation import opening
+    from kzoo.api.systems import evaluation_systems
     from kzoo.evaluation.measures import named_measures, what_to_score
 
     shown = options.names(baselines)
@@ -122,7 +122,7 @@ def evaluate(
                 f"a baseline is one of {', '.join(evaluation.BASELINES)}; got {name!r}"
             )
     kind, columns = named_measures(options.names(measures))
-    scored = opening.evaluation_systems(
+    scored = evaluation_systems(
         systems or [], {"overlap": overlap, "mwf": mwf}, interchangeable=interchangeable, say=say
     )
     scored = [quietly(system) for system in scored]

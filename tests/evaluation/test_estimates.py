@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo.evaluation import EstimatesFolder, evaluate, opening
+from kzoo.api.systems import evaluation_systems
+from kzoo.evaluation import EstimatesFolder, evaluate
 from kzoo.evaluation.scoring import Settings, targets
 
 RATE = 8000
@@ -133,19 +134,17 @@ def test_a_silent_estimate_is_named(scored, tmp_path):
 def test_two_systems_of_one_name_are_told_apart_by_the_user(corpus, tmp_path):
     mine = tmp_path / "mine"
     with pytest.raises(ValueError, match="got mine, mine: name them yourself, as in before=FOLDER"):
-        evaluate(
-            corpus, opening.evaluation_systems([str(mine)] * 2, {}), sources=SOURCES, baselines=()
-        )
-    systems = opening.evaluation_systems([f"before={mine}", f"after={mine}"], {})
+        evaluate(corpus, evaluation_systems([str(mine)] * 2, {}), sources=SOURCES, baselines=())
+    systems = evaluation_systems([f"before={mine}", f"after={mine}"], {})
     assert [(system.name, system.folder) for system in systems] == [
         ("before", mine),
         ("after", mine),
     ]
     folder = tmp_path / "a=b"
     folder.mkdir()
-    assert opening.evaluation_systems([str(folder)], {})[0].folder == folder
+    assert evaluation_systems([str(folder)], {})[0].folder == folder
     for given in (f"=../{mine}", f"a/b={mine}", f"..={mine}", "a="):
         with pytest.raises(ValueError, match="expected NAME=PATH"):
-            opening.evaluation_systems([given], {})
+            evaluation_systems([given], {})
     with pytest.raises(ValueError, match="a baseline is called mixture or"):
-        opening.evaluation_systems(["best=irm"], {})
+        evaluation_systems(["best=irm"], {})

@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from kzoo import cli, config
-from kzoo.evaluation import EstimatesFolder, Separation, evaluate, opening
+from kzoo.api.systems import evaluation_systems
+from kzoo.evaluation import EstimatesFolder, Separation, evaluate
 from kzoo.metrics import bss_eval
 
 RATE = 8000
@@ -99,7 +100,7 @@ def test_scores_are_made_again_where_the_card_of_a_preset_says_something_else(
     for changes in ({}, {"summary": "another"}, {"level_db": -26.0},
                     {"model": {**card["model"], "options": options}}):  # fmt: skip
         config.dump_yaml({**card, **changes}, folder / "card.yaml")
-        [found] = opening.evaluation_systems([str(folder)], {})
+        [found] = evaluation_systems([str(folder)], {})
         known_by.append(found.known_by)
     assert known_by[0] == known_by[1]
     assert known_by[0] not in known_by[2:]

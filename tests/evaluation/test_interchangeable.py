@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from kzoo import config
+from kzoo.api.systems import evaluation_systems
 from kzoo.evaluation import EstimatesFolder, Separation, evaluate
-from kzoo.evaluation.opening import evaluation_systems
 from kzoo.evaluation.scoring import best_order
 from kzoo.metrics import si_sdr
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo.evaluation import EstimatesFolder, evaluate, opening
+from kzoo.api.systems import evaluation_systems
+from kzoo.evaluation import EstimatesFolder, evaluate
 
 RATE = 8000
 
@@ -60,7 +61,7 @@ def made(tmp_path):
 
 
 def scored(corpus, *names, **options):
-    systems = opening.evaluation_systems([str(name) for name in names], {})
+    systems = evaluation_systems([str(name) for name in names], {})
     return evaluate(corpus, systems, sources=["vocals"], baselines=(), **options)
 
 

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 
 from kzoo import evaluation
+from kzoo.api.systems import evaluation_systems
 from kzoo.evaluation import Separation, scoring
 from kzoo.evaluation.measures import what_to_score
-from kzoo.evaluation.opening import evaluation_systems
 
 RATE = 8000  # Ogg, in which the page keeps its sound, takes no less
 

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from kzoo import cli
-from kzoo.evaluation import Baseline, Separation, evaluate, opening
+from kzoo.api.systems import evaluation_systems
+from kzoo.evaluation import Baseline, Separation, evaluate
 from kzoo.evaluation.scoring import Settings, targets
 from kzoo.metrics import bss_eval
 
@@ -99,7 +100,7 @@ def test_errors_of_tensorflow_are_those_of_a_track(corpus, monkeypatch):
 
     made = SimpleNamespace(separate=separate)
     monkeypatch.setattr(api.Separator, "from_preset", lambda *a, **k: made)
-    [system] = opening.evaluation_systems(["unet_2stems_mobile"], {})
+    [system] = evaluation_systems(["unet_2stems_mobile"], {})
     assert isinstance(system, Separation)
     report = evaluate(corpus, [system], sources=SOURCES, baselines=())
     assert [failure.reason for failure in report.failures] == ["out of memory"] * 2

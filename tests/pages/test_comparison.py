@@ -9,8 +9,8 @@ import soundfile
 from made_browser import browser
 
 from kzoo import api, comparison, evaluation
+from kzoo.api.systems import comparison_systems
 from kzoo.cli import terminal
-from kzoo.evaluation import opening
 
 RATE = 8000
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_compared_is_said(
 
 
 def test_a_method_without_training_is_a_system_that_waits_for_no_tensorflow():
-    (method,) = opening.comparison_systems(["repet_sim"])
+    (method,) = comparison_systems(["repet_sim"])
     assert isinstance(method, evaluation.Separation)
     assert terminal.quietly(method) is method
     preset = separation("model", {"vocals": signal(0)}, known_by={"preset": "model"})

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from kzoo import config, presets
+from kzoo.api.systems import evaluation_systems
 from kzoo.convert import crepe
 from kzoo.engines import tensorflow
-from kzoo.evaluation import opening
 from kzoo.presets import PresetError, packages
 
 FILTERS = (4, 2, 2, 2, 2, 3)
@@ -88,7 +88,7 @@ def test_what_a_pitch_tracker_cannot_be_used_for_is_refused_in_words():
     with pytest.raises(PresetError, match="crepe_tiny is for pitch and separates nothing"):
         tensorflow.system("crepe_tiny")
     with pytest.raises(config.ConfigError, match="crepe_tiny is for pitch, which is not scored"):
-        opening.evaluation_systems(["crepe_tiny"], {})
+        evaluation_systems(["crepe_tiny"], {})
 
 
 def test_a_pitch_preset_of_ones_own_needs_no_sources(tmp_path):

@@ -5,9 +5,9 @@ import pytest
 from made_once import once
 
 from kzoo import api
+from kzoo.api.systems import evaluation_systems
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.engines import tensorflow
-from kzoo.evaluation import opening
 from kzoo.models import architecture, cunet, list_models, unet
 from kzoo.separation import BlockSeparator, System
 
@@ -83,9 +83,7 @@ def test_evaluate_says_that_overlap_changes_nothing(monkeypatch):
     monkeypatch.setattr(
         api.Separator, "from_preset", lambda name, *, engine, overlap: separator(carrying, overlap)
     )
-    (system,) = opening.evaluation_systems(
-        ["unet_2stems_mobile"], {"overlap": 0.25}, say=said.append
-    )
+    (system,) = evaluation_systems(["unet_2stems_mobile"], {"overlap": 0.25}, say=said.append)
     for _ in range(2):
         system.separate(np.zeros((10, 1), np.float32), RATE)
     (line,) = said

@@ -228,8 +228,8 @@ def evaluate(
     baselines, against, processes, progress, ...).
     """
     from kzoo import evaluation
+    from kzoo.api.systems import evaluation_systems
     from kzoo.evaluation.measures import named_measures, what_to_score
-    from kzoo.evaluation.opening import evaluation_systems
 
     kind, columns = named_measures((measures or "").replace(",", " ").split())
     chosen = evaluation_systems(
@@ -257,7 +257,7 @@ def compare(
     one. options: of `kzoo.comparison.compare` (start_seconds, duration_seconds, format, ...).
     """
     from kzoo import comparison
-    from kzoo.evaluation.opening import comparison_systems
+    from kzoo.api.systems import comparison_systems
 
     opened = comparison_systems([str(name) for name in systems])
     return comparison.compare(recording, opened, path, **options)
