@@ -32,7 +32,9 @@ def demo(
     mixture, sample_rate = audio.read(song)
     stems = {name: audio.read(song, stream=k)[0] for name, k in _STREAMS.items()}
     references = {"vocals": stems["vocals"], "accompaniment": mixture - stems["vocals"]}
-    separate([str(song)], PRESET, str(out), bit_depth="float32", overwrite=True, quiet=quiet)
+    separate(
+        [str(song)], preset=PRESET, out=str(out), bit_depth="float32", overwrite=True, quiet=quiet
+    )
     track = out / song.name.removesuffix(".stem.mp4")
     estimates = {name: audio.read(track / f"{name}.wav")[0] for name in references}
     lines = score_lines(song.name, references, estimates, mixture, sample_rate)
