@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
-import scipy.linalg
 
-_BLOCK = 1 << 16  # samples that are correlated at a time
-_SINGULAR = 1e-10  # share of its power that a channel of a singular system is given as noise
-_REFINEMENTS = 3
+from kzoo.metrics import projection, toeplitz
+
+_BLOCK = 1 << 16  # samples that are filtered at a time
 
 
 class Ratios(NamedTuple):
@@ -79,9 +78,9 @@ def decompose(
     basis, wanted = np.concatenate(groups), guess.T  # [rows, samples], [channels, samples]
     ends = np.cumsum([len(group) for group in groups])
     filters = _filters(basis, wanted, taps, ends)
-    explained = [_filtered(basis[:end], taken) for end, taken in zip(ends, filters, strict=True)]
+    explained = {end: _filtered(basis[:end], taken) for end, taken in filters.items()}
     padded = np.pad(wanted, ((0, 0), (0, taps - 1)))
-    parts = np.diff([np.zeros_like(padded), *explained, padded], axis=0)
+    parts = np.diff([np.zeros_like(padded), *(explained[end] for end in ends), padded], axis=0)
     signals = [part[:, : guess.shape[0]].T for part in parts]
     if np.ndim(estimate) == 1:
         signals = [signal[:, 0] for signal in signals]
@@ -118,61 +117,28 @@ def _channels(signals: np.ndarray) -> np.ndarray:
 
 def _filters(
     basis: np.ndarray, wanted: np.ndarray, taps: int, ends: np.ndarray
-) -> list[np.ndarray]:
-    """For each end, filters `[end, taps, channels]` of the first rows that explain `wanted` best.
-
-    One Cholesky factor serves all: its leading blocks are the factors of the first rows alone.
-    """
-    scale = 1 / np.sqrt(np.sum(basis**2, axis=1))  # equal powers, so that one share suits all
-    basis = basis * scale[:, None]
+) -> dict[int, np.ndarray]:
+    """{end: filters `[taps, end, channels]` of the first rows that explain `wanted` best}."""
     rows = len(basis)
-    lags = _correlations(basis, np.concatenate([basis, wanted]), taps)
-    gram = np.empty((rows, taps, rows, taps))
-    for i in range(rows):
-        for j in range(rows):
-            gram[i, :, j] = scipy.linalg.toeplitz(lags[:, i, j], lags[:, j, i])
-    gram = gram.reshape(rows * taps, -1)
-    cross = lags[:, :, rows:].transpose(1, 0, 2).reshape(rows * taps, -1)
-    share, rounds = 0.0, 1
-    try:
-        lower = np.linalg.cholesky(gram)
-    except np.linalg.LinAlgError:
-        share, rounds = _SINGULAR, _REFINEMENTS
-        lower = np.linalg.cholesky(gram + share * np.eye(len(gram)))
-    found = []
-    for end in ends:
-        size = end * taps
-        solution = np.zeros((size, wanted.shape[0]))
-        for _ in range(rounds):  # takes back what the share changed (Riley, 1955)
-            rest = cross[:size] - gram[:size, :size] @ solution if rounds > 1 else cross[:size]
-            solution += scipy.linalg.cho_solve((lower[:size, :size], True), rest)
-        found.append(solution.reshape(end, taps, -1) * scale[:end, None, None])
-    return found
-
-
-def _correlations(first: np.ndarray, second: np.ndarray, taps: int) -> np.ndarray:
-    """sum_n first[i, n] second[j, n + lag], `[taps, i, j]`, by blocks of the signals."""
-    n_fft = scipy.fft.next_fast_len(min(_BLOCK, first.shape[1]) + taps - 1, real=True)
-    hop = n_fft - taps + 1
-    total = np.zeros((n_fft // 2 + 1, len(first), len(second)), complex)
-    for start in range(0, first.shape[1], hop):
-        short = scipy.fft.rfft(first[:, start : start + hop], n_fft).conj()
-        long = scipy.fft.rfft(second[:, start : start + n_fft], n_fft)
-        total += short.T[:, :, None] * long.T[:, None, :]
-    return scipy.fft.irfft(total, n_fft, axis=0)[:taps]
+    lags = projection.correlations(basis[..., None], wanted[..., None], taps)
+    # The block to the right of the diagonal has the later delay in its columns: transposed.
+    gram, cross = lags[..., :rows].swapaxes(1, 2), lags[..., rows:]
+    return {
+        end: toeplitz.solve(gram[:, :end, :end], cross[:, :end]).filters for end in np.unique(ends)
+    }
 
 
 def _filtered(basis: np.ndarray, filters: np.ndarray) -> np.ndarray:
     """The sum of all rows through their filters, `[channels, samples + taps - 1]`."""
-    taps = filters.shape[1]
+    taps = len(filters)
     samples = basis.shape[1] + taps - 1
     hop = min(_BLOCK, samples)
     n_fft = scipy.fft.next_fast_len(hop + taps - 1, real=True)
-    responses = scipy.fft.rfft(filters, n_fft, axis=1)  # [rows, bins, channels]
+    responses = scipy.fft.rfft(filters, n_fft, axis=0)  # [bins, rows, channels]
     found = np.zeros((filters.shape[2], samples + taps - 1 + hop))
     for start in range(0, basis.shape[1], hop):
         spectra = scipy.fft.rfft(basis[:, start : start + hop], n_fft)
-        block = scipy.fft.irfft(np.einsum("rb,rbc->cb", spectra, responses), n_fft)
+        block = scipy.fft.irfft(np.einsum("rb,brc->cb", spectra, responses), n_fft)
         found[:, start : start + hop + taps - 1] += block[:, : hop + taps - 1]
     return found[:, :samples]
 

@@ -104,11 +104,12 @@ def correlations(
 ) -> np.ndarray:
     """Inner products of references with delayed signals: `sum_n first[n] second[n + lag]`.
 
-    Returns `[taps, rows, 2 * rows]` for lags from zero; rows are the references' channels, source
-    by source, and columns these and the estimates'.
+    Returns `[taps, rows, columns]` for lags from zero; rows are the references' channels, source
+    by source, and columns these and the estimates', of which there may be another number.
     """
     n_sources, samples, channels = references.shape
     rows, history = n_sources * channels, taps - 1
+    columns = rows + len(estimates) * channels
     n_fft = _fft_length(samples + history, taps)
     hop = n_fft - history
     n_short = scipy.fft.next_fast_len(2 * history + 1, real=True)
@@ -118,14 +119,15 @@ def correlations(
 
     def within(starts: Sequence[int]) -> np.ndarray:
         both = [windows(signals, starts, hop) for signals in (references, estimates)]
-        return _products(scipy.fft.rfft(np.concatenate(both), n_fft), rows)
+        return _products(scipy.fft.rfft(np.concatenate(both), n_fft), rows, columns)
 
     def across(starts: Sequence[int]) -> np.ndarray:
         before = windows(references, [start - history for start in starts], history)
         after = [windows(signals, starts, history) for signals in (references, estimates)]
         before = np.pad(before, ((0, 0), (0, 0), (0, history)))
         after = np.pad(np.concatenate(after), ((0, 0), (0, 0), (history, 0)))
-        return _products(scipy.fft.rfft(np.concatenate([before, after]), n_short), rows)
+        spectra = scipy.fft.rfft(np.concatenate([before, after]), n_short)
+        return _products(spectra, rows, columns)
 
     starts = range(0, samples, hop)
     lags = scipy.fft.irfft(_total(within, starts, threads), n_fft, axis=0)[:taps]
@@ -143,17 +145,17 @@ def _total(products: Callable, starts: Sequence[int], threads: int) -> np.ndarra
     return total
 
 
-def _products(spectra: np.ndarray, rows: int) -> np.ndarray:
-    """Cross spectra `[bins, rows, 2 * rows]` of the first rows and the last, summed over blocks.
+def _products(spectra: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Cross spectra `[bins, rows, columns]` of the first and the last of them, summed over blocks.
 
     spectra: `[rows or more, blocks, bins]`.
     """
     bins = spectra.shape[-1]
-    found = np.empty((bins, rows, 2 * rows), complex)
+    found = np.empty((bins, rows, columns), complex)
     for k in range(0, bins, _BINS):
         at = slice(k, k + _BINS)
         turned = _turned(spectra[..., at])
-        found[at] = turned[:, :rows].conj() @ turned[:, -2 * rows :].swapaxes(1, 2)
+        found[at] = turned[:, :rows].conj() @ turned[:, -columns:].swapaxes(1, 2)
     return found
 
 
