@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kzoo.dsp.blocks import BlockGrid
 from kzoo.separation import System
 
 
@@ -113,6 +115,44 @@ class Learned(Survey):
         """None where the recording is silent."""
         rows = self.rows
         return self._learn(rows) if len(rows) else None
+
+
+def learning_system(
+    sources: Sequence[str],
+    sample_rate: int,
+    channels: int,
+    grid: BlockGrid,
+    *,
+    rows: Callable[[np.ndarray], np.ndarray],
+    most: int,
+    learn: Callable[[np.ndarray], Any],
+    separate: Callable[[np.ndarray, Any], np.ndarray],
+) -> System:
+    """What hears a recording twice: to learn a model of it, and to separate it by that.
+
+    rows: of a block `[samples, channels]`, those that `learn` makes the model of, no more than
+    `most` of the whole recording. separate: a block and the model to estimates
+    `[sources, samples, channels]`; where nothing was learned they are silent.
+    """
+
+    def survey(state: Learned | None, block: np.ndarray) -> Learned:
+        state = state or Learned(most, learn)
+        state.add(rows(block[0]))
+        return state
+
+    def function(block: np.ndarray, state: Learned) -> np.ndarray:
+        if state.model is None:
+            return np.zeros((1, len(sources), *block.shape[1:]), np.float32)
+        return separate(block[0], state.model)[None]
+
+    return System(
+        function=function,
+        sources=sources,
+        sample_rate=sample_rate,
+        channels=channels,
+        grid=grid,
+        survey=survey,
+    )
 
 
 def package(name: str, needed_by: str) -> ModuleType:

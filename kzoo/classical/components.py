@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.classical.base import Learned, package
+from kzoo.classical.base import learning_system, package
 from kzoo.classical.masks import ideal_masks
 from kzoo.classical.spectra import Transform
 from kzoo.separation import System
@@ -44,27 +44,25 @@ def component_system(
     transform = transform_at(sample_rate)
     grid = transform.block_grid(10.0, sample_rate)
 
-    def survey(state: Learned | None, block: np.ndarray) -> Learned:
-        state = state or Learned(frames_in(learned_seconds, sample_rate), learn)
-        state.add(audible_frames(transform.new(transform.forward(block[0]), grid)))
-        return state
+    def rows(waveform: np.ndarray) -> np.ndarray:
+        return audible_frames(transform.new(transform.forward(waveform), grid))
 
-    def function(block: np.ndarray, state: Learned) -> np.ndarray:
-        if state.model is None:
-            return np.zeros((1, len(sources), *block.shape[1:]), np.float32)
-        spectra = transform.forward(block[0])
+    def separate(waveform: np.ndarray, groups: Sequence[Any]) -> np.ndarray:
+        spectra = transform.forward(waveform)
         frames = np.moveaxis(np.abs(spectra), 1, 2)  # [channels, frames, bins]
-        parts = np.stack(modelled(frames.reshape(-1, frames.shape[2]), state.model))
+        parts = np.stack(modelled(frames.reshape(-1, frames.shape[2]), groups))
         parts = np.moveaxis(parts.reshape(-1, *frames.shape), 3, 2)
-        return transform.inverse(ideal_masks("irm", parts) * spectra, block.shape[1])[None]
+        return transform.inverse(ideal_masks("irm", parts) * spectra, len(waveform))
 
-    return System(
-        function=function,
-        sources=sources,
-        sample_rate=sample_rate,
-        channels=channels,
-        grid=grid,
-        survey=survey,
+    return learning_system(
+        sources,
+        sample_rate,
+        channels,
+        grid,
+        rows=rows,
+        most=frames_in(learned_seconds, sample_rate),
+        learn=learn,
+        separate=separate,
     )
 
 

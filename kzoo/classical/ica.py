@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from kzoo.classical.base import BlindMethod, Learned, package
+from kzoo.classical.base import BlindMethod, learning_system, package
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.separation import System
 
@@ -42,24 +42,18 @@ class FastIca(BlindMethod):
         self.refuse(channels)
         package("sklearn.decomposition", "fastica")
 
-        def survey(state: Learned | None, block: np.ndarray) -> Learned:
-            state = state or Learned(self.learned_samples, lambda rows: self._images(rows))
-            state.add(block[0][block[0].any(axis=1)])
-            return state
+        def separate(waveform: np.ndarray, images: np.ndarray) -> np.ndarray:
+            return np.einsum("jcd,td->jtc", images, waveform)
 
-        def function(block: np.ndarray, state: Learned) -> np.ndarray:
-            if state.model is None:
-                return np.zeros((1, channels, *block.shape[1:]), np.float32)
-            return np.einsum("jcd,td->jtc", state.model, block[0])[None]
-
-        grid = BlockGrid(_BLOCK, _BLOCK)
-        return System(
-            function=function,
-            sources=self.sources,
-            sample_rate=sample_rate,
-            channels=channels,
-            grid=grid,
-            survey=survey,
+        return learning_system(
+            self.sources,
+            sample_rate,
+            channels,
+            BlockGrid(_BLOCK, _BLOCK),
+            rows=lambda waveform: waveform[waveform.any(axis=1)],
+            most=self.learned_samples,
+            learn=self._images,
+            separate=separate,
         )
 
     def _images(self, rows: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from kzoo.classical.base import BlindMethod, Learned
+from kzoo.classical.base import BlindMethod, learning_system
 from kzoo.classical.ica import refuse_dependent
 from kzoo.classical.spectra import Transform
 from kzoo.separation import System
@@ -51,26 +51,23 @@ class AuxIva(BlindMethod):
         transform = Transform.lasting(self.window_seconds, sample_rate)
         grid = transform.block_grid(10.0, sample_rate)
 
-        def survey(state: Learned | None, block: np.ndarray) -> Learned:
-            state = state or Learned(self.learned_frames, lambda frames: self._images(frames))
-            frames = np.moveaxis(transform.new(transform.forward(block[0]), grid), 2, 0)
-            state.add(frames[frames.any(axis=(1, 2))])
-            return state
+        def rows(waveform: np.ndarray) -> np.ndarray:
+            frames = np.moveaxis(transform.new(transform.forward(waveform), grid), 2, 0)
+            return frames[frames.any(axis=(1, 2))]
 
-        def function(block: np.ndarray, state: Learned) -> np.ndarray:
-            if state.model is None:
-                return np.zeros((1, channels, *block.shape[1:]), np.float32)
-            spectra = transform.forward(block[0])
-            images = np.einsum("jfcd,dft->jcft", state.model, spectra)
-            return transform.inverse(images, block.shape[1])[None]
+        def separate(waveform: np.ndarray, images: np.ndarray) -> np.ndarray:
+            spectra = np.einsum("jfcd,dft->jcft", images, transform.forward(waveform))
+            return transform.inverse(spectra, len(waveform))
 
-        return System(
-            function=function,
-            sources=self.sources,
-            sample_rate=sample_rate,
-            channels=channels,
-            grid=grid,
-            survey=survey,
+        return learning_system(
+            self.sources,
+            sample_rate,
+            channels,
+            grid,
+            rows=rows,
+            most=self.learned_frames,
+            learn=self._images,
+            separate=separate,
         )
 
     def _images(self, frames: np.ndarray) -> np.ndarray:
