@@ -85,6 +85,5 @@ def separate(
     """
     chosen = method(name, **options)
     channels = 1 if np.ndim(waveform) == 1 else np.shape(waveform)[1]
-    chosen.refuse(channels)
     separator = BlockSeparator(chosen.system(sample_rate, channels))
     return separator.separate(waveform, sample_rate, progress=progress)

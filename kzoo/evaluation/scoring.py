@@ -304,10 +304,11 @@ def speech_targets(
 
 def track_scores(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """{source: {measure: value}} of a document: medians over the frames that have a value."""
-    return {target["name"]: _scores(target) for target in document["targets"]}
+    return {target["name"]: target_scores(target) for target in document["targets"]}
 
 
-def _scores(target: Mapping[str, Any]) -> dict[str, float]:
+def target_scores(target: Mapping[str, Any]) -> dict[str, float]:
+    """{measure: value} of one of a document's `targets`; of frames, their median."""
     others = target.get("others", {})
     if "measures" in target:
         return {**target["measures"], **others}

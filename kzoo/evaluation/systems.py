@@ -238,9 +238,7 @@ def untrained(text: str) -> Separation:
     method = classical.method_of(text)
 
     def separate(waveform: np.ndarray, sample_rate: int) -> Mapping[str, np.ndarray]:
-        channels = waveform.shape[1]
-        method.refuse(channels)
-        system = method.system(sample_rate, channels)
+        system = method.system(sample_rate, waveform.shape[1])
         return BlockSeparator(system).separate(waveform, sample_rate)
 
     return Separation(
