@@ -1,4 +1,4 @@
-"""Weights of asteroid's ConvTasNet and LSTMTasNet, by the names of its state dicts.
+"""Weights of asteroid's ConvTasNet, LSTMTasNet and DCUNet, by the names of its state dicts.
 
 https://github.com/asteroid-team/asteroid: an encoder, a masker and a decoder. PyTorch's kernels
 are `[out, in, taps]`, and its LSTMs have two biases where Keras has their sum. In a ConvTasNet
@@ -15,6 +15,8 @@ import numpy as np
 
 from kzoo import models
 from kzoo.convert import assign
+from kzoo.convert._asteroid_dcunet import dcunet_from_weights
+from kzoo.convert._torch_layers import counters, shape_of
 from kzoo.models import conv_tasnet, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
@@ -31,22 +33,24 @@ _LSTM = "masker.masker.0.rnn"
 
 def from_weights(
     weights: Mapping[str, np.ndarray],
-    *,
-    sources: Sequence[str] = conv_tasnet.SPEAKERS,
     **options,
 ) -> keras.Model:
-    """The core of whichever model these weights are of, by their names.
+    """The model of whichever network these weights are of, by their names.
 
-    options: of `conv_tasnet_from_weights` or `tasnet_from_weights`.
-    Raises ValueError where they are neither's.
+    options: of `conv_tasnet_from_weights`, `tasnet_from_weights` or `dcunet_from_weights`.
+    Raises ValueError where they are none's.
     """
-    if any(name.startswith("masker.TCN.") for name in weights):
-        return conv_tasnet_from_weights(weights, sources=sources, **options)
-    if any(name.startswith(_LSTM) for name in weights):
-        return tasnet_from_weights(weights, sources=sources, **options)
+    readers = {
+        "masker.TCN.": conv_tasnet_from_weights,
+        _LSTM: tasnet_from_weights,
+        "masker.encoders.": dcunet_from_weights,
+    }
+    for begins, reader in readers.items():
+        if any(name.startswith(begins) for name in weights):
+            return reader(weights, **options)
     raise ValueError(
-        "weights must be those of asteroid's ConvTasNet (masker.TCN.*) or LSTMTasNet "
-        f"({_LSTM}.*); got {', '.join(list(weights)[:4]) or 'none'}"
+        f"weights must be those of asteroid's ConvTasNet (masker.TCN.*), LSTMTasNet ({_LSTM}.*) or "
+        f"DCUNet (masker.encoders.*); got {', '.join(list(weights)[:4]) or 'none'}"
     )
 
 
@@ -71,10 +75,10 @@ def conv_tasnet_from_weights(
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     first = "masker.TCN.0.shared_block"
-    filters, _, length = _shape(weights, "encoder.filterbank._filters")
-    hidden, bottleneck, _ = _shape(weights, f"{first}.0.weight")
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
+    hidden, bottleneck, _ = shape_of(weights, f"{first}.0.weight")
     causal = f"{first}.3.0.weight" in weights
-    kernel_size = _shape(weights, f"{first}.3.{'0.' if causal else ''}weight")[-1]
+    kernel_size = shape_of(weights, f"{first}.3.{'0.' if causal else ''}weight")[-1]
     skip = next((len(w) for n, w in weights.items() if n.endswith(".skip_conv.weight")), 0)
     count = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.TCN."))
     if count % blocks:
@@ -123,7 +127,7 @@ def conv_tasnet_from_weights(
             targets |= _variables(model.get_layer(ours), theirs)
     last = f"masker.TCN.{count - 1}.res_conv"
     unused = [f"{last}.weight", f"{last}.bias"] if skip else []
-    assign(targets, _in_keras_layout(weights, targets), unused=[*unused, *_counters(weights)])
+    assign(targets, _in_keras_layout(weights, targets), unused=[*unused, *counters(weights)])
     return model
 
 
@@ -144,8 +148,8 @@ def tasnet_from_weights(
     mask, stride, dropout: what arrays do not tell; stride is half of a filter by default.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
-    filters, _, length = _shape(weights, "encoder.filterbank._filters")
-    hidden = _shape(weights, f"{_LSTM}.weight_hh_l0")[-1]
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
+    hidden = shape_of(weights, f"{_LSTM}.weight_hh_l0")[-1]
     bidirectional = f"{_LSTM}.weight_hh_l0_reverse" in weights
     n_layers = 0
     while f"{_LSTM}.weight_hh_l{n_layers}" in weights:
@@ -178,7 +182,9 @@ def tasnet_from_weights(
             targets[f"{_LSTM}.weight_ih_{at}"] = lstm.cell.kernel
             targets[f"{_LSTM}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
             targets[f"{_LSTM}.bias_ih_{at}"] = lstm.cell.bias
-            if _shape(weights, f"{_LSTM}.bias_ih_{at}") == _shape(weights, f"{_LSTM}.bias_hh_{at}"):
+            if shape_of(weights, f"{_LSTM}.bias_ih_{at}") == shape_of(
+                weights, f"{_LSTM}.bias_hh_{at}"
+            ):
                 second = weights.pop(f"{_LSTM}.bias_hh_{at}")
                 weights[f"{_LSTM}.bias_ih_{at}"] = weights[f"{_LSTM}.bias_ih_{at}"] + second
     # The ungated half of the encoder is listed under two names.
@@ -188,14 +194,8 @@ def tasnet_from_weights(
             "encoder.encoder_relu.filterbank._filters and encoder.filterbank._filters are one "
             "filterbank in asteroid; these differ"
         )
-    assign(targets, _in_keras_layout(weights, targets), unused=_counters(weights))
+    assign(targets, _in_keras_layout(weights, targets), unused=counters(weights))
     return model
-
-
-def _shape(weights, name: str) -> tuple[int, ...]:
-    if name not in weights:
-        raise ValueError(f"these weights do not fit the model; missing: {name}")
-    return np.shape(weights[name])
 
 
 def _from_one(number: int, blocks: int) -> tuple[int, int]:
@@ -238,7 +238,3 @@ def _in_keras_layout(weights, targets) -> dict[str, np.ndarray]:
             value = value.reshape(1, 1)  # the slope of a PReLU
         found[name] = value
     return found
-
-
-def _counters(weights) -> list[str]:
-    return [name for name in weights if name.endswith(".num_batches_tracked")]

@@ -57,8 +57,13 @@ def recordings(tmp_path_factory):
     (taught / "speech.wav").write_bytes((taught / "0.wav").read_bytes())
     (taught / "0.wav").rename(taught / "mixture.wav")
     lessons = data.open_corpus("stems", path=str(taught.parent), sources=["speech"])
-    for made in ("student", "segan"):
+    for made in ("student", "segan", "dcunet"):
         data.prepare(lessons, root / "data" / made / "lessons", licence="none: made by a program")
+    for folder in ("noisy", "clean"):
+        pairs = root / "data/voicebank_demand" / f"{folder}_trainset_28spk_wav"
+        write_noise(pairs, 16000, count=3)
+        for number, name in enumerate(("p226_001", "p227_001", "p287_001")):
+            (pairs / f"{number}.wav").rename(pairs / f"{name}.wav")
     song = root / "songs" / "first"
     write_noise(song, 44100, count=2)
     (song / "0.wav").rename(song / "vocals.wav")
