@@ -19,7 +19,9 @@ class _Segments(keras.layers.Layer):
     def __init__(self, length: int, hop: int, **kwargs):
         super().__init__(**kwargs)
         if not 0 < hop <= length:
-            raise ValueError(f"hop must be from 1 to length={length}, or frames are lost; got {hop}")
+            raise ValueError(
+                f"hop must be from 1 to length={length}, or frames are lost; got {hop}"
+            )
         self.length, self.hop = length, hop
 
     def count(self, frames):
@@ -57,7 +59,7 @@ class CutSegments(_Segments):
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class JoinSegments(_Segments):
+class SumSegments(_Segments):
     """What became of `CutSegments(x)` as a sequence: the sums over the segments that hold a frame.
 
     `[batch, segments, length, channels]` and x `[batch, frames, any]` to `[batch, frames,

@@ -20,7 +20,7 @@ from keras import layers
 from keras.initializers import Constant
 
 from kzoo.layers.norms import norm_layer
-from kzoo.layers.segments import CutSegments, JoinSegments, SegmentLSTM
+from kzoo.layers.segments import CutSegments, SegmentLSTM, SumSegments
 from kzoo.models.base import domains
 from kzoo.models.base.causal import Past
 from kzoo.models.base.filterbank import FilterbankSizes, core_model, decode, waveform_model
@@ -145,9 +145,11 @@ def _separate(mixture, sources: Sequence[str], size: DualPathRNN, past: Past):
             )(segments)
     segments = layers.PReLU(Constant(0.25), shared_axes=[1, 2, 3], name="mask_prelu")(segments)
     segments = layers.Dense(len(sources) * size.bottleneck, name="mask_segments")(segments)
-    joined = JoinSegments(**lengths, name="joined")(segments, x)
+    joined = SumSegments(**lengths, name="joined")(segments, x)
     x = layers.Reshape((-1, len(sources), size.bottleneck), name="by_source")(joined)
     gate = layers.Dense(size.bottleneck, activation="sigmoid", name="mask_gate")(x)
     x = layers.Dense(size.bottleneck, activation="tanh", name="mask_dense")(x) * gate
-    logits = layers.Dense(size.filters, use_bias=False, name="logits")(x)  # [batch, frames, sources, filters]
+    logits = layers.Dense(size.filters, use_bias=False, name="logits")(
+        x
+    )  # [batch, frames, sources, filters]
     return decode(encoded, logits, size)
