@@ -101,8 +101,7 @@ def build(
 ) -> keras.Model:
     """Waveform `[batch, samples, channels]` to `[batch, sources, samples, channels]`.
 
-    samples: None for any length. padding: "full" reaches every sample with all its frames; "valid"
-        is for segments that are trained on, with sound on both sides.
+    samples: None for any length. padding: "valid" adds no silence, for segments to train on.
     """
     check_padding(padding)
     network = core(sources, size)
