@@ -1,4 +1,4 @@
-"""Weights of asteroid's ConvTasNet, LSTMTasNet and DCUNet, by the names of its state dicts.
+"""Weights of asteroid's ConvTasNet, LSTMTasNet, DPRNNTasNet and DCUNet, by their names there.
 
 https://github.com/asteroid-team/asteroid: an encoder, a masker and a decoder. PyTorch's kernels
 are `[out, in, taps]`, and its LSTMs have two biases where Keras has their sum. In a ConvTasNet
@@ -8,6 +8,7 @@ and has no place in the model.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -17,7 +18,7 @@ from kzoo import models
 from kzoo.convert import assign
 from kzoo.convert._asteroid_dcunet import dcunet_from_weights
 from kzoo.convert._torch_layers import counters, shape_of
-from kzoo.models import conv_tasnet, tasnet
+from kzoo.models import conv_tasnet, dual_path_rnn, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
 _BATCH_NORM = {
@@ -31,26 +32,25 @@ _BATCH_NORM = {
 _LSTM = "masker.masker.0.rnn"
 
 
-def from_weights(
-    weights: Mapping[str, np.ndarray],
-    **options,
-) -> keras.Model:
+def from_weights(weights: Mapping[str, np.ndarray], **options) -> keras.Model:
     """The model of whichever network these weights are of, by their names.
 
-    options: of `conv_tasnet_from_weights`, `tasnet_from_weights` or `dcunet_from_weights`.
-    Raises ValueError where they are none's.
+    options: of `conv_tasnet_from_weights`, `tasnet_from_weights`, `dual_path_rnn_from_weights` or
+        `dcunet_from_weights`. Raises ValueError where they are none of these.
     """
     readers = {
         "masker.TCN.": conv_tasnet_from_weights,
         _LSTM: tasnet_from_weights,
+        "masker.net.": dual_path_rnn_from_weights,
         "masker.encoders.": dcunet_from_weights,
     }
     for begins, reader in readers.items():
         if any(name.startswith(begins) for name in weights):
             return reader(weights, **options)
     raise ValueError(
-        f"weights must be those of asteroid's ConvTasNet (masker.TCN.*), LSTMTasNet ({_LSTM}.*) or "
-        f"DCUNet (masker.encoders.*); got {', '.join(list(weights)[:4]) or 'none'}"
+        f"weights must be those of asteroid's ConvTasNet (masker.TCN.*), LSTMTasNet ({_LSTM}.*), "
+        "DPRNNTasNet (masker.net.*) or DCUNet (masker.encoders.*); got "
+        f"{', '.join(list(weights)[:4]) or 'none'}"
     )
 
 
@@ -173,20 +173,7 @@ def tasnet_from_weights(
     targets |= _variables(model.get_layer("mask_dense"), "masker.masker.1")
     weights = dict(weights)
     for number in range(n_layers):
-        layer = model.get_layer(f"lstm{number + 1}")
-        ways = {"": layer}
-        if bidirectional:
-            ways = {"": layer.forward_layer, "_reverse": layer.backward_layer}
-        for way, lstm in ways.items():
-            at = f"l{number}{way}"
-            targets[f"{_LSTM}.weight_ih_{at}"] = lstm.cell.kernel
-            targets[f"{_LSTM}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
-            targets[f"{_LSTM}.bias_ih_{at}"] = lstm.cell.bias
-            if shape_of(weights, f"{_LSTM}.bias_ih_{at}") == shape_of(
-                weights, f"{_LSTM}.bias_hh_{at}"
-            ):
-                second = weights.pop(f"{_LSTM}.bias_hh_{at}")
-                weights[f"{_LSTM}.bias_ih_{at}"] = weights[f"{_LSTM}.bias_ih_{at}"] + second
+        targets |= _lstm(model.get_layer(f"lstm{number + 1}"), _LSTM, number, weights)
     # The ungated half of the encoder is listed under two names.
     twice = weights.pop("encoder.encoder_relu.filterbank._filters", None)
     if twice is not None and not np.array_equal(twice, weights["encoder.filterbank._filters"]):
@@ -196,6 +183,95 @@ def tasnet_from_weights(
         )
     assign(targets, _in_keras_layout(weights, targets), unused=counters(weights))
     return model
+
+
+def dual_path_rnn_from_weights(
+    weights: Mapping[str, np.ndarray],
+    *,
+    sources: Sequence[str] = dual_path_rnn.SPEAKERS,
+    norm: str = "gln",
+    mask: str = "sigmoid",
+    stride: int | None = None,
+    segment_frames: int,
+    segment_hop: int | None = None,
+) -> keras.Model:
+    """`dual_path_rnn.core` with the weights of an asteroid DPRNNTasNet of LSTMs in one layer.
+
+    weights: arrays by state-dict name, "encoder.filterbank._filters", ... Widths, the number of
+        repeats, the directions and whether norms are batch norms are read off them.
+    segment_frames, segment_hop: asteroid's chunk_size and hop_size; its default is 100, and its
+        published networks, whose filters have two samples, have 250.
+    norm, mask, stride: what arrays do not tell either; asteroid's defaults. Its "softmax" is over
+        the filters, and not known here.
+    Raises ValueError that names every weight which is missing, of another shape, or left over.
+    """
+    if mask == "softmax":
+        raise ValueError("mask must be sigmoid or relu: asteroid's softmax is over the filters")
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
+    repeats = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.net."))
+    size = models.sizes(
+        "dual_path_rnn",
+        filters=filters,
+        filter_length=length,
+        stride=stride,
+        bottleneck=shape_of(weights, "masker.bottleneck.1.weight")[0],
+        hidden=shape_of(weights, "masker.net.0.intra_RNN.rnn.weight_hh_l0")[-1],
+        segment_frames=segment_frames,
+        segment_hop=segment_hop,
+        repeats=repeats,
+        bidirectional="masker.net.0.inter_RNN.rnn.weight_hh_l0_reverse" in weights,
+        norm="batch" if "masker.bottleneck.0.running_mean" in weights else norm,
+        mask=mask,
+    )
+    model = dual_path_rnn.core(sources, size)
+    targets = _filterbanks(model, {"encoder": "encoder"})
+    for theirs, ours in {
+        "bottleneck.0": "input_norm",
+        "bottleneck.1": "bottleneck",
+        "first_out.0": "mask_prelu",
+        "first_out.1": "mask_segments",
+        "net_out.0": "mask_dense",
+        "net_gate.0": "mask_gate",
+    }.items():
+        targets |= _variables(model.get_layer(ours), f"masker.{theirs}")
+    targets["masker.mask_net.weight"] = model.get_layer("logits").kernel
+    weights = dict(weights)
+    for number, way in itertools.product(range(repeats), ("intra", "inter")):
+        layer, theirs = model.get_layer(f"{way}{number + 1}"), f"masker.net.{number}.{way}"
+        targets |= _lstm(layer.lstm, f"{theirs}_RNN.rnn", 0, weights)
+        targets |= _variables(layer.dense, f"{theirs}_linear")
+        targets |= _variables(layer.norm, f"{theirs}_norm")
+    # Convolutions of one frame are dense layers here.
+    weights = {name: _without_taps(value) for name, value in weights.items()}
+    assign(targets, _in_keras_layout(weights, targets), unused=counters(weights))
+    return model
+
+
+def _without_taps(value) -> np.ndarray:
+    value = np.asarray(value)
+    return value.squeeze(tuple(range(2, value.ndim))) if set(value.shape[2:]) == {1} else value
+
+
+def _lstm(layer, theirs: str, number: int, weights: dict) -> dict[str, object]:
+    """The variables of layer `number` of the LSTM `theirs`, one way or both.
+
+    Its two biases in `weights` become their sum, under the first one's name.
+    """
+    ways = {"": layer}
+    if isinstance(layer, keras.layers.Bidirectional):
+        ways = {"": layer.forward_layer, "_reverse": layer.backward_layer}
+    targets = {}
+    for way, lstm in ways.items():
+        at = f"l{number}{way}"
+        targets[f"{theirs}.weight_ih_{at}"] = lstm.cell.kernel
+        targets[f"{theirs}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
+        targets[f"{theirs}.bias_ih_{at}"] = lstm.cell.bias
+        if shape_of(weights, f"{theirs}.bias_ih_{at}") == shape_of(
+            weights, f"{theirs}.bias_hh_{at}"
+        ):
+            second = weights.pop(f"{theirs}.bias_hh_{at}")
+            weights[f"{theirs}.bias_ih_{at}"] = weights[f"{theirs}.bias_ih_{at}"] + second
+    return targets
 
 
 def _from_one(number: int, blocks: int) -> tuple[int, int]:
@@ -235,6 +311,6 @@ def _in_keras_layout(weights, targets) -> dict[str, np.ndarray]:
         elif value.ndim in (2, 3):
             value = value.T  # [out, in, taps] of a convolution, [out, in] of all else
         elif value.shape == (1,) and target is not None:
-            value = value.reshape(1, 1)  # the slope of a PReLU
+            value = value.reshape(target.shape)  # the slope of a PReLU
         found[name] = value
     return found
