@@ -14,7 +14,6 @@ import numpy as np
 from kzoo import models
 from kzoo.convert import assign
 from kzoo.convert._torch_layers import Place, batch_norm, counters, shape_of
-from kzoo.dsp.windows import window
 from kzoo.models import dcunet
 
 _PARTS = ("re", "im")
@@ -98,7 +97,7 @@ def _stft_of(weights) -> tuple[int, int]:
             "encoder.filterbank._filters must be [n_fft + 2, 1, n_fft], an STFT whose window is "
             f"as long as its transform; got {list(filters.shape)}"
         )
-    shape = window(dcunet.WINDOW, n_fft)
+    shape = np.sqrt(np.hanning(n_fft + 1)[:-1])
     hop_length = round((filters[0, 0] @ shape / (shape @ shape) * n_fft) ** 2 / 2)
     angles = 2 * np.pi * np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)) / n_fft
     factors = dcunet.UnitarySpectrum(hop_length).factors(n_fft // 2 + 1)
