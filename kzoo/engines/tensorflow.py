@@ -200,7 +200,10 @@ def compiled(model: keras.Model, place: str | None):
 
 def _two_passes(module: ModuleType, model: keras.Model, size: Signal, block: Mapping):
     survey_model, filter_model = module.build_wiener(model, size, **block)
-    survey_block, filter_block = compiled(survey_model, None), compiled(filter_model, None)
+    filter_block = compiled(filter_model, None)
+    if survey_model is None:  # the filter measures each block by itself
+        return filter_block, None
+    survey_block = compiled(survey_model, None)
 
     def survey(state, block: np.ndarray):
         products, power, peak = survey_block(block)

@@ -38,7 +38,7 @@ def magnitudes(system: keras.Model, *, core: str, inference_mode: bool = False) 
     """
     network = system.get_layer(core)
     transform = system.get_layer("stft").get_config()
-    shape = {key: transform[key] for key in ("n_fft", "hop_length", "padding")}
+    shape = {key: transform[key] for key in ("n_fft", "hop_length", "padding", "pad_mode")}
     # float32 under any policy: a spectrum in half precision has 60 dB of range.
     stft = STFT(**shape, dtype="float32", name="stft")
     bins = network.inputs[0].shape[2]
