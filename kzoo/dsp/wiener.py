@@ -39,9 +39,7 @@ def covariances(products, power, *, epsilon: float = EPSILON):
     return products / ops.expand_dims(power + epsilon, -1)
 
 
-def wiener_filter(
-    real, imag, mixture_real, mixture_imag, covariance, *, epsilon: float = EPSILON
-):
+def wiener_filter(real, imag, mixture_real, mixture_imag, covariance, *, epsilon: float = EPSILON):
     """Better estimates of the sources from first ones, the mixture and the covariances.
 
     real, imag: first estimates `[batch, sources, frames, bins, channels]`, for their power alone;

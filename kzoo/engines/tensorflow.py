@@ -56,7 +56,8 @@ def system(
     options: of the architecture's sizes and `build`, over the card's own.
     A model that streams is run as a stream: blocks in their order, with its state between them.
     Where the card has a `level_db`, recordings are brought to that level first.
-    Raises PresetError for a model that wants more than a waveform.
+    Raises PresetError for a model that wants more than a waveform, and for the filter where the
+    model has none.
     """
     preset = presets.open_preset(preset)
     preset.refuse_other_tasks()
@@ -65,6 +66,11 @@ def system(
     preset.download(progress=progress)
     place = prepare_devices(device)
     size, _ = preset.sizes(**options)
+    if mwf and size.streams:
+        raise presets.PresetError(
+            f"preset {preset} streams, and has no multichannel Wiener filter (--mwf), which needs "
+            "what is to come"
+        )
     made = _system(preset, size, options, mwf, place)
     level_db = preset.card.get("level_db")
     return made if level_db is None or mwf else at_level(made, level_db)

@@ -29,7 +29,7 @@ from kzoo.layers.recurrent import LSTM
 from kzoo.layers.spectra import BandMagnitude, MaskedSpectrum
 from kzoo.layers.wiener import WienerFilter
 from kzoo.models.base import domains
-from kzoo.models.base.causal import UNROLLED_FRAMES, Past, silent_state, step_model
+from kzoo.models.base.causal import Past, silent_state, step_model
 from kzoo.models.base.sizes import Sizes, check_positive, check_sources
 
 MEASURED_EXAMPLES = 256  # of the training, for the scale of the input
@@ -82,10 +82,11 @@ class OpenUnmix(Sizes):
             )
         if self.bidirectional and self.hidden % 2:
             raise ValueError(f"hidden must be even: each direction has half; got {self.hidden}")
-        if self.wiener_iterations < 0 or (self.wiener_frames or 1) < 1:
+        frames = self.wiener_frames
+        if self.wiener_iterations < 0 or (frames is not None and frames < 1):
             raise ValueError(
                 "wiener_iterations must be at least 0, and wiener_frames 1 or None; got "
-                f"{self.wiener_iterations}, {self.wiener_frames}"
+                f"{self.wiener_iterations}, {frames}"
             )
         if self.wiener_iterations and (self.streams or self.channels > 2):
             raise ValueError(
@@ -186,9 +187,7 @@ VARIANTS = {
 SOURCES = ("vocals", "drums", "bass", "other")
 
 
-def core(
-    sources: Sequence[str] = SOURCES, size: OpenUnmix = VARIANTS["umxhq"]
-) -> keras.Model:
+def core(sources: Sequence[str] = SOURCES, size: OpenUnmix = VARIANTS["umxhq"]) -> keras.Model:
     """The networks: magnitudes `[batch, frames, all bins, channels]`, to those of the sources.
 
     `[batch, sources with a network, frames, all bins, channels]`. PyTorch's LSTMs have two biases,
@@ -262,9 +261,9 @@ def _system(network: keras.Model, sources, size: OpenUnmix, samples: int | None)
     waveform = keras.Input((samples, size.channels), name="waveform")
     if size.streams:
         late = size.delay_samples
-        padded = PadToFrames(
-            size.n_fft, size.hop_length, late, late, dtype="float32", name="pad"
-        )(waveform)
+        padded = PadToFrames(size.n_fft, size.hop_length, late, late, dtype="float32", name="pad")(
+            waveform
+        )
         stems = _stems(network, padded, size)
         stems = FitToWaveform(late, dtype="float32", name="fit")(stems, waveform)
     else:

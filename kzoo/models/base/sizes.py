@@ -78,6 +78,7 @@ class Signal(ABC):
         mixtures: `[samples, channels]` each, without end. By default nothing is measured. A run
         that starts from a preset has its measures, and is not asked.
         """
+        return
 
     def training(
         self, system: keras.Model, *, inference_mode: bool = False
