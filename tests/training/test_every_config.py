@@ -36,6 +36,8 @@ def recordings(tmp_path_factory):
     for name, sources in {
         "mobile": TWO,
         "own": TWO,
+        "songs": TWO,
+        "validation": TWO,
         "four": FOUR,
     }.items():
         write_shards(root / "shards" / name, sources)
@@ -67,6 +69,15 @@ def recordings(tmp_path_factory):
     write_stems(root / "songs/first", 44100, TWO)
     write_stems(root / "stems/train/first", 16000, TWO)
     write_stems(root / "medleydb/first", 44100, TWO)
+    write_stems(root / "musdb18hq/train/first", 44100, FOUR, seconds=SHORTEST_SECONDS)
+    (music,) = (path for path in CONFIGS if path.stem == "open_unmix_musdb18")
+    for track in config.load_yaml(music)["data"]["validation"]["include"]:
+        (root / "musdb18hq/train" / track).symlink_to("first")
+    for kind in ("noisy", "clean"):
+        folder = root / f"VoiceBank-DEMAND/{kind}_trainset_28spk_wav"
+        write_noise(folder, 16000, count=3)
+        for number, speaker in enumerate(("p226", "p287")):
+            (folder / f"{number}.wav").rename(folder / f"{speaker}_001.wav")
     write_stems(root / "DSD100/Sources/Dev/first", 44100, FOUR)
     write_noise(root / "violin", 16000, count=2, seconds=SHORTEST_SECONDS)
     (root / "violin" / "0.wav").rename(root / "violin" / "minji-kim_bwv1003_mov4.wav")
@@ -80,8 +91,8 @@ def write_shards(folder, sources, **options):
     data.prepare(corpus, folder, licence="none: made by a program")
 
 
-def write_stems(folder, rate, names):
-    write_noise(folder, rate, count=len(names))
+def write_stems(folder, rate, names, **options):
+    write_noise(folder, rate, count=len(names), **options)
     for number, name in enumerate(names):
         (folder / f"{number}.wav").rename(folder / f"{name}.wav")
 
