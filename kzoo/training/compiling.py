@@ -66,7 +66,7 @@ class Compiled:
             say=say,
         )
 
-    def begin(self, examples, *, fresh: bool) -> None:
+    def begin(self, examples, *, fresh: bool = False) -> None:
         """Called once before training: gives virtual batch norms their reference examples.
 
         fresh: the weights are no preset's, and the model measures what they want to know.
