@@ -1,4 +1,4 @@
-"""Weights of asteroid's ConvTasNet and LSTMTasNet, by the names of its state dicts.
+"""Weights of asteroid's ConvTasNet, LSTMTasNet and Chimera, by the names of its state dicts.
 
 https://github.com/asteroid-team/asteroid: an encoder, a masker and a decoder. PyTorch's kernels
 are `[out, in, taps]`, and its LSTMs have two biases where Keras has their sum. In a ConvTasNet
@@ -15,7 +15,8 @@ import numpy as np
 
 from kzoo import models
 from kzoo.convert import assign
-from kzoo.models import conv_tasnet, tasnet
+from kzoo.dsp.windows import window
+from kzoo.models import conv_tasnet, deep_clustering, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
 _BATCH_NORM = {
@@ -27,6 +28,7 @@ _BATCH_NORM = {
 
 
 _LSTM = "masker.masker.0.rnn"
+_CHIMERA_LSTM = "masker.rnn.rnn"
 
 
 def from_weights(
@@ -37,16 +39,18 @@ def from_weights(
 ) -> keras.Model:
     """The core of whichever model these weights are of, by their names.
 
-    options: of `conv_tasnet_from_weights` or `tasnet_from_weights`.
-    Raises ValueError where they are neither's.
+    options: of `conv_tasnet_from_weights`, `tasnet_from_weights` or `chimera_from_weights`.
+    Raises ValueError where they are none's.
     """
     if any(name.startswith("masker.TCN.") for name in weights):
         return conv_tasnet_from_weights(weights, sources=sources, **options)
     if any(name.startswith(_LSTM) for name in weights):
         return tasnet_from_weights(weights, sources=sources, **options)
+    if any(name.startswith(_CHIMERA_LSTM) for name in weights):
+        return chimera_from_weights(weights, **options)
     raise ValueError(
-        "weights must be those of asteroid's ConvTasNet (masker.TCN.*) or LSTMTasNet "
-        f"({_LSTM}.*); got {', '.join(list(weights)[:4]) or 'none'}"
+        f"weights must be those of asteroid's ConvTasNet (masker.TCN.*), LSTMTasNet ({_LSTM}.*) or "
+        f"Chimera ({_CHIMERA_LSTM}.*); got {', '.join(list(weights)[:4]) or 'none'}"
     )
 
 
@@ -147,9 +151,7 @@ def tasnet_from_weights(
     filters, _, length = _shape(weights, "encoder.filterbank._filters")
     hidden = _shape(weights, f"{_LSTM}.weight_hh_l0")[-1]
     bidirectional = f"{_LSTM}.weight_hh_l0_reverse" in weights
-    n_layers = 0
-    while f"{_LSTM}.weight_hh_l{n_layers}" in weights:
-        n_layers += 1
+    n_layers = _count_lstms(weights, _LSTM)
     size = models.sizes(
         "tasnet",
         filters=filters,
@@ -167,20 +169,9 @@ def tasnet_from_weights(
     targets = _filterbanks(model, encoders)
     targets |= _variables(model.get_layer("input_norm"), "masker.bn_layer")
     targets |= _variables(model.get_layer("mask_dense"), "masker.masker.1")
-    weights = dict(weights)
-    for number in range(n_layers):
-        layer = model.get_layer(f"lstm{number + 1}")
-        ways = {"": layer}
-        if bidirectional:
-            ways = {"": layer.forward_layer, "_reverse": layer.backward_layer}
-        for way, lstm in ways.items():
-            at = f"l{number}{way}"
-            targets[f"{_LSTM}.weight_ih_{at}"] = lstm.cell.kernel
-            targets[f"{_LSTM}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
-            targets[f"{_LSTM}.bias_ih_{at}"] = lstm.cell.bias
-            if _shape(weights, f"{_LSTM}.bias_ih_{at}") == _shape(weights, f"{_LSTM}.bias_hh_{at}"):
-                second = weights.pop(f"{_LSTM}.bias_hh_{at}")
-                weights[f"{_LSTM}.bias_ih_{at}"] = weights[f"{_LSTM}.bias_ih_{at}"] + second
+    lstms = _lstms(model, n_layers, _LSTM)
+    targets |= lstms
+    weights = _with_summed_biases(weights, lstms)
     # The ungated half of the encoder is listed under two names.
     twice = weights.pop("encoder.encoder_relu.filterbank._filters", None)
     if twice is not None and not np.array_equal(twice, weights["encoder.filterbank._filters"]):
@@ -190,6 +181,101 @@ def tasnet_from_weights(
         )
     assign(targets, _in_keras_layout(weights, targets), unused=_counters(weights))
     return model
+
+
+def chimera_from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 0.3) -> keras.Model:
+    """`deep_clustering.core` with the weights of asteroid's DeepClustering recipe, its Chimera.
+
+    weights: arrays by state-dict name, "masker.embedding_layer.weight", ... All sizes are read off
+        them, the hop off the scale of the filterbank, which must be the transform that it was.
+    dropout: what arrays do not tell.
+    Raises ValueError that names every weight which is missing, of another shape, or left over, and
+    for a filterbank that is no STFT.
+    """
+    filters, _, n_fft = _shape(weights, "encoder.filterbank._filters")
+    bins, expected, hop_length = filters // 2, None, 0
+    if filters == n_fft + 2:
+        scale = np.abs(np.asarray(weights["encoder.filterbank._filters"])[1:-1]).max()
+        hop_length = max(1, round((scale * n_fft / 2) ** 2))
+        expected = _stft_filters(n_fft, hop_length)
+    for part in ("encoder", "decoder"):
+        name = f"{part}.filterbank._filters"
+        found = np.zeros(_shape(weights, name)) + weights[name]
+        if (
+            expected is None
+            or found.shape != expected.shape
+            or np.abs(found - expected).max() > (1e-5 * np.abs(expected).max())
+        ):
+            raise ValueError(f"{name}: is no STFT with the square root of a Hann window")
+    embedding = _shape(weights, "masker.embedding_layer.weight")[0] // bins
+    masks = np.shape(weights.get("masker.mask_layer.weight", ()))[:1]
+    mask_head = masks[0] // bins if masks != (0,) else 0
+    n_layers = _count_lstms(weights, _CHIMERA_LSTM)
+    size = models.sizes(
+        "deep_clustering",
+        variant="asteroid",
+        n_fft=n_fft,
+        hop_length=hop_length,
+        hidden=_shape(weights, f"{_CHIMERA_LSTM}.weight_hh_l0")[-1],
+        n_layers=n_layers,
+        embedding=embedding,
+        mask_head=mask_head,
+        dropout=dropout,
+    )
+    model = deep_clustering.core(size)
+    targets = _lstms(model, n_layers, _CHIMERA_LSTM)
+    weights = _with_summed_biases(weights, targets)
+    for ours, theirs in (("embedding_dense", "embedding"), ("mask_dense", "mask")):
+        if theirs == "embedding" or mask_head:
+            targets |= _variables(model.get_layer(ours), f"masker.{theirs}_layer")
+    fixed = [
+        f"{part}.filterbank.{name}"
+        for part in ("encoder", "decoder")
+        for name in ("_filters", "torch_window")
+    ]
+    assign(targets, _in_keras_layout(weights, targets), unused=fixed)
+    return model
+
+
+def _stft_filters(n_fft: int, hop_length: int) -> np.ndarray:
+    """The filters of asteroid's STFTFB, `[2 * bins, 1, n_fft]`, of both its ways."""
+    circle = np.fft.fft(np.eye(n_fft))[: n_fft // 2 + 1] * 2 / np.sqrt(n_fft**2 / hop_length)
+    circle[[0, -1]] /= np.sqrt(2)
+    filters = np.concatenate([circle.real, circle.imag]) * window("sqrt_hann", n_fft)
+    return filters[:, None]
+
+
+def _count_lstms(weights, theirs: str) -> int:
+    count = 0
+    while f"{theirs}.weight_hh_l{count}" in weights:
+        count += 1
+    return count
+
+
+def _lstms(model: keras.Model, count: int, theirs: str) -> dict[str, object]:
+    """The variables of the layers lstm1, lstm2, ... by the names of one stacked LSTM `theirs`."""
+    found = {}
+    for number in range(count):
+        layer = model.get_layer(f"lstm{number + 1}")
+        ways = {"": layer}
+        if isinstance(layer, keras.layers.Bidirectional):
+            ways = {"": layer.forward_layer, "_reverse": layer.backward_layer}
+        for way, lstm in ways.items():
+            at = f"l{number}{way}"
+            found[f"{theirs}.weight_ih_{at}"] = lstm.cell.kernel
+            found[f"{theirs}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
+            found[f"{theirs}.bias_ih_{at}"] = lstm.cell.bias
+    return found
+
+
+def _with_summed_biases(weights, lstms: Mapping[str, object]) -> dict[str, np.ndarray]:
+    """`weights` with both biases of each LSTM summed under the first one's name."""
+    summed = dict(weights)
+    for first in (name for name in lstms if ".bias_ih_" in name):
+        second = first.replace("bias_ih", "bias_hh")
+        if _shape(weights, first) == _shape(weights, second):
+            summed[first] = weights[first] + summed.pop(second)
+    return summed
 
 
 def _shape(weights, name: str) -> tuple[int, ...]:
