@@ -24,6 +24,7 @@ from keras import layers, ops
 from kzoo.dsp import resampling
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.dsp.sums import long_sum
+from kzoo.layers.folded_conv import FoldedConv1D
 from kzoo.layers.masks import Estimates
 from kzoo.layers.recurrent import LSTM
 from kzoo.layers.rescaled import RescaledUniform, rescaled_bias
@@ -239,7 +240,7 @@ def _network(x, outputs: int, size: Demucs):
 def _conv(x, filters, size, name, *, kernel_size=None, strides=1):
     kernel_size = kernel_size or size.kernel_size
     fan_in = x.shape[-1] * kernel_size
-    return layers.Conv1D(
+    return FoldedConv1D(
         filters,
         kernel_size,
         strides=strides,
@@ -265,7 +266,8 @@ def _rewrite(x, width, size, name, *, kernel_size):
     wide = 2 * width if size.glu else width
     x = _conv(x, wide, size, f"{name}_rewrite", kernel_size=kernel_size)
     if size.glu:
-        return x[..., :width] * ops.sigmoid(x[..., width:])
+        x, gate = ops.split(x, 2, axis=-1)  # not by slices, whose gradients take TensorFlow longer
+        return x * ops.sigmoid(gate)
     return layers.ReLU(name=f"{name}_rewrite_relu")(x)
 
 
