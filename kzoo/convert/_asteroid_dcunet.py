@@ -1,7 +1,6 @@
 """Weights of asteroid's DCUNet, by the names of its state dicts, for `convert.asteroid`.
 
 A complex convolution there is two real ones, `re_module` and `im_module`, and so is a batch norm.
-The STFT's filters are fixed numbers in the state dict: they tell window and hop, and nothing else.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ import numpy as np
 
 from kzoo import models
 from kzoo.convert import assign
+from kzoo.convert._asteroid_stft import STFT_WEIGHTS, stft_of
 from kzoo.convert._torch_layers import Place, batch_norm, counters, shape_of
 from kzoo.models import dcunet
 
 _PARTS = ("re", "im")
-_FILTERBANKS = ("encoder", "decoder")
 _LAST = "masker.output_layer.0"
 
 
@@ -54,7 +53,7 @@ def dcunet_from_weights(
         strides = [level[3:] for level in matching[0]]
     if len(strides) != count:
         raise ValueError(f"strides must be {count} pairs, one an encoder; got {strides}")
-    n_fft, hop_length = _stft_of(weights)
+    n_fft, hop_length = stft_of(weights)
     size = models.sizes(
         "dcunet",
         sample_rate=sample_rate,
@@ -82,34 +81,8 @@ def dcunet_from_weights(
     if shape_of(weights, real) == shape_of(weights, imag):
         a, b = weights[real], weights[imag]
         weights |= {real: a - b, imag: a + b}
-    windows = [f"{name}.filterbank.torch_window" for name in _FILTERBANKS]
-    filters = [f"{name}.filterbank._filters" for name in _FILTERBANKS]
-    assign(targets, weights, unused=[*windows, *filters, *counters(weights)])
+    assign(targets, weights, unused=[*STFT_WEIGHTS, *counters(weights)])
     return model
-
-
-def _stft_of(weights) -> tuple[int, int]:
-    """(n_fft, hop_length) of asteroid's fixed filters; ValueError where they are no such STFT."""
-    filters = np.asarray(weights.get("encoder.filterbank._filters", np.zeros((0, 1, 0))))
-    rows, _, n_fft = filters.shape
-    if rows != n_fft + 2:
-        raise ValueError(
-            "encoder.filterbank._filters must be [n_fft + 2, 1, n_fft], an STFT whose window is "
-            f"as long as its transform; got {list(filters.shape)}"
-        )
-    shape = np.sqrt(np.hanning(n_fft + 1)[:-1])
-    hop_length = round((filters[0, 0] @ shape / (shape @ shape) * n_fft) ** 2 / 2)
-    angles = 2 * np.pi * np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)) / n_fft
-    factors = dcunet.UnitarySpectrum(hop_length).factors(n_fft // 2 + 1)
-    expected = np.concatenate([np.cos(angles) * factors, -np.sin(angles) * factors]) * shape
-    for name in _FILTERBANKS:
-        given = np.asarray(weights.get(f"{name}.filterbank._filters", np.zeros(()))).squeeze()
-        if given.shape != expected.shape or not np.allclose(given, expected, atol=1e-6):
-            raise ValueError(
-                f"{name}.filterbank._filters must be asteroid's STFT with its default window, the "
-                f"square root of Hann's; these are not, for n_fft={n_fft}, hop_length={hop_length}"
-            )
-    return n_fft, hop_length
 
 
 def _complex_conv(layer, theirs: str) -> dict[str, Place]:

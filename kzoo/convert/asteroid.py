@@ -1,4 +1,4 @@
-"""Weights of asteroid's ConvTasNet, LSTMTasNet, DPRNNTasNet and DCUNet, by their names there.
+"""Weights of asteroid's TasNets, DPRNNTasNet, Chimera and DCUNet, by their names there.
 
 https://github.com/asteroid-team/asteroid: an encoder, a masker and a decoder. PyTorch's kernels
 are `[out, in, taps]`, and its LSTMs have two biases where Keras has their sum. In a ConvTasNet
@@ -17,8 +17,9 @@ import numpy as np
 from kzoo import models
 from kzoo.convert import assign
 from kzoo.convert._asteroid_dcunet import dcunet_from_weights
+from kzoo.convert._asteroid_stft import STFT_WEIGHTS, stft_of
 from kzoo.convert._torch_layers import counters, shape_of
-from kzoo.models import conv_tasnet, dual_path_rnn, tasnet
+from kzoo.models import conv_tasnet, deep_clustering, dual_path_rnn, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
 _BATCH_NORM = {
@@ -30,18 +31,21 @@ _BATCH_NORM = {
 
 
 _LSTM = "masker.masker.0.rnn"
+_CHIMERA_LSTM = "masker.rnn.rnn"
 
 
 def from_weights(weights: Mapping[str, np.ndarray], **options) -> keras.Model:
     """The model of whichever network these weights are of, by their names.
 
-    options: of `conv_tasnet_from_weights`, `tasnet_from_weights`, `dual_path_rnn_from_weights` or
-        `dcunet_from_weights`. Raises ValueError where they are none of these.
+    options: of `conv_tasnet_from_weights`, `tasnet_from_weights`, `dual_path_rnn_from_weights`,
+        `chimera_from_weights` or `dcunet_from_weights`.
+    Raises ValueError where they are none of these.
     """
     readers = {
         "masker.TCN.": conv_tasnet_from_weights,
         _LSTM: tasnet_from_weights,
         "masker.net.": dual_path_rnn_from_weights,
+        _CHIMERA_LSTM: chimera_from_weights,
         "masker.encoders.": dcunet_from_weights,
     }
     for begins, reader in readers.items():
@@ -49,8 +53,8 @@ def from_weights(weights: Mapping[str, np.ndarray], **options) -> keras.Model:
             return reader(weights, **options)
     raise ValueError(
         f"weights must be those of asteroid's ConvTasNet (masker.TCN.*), LSTMTasNet ({_LSTM}.*), "
-        "DPRNNTasNet (masker.net.*) or DCUNet (masker.encoders.*); got "
-        f"{', '.join(list(weights)[:4]) or 'none'}"
+        f"DPRNNTasNet (masker.net.*), Chimera ({_CHIMERA_LSTM}.*) or DCUNet (masker.encoders.*); "
+        f"got {', '.join(list(weights)[:4]) or 'none'}"
     )
 
 
@@ -244,6 +248,45 @@ def dual_path_rnn_from_weights(
     # Convolutions of one frame are dense layers here.
     weights = {name: _without_taps(value) for name, value in weights.items()}
     assign(targets, _in_keras_layout(weights, targets), unused=counters(weights))
+    return model
+
+
+def chimera_from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 0.3) -> keras.Model:
+    """`deep_clustering.core` with the weights of asteroid's DeepClustering recipe, its Chimera.
+
+    weights: arrays by state-dict name, "masker.embedding_layer.weight", ... All sizes are read off
+        them, the hop off the scale of the filterbank, which must be the transform that it was.
+    dropout: what arrays do not tell.
+    Raises ValueError that names every weight which is missing, of another shape, or left over, and
+    for a filterbank that is no STFT.
+    """
+    n_fft, hop_length = stft_of(weights)
+    bins = n_fft // 2 + 1
+    embedding = shape_of(weights, "masker.embedding_layer.weight")[0] // bins
+    masks = np.shape(weights.get("masker.mask_layer.weight", ()))[:1]
+    mask_head = masks[0] // bins if masks != (0,) else 0
+    n_layers = 0
+    while f"{_CHIMERA_LSTM}.weight_hh_l{n_layers}" in weights:
+        n_layers += 1
+    size = models.sizes(
+        "deep_clustering",
+        variant="asteroid",
+        n_fft=n_fft,
+        hop_length=hop_length,
+        hidden=shape_of(weights, f"{_CHIMERA_LSTM}.weight_hh_l0")[-1],
+        n_layers=n_layers,
+        embedding=embedding,
+        mask_head=mask_head,
+        dropout=dropout,
+    )
+    model = deep_clustering.core(size)
+    targets, weights = {}, dict(weights)
+    for number in range(n_layers):
+        targets |= _lstm(model.get_layer(f"lstm{number + 1}"), _CHIMERA_LSTM, number, weights)
+    for ours, theirs in (("embedding_dense", "embedding"), ("mask_dense", "mask")):
+        if theirs == "embedding" or mask_head:
+            targets |= _variables(model.get_layer(ours), f"masker.{theirs}_layer")
+    assign(targets, _in_keras_layout(weights, targets), unused=STFT_WEIGHTS)
     return model
 
 

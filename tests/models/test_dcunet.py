@@ -82,9 +82,7 @@ def test_what_is_no_published_architecture_or_no_stft_is_refused(weights):
     with pytest.raises(ValueError, match="strides must be 3 pairs, one an encoder"):
         asteroid.from_weights(weights, strides=MINI[1:])
     name = "decoder.filterbank._filters"
-    with pytest.raises(
-        ValueError, match=f"{name} must be asteroid's STFT.*n_fft=64, hop_length=16"
-    ):
+    with pytest.raises(ValueError, match=f"{name}: is no STFT.*a hop of 16"):
         asteroid.from_weights({**weights, name: 2 * weights[name]}, strides=MINI)
 
 
