@@ -71,6 +71,22 @@ def test_a_package_of_demucs_is_data_without_its_class():
     assert list(demucs.read(path)) == list(read_torch(path))
 
 
+def test_a_file_as_demucs_v1_was_published_holds_its_weights(tmp_path, vectors):
+    recorded = vectors("demucs_v1_small")
+    weights = {k.removeprefix("param/"): v for k, v in recorded.items() if k.startswith("param/")}
+    state = {}
+    for number, (key, array) in enumerate(weights.items()):
+        strides = [step // 4 for step in array.strides]
+        state[key] = tensor(str(number), "FloatStorage", array.size, array.shape, strides)
+    klass = b"(" + text("module") + name("demucs.model", "Demucs") + text("model.py")
+    package = b"(" + klass + text("class Demucs: ...") + b"tQ" + b"]}" + mapping(state) + b"t"
+    data = {str(number): array for number, array in enumerate(weights.values())}
+    found = demucs.read(legacy(tmp_path / "demucs.th", package, data))
+    assert found.keys() == weights.keys()
+    for key, array in weights.items():
+        np.testing.assert_array_equal(found[key], array, strict=True)
+
+
 def test_a_package_of_the_later_demucs_is_read(vectors, shared):
     recorded = vectors("htdemucs_package")
     found = read_torch(shared / "vectors" / "htdemucs_package.th")
