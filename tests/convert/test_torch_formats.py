@@ -134,6 +134,14 @@ def test_a_view_of_a_storage_begins_where_it_says(tmp_path):
         read_torch(legacy(tmp_path / "b.th", beyond, NUMBERS))
 
 
+def laughing(levels):
+    """A list of itself, ten times over on each level: a text of it would be longer than memory."""
+    found = []
+    for _ in range(levels):
+        found = [found] * 10
+    return found
+
+
 def hostile(tmp_path):
     """{what it tries: (file, what is said of it)}."""
 
@@ -155,8 +163,9 @@ def hostile(tmp_path):
         "x": tensor("0", "FloatStorage", 3, (3,), (1,)),
         "y": tensor("0", "DoubleStorage", 3, (3,), (1,))}), "two kinds of storage")  # fmt: skip
     yield pickled("unlisted", LINE, "lacks the storage 0", keys=[], data={})
-    yield pickled("listed twice", LINE, "which is no tensor's or twice", keys=["0", "0"])
-    yield pickled("unknown listed", LINE, "which is no tensor's or twice", keys=["9"])
+    yield pickled("listed twice", LINE, "no tensor's, or one twice", keys=["0", "0"])
+    yield pickled("unknown listed", LINE, "no tensor's, or one twice", keys=["9"])
+    yield pickled("listed laughs", LINE, "no tensor's, or one twice", keys=[laughing(40)])
     yield pickled("no list", LINE, "no known version", keys={"0": 1})
     yield pickled("memo", b"Nr" + struct.pack("<I", 2**32 - 1), "holds a NoneType", {})
     yield pickled("long text", b"X" + struct.pack("<I", 2**32 - 1) + b"ab", "expected 4294967295")
