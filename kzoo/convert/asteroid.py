@@ -1,4 +1,4 @@
-"""Weights of asteroid's ConvTasNet and LSTMTasNet, by the names of its state dicts.
+"""Weights of asteroid's ConvTasNet, LSTMTasNet and DPRNNTasNet, by the names of its state dicts.
 
 https://github.com/asteroid-team/asteroid: an encoder, a masker and a decoder. PyTorch's kernels
 are `[out, in, taps]`, and its LSTMs have two biases where Keras has their sum. In a ConvTasNet
@@ -8,6 +8,7 @@ and has no place in the model.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -15,7 +16,7 @@ import numpy as np
 
 from kzoo import models
 from kzoo.convert import assign
-from kzoo.models import conv_tasnet, tasnet
+from kzoo.models import conv_tasnet, dual_path_rnn, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
 _BATCH_NORM = {
@@ -37,16 +38,18 @@ def from_weights(
 ) -> keras.Model:
     """The core of whichever model these weights are of, by their names.
 
-    options: of `conv_tasnet_from_weights` or `tasnet_from_weights`.
-    Raises ValueError where they are neither's.
+    options: of `conv_tasnet_from_weights`, `tasnet_from_weights` or `dual_path_rnn_from_weights`.
+    Raises ValueError where they are none of these.
     """
     if any(name.startswith("masker.TCN.") for name in weights):
         return conv_tasnet_from_weights(weights, sources=sources, **options)
     if any(name.startswith(_LSTM) for name in weights):
         return tasnet_from_weights(weights, sources=sources, **options)
+    if any(name.startswith("masker.net.") for name in weights):
+        return dual_path_rnn_from_weights(weights, sources=sources, **options)
     raise ValueError(
-        "weights must be those of asteroid's ConvTasNet (masker.TCN.*) or LSTMTasNet "
-        f"({_LSTM}.*); got {', '.join(list(weights)[:4]) or 'none'}"
+        f"weights must be those of asteroid's ConvTasNet (masker.TCN.*), LSTMTasNet ({_LSTM}.*) or "
+        f"DPRNNTasNet (masker.net.*); got {', '.join(list(weights)[:4]) or 'none'}"
     )
 
 
@@ -169,18 +172,7 @@ def tasnet_from_weights(
     targets |= _variables(model.get_layer("mask_dense"), "masker.masker.1")
     weights = dict(weights)
     for number in range(n_layers):
-        layer = model.get_layer(f"lstm{number + 1}")
-        ways = {"": layer}
-        if bidirectional:
-            ways = {"": layer.forward_layer, "_reverse": layer.backward_layer}
-        for way, lstm in ways.items():
-            at = f"l{number}{way}"
-            targets[f"{_LSTM}.weight_ih_{at}"] = lstm.cell.kernel
-            targets[f"{_LSTM}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
-            targets[f"{_LSTM}.bias_ih_{at}"] = lstm.cell.bias
-            if _shape(weights, f"{_LSTM}.bias_ih_{at}") == _shape(weights, f"{_LSTM}.bias_hh_{at}"):
-                second = weights.pop(f"{_LSTM}.bias_hh_{at}")
-                weights[f"{_LSTM}.bias_ih_{at}"] = weights[f"{_LSTM}.bias_ih_{at}"] + second
+        targets |= _lstm(model.get_layer(f"lstm{number + 1}"), _LSTM, number, weights)
     # The ungated half of the encoder is listed under two names.
     twice = weights.pop("encoder.encoder_relu.filterbank._filters", None)
     if twice is not None and not np.array_equal(twice, weights["encoder.filterbank._filters"]):
@@ -190,6 +182,93 @@ def tasnet_from_weights(
         )
     assign(targets, _in_keras_layout(weights, targets), unused=_counters(weights))
     return model
+
+
+def dual_path_rnn_from_weights(
+    weights: Mapping[str, np.ndarray],
+    *,
+    sources: Sequence[str] = dual_path_rnn.SPEAKERS,
+    norm: str = "gln",
+    mask: str = "sigmoid",
+    stride: int | None = None,
+    segment_frames: int,
+    segment_hop: int | None = None,
+) -> keras.Model:
+    """`dual_path_rnn.core` with the weights of an asteroid DPRNNTasNet of LSTMs in one layer.
+
+    weights: arrays by state-dict name, "encoder.filterbank._filters", ... Widths, the number of
+        repeats, the directions and whether norms are batch norms are read off them.
+    segment_frames, segment_hop: asteroid's chunk_size and hop_size; its default is 100, and its
+        published networks, whose filters have two samples, have 250.
+    norm, mask, stride: what arrays do not tell either; asteroid's defaults. Its "softmax" is over
+        the filters, and not known here.
+    Raises ValueError that names every weight which is missing, of another shape, or left over.
+    """
+    if mask == "softmax":
+        raise ValueError("mask must be sigmoid or relu: asteroid's softmax is over the filters")
+    filters, _, length = _shape(weights, "encoder.filterbank._filters")
+    repeats = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.net."))
+    size = models.sizes(
+        "dual_path_rnn",
+        filters=filters,
+        filter_length=length,
+        stride=stride,
+        bottleneck=_shape(weights, "masker.bottleneck.1.weight")[0],
+        hidden=_shape(weights, "masker.net.0.intra_RNN.rnn.weight_hh_l0")[-1],
+        segment_frames=segment_frames,
+        segment_hop=segment_hop,
+        repeats=repeats,
+        bidirectional="masker.net.0.inter_RNN.rnn.weight_hh_l0_reverse" in weights,
+        norm="batch" if "masker.bottleneck.0.running_mean" in weights else norm,
+        mask=mask,
+    )
+    model = dual_path_rnn.core(sources, size)
+    targets = _filterbanks(model, {"encoder": "encoder"})
+    for theirs, ours in {
+        "bottleneck.0": "input_norm",
+        "bottleneck.1": "bottleneck",
+        "first_out.0": "mask_prelu",
+        "first_out.1": "mask_segments",
+        "net_out.0": "mask_dense",
+        "net_gate.0": "mask_gate",
+    }.items():
+        targets |= _variables(model.get_layer(ours), f"masker.{theirs}")
+    targets["masker.mask_net.weight"] = model.get_layer("logits").kernel
+    weights = dict(weights)
+    for number, way in itertools.product(range(repeats), ("intra", "inter")):
+        layer, theirs = model.get_layer(f"{way}{number + 1}"), f"masker.net.{number}.{way}"
+        targets |= _lstm(layer.lstm, f"{theirs}_RNN.rnn", 0, weights)
+        targets |= _variables(layer.dense, f"{theirs}_linear")
+        targets |= _variables(layer.norm, f"{theirs}_norm")
+    # Convolutions of one frame are dense layers here.
+    weights = {name: _without_taps(value) for name, value in weights.items()}
+    assign(targets, _in_keras_layout(weights, targets), unused=_counters(weights))
+    return model
+
+
+def _without_taps(value) -> np.ndarray:
+    value = np.asarray(value)
+    return value.squeeze(tuple(range(2, value.ndim))) if set(value.shape[2:]) == {1} else value
+
+
+def _lstm(layer, theirs: str, number: int, weights: dict) -> dict[str, object]:
+    """The variables of layer `number` of the LSTM `theirs`, one way or both.
+
+    Its two biases in `weights` become their sum, under the first one's name.
+    """
+    ways = {"": layer}
+    if isinstance(layer, keras.layers.Bidirectional):
+        ways = {"": layer.forward_layer, "_reverse": layer.backward_layer}
+    targets = {}
+    for way, lstm in ways.items():
+        at = f"l{number}{way}"
+        targets[f"{theirs}.weight_ih_{at}"] = lstm.cell.kernel
+        targets[f"{theirs}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
+        targets[f"{theirs}.bias_ih_{at}"] = lstm.cell.bias
+        if _shape(weights, f"{theirs}.bias_ih_{at}") == _shape(weights, f"{theirs}.bias_hh_{at}"):
+            second = weights.pop(f"{theirs}.bias_hh_{at}")
+            weights[f"{theirs}.bias_ih_{at}"] = weights[f"{theirs}.bias_ih_{at}"] + second
+    return targets
 
 
 def _shape(weights, name: str) -> tuple[int, ...]:
@@ -235,7 +314,7 @@ def _in_keras_layout(weights, targets) -> dict[str, np.ndarray]:
         elif value.ndim in (2, 3):
             value = value.T  # [out, in, taps] of a convolution, [out, in] of all else
         elif value.shape == (1,) and target is not None:
-            value = value.reshape(1, 1)  # the slope of a PReLU
+            value = value.reshape(target.shape)  # the slope of a PReLU
         found[name] = value
     return found
 

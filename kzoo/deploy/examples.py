@@ -156,10 +156,10 @@ def pitch_proof(
 def melody(
     model: keras.Model, *, hop_length: int, frames: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Make controls `[1, frames, 1]` for every input of `model`: a melody that swells, seed 0.
+    """Make the controls `[1, frames, 1]` that `model` takes: a melody that swells, seed 0.
 
-    An input called "waveform" gets noise `[1, frames * hop_length, 1]`. frames: by default the
-    model's, or 250 where it takes any number.
+    A state is none. An input called "waveform" gets noise `[1, frames * hop_length, 1]`. frames: by
+    default the model's, or 250 where it takes any number.
     """
     rng = np.random.default_rng(0)
     shapes = {x.name: x.shape[1] for x in model.inputs}
@@ -171,7 +171,11 @@ def melody(
         "loudness_db": -40 + 20 * np.sin(np.arange(count) / 25),
         WAVEFORM: 0.1 * rng.standard_normal(count * hop_length),
     }
-    return {name: controls[name][None, :, None].astype(np.float32) for name in shapes}
+    return {
+        name: control[None, :, None].astype(np.float32)
+        for name, control in controls.items()
+        if name in shapes
+    }
 
 
 def probes(channels: int, samples: int) -> dict[str, np.ndarray]:

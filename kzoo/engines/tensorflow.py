@@ -12,7 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import presets
-from kzoo.engines.blocks import Network, open_network, refuse_whole_blocks
+from kzoo.engines import states
+from kzoo.engines.blocks import (
+    Network,
+    Playing,
+    open_instrument,
+    open_network,
+    refuse_whole_blocks,
+)
 from kzoo.models.base.sizes import Signal
 from kzoo.presets import Preset
 from kzoo.separation import System, at_level
@@ -138,19 +145,33 @@ def beginnings(
     step: takes {"waveform" `[1, samples, channels]`, "state_<name>"} and gives one such waveform a
         source, and the states. silence: {"state_<name>": array `[1, ...]`}.
     """
-    function = _compiled_step(step, place)
+    begin_step = states.beginnings(_compiled_step(step, place), silence)
 
     def begin() -> Callable[[np.ndarray], np.ndarray]:
-        state = dict(silence)
+        run = begin_step()
 
         def separate(block: np.ndarray) -> np.ndarray:
-            results = function({"waveform": block, **state})
-            state.update((name, results.pop(name)) for name in list(state))
+            results = run(waveform=block)
             return np.stack([results[source].numpy() for source in sources], axis=1)
 
         return separate
 
     return begin
+
+
+def instrument(preset: Preset, *, frames: int) -> states.Instrument:
+    """Compile a synthesiser's blocks of `frames` frames for this machine.
+
+    Raises ValueError for a model that hears the whole recording.
+    """
+    return playing(open_instrument(preset, frames=frames))
+
+
+def playing(opened: Playing) -> states.Instrument:
+    """Compile an opened synthesiser."""
+    function = _compiled_step(opened.step, None)
+    begin = states.beginnings(function, opened.silence)
+    return states.Instrument(begin, opened.hop_length, opened.room)
 
 
 def _compiled_step(step: keras.Model, place: str | None):
@@ -169,7 +190,7 @@ def _compiled_step(step: keras.Model, place: str | None):
 
     concrete = graph.get_concrete_function()
 
-    def function(arrays):
+    def function(**arrays):
         given = {
             name: tf.convert_to_tensor(arrays[name], spec.dtype) for name, spec in signature.items()
         }

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kzoo import config, data, losses, models, presets, tasks
+from kzoo.models.base.memory import TRAINING_COPIES, refuse_too_large
 from kzoo.models.base.sizes import Signal
 from kzoo.tasks import Task
 from kzoo.training import adversary, corpora
@@ -97,6 +98,8 @@ def compiled(
     settings = Fit(**values["fit"])
     name = values["model"]["name"]
     size, options = sizes(values)
+    weights = size.count_weights(len(options.get("sources", ())))
+    refuse_too_large(f"training of {name}", weights, copies=TRAINING_COPIES)
     segment, arguments = size, size.block()
     if settings.segment_seconds is not None:
         segment, arguments = size.segment(round(settings.segment_seconds * size.sample_rate))

@@ -34,7 +34,7 @@ MAY = {
     "engines": "dsp models presets separation deploy",
     "pitch_tracking": "audio presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus
-    "synthesis": "audio data dsp models presets pitch_tracking",
+    "synthesis": "audio data dsp presets engines pitch_tracking",
     "pictures": "dsp pitch_tracking synthesis",
     "web": "presets",
     "pages": "audio web",  # web: the style of its page

@@ -25,7 +25,6 @@ from made_once import once
 
 import kzoo.cli.demo
 import kzoo.cli.presets
-import kzoo.synthesis.files
 from kzoo import api, cli, config, models, presets, training, web
 from kzoo.cli.app import command as program
 from kzoo.deploy.formats import tflite
@@ -101,6 +100,7 @@ SOUND = {
     "--dry": Row(("--dry",), both=("-p", "{room}")),
     "--bit-depth": DEPTH,
     "--overwrite": OVERWRITE,
+    "--engine": NO_ENGINE,
     "--quiet": QUIET,
 }
 
@@ -276,7 +276,7 @@ class Outcome(NamedTuple):
 class Ear:
     """A pitch tracker that takes no time: 220 Hz, an octave higher by another method."""
 
-    def __init__(self, method, *, hop_ms, progress=None):
+    def __init__(self, method, *, hop_ms, engine="auto", progress=None):
         self.hop_ms, self.f0_hz = hop_ms, 440.0 if "wide" in str(method) else 220.0
 
     def track(self, blocks, sample_rate):
@@ -417,9 +417,7 @@ def run(material, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tensorflow, "system", once(tensorflow.system))
-        instrument = once(player.instrument)
-        patch.setattr(player, "instrument", instrument)
-        patch.setattr(kzoo.synthesis.files, "instrument", instrument)
+        patch.setattr(player, "instrument", once(player.instrument))
         made_crepe.networks_once(patch)
         patch.setattr(scoring, "bss_eval", functools.partial(scoring.bss_eval, filters_len=16))
         patch.setattr(tflite, "converted", converted_once(tflite.converted))

@@ -58,6 +58,23 @@ def test_the_steps_do_what_they_say(corpus):
     assert sum(silent) == len(plain) - 1  # never all
 
 
+def test_one_source_is_shifted_by_multiples_and_the_other_stays(corpus):
+    plain = examples(corpus).example(3)["sources"]
+    options = {"seconds": 0.25, "step_seconds": 0.0625, "sources": corpus.sources[1:2]}
+    moved = [
+        examples(corpus, data.step("shift", **options), seed=0).example(index)["sources"]
+        for index in (3, 3)
+    ]
+    np.testing.assert_array_equal(moved[0], moved[1])
+    np.testing.assert_array_equal(moved[0][0], plain[0])
+    rolls = [k for k in range(-4, 5) if np.array_equal(moved[0][1], np.roll(plain[1], 500 * k, 0))]
+    assert len(rolls) == 1
+    with pytest.raises(ValueError, match="no source of step shift is called 'voice'"):
+        examples(corpus, data.step("shift", sources=["voice"])).example(0)
+    with pytest.raises(ValueError, match="step_seconds must be above 0 and at most seconds"):
+        data.step("shift", seconds=1.0, step_seconds=2.0)
+
+
 def test_speed_moves_pitch_and_tempo_together():
     tone = np.sin(2 * np.pi * 500 * np.arange(8000) / 8000).astype(np.float32)
     example = {"sources": np.stack([tone[:, None], tone[:, None]])}

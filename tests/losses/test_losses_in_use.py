@@ -117,7 +117,7 @@ def test_losses_take_variables_as_they_take_tensors(name):
     ("name", "options", "advice"),
     [
         ("sisdr", {}, "no loss is called 'sisdr'; did you mean 'si_sdr'"),
-        ("cross_entropy", {}, "there are: l1, l2"),
+        ("hinge", {}, "there are: l1, l2"),
         ("si_sdr", {"zero_means": True}, "did you mean 'zero_mean'"),
         ("l1", {"zero_mean": True}, "it takes: none"),
     ],

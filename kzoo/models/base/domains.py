@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from kzoo.dsp.stft import STFT, magnitude
+from kzoo.layers.masks import JoinSegments, Segments
 
 Training = tuple[keras.Model, Callable]
 
@@ -30,15 +31,23 @@ def waveforms(system: keras.Model, *, inference_mode: bool = False) -> Training:
     return keras.Model(inputs, outputs, name=f"{system.name}_training"), _as_they_are
 
 
-def magnitudes(system: keras.Model, *, core: str, inference_mode: bool = False) -> Training:
+def magnitudes(
+    system: keras.Model,
+    *,
+    core: str,
+    inference_mode: bool = False,
+    window_frames: int | None = None,
+) -> Training:
     """The layer `core`, on magnitudes of the system's STFT, is trained on those of the sources.
 
     The graph takes the mixture's waveform, and the condition where the core has one, to
     `[batch, sources, frames, bins, channels]`.
+    window_frames: of a core that hears so many frames at a time; it learns from windows side by
+        side, which the system lets overlap.
     """
     network = system.get_layer(core)
     transform = system.get_layer("stft").get_config()
-    shape = {key: transform[key] for key in ("n_fft", "hop_length", "padding")}
+    shape = {key: transform[key] for key in ("n_fft", "hop_length", "window", "padding")}
     # float32 under any policy: a spectrum in half precision has 60 dB of range.
     stft = STFT(**shape, dtype="float32", name="stft")
     bins = network.inputs[0].shape[2]
@@ -49,9 +58,12 @@ def magnitudes(system: keras.Model, *, core: str, inference_mode: bool = False) 
 
     mixture = keras.Input(system.inputs[0].shape[1:], name=system.inputs[0].name)
     conditions = [keras.Input(x.shape[1:], name=x.name) for x in network.inputs[1:]]
-    arguments = [measured(mixture), *conditions]
+    band = measured(mixture)
+    seen = Segments(window_frames, name="segments")(band) if window_frames else band
     trained = AsAfterTraining(network) if inference_mode else network
-    estimates = trained(arguments if conditions else arguments[0])
+    estimates = trained([seen, *conditions] if conditions else seen)
+    if window_frames:
+        estimates = JoinSegments(name="join_segments")(estimates, band)
     if len(estimates.shape) == 4:  # one source: [batch, frames, bins, channels]
         estimates = ops.expand_dims(estimates, 1)
     graph = keras.Model([mixture, *conditions], estimates, name=f"{system.name}_training")

@@ -39,6 +39,13 @@ class Signal(ABC):
                 known = ", ".join(map(str, choices))
                 raise ValueError(f"{name} must be one of {known}; got {getattr(self, name)!r}")
 
+    def count_weights(self, sources: int) -> int | None:
+        """How many weights there are for so many sources, where sizes can be too large for memory.
+
+        None where they cannot: nothing is asked then before the network is drawn.
+        """
+        return None
+
     def context_samples(self) -> int | None:
         """How far an estimate looks to either side; None where it depends on the whole signal."""
         return None
