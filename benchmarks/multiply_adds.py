@@ -22,7 +22,14 @@ def multiply_adds(system: keras.Model, samples: int) -> int:
 
 
 def _count(graph) -> int:
-    return sum(_of_operator(operator, graph) for operator in graph.get_operations())
+    """Of the operators that the outputs depend on: Keras leaves a step before its loops unused."""
+    waiting, used = [tensor.op for tensor in graph.outputs], set()
+    while waiting:
+        operator = waiting.pop()
+        if operator not in used:
+            used.add(operator)
+            waiting += [tensor.op for tensor in operator.inputs]
+    return sum(_of_operator(operator, graph) for operator in used)
 
 
 def _of_operator(operator, graph) -> int:
