@@ -17,6 +17,7 @@ def evaluation_systems(
     names: Sequence[str],
     options: dict[str, Any],
     *,
+    n_sources: int | None = None,
     interchangeable: bool = False,
     say: Callable[[str], object] | None = None,
 ) -> list:
@@ -24,6 +25,7 @@ def evaluation_systems(
     museval or kzoo has written, a baseline, or a method without training (`classical.method_of`).
 
     NAME=PATH gives a system another name, so that two of one name can be told apart.
+    n_sources: of the presets among them that separate by clusters; the others stay as they are.
     interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated; `say` is told what a user should know of
     each, in a line. Raises ValueError for what is neither.
@@ -31,7 +33,7 @@ def evaluation_systems(
     found = []
     for given in names:
         name, path = _named_system(given)
-        systems = _system_of(path, options, interchangeable, say)
+        systems = _system_of(path, options, n_sources, interchangeable, say)
         if name:
             if isinstance(systems[0], Baseline):
                 raise ValueError(f"{given}: a baseline is called {' or '.join(BASELINES)}")
@@ -56,6 +58,7 @@ def _named_system(given: str) -> tuple[str | None, str]:
 def _system_of(
     name: str,
     options: dict[str, Any],
+    n_sources: int | None,
     interchangeable: bool,
     say: Callable[[str], object] | None,
 ) -> list:
@@ -74,6 +77,8 @@ def _system_of(
         raise ValueError(f"{error}; nor is it a folder of estimates or a method") from None
     if options.get("mwf"):
         preset.refuse_mwf()
+    if n_sources is not None and preset.clusters:
+        preset = preset.with_n_sources(n_sources)
     run, task = _separator(preset, options, say), tasks.task(preset.task)
     return [task.scored(preset, run, options, interchangeable=interchangeable)]
 

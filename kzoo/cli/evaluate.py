@@ -70,6 +70,13 @@ def evaluate(
     ] = None,
     overlap: options.Overlap = 0.0,
     mwf: options.Mwf = False,
+    n_sources: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=2,
+            help="Number of sources of presets that separate by clusters; others have their own.",
+        ),
+    ] = None,
     interchangeable: Annotated[
         bool,
         typer.Option(
@@ -123,8 +130,9 @@ def evaluate(
             )
     kind, columns = named_measures(options.names(measures))
     scored = evaluation_systems(
-        systems or [], {"overlap": overlap, "mwf": mwf}, interchangeable=interchangeable, say=say
-    )
+        systems or [], {"overlap": overlap, "mwf": mwf}, n_sources=n_sources,
+        interchangeable=interchangeable, say=say,
+    )  # fmt: skip
     scored = [quietly(system) for system in scored]
     wanted, speech = what_to_score(
         corpus, scored, sources=options.names(sources), measures=kind, dnsmos=dnsmos,

@@ -32,6 +32,11 @@ def whole(variable: keras.Variable, arranged=np.asarray, shape: tuple[int, ...] 
     return Place(variable, tuple(variable.shape) if shape is None else shape, arranged)
 
 
+def transposed(variable: keras.Variable) -> Place:
+    """A kernel `[in, out]` that they have as `[out, in]`."""
+    return whole(variable, np.transpose, tuple(variable.shape[::-1]))
+
+
 def batch_norm(layer, theirs: str) -> dict[str, Place]:
     """Of BatchNorm; what it counts, `num_batches_tracked`, has no place."""
     names = {"weight": layer.gamma, "bias": layer.beta, "running_mean": layer.moving_mean}
@@ -41,11 +46,7 @@ def batch_norm(layer, theirs: str) -> dict[str, Place]:
 
 def linear(layer, theirs: str) -> dict[str, Place]:
     """Of a Linear layer, `[out, in]`."""
-    shape = tuple(layer.kernel.shape[::-1])
-    return {
-        f"{theirs}.weight": whole(layer.kernel, np.transpose, shape),
-        f"{theirs}.bias": whole(layer.bias),
-    }
+    return {f"{theirs}.weight": transposed(layer.kernel), f"{theirs}.bias": whole(layer.bias)}
 
 
 def conv2d(layer, theirs: str, *, transposed: bool = False) -> dict[str, Place]:

@@ -1,4 +1,4 @@
-"""Weights of asteroid's ConvTasNet, LSTMTasNet and DPRNNTasNet, by the names of its state dicts.
+"""Weights of asteroid's TasNets, DPRNNTasNet and Chimera, by the names of its state dicts.
 
 https://github.com/asteroid-team/asteroid: an encoder, a masker and a decoder. PyTorch's kernels
 are `[out, in, taps]`, and its LSTMs have two biases where Keras has their sum. In a ConvTasNet
@@ -16,7 +16,8 @@ import numpy as np
 
 from kzoo import models
 from kzoo.convert import assign
-from kzoo.models import conv_tasnet, dual_path_rnn, tasnet
+from kzoo.dsp.windows import window
+from kzoo.models import conv_tasnet, deep_clustering, dual_path_rnn, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
 _BATCH_NORM = {
@@ -28,6 +29,7 @@ _BATCH_NORM = {
 
 
 _LSTM = "masker.masker.0.rnn"
+_CHIMERA_LSTM = "masker.rnn.rnn"
 
 
 def from_weights(
@@ -38,7 +40,8 @@ def from_weights(
 ) -> keras.Model:
     """The core of whichever model these weights are of, by their names.
 
-    options: of `conv_tasnet_from_weights`, `tasnet_from_weights` or `dual_path_rnn_from_weights`.
+    options: of `conv_tasnet_from_weights`, `tasnet_from_weights`, `dual_path_rnn_from_weights` or
+        `chimera_from_weights`.
     Raises ValueError where they are none of these.
     """
     if any(name.startswith("masker.TCN.") for name in weights):
@@ -47,9 +50,12 @@ def from_weights(
         return tasnet_from_weights(weights, sources=sources, **options)
     if any(name.startswith("masker.net.") for name in weights):
         return dual_path_rnn_from_weights(weights, sources=sources, **options)
+    if any(name.startswith(_CHIMERA_LSTM) for name in weights):
+        return chimera_from_weights(weights, **options)
     raise ValueError(
-        f"weights must be those of asteroid's ConvTasNet (masker.TCN.*), LSTMTasNet ({_LSTM}.*) or "
-        f"DPRNNTasNet (masker.net.*); got {', '.join(list(weights)[:4]) or 'none'}"
+        f"weights must be those of asteroid's ConvTasNet (masker.TCN.*), LSTMTasNet ({_LSTM}.*), "
+        f"DPRNNTasNet (masker.net.*) or Chimera ({_CHIMERA_LSTM}.*); got "
+        f"{', '.join(list(weights)[:4]) or 'none'}"
     )
 
 
@@ -244,6 +250,71 @@ def dual_path_rnn_from_weights(
     weights = {name: _without_taps(value) for name, value in weights.items()}
     assign(targets, _in_keras_layout(weights, targets), unused=_counters(weights))
     return model
+
+
+def chimera_from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 0.3) -> keras.Model:
+    """`deep_clustering.core` with the weights of asteroid's DeepClustering recipe, its Chimera.
+
+    weights: arrays by state-dict name, "masker.embedding_layer.weight", ... All sizes are read off
+        them, the hop off the scale of the filterbank, which must be the transform that it was.
+    dropout: what arrays do not tell.
+    Raises ValueError that names every weight which is missing, of another shape, or left over, and
+    for a filterbank that is no STFT.
+    """
+    filters, _, n_fft = _shape(weights, "encoder.filterbank._filters")
+    bins, expected, hop_length = filters // 2, None, 0
+    if filters == n_fft + 2:
+        scale = np.abs(np.asarray(weights["encoder.filterbank._filters"])[1:-1]).max()
+        hop_length = max(1, round((scale * n_fft / 2) ** 2))
+        expected = _stft_filters(n_fft, hop_length)
+    for part in ("encoder", "decoder"):
+        name = f"{part}.filterbank._filters"
+        found = np.zeros(_shape(weights, name)) + weights[name]
+        if (
+            expected is None
+            or found.shape != expected.shape
+            or np.abs(found - expected).max() > (1e-5 * np.abs(expected).max())
+        ):
+            raise ValueError(f"{name}: is no STFT with the square root of a Hann window")
+    embedding = _shape(weights, "masker.embedding_layer.weight")[0] // bins
+    masks = np.shape(weights.get("masker.mask_layer.weight", ()))[:1]
+    mask_head = masks[0] // bins if masks != (0,) else 0
+    n_layers = 0
+    while f"{_CHIMERA_LSTM}.weight_hh_l{n_layers}" in weights:
+        n_layers += 1
+    size = models.sizes(
+        "deep_clustering",
+        variant="asteroid",
+        n_fft=n_fft,
+        hop_length=hop_length,
+        hidden=_shape(weights, f"{_CHIMERA_LSTM}.weight_hh_l0")[-1],
+        n_layers=n_layers,
+        embedding=embedding,
+        mask_head=mask_head,
+        dropout=dropout,
+    )
+    model = deep_clustering.core(size)
+    targets, weights = {}, dict(weights)
+    for number in range(n_layers):
+        targets |= _lstm(model.get_layer(f"lstm{number + 1}"), _CHIMERA_LSTM, number, weights)
+    for ours, theirs in (("embedding_dense", "embedding"), ("mask_dense", "mask")):
+        if theirs == "embedding" or mask_head:
+            targets |= _variables(model.get_layer(ours), f"masker.{theirs}_layer")
+    fixed = [
+        f"{part}.filterbank.{name}"
+        for part in ("encoder", "decoder")
+        for name in ("_filters", "torch_window")
+    ]
+    assign(targets, _in_keras_layout(weights, targets), unused=fixed)
+    return model
+
+
+def _stft_filters(n_fft: int, hop_length: int) -> np.ndarray:
+    """The filters of asteroid's STFTFB, `[2 * bins, 1, n_fft]`, of both its ways."""
+    circle = np.fft.fft(np.eye(n_fft))[: n_fft // 2 + 1] * 2 / np.sqrt(n_fft**2 / hop_length)
+    circle[[0, -1]] /= np.sqrt(2)
+    filters = np.concatenate([circle.real, circle.imag]) * window("sqrt_hann", n_fft)
+    return filters[:, None]
 
 
 def _without_taps(value) -> np.ndarray:

@@ -135,7 +135,7 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
         say(f"{folder}: goes on after epoch {state['epoch']}")
     else:
         presets.save_to_preset(made.system, folder, {**card, "trained": {"steps": 0}})
-        made.begin(training)
+        made.begin(training, fresh=values["start"].get("preset") is None)
     config.dump_yaml(values, folder / CONFIG)
     with errors.told():
         made.trainer.fit(
