@@ -52,10 +52,13 @@ def main(arguments: list[str] | None = None) -> None:
     course = Course(settings, options)
     course.prepare()
     course.plan(chosen)
-    for seed in range(course.seeds):
-        for name in chosen:
-            course.record(name, seed)
-            course.write(chosen)
+    asked = {name for contrast in settings["contrasts"] for name in contrast["systems"]}
+    # What answers a question comes first, with all seeds.
+    for group in ([n for n in chosen if n in asked], [n for n in chosen if n not in asked]):
+        for seed in range(course.seeds):
+            for name in group:
+                course.record(name, seed)
+                course.write(chosen)
     print(f"{options.out}: {len(chosen)} systems, {course.steps} steps, {course.seeds} seeds")
 
 
@@ -111,7 +114,7 @@ class Course:
         for number, (name, samples) in enumerate(test.tracks):
             sources = test.read(number, 0, samples)["sources"]
             for source, waveform in zip(test.sources, sources, strict=True):
-                path = self.test / audio.safe_track_name(name) / f"{source}.wav"
+                path = self.test / audio.safe_track_name(f"{name}.wav") / f"{source}.wav"
                 if not path.exists():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     audio.write(path, waveform, test.sample_rate, bit_depth="float32")
@@ -170,9 +173,10 @@ class Course:
             _write(bounds, self._scores([], baselines=("mixture", "irm")))
         out = self.options.out
         chart = course_page.draw(records, self.settings, out.with_suffix(".png"))
+        test = sorted(folder.name for folder in self.test.iterdir())
         text = course_page.page(
             records, json.loads(bounds.read_text()), self.settings, chart=chart.name,
-            seeds=self.seeds, test=sorted(folder.name for folder in self.test.iterdir()),
+            expected=self.seeds * len(chosen), test=test,
         )  # fmt: skip
         with replacing(out) as temporary:
             temporary.write_text(text, encoding="utf-8")

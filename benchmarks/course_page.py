@@ -25,18 +25,23 @@ def page(
     settings: Mapping[str, Any],
     *,
     chart: str,
-    seeds: int,
+    expected: int,
     test: Sequence[str],
 ) -> str:
-    """Markdown. bounds: the scores of the mixture and of an ideal mask. test: the songs scored."""
+    """Markdown. bounds: the scores of the mixture and of an ideal mask. test: the songs scored.
+
+    expected: how many records there will be in the end.
+    """
     systems = by_system(records)
     steps = sorted({record["steps"] for record in records})
     sound, wanted = settings["sound"], settings["test"]
     seconds = settings["segment_seconds"] * settings["batch_size"]
     excerpt = f"{wanted['duration_seconds']:g} s from {wanted['start_seconds']:g} s on of"
-    missing = seeds * len(systems) - len(records)
-    incomplete = f" {missing} trainings are still missing: the same command makes them." * (
-        missing > 0
+    missing = expected - len(records)
+    more = (
+        f"\n{missing} trainings are still missing: the same command makes them.\n"
+        if missing
+        else ""
     )
     definitions = "\n".join(f"- {name}: {MEASURES[name].definition}." for name in COLUMNS)
     return f"""# The separators of the course, at one cost
@@ -45,12 +50,12 @@ def page(
 system learned from the same examples for {", ".join(map(str, steps))} steps of {seconds:g} s,
 {sound["sample_rate"]} Hz, {sound["channels"]} channel, and was scored on {excerpt}
 {", ".join(test)}, which none heard. The systems cost about as many multiply-adds for a second of
-sound, and their options are in `benchmarks/course.yaml`.{incomplete}
-
+sound, and their options are in `benchmarks/course.yaml`.
+{more}
 So short a training says how fast a network learns, not what it can learn: `--full` trains for
-{settings["full"]["steps"]} steps with {settings["full"]["seeds"]} seeds. Scores are means over
-{seeds} seeds, with half of their range; real-time factors are seconds for a second of sound, beside
-whatever else the machine did.
+{settings["full"]["steps"]} steps with {settings["full"]["seeds"]} seeds. Scores are means over as many
+seeds as the last column says, with half of their range; real-time factors are seconds for a second
+of sound, beside whatever else the machine did.
 
 {definitions}
 
