@@ -68,8 +68,13 @@ def recordings(tmp_path_factory):
     (taught / "speech.wav").write_bytes((taught / "0.wav").read_bytes())
     (taught / "0.wav").rename(taught / "mixture.wav")
     lessons = data.open_corpus("stems", path=str(taught.parent), sources=["speech"])
-    for made in ("student", "segan"):
+    for made in ("student", "segan", "dcunet"):
         data.prepare(lessons, root / "data" / made / "lessons", licence="none: made by a program")
+    for folder in ("noisy", "clean"):
+        pairs = root / "data/voicebank_demand" / f"{folder}_trainset_28spk_wav"
+        write_noise(pairs, 16000, count=3)
+        for number, name in enumerate(("p226_001", "p227_001", "p287_001")):
+            (pairs / f"{number}.wav").rename(pairs / f"{name}.wav")
     write_stems(root / "songs/first", 44100, TWO)
     write_stems(root / "stems/train/first", 16000, TWO)
     write_stems(root / "medleydb/first", 44100, TWO)
