@@ -39,9 +39,7 @@ def page(
     excerpt = f"{wanted['duration_seconds']:g} s from {wanted['start_seconds']:g} s on of"
     missing = expected - len(records)
     more = (
-        f"\n{missing} trainings are still missing: the same command makes them.\n"
-        if missing
-        else ""
+        f"\nTrainings still missing: {missing}; the same command makes them.\n" if missing else ""
     )
     definitions = "\n".join(f"- {name}: {MEASURES[name].definition}." for name in COLUMNS)
     return f"""# The separators of the course, at one cost
@@ -53,9 +51,9 @@ system learned from the same examples for {", ".join(map(str, steps))} steps of 
 sound, and their options are in `benchmarks/course.yaml`.
 {more}
 So short a training says how fast a network learns, not what it can learn: `--full` trains for
-{settings["full"]["steps"]} steps with {settings["full"]["seeds"]} seeds. Scores are means over as many
-seeds as the last column says, with half of their range; real-time factors are seconds for a second
-of sound, beside whatever else the machine did.
+{settings["full"]["steps"]} steps with {settings["full"]["seeds"]} seeds. Scores are means over
+the seeds, whose number is in the last column, with half of their range; real-time factors are
+seconds for a second of sound, beside whatever else the machine did.
 
 {definitions}
 

@@ -49,7 +49,7 @@ def test_a_system_has_its_means_and_half_the_range_of_its_seeds():
     ) in text
     assert "| `b` | magnitude | mask | one | 1,234 | 26.4 | 3.00 | 4.00 | 7.00 | 8.00 |" in text
     assert "| `mixture` |  |  |  |  |  | 0.00 | 0.50 | 0.00 | 0.50 |  |  |" in text
-    assert "\n1 trainings are still missing" in text
+    assert "\nTrainings still missing: 1;" in text
     assert "take 1 hours" in text  # 0.72 s a step of both, 1000 steps, 3 seeds
 
 
