@@ -115,8 +115,8 @@ def convert_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndar
     sizes, options = case["sizes"], {"sources": case["sources"]}
     weights = read_torch(folder / "weights.pth")
     if case["model"] != "demucs":
-        untold = {"conv_tasnet": ["blocks"], "dual_path_rnn": ["segment_frames"], "dcunet": []}
-        untold = untold[case["model"]]
+        untold = {"conv_tasnet": ["blocks"], "dual_path_rnn": ["segment_frames"]}
+        untold = untold.get(case["model"], ())
         options |= {name: sizes[name] for name in untold}
         model = asteroid.from_weights(weights, **options)
     else:
