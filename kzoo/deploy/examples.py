@@ -14,7 +14,7 @@ from kzoo.deploy.proof import Proof, Streaming
 from kzoo.dsp.notes import midi_to_hz
 from kzoo.layers.masks import source_names
 
-WAVEFORM, AUDIO, ACTIVATIONS = "waveform", "audio", "activations"
+WAVEFORM, AUDIO = "waveform", "audio"
 _DEFAULT_SECONDS, _LONGEST_SECONDS = 4, 30  # of sound to compare on, where any length is taken
 _PASSAGES = 4  # as long as a block, of the sound to compare on
 _FRAMES = 250  # of controls to compare on, where any number is taken
@@ -122,16 +122,18 @@ def melody_proof(model: keras.Model, *, hop_length: int, stream: Streaming | Non
     )
 
 
-def pitch_proof(
+def frames_proof(
     model: keras.Model,
+    output: str,
     *,
     sample_rate: int,
     hop_length: int,
     sound: np.ndarray | None = None,
     description: str | None = None,
 ) -> Proof:
-    """Prove a model that follows pitch: `[batch, samples, channels]` to "activations" of frames.
+    """Prove a model that says something of frames: `[batch, samples, channels]` to `output`.
 
+    output: what that is called, `[batch, frames, ...]`: "activations" of pitch, or "embeddings".
     sound: as in `sound_proof`; by default a made-up voice in noise, whose pitch glides.
     """
     _, block, channels = model.inputs[0].shape
@@ -141,7 +143,7 @@ def pitch_proof(
     sound = fitted_to(np.asarray(sound), channels, length)
     return Proof(
         inputs={WAVEFORM: sound[None]},
-        outputs=[ACTIVATIONS],
+        outputs=[output],
         description=description or "given by the caller",
         probes={
             what: {WAVEFORM: probe[None]} for what, probe in probes(channels, length).items()

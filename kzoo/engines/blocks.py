@@ -27,11 +27,14 @@ class Network:
         {"waveform", "state_<name>"} to {source: such a waveform, "state_<name>"}.
     silence: {"state_<name>": array `[1, ...]`}, what a stream begins with; empty where blocks are
         separated each by itself.
+    survey: of a network that separates by clusters: a block's embeddings and magnitudes, of which
+        `separation.clusters` makes their centres, the second input of `model`; else None.
     """
 
     blocks: Blocks
     model: keras.Model
     silence: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    survey: keras.Model | None = None
 
 
 def open_network(
@@ -45,6 +48,7 @@ def open_network(
     """
     size = preset.sizes()[0] if size is None else size
     sources = tuple(preset.sources)
+    clusters, survey = size.task == "clustering", None
     if size.streams:
         grid = stream_grid(size, frames=size.live_frames if live else None)
         model = preset.module.build_step(sources, size, frames=grid.samples // size.hop_length)
@@ -60,15 +64,18 @@ def open_network(
                 f"preset {preset} is no separator: beside the waveform its model takes {more}; "
                 "fix it to named sources in card.yaml (of cunet, condition: fixed)"
             )
+        if clusters:
+            survey, model = preset.module.build_clusters(model, size)
     blocks = Blocks(
         sources=sources,
         sample_rate=size.sample_rate,
         channels=size.channels,
         grid=grid,
-        interchangeable=bool(preset.card.get("interchangeable", False)),
+        # Clusters are those of the whole recording, and keep their order.
+        interchangeable=bool(preset.card.get("interchangeable", False)) and not clusters,
         delay=delay,
     )
-    return Network(blocks=blocks, model=model, silence=silence)
+    return Network(blocks=blocks, model=model, silence=silence, survey=survey)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

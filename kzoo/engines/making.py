@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.deploy import parity
-from kzoo.deploy.examples import melody, noisy_speech, pitch_proof, sound_proof
+from kzoo.deploy.examples import frames_proof, melody, noisy_speech, sound_proof
 from kzoo.deploy.export import export
 from kzoo.deploy.formats.streaming import write_state_twin
 from kzoo.engines import folder as folders
@@ -31,6 +31,8 @@ def make_separator(preset: Preset, folder: Path, *, live: bool = False) -> None:
     if live:
         refuse_whole_blocks(preset)
     network = open_network(preset, live=live)
+    if network.survey is not None:
+        raise PresetError(f"preset {preset} separates by clusters: that is engine tensorflow's")
     with _refusing(preset, folder / folders.FILE):
         if network.silence:
             _make_stream(network, folder)
@@ -43,7 +45,7 @@ def make_pitch_tracker(preset: Preset, folder: Path, *, samples: int, hop_length
     """Write the file of a pitch tracker on pieces of `samples`; raises as `make_separator`."""
     size, _ = preset.sizes(hop_length=hop_length)
     model = preset.model(size, samples=samples, padding="valid")
-    proof = pitch_proof(model, sample_rate=size.sample_rate, hop_length=hop_length)
+    proof = frames_proof(model, "activations", sample_rate=size.sample_rate, hop_length=hop_length)
     with _refusing(preset, folder / folders.PITCH_FILE):
         export(
             model, "tflite", folder, name="pitch", proof=proof, sample_rate=size.sample_rate,

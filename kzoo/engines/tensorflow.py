@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +24,8 @@ from kzoo.engines.blocks import (
 from kzoo.models.base.sizes import Signal
 from kzoo.presets import Preset
 from kzoo.separation import System, at_level
+from kzoo.separation.clusters import clusters_survey
+from kzoo.separation.surveys import Learned
 
 _MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 
@@ -63,7 +66,8 @@ def system(
     options: of the architecture's sizes and `build`, over the card's own.
     A model that streams is run as a stream: blocks in their order, with its state between them.
     Where the card has a `level_db`, recordings are brought to that level first.
-    Raises PresetError for a model that wants more than a waveform.
+    Raises PresetError for a model that wants more than a waveform, and for the filter where the
+    model has none.
     """
     preset = presets.open_preset(preset)
     preset.refuse_other_tasks()
@@ -72,6 +76,11 @@ def system(
     preset.download(progress=progress)
     place = prepare_devices(device)
     size, _ = preset.sizes(**options)
+    if mwf and size.streams:
+        raise presets.PresetError(
+            f"preset {preset} streams, and has no multichannel Wiener filter (--mwf), which needs "
+            "what is to come"
+        )
     made = _system(preset, size, options, mwf, place)
     level_db = preset.card.get("level_db")
     return made if level_db is None or mwf else at_level(made, level_db)
@@ -102,17 +111,15 @@ def _system(preset: Preset, size: Signal, options: dict, mwf: bool, place: str |
         network = open_network(preset, size, **options)
     if network.silence:
         return network_system(network, place)
-    model, survey = network.model, None
-    if mwf:
-        with tf.device(place):
-            function, survey = _two_passes(preset.module, model, size, size.block())
-    else:
-        function = compiled(model, place)
 
     def smaller() -> System | None:
         less = size.smaller()
         return less and _system(preset, less, options, mwf, place)
 
+    if not mwf:
+        return replace(network_system(network, place), smaller=smaller)
+    with tf.device(place):
+        function, survey = _two_passes(preset.module, network.model, size, size.block())
     return System(
         **vars(network.blocks),
         function=function,
@@ -124,14 +131,37 @@ def _system(preset: Preset, size: Signal, options: dict, mwf: bool, place: str |
 
 def network_system(network: Network, place: str | None = None) -> System:
     """Compile an opened network; weights that it is given later count from then on."""
-    function = begin = None
+    function = begin = survey = None
     if network.silence:
         begin = beginnings(network.model, network.silence, network.blocks.sources, place)
+    elif network.survey is not None:
+        function, survey = _by_clusters(network, place)
     else:
         function = compiled(network.model, place)
     return System(
-        **vars(network.blocks), function=function, begin=begin, memory_errors=_MEMORY_ERRORS
+        **vars(network.blocks),
+        function=function,
+        begin=begin,
+        survey=survey,
+        joint_survey=network.survey is not None,
+        memory_errors=_MEMORY_ERRORS,
     )
+
+
+def _by_clusters(network: Network, place: str | None):
+    """(function, survey) of a System that hears a recording twice, first for its clusters."""
+    blocks, count = network.blocks, len(network.blocks.sources)
+    embed, separate = compiled(network.survey, place), compiled(network.model, place)
+    frames = network.survey.outputs[1].shape[1]
+    hop_frames = round(frames * blocks.grid.hop / blocks.grid.samples)
+
+    def function(block: np.ndarray, state: Learned | None) -> np.ndarray:
+        # None of a recording so short that not a sample is left of it at the system's rate.
+        if state is None or state.model is None:
+            return np.zeros((1, count, *block.shape[1:]), np.float32)
+        return separate(block, np.float32(state.model.centres[None]))
+
+    return function, clusters_survey(count, hop_frames, embed)
 
 
 def beginnings(
@@ -221,7 +251,10 @@ def compiled(model: keras.Model, place: str | None):
 
 def _two_passes(module: ModuleType, model: keras.Model, size: Signal, block: Mapping):
     survey_model, filter_model = module.build_wiener(model, size, **block)
-    survey_block, filter_block = compiled(survey_model, None), compiled(filter_model, None)
+    filter_block = compiled(filter_model, None)
+    if survey_model is None:  # the filter measures each block by itself
+        return filter_block, None
+    survey_block = compiled(survey_model, None)
 
     def survey(state, block: np.ndarray):
         products, power, peak = survey_block(block)

@@ -253,6 +253,10 @@ ELSEWHERE = {
         "test_options_of_methods_come_to_the_method"
         for option in ("--n-sources", "--components", "--templates", "--divergence", "--margin")
     },
+    ("separate", "--plot"): "cli/test_separate_by_clusters.py::"
+    "test_as_many_sources_as_are_asked_for_and_their_picture",
+    ("evaluate", "--n-sources"): "cli/test_separate_by_clusters.py::"
+    "test_evaluation_asks_presets_that_cluster_for_so_many_sources",
     ("evaluate", "--jobs"): "evaluation/test_evaluation.py::"
     "test_several_processes_give_the_same_figures",
 }
