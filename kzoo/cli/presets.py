@@ -77,10 +77,10 @@ def convert(
         str, typer.Option(metavar="TEXT", help="Licence of the weights, kept in the card.")
     ] = "not stated",
 ) -> None:  # fmt: skip
-    """Make a preset of Open-Unmix's weights, published ones or those of its program.
+    """Make a preset of Open-Unmix's weights.
 
-    Nothing in the files is executed. Every weight must have its place; the preset is used by its
-    folder, as in kzoo separate -p FOLDER.
+    Published ones, or those of its own program. Nothing in the files is executed, and every weight
+    must have its place. The preset is used by its folder, as in kzoo separate -p FOLDER.
     """
     paths = _targets(files)
     quiet_tensorflow()
