@@ -10,7 +10,14 @@ from typing import Any
 import kzoo
 from kzoo import classical, presets, tasks
 from kzoo.evaluation.museval_scores import holds_scores, read_scores
-from kzoo.evaluation.systems import BASELINES, Baseline, EstimatesFolder, Separation, untrained
+from kzoo.evaluation.systems import (
+    BASELINES,
+    Baseline,
+    EstimatesFolder,
+    Separation,
+    blend,
+    untrained,
+)
 
 
 def evaluation_systems(
@@ -24,7 +31,8 @@ def evaluation_systems(
     """Make a system of each name: a preset, a run folder, a folder of estimates, scores that
     museval or kzoo has written, a baseline, or a method without training (`classical.method_of`).
 
-    NAME=PATH gives a system another name, so that two of one name can be told apart.
+    NAME=PATH gives a system another name, so that two of one name can be told apart. A+B, or
+    0.7*A+0.3*B, is the mean of the stems of presets, run folders and methods.
     n_sources: of the presets among them that separate by clusters; the others stay as they are.
     interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated; `say` is told what a user should know of
@@ -63,6 +71,8 @@ def _system_of(
     say: Callable[[str], object] | None,
 ) -> list:
     path = Path(name)
+    if "+" in name and not path.exists():
+        return [_blend(name, options, n_sources, interchangeable, say)]
     if holds_scores(path):
         return read_scores(path)
     if path.is_dir() and not (path / presets.CARD).is_file():
@@ -81,6 +91,26 @@ def _system_of(
         preset = preset.with_n_sources(n_sources)
     run, task = _separator(preset, options, say), tasks.task(preset.task)
     return [task.scored(preset, run, options, interchangeable=interchangeable)]
+
+
+def _blend(name: str, *arguments) -> Separation:
+    """The blend that A+B or 0.7*A+0.3*B asks for; ValueError for what makes no stems itself."""
+    parts = []
+    for part in name.split("+"):
+        weight, star, system = part.rpartition("*")
+        try:
+            number = float(weight) if star else 1.0
+        except ValueError:
+            raise ValueError(
+                f"{name}: expected A+B or 0.7*A+0.3*B; {weight!r} is no number"
+            ) from None
+        if not system:
+            raise ValueError(f"{name}: expected A+B or 0.7*A+0.3*B; a system is missing")
+        found = _system_of(system, *arguments)[0]
+        if not isinstance(found, Separation):
+            raise ValueError(f"{name}: only presets, run folders and methods are blended")
+        parts.append((number, found))
+    return blend(parts)
 
 
 def comparison_systems(names: Sequence[str], *, say: Callable[[str], object] | None = None) -> list:

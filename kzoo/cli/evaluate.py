@@ -23,7 +23,8 @@ def evaluate(
             metavar="SYSTEMS",
             help="What to score: presets, run folders, folders of estimates, baselines, methods of "
             "kzoo separate --method (nmf:components=40 sets an option), or folders of scores that "
-            "museval or kzoo has written; NAME=PATH gives it another name.",
+            "museval or kzoo has written; NAME=PATH gives it another name, and "
+            "0.7*A+0.3*B is the mean of the stems of two or more.",
         ),
     ] = None,
     corpus: Annotated[

@@ -1,4 +1,4 @@
-"""Weights of asteroid's TasNets, DPRNNTasNet and Chimera, by the names of its state dicts.
+"""Weights of asteroid's TasNets, DPRNNTasNet, Chimera and DCUNet, by their names there.
 
 https://github.com/asteroid-team/asteroid: an encoder, a masker and a decoder. PyTorch's kernels
 are `[out, in, taps]`, and its LSTMs have two biases where Keras has their sum. In a ConvTasNet
@@ -16,7 +16,9 @@ import numpy as np
 
 from kzoo import models
 from kzoo.convert import assign
-from kzoo.dsp.windows import window
+from kzoo.convert._asteroid_dcunet import dcunet_from_weights
+from kzoo.convert._asteroid_stft import STFT_WEIGHTS, stft_of
+from kzoo.convert._torch_layers import counters, shape_of
 from kzoo.models import conv_tasnet, deep_clustering, dual_path_rnn, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
@@ -32,30 +34,27 @@ _LSTM = "masker.masker.0.rnn"
 _CHIMERA_LSTM = "masker.rnn.rnn"
 
 
-def from_weights(
-    weights: Mapping[str, np.ndarray],
-    *,
-    sources: Sequence[str] = conv_tasnet.SPEAKERS,
-    **options,
-) -> keras.Model:
-    """The core of whichever model these weights are of, by their names.
+def from_weights(weights: Mapping[str, np.ndarray], **options) -> keras.Model:
+    """The model of whichever network these weights are of, by their names.
 
-    options: of `conv_tasnet_from_weights`, `tasnet_from_weights`, `dual_path_rnn_from_weights` or
-        `chimera_from_weights`.
+    options: of `conv_tasnet_from_weights`, `tasnet_from_weights`, `dual_path_rnn_from_weights`,
+        `chimera_from_weights` or `dcunet_from_weights`.
     Raises ValueError where they are none of these.
     """
-    if any(name.startswith("masker.TCN.") for name in weights):
-        return conv_tasnet_from_weights(weights, sources=sources, **options)
-    if any(name.startswith(_LSTM) for name in weights):
-        return tasnet_from_weights(weights, sources=sources, **options)
-    if any(name.startswith("masker.net.") for name in weights):
-        return dual_path_rnn_from_weights(weights, sources=sources, **options)
-    if any(name.startswith(_CHIMERA_LSTM) for name in weights):
-        return chimera_from_weights(weights, **options)
+    readers = {
+        "masker.TCN.": conv_tasnet_from_weights,
+        _LSTM: tasnet_from_weights,
+        "masker.net.": dual_path_rnn_from_weights,
+        _CHIMERA_LSTM: chimera_from_weights,
+        "masker.encoders.": dcunet_from_weights,
+    }
+    for begins, reader in readers.items():
+        if any(name.startswith(begins) for name in weights):
+            return reader(weights, **options)
     raise ValueError(
         f"weights must be those of asteroid's ConvTasNet (masker.TCN.*), LSTMTasNet ({_LSTM}.*), "
-        f"DPRNNTasNet (masker.net.*) or Chimera ({_CHIMERA_LSTM}.*); got "
-        f"{', '.join(list(weights)[:4]) or 'none'}"
+        f"DPRNNTasNet (masker.net.*), Chimera ({_CHIMERA_LSTM}.*) or DCUNet (masker.encoders.*); "
+        f"got {', '.join(list(weights)[:4]) or 'none'}"
     )
 
 
@@ -80,10 +79,10 @@ def conv_tasnet_from_weights(
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     first = "masker.TCN.0.shared_block"
-    filters, _, length = _shape(weights, "encoder.filterbank._filters")
-    hidden, bottleneck, _ = _shape(weights, f"{first}.0.weight")
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
+    hidden, bottleneck, _ = shape_of(weights, f"{first}.0.weight")
     causal = f"{first}.3.0.weight" in weights
-    kernel_size = _shape(weights, f"{first}.3.{'0.' if causal else ''}weight")[-1]
+    kernel_size = shape_of(weights, f"{first}.3.{'0.' if causal else ''}weight")[-1]
     skip = next((len(w) for n, w in weights.items() if n.endswith(".skip_conv.weight")), 0)
     count = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.TCN."))
     if count % blocks:
@@ -132,7 +131,7 @@ def conv_tasnet_from_weights(
             targets |= _variables(model.get_layer(ours), theirs)
     last = f"masker.TCN.{count - 1}.res_conv"
     unused = [f"{last}.weight", f"{last}.bias"] if skip else []
-    assign(targets, _in_keras_layout(weights, targets), unused=[*unused, *_counters(weights)])
+    assign(targets, _in_keras_layout(weights, targets), unused=[*unused, *counters(weights)])
     return model
 
 
@@ -153,8 +152,8 @@ def tasnet_from_weights(
     mask, stride, dropout: what arrays do not tell; stride is half of a filter by default.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
-    filters, _, length = _shape(weights, "encoder.filterbank._filters")
-    hidden = _shape(weights, f"{_LSTM}.weight_hh_l0")[-1]
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
+    hidden = shape_of(weights, f"{_LSTM}.weight_hh_l0")[-1]
     bidirectional = f"{_LSTM}.weight_hh_l0_reverse" in weights
     n_layers = 0
     while f"{_LSTM}.weight_hh_l{n_layers}" in weights:
@@ -186,7 +185,7 @@ def tasnet_from_weights(
             "encoder.encoder_relu.filterbank._filters and encoder.filterbank._filters are one "
             "filterbank in asteroid; these differ"
         )
-    assign(targets, _in_keras_layout(weights, targets), unused=_counters(weights))
+    assign(targets, _in_keras_layout(weights, targets), unused=counters(weights))
     return model
 
 
@@ -212,15 +211,15 @@ def dual_path_rnn_from_weights(
     """
     if mask == "softmax":
         raise ValueError("mask must be sigmoid or relu: asteroid's softmax is over the filters")
-    filters, _, length = _shape(weights, "encoder.filterbank._filters")
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
     repeats = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.net."))
     size = models.sizes(
         "dual_path_rnn",
         filters=filters,
         filter_length=length,
         stride=stride,
-        bottleneck=_shape(weights, "masker.bottleneck.1.weight")[0],
-        hidden=_shape(weights, "masker.net.0.intra_RNN.rnn.weight_hh_l0")[-1],
+        bottleneck=shape_of(weights, "masker.bottleneck.1.weight")[0],
+        hidden=shape_of(weights, "masker.net.0.intra_RNN.rnn.weight_hh_l0")[-1],
         segment_frames=segment_frames,
         segment_hop=segment_hop,
         repeats=repeats,
@@ -248,7 +247,7 @@ def dual_path_rnn_from_weights(
         targets |= _variables(layer.norm, f"{theirs}_norm")
     # Convolutions of one frame are dense layers here.
     weights = {name: _without_taps(value) for name, value in weights.items()}
-    assign(targets, _in_keras_layout(weights, targets), unused=_counters(weights))
+    assign(targets, _in_keras_layout(weights, targets), unused=counters(weights))
     return model
 
 
@@ -261,22 +260,9 @@ def chimera_from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 
     Raises ValueError that names every weight which is missing, of another shape, or left over, and
     for a filterbank that is no STFT.
     """
-    filters, _, n_fft = _shape(weights, "encoder.filterbank._filters")
-    bins, expected, hop_length = filters // 2, None, 0
-    if filters == n_fft + 2:
-        scale = np.abs(np.asarray(weights["encoder.filterbank._filters"])[1:-1]).max()
-        hop_length = max(1, round((scale * n_fft / 2) ** 2))
-        expected = _stft_filters(n_fft, hop_length)
-    for part in ("encoder", "decoder"):
-        name = f"{part}.filterbank._filters"
-        found = np.zeros(_shape(weights, name)) + weights[name]
-        if (
-            expected is None
-            or found.shape != expected.shape
-            or np.abs(found - expected).max() > (1e-5 * np.abs(expected).max())
-        ):
-            raise ValueError(f"{name}: is no STFT with the square root of a Hann window")
-    embedding = _shape(weights, "masker.embedding_layer.weight")[0] // bins
+    n_fft, hop_length = stft_of(weights)
+    bins = n_fft // 2 + 1
+    embedding = shape_of(weights, "masker.embedding_layer.weight")[0] // bins
     masks = np.shape(weights.get("masker.mask_layer.weight", ()))[:1]
     mask_head = masks[0] // bins if masks != (0,) else 0
     n_layers = 0
@@ -287,7 +273,7 @@ def chimera_from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 
         variant="asteroid",
         n_fft=n_fft,
         hop_length=hop_length,
-        hidden=_shape(weights, f"{_CHIMERA_LSTM}.weight_hh_l0")[-1],
+        hidden=shape_of(weights, f"{_CHIMERA_LSTM}.weight_hh_l0")[-1],
         n_layers=n_layers,
         embedding=embedding,
         mask_head=mask_head,
@@ -300,21 +286,8 @@ def chimera_from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 
     for ours, theirs in (("embedding_dense", "embedding"), ("mask_dense", "mask")):
         if theirs == "embedding" or mask_head:
             targets |= _variables(model.get_layer(ours), f"masker.{theirs}_layer")
-    fixed = [
-        f"{part}.filterbank.{name}"
-        for part in ("encoder", "decoder")
-        for name in ("_filters", "torch_window")
-    ]
-    assign(targets, _in_keras_layout(weights, targets), unused=fixed)
+    assign(targets, _in_keras_layout(weights, targets), unused=STFT_WEIGHTS)
     return model
-
-
-def _stft_filters(n_fft: int, hop_length: int) -> np.ndarray:
-    """The filters of asteroid's STFTFB, `[2 * bins, 1, n_fft]`, of both its ways."""
-    circle = np.fft.fft(np.eye(n_fft))[: n_fft // 2 + 1] * 2 / np.sqrt(n_fft**2 / hop_length)
-    circle[[0, -1]] /= np.sqrt(2)
-    filters = np.concatenate([circle.real, circle.imag]) * window("sqrt_hann", n_fft)
-    return filters[:, None]
 
 
 def _without_taps(value) -> np.ndarray:
@@ -336,16 +309,12 @@ def _lstm(layer, theirs: str, number: int, weights: dict) -> dict[str, object]:
         targets[f"{theirs}.weight_ih_{at}"] = lstm.cell.kernel
         targets[f"{theirs}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
         targets[f"{theirs}.bias_ih_{at}"] = lstm.cell.bias
-        if _shape(weights, f"{theirs}.bias_ih_{at}") == _shape(weights, f"{theirs}.bias_hh_{at}"):
+        if shape_of(weights, f"{theirs}.bias_ih_{at}") == shape_of(
+            weights, f"{theirs}.bias_hh_{at}"
+        ):
             second = weights.pop(f"{theirs}.bias_hh_{at}")
             weights[f"{theirs}.bias_ih_{at}"] = weights[f"{theirs}.bias_ih_{at}"] + second
     return targets
-
-
-def _shape(weights, name: str) -> tuple[int, ...]:
-    if name not in weights:
-        raise ValueError(f"these weights do not fit the model; missing: {name}")
-    return np.shape(weights[name])
 
 
 def _from_one(number: int, blocks: int) -> tuple[int, int]:
@@ -388,7 +357,3 @@ def _in_keras_layout(weights, targets) -> dict[str, np.ndarray]:
             value = value.reshape(target.shape)  # the slope of a PReLU
         found[name] = value
     return found
-
-
-def _counters(weights) -> list[str]:
-    return [name for name in weights if name.endswith(".num_batches_tracked")]

@@ -62,12 +62,22 @@ def level(
     return _each_source(change, probability)
 
 
-def gain(*, probability: float = 1.0, low_db: float = -6.0, high_db: float = 6.0) -> Step:
-    """Make each source louder or softer by its own number of decibels."""
+def gain(
+    *, probability: float = 1.0, low_db: float = -6.0, high_db: float = 6.0, evenly: str = "db"
+) -> Step:
+    """Make each source louder or softer by its own number of decibels.
+
+    evenly: "db" draws decibels evenly between the two, "factor" the factors that they stand for, as
+        Uhlich et al., 2017, drew theirs from 0.25 to 1.25: -12.04 to 1.94 dB.
+    """
     if low_db > high_db:
         raise ValueError(f"gain: low_db must not exceed high_db; got {low_db} and {high_db}")
+    if evenly not in ("db", "factor"):
+        raise ValueError(f"gain: evenly must be one of db, factor; got {evenly!r}")
 
     def change(source, rng):
+        if evenly == "factor":
+            return source * np.float32(rng.uniform(10 ** (low_db / 20), 10 ** (high_db / 20)))
         return source * np.float32(10 ** (rng.uniform(low_db, high_db) / 20))
 
     return _each_source(change, probability)

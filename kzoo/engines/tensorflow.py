@@ -66,7 +66,8 @@ def system(
     options: of the architecture's sizes and `build`, over the card's own.
     A model that streams is run as a stream: blocks in their order, with its state between them.
     Where the card has a `level_db`, recordings are brought to that level first.
-    Raises PresetError for a model that wants more than a waveform.
+    Raises PresetError for a model that wants more than a waveform, and for the filter where the
+    model has none.
     """
     preset = presets.open_preset(preset)
     preset.refuse_other_tasks()
@@ -75,6 +76,11 @@ def system(
     preset.download(progress=progress)
     place = prepare_devices(device)
     size, _ = preset.sizes(**options)
+    if mwf and size.streams:
+        raise presets.PresetError(
+            f"preset {preset} streams, and has no multichannel Wiener filter (--mwf), which needs "
+            "what is to come"
+        )
     made = _system(preset, size, options, mwf, place)
     level_db = preset.card.get("level_db")
     return made if level_db is None or mwf else at_level(made, level_db)
@@ -245,7 +251,10 @@ def compiled(model: keras.Model, place: str | None):
 
 def _two_passes(module: ModuleType, model: keras.Model, size: Signal, block: Mapping):
     survey_model, filter_model = module.build_wiener(model, size, **block)
-    survey_block, filter_block = compiled(survey_model, None), compiled(filter_model, None)
+    filter_block = compiled(filter_model, None)
+    if survey_model is None:  # the filter measures each block by itself
+        return filter_block, None
+    survey_block = compiled(survey_model, None)
 
     def survey(state, block: np.ndarray):
         products, power, peak = survey_block(block)

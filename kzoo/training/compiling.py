@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +66,15 @@ class Compiled:
             say=say,
         )
 
-    def begin(self, examples) -> None:
-        """Called once before training: gives virtual batch norms their reference examples."""
+    def begin(self, examples, *, fresh: bool = False) -> None:
+        """Called once before training: gives virtual batch norms their reference examples.
+
+        fresh: the weights are no preset's, and the model measures what they want to know.
+        """
+        if fresh:
+            self.size.adapt(
+                self.system, (examples.example(i)["mixture"] for i in itertools.count())
+            )
         count = getattr(self.trainer, "reference_examples", 0)
         if count:
             found = data.batch(examples, 0, count)

@@ -95,6 +95,22 @@ def test_remixed_sources_are_drawn_again_while_they_rest(corpus):
     assert rests(active) < 0.5 * rests(resting)
 
 
+def test_gains_are_drawn_evenly_in_decibels_or_as_factors():
+    def gains(evenly):
+        changed = data.step("gain", low_db=-12.04, high_db=1.94, evenly=evenly)
+        rng = np.random.default_rng(0)
+        ones = {"sources": np.ones((500, 1, 1), np.float32)}
+        return changed(ones, rng, None)["sources"].ravel()
+
+    for evenly, middle in (("db", 10 ** ((-12.04 + 1.94) / 40)), ("factor", 0.75)):
+        found = gains(evenly)
+        assert 0.249 < found.min() < 0.27
+        assert 1.23 < found.max() < 1.2503
+        assert np.median(found) == pytest.approx(middle, rel=0.05)
+    with pytest.raises(ValueError, match="gain: evenly must be one of db, factor; got 'loud'"):
+        data.step("gain", evenly="loud")
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_batches_hold_their_own_examples_whatever_the_threads(corpus, workers):
     chosen = examples(corpus)

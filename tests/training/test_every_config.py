@@ -36,6 +36,8 @@ def recordings(tmp_path_factory):
     for name, sources in {
         "mobile": TWO,
         "own": TWO,
+        "songs": TWO,
+        "validation": TWO,
         "four": FOUR,
     }.items():
         write_shards(root / "shards" / name, sources)
@@ -66,11 +68,25 @@ def recordings(tmp_path_factory):
     (taught / "speech.wav").write_bytes((taught / "0.wav").read_bytes())
     (taught / "0.wav").rename(taught / "mixture.wav")
     lessons = data.open_corpus("stems", path=str(taught.parent), sources=["speech"])
-    for made in ("student", "segan"):
+    for made in ("student", "segan", "dcunet"):
         data.prepare(lessons, root / "data" / made / "lessons", licence="none: made by a program")
+    for folder in ("noisy", "clean"):
+        pairs = root / "data/voicebank_demand" / f"{folder}_trainset_28spk_wav"
+        write_noise(pairs, 16000, count=3)
+        for number, name in enumerate(("p226_001", "p227_001", "p287_001")):
+            (pairs / f"{number}.wav").rename(pairs / f"{name}.wav")
     write_stems(root / "songs/first", 44100, TWO)
     write_stems(root / "stems/train/first", 16000, TWO)
     write_stems(root / "medleydb/first", 44100, TWO)
+    write_stems(root / "musdb18hq/train/first", 44100, FOUR, seconds=SHORTEST_SECONDS)
+    (music,) = (path for path in CONFIGS if path.stem == "open_unmix_musdb18")
+    for track in config.load_yaml(music)["data"]["validation"]["include"]:
+        (root / "musdb18hq/train" / track).symlink_to("first")
+    for kind in ("noisy", "clean"):
+        folder = root / f"VoiceBank-DEMAND/{kind}_trainset_28spk_wav"
+        write_noise(folder, 16000, count=3)
+        for number, speaker in enumerate(("p226", "p287")):
+            (folder / f"{number}.wav").rename(folder / f"{speaker}_001.wav")
     write_stems(root / "DSD100/Sources/Dev/first", 44100, FOUR)
     write_noise(root / "violin", 16000, count=2, seconds=SHORTEST_SECONDS)
     (root / "violin" / "0.wav").rename(root / "violin" / "minji-kim_bwv1003_mov4.wav")
@@ -84,8 +100,8 @@ def write_shards(folder, sources, **options):
     data.prepare(corpus, folder, licence="none: made by a program")
 
 
-def write_stems(folder, rate, names):
-    write_noise(folder, rate, count=len(names))
+def write_stems(folder, rate, names, **options):
+    write_noise(folder, rate, count=len(names), **options)
     for number, name in enumerate(names):
         (folder / f"{number}.wav").rename(folder / f"{name}.wav")
 
@@ -123,6 +139,8 @@ def test_a_configuration_takes_a_step(path, recordings, tmp_path, monkeypatch):
         values["model"]["hidden"] = 4
     if path.stem == "deep_karaoke_medleydb":  # 3.4 GB
         values["model"]["hidden"] = [4]
+    if path.stem == "dual_path_rnn_wsj0_2mix":  # minutes of eager steps
+        values["model"] |= {"filter_length": 16, "segment_frames": 8, "repeats": 1}
     values["fit"]["segment_seconds"] = SHORTEST_SECONDS
     validation = values["data"].get("validation", {})
     if "mixtures" in validation:

@@ -48,7 +48,8 @@ def magnitudes(
     """
     network = system.get_layer(core)
     transform = system.get_layer("stft").get_config()
-    shape = {key: transform[key] for key in ("n_fft", "hop_length", "window", "padding")}
+    keys = ("n_fft", "hop_length", "window", "padding", "pad_mode")
+    shape = {key: transform[key] for key in keys}
     # float32 under any policy: a spectrum in half precision has 60 dB of range.
     stft = STFT(**shape, dtype="float32", name="stft")
     bins = network.inputs[0].shape[2]

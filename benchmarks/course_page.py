@@ -1,0 +1,206 @@
+"""The page of course.py: its table, the answers that differences of its systems give, its chart."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import kzoo
+from kzoo.metrics import MEASURES
+from kzoo.pictures.images import figure
+
+COLUMNS = ("SDR", "SI-SDR")
+_COLOURS = {"magnitude": "tab:blue", "complex": "tab:green", "waveform": "tab:orange"}
+_MARKERS = {"mask": "o", "source": "s"}
+
+Record = Mapping[str, Any]  # what course.py knows of a system trained with a seed
+
+
+def page(
+    records: Sequence[Record],
+    bounds: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    chart: str,
+    expected: int,
+    test: Sequence[str],
+) -> str:
+    """Markdown. bounds: the scores of the mixture and of an ideal mask. test: the songs scored.
+
+    expected: how many records there will be in the end.
+    """
+    systems = by_system(records)
+    steps = sorted({record["steps"] for record in records})
+    sound, wanted = settings["sound"], settings["test"]
+    seconds = settings["segment_seconds"] * settings["batch_size"]
+    excerpt = f"{wanted['duration_seconds']:g} s from {wanted['start_seconds']:g} s on of"
+    missing = expected - len(records)
+    more = (
+        f"\nTrainings still missing: {missing}; the same command makes them.\n" if missing else ""
+    )
+    definitions = "\n".join(f"- {name}: {MEASURES[name].definition}." for name in COLUMNS)
+    return f"""# The separators of the course, at one cost
+
+`python -m benchmarks.course MUSIC` (kzoo {kzoo.__version__}, {time.strftime("%Y-%m-%d")}): every
+system learned from the same examples for {", ".join(map(str, steps))} steps of {seconds:g} s,
+{sound["sample_rate"]} Hz, {sound["channels"]} channel, and was scored on {excerpt}
+{", ".join(test)}, which none heard. The systems cost about as many multiply-adds for a second of
+sound, and their options are in `benchmarks/course.yaml`.
+{more}
+So short a training says how fast a network learns, not what it can learn: `--full` trains for
+{settings["full"]["steps"]} steps with {settings["full"]["seeds"]} seeds. Scores are means over
+the seeds, whose number is in the last column, with half of their range; real-time factors are
+seconds for a second of sound, beside whatever else the machine did.
+
+{definitions}
+
+{table(systems, bounds, settings)}
+![Quality against cost]({chart})
+
+{answers(systems, settings)}
+## The full run
+
+On MUSDB18 (its 100 songs to learn from, its 50 to be scored):
+
+    python -m benchmarks.course MUSDB18 --kind musdb --full --work runs/course_full -o full.md
+
+{full_time(records, settings)}
+"""
+
+
+def by_system(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """{system: its records, by seed}, systems in the order of the records."""
+    found: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record["seed"]):
+        found.setdefault(record["system"], []).append(record)
+    return found
+
+
+def table(
+    systems: Mapping[str, Sequence[Record]],
+    bounds: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> str:
+    """A line a system, and the mixture and the ideal mask below."""
+    sources = settings["sources"]
+    columns = [(source, measure) for source in sources for measure in COLUMNS]
+    heads = [
+        "system", "input", "output", "networks", "weights", "10^6 multiply-adds a second",
+        *(f"{measure}, {source}" for source, measure in columns), "real-time factor", "seeds",
+    ]  # fmt: skip
+    lines = [_line(heads), "| --- | --- | --- | --- |" + " ---: |" * (len(heads) - 4)]
+    for name, records in systems.items():
+        about = settings["systems"][name]
+        figures = [
+            spread([record["scores"][source][measure] for record in records])
+            for source, measure in columns
+        ]
+        factor = statistics.mean(record["real_time_factor"] for record in records)
+        first = records[0]
+        cells = [f"`{name}`", about["input"], about["output"], about["networks"]]
+        cells += [f"{first['parameters']:,}", f"{first['multiply_adds'] / 1e6:.1f}", *figures]
+        lines.append(_line([*cells, f"{factor:.4f}", str(len(records))]))
+    for name, scores in bounds.items():
+        figures = [f"{scores[source][measure]:.2f}" for source, measure in columns]
+        lines.append(_line([f"`{name}`", *[""] * 5, *figures, "", ""]))
+    return "\n".join(lines) + "\n"
+
+
+def answers(systems: Mapping[str, Sequence[Record]], settings: Mapping[str, Any]) -> str:
+    """A section for each contrast whose systems are there, in the words that its figures carry."""
+    text = "## What the figures answer\n\n"
+    text += (
+        "Differences are of the mean over the sources, seed by seed. A system is called better\n"
+        "where it is so with every seed, and by more than seeds of one system differ.\n\n"
+    )
+    for contrast in settings["contrasts"]:
+        one, other = contrast["systems"]
+        if one in systems and other in systems:
+            text += f"### {contrast['question']}\n\n{contrast['change']}\n\n"
+            for measure in COLUMNS:
+                text += f"- {difference(systems[one], systems[other], measure)}\n"
+            text += "\n"
+    return text
+
+
+def difference(one: Sequence[Record], other: Sequence[Record], measure: str) -> str:
+    """A sentence on what two systems gain over each other in a measure."""
+    values = [{r["seed"]: mean_score(r, measure) for r in records} for records in (one, other)]
+    seeds = sorted(values[0].keys() & values[1].keys())
+    names = f"`{one[0]['system']}`", f"`{other[0]['system']}`"
+    if not seeds:
+        return f"{measure}: no seed is common to {names[0]} and {names[1]}."
+    gains = [values[0][seed] - values[1][seed] for seed in seeds]
+    noise = max(max(v[s] for s in seeds) - min(v[s] for s in seeds) for v in values)
+    mean = statistics.mean(gains)
+    figures = f"{mean:+.2f} dB on average ({', '.join(f'{gain:+.2f}' for gain in gains)})"
+    if len(seeds) < 2:
+        return f"{measure}: {names[0]} to {names[1]} {figures}, with one seed, which says little."
+    if abs(mean) > noise and (min(gains) > 0 or max(gains) < 0):
+        better, worse = names if mean > 0 else names[::-1]
+        return f"{measure}: {better} is better than {worse}; {names[0]} gains {figures}."
+    return (
+        f"{measure}: no difference is seen; {names[0]} gains {figures}, and seeds of one system "
+        f"are up to {noise:.2f} dB apart."
+    )
+
+
+def mean_score(record: Record, measure: str) -> float:
+    """A measure's mean over the sources."""
+    return statistics.mean(scores[measure] for scores in record["scores"].values())
+
+
+def spread(values: Sequence[float]) -> str:
+    """The mean of some seeds with half of their range; one seed has none."""
+    text = f"{statistics.mean(values):.2f}"
+    return f"{text} ± {(max(values) - min(values)) / 2:.2f}" if len(values) > 1 else text
+
+
+def full_time(records: Sequence[Record], settings: Mapping[str, Any]) -> str:
+    """What the full run takes, by the steps that were measured."""
+    step = sum({record["system"]: record["step"] for record in records}.values())
+    hours = step * settings["full"]["steps"] * settings["full"]["seeds"] / 3600
+    return (
+        f"By the measured time of a step ({step:.2f} s for one of each system) its trainings would "
+        f"take {hours:.0f} hours on this machine; it has not been made here."
+    )
+
+
+def draw(records: Sequence[Record], settings: Mapping[str, Any], path: Path) -> Path:
+    """The chart: SI-SDR over the sources against milliseconds for a second of sound."""
+    made = figure(8, 5)
+    axis = made.subplots()
+    systems = by_system(records)
+    for name, found in systems.items():
+        about = settings["systems"][name]
+        cost = 1000 * statistics.mean(record["real_time_factor"] for record in found)
+        scores = [mean_score(record, "SI-SDR") for record in found]
+        style = {"color": _COLOURS[about["input"]], "marker": _MARKERS[about["output"]]}
+        axis.vlines(cost, min(scores), max(scores), color=style["color"], lw=1.5)
+        axis.plot(cost, statistics.mean(scores), ls="", ms=7, **style)
+        axis.annotate(
+            name, (cost, statistics.mean(scores)), xytext=(6, 4), textcoords="offset points",
+            fontsize=8,
+        )  # fmt: skip
+    used = [settings["systems"][name] for name in systems]
+    for kind, colour in _COLOURS.items():
+        if any(about["input"] == kind for about in used):
+            axis.plot([], [], "o", color=colour, label=f"hears {kind}")
+    for kind, marker in _MARKERS.items():
+        axis.plot([], [], marker, color="0.5", label=f"gives a {kind}")
+    axis.legend(fontsize=8, frameon=False)
+    axis.set_xscale("log")
+    axis.set_xlabel("milliseconds for a second of sound")
+    axis.set_ylabel("SI-SDR, mean of the sources, dB")
+    axis.grid(color="0.92", which="both")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    made.savefig(path, dpi=100, format="png")
+    return path
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
