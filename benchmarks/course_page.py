@@ -169,7 +169,9 @@ def full_time(records: Sequence[Record], settings: Mapping[str, Any]) -> str:
     )
 
 
-def draw(records: Sequence[Record], settings: Mapping[str, Any], path: Path) -> Path:
+def draw(
+    records: Sequence[Record], bounds: Mapping[str, Any], settings: Mapping[str, Any], path: Path
+) -> Path:
     """The chart: SI-SDR over the sources against milliseconds for a second of sound."""
     made = figure(8, 5)
     axis = made.subplots()
@@ -191,8 +193,14 @@ def draw(records: Sequence[Record], settings: Mapping[str, Any], path: Path) -> 
             axis.plot([], [], "o", color=colour, label=f"hears {kind}")
     for kind, marker in _MARKERS.items():
         axis.plot([], [], marker, color="0.5", label=f"gives a {kind}")
+    mixture = mean_score({"scores": bounds["mixture"]}, "SI-SDR")
+    axis.axhline(mixture, color="crimson", lw=1, ls="--", label="the mixture")
     axis.legend(fontsize=8, frameon=False)
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}")
+    axis.tick_params(which="both", labelsize=8)
+    axis.margins(x=0.15, y=0.1)
     axis.set_xlabel("milliseconds for a second of sound")
     axis.set_ylabel("SI-SDR, mean of the sources, dB")
     axis.grid(color="0.92", which="both")
