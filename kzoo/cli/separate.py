@@ -160,11 +160,12 @@ def separate_each(
     bandwidth_hz: above it nothing is left, which is said of recordings that have more.
     """
     from kzoo import audio
-    from kzoo.classical import Method
     from kzoo.cli.files import Job, Outcome, each_recording
     from kzoo.files import replacing
+    from kzoo.presets import Preset
     from kzoo.separation import BlockSeparator, separate_file
 
+    by_preset = isinstance(by, Preset)
     if plot:
         from kzoo.pictures.clusters import draw_clusters
         from kzoo.pictures.images import figure
@@ -180,7 +181,7 @@ def separate_each(
             job.path, start_seconds=start, duration_seconds=duration
         ) as reader:  # fmt: skip
             sample_rate, channels = reader.sample_rate, reader.channels
-        if isinstance(by, Method):
+        if not by_preset:
             with _named(job.path):
                 by.refuse(channels)
         for target in (job.targets[stem] for stem in stems):
@@ -190,7 +191,7 @@ def separate_each(
 
     def load():
         separator = None
-        if not isinstance(by, Method):
+        if by_preset:
             separator = _separator(by, quiet=quiet, **separator_options)
             for note in separator.notes:
                 say(f"kzoo: {note}")

@@ -56,11 +56,10 @@ def from_weights(
         for name, array in weights.items()
         if name.startswith(_TARGET) or name not in ("sample_rate", "stft.window", "istft.window")
     }
-    targets = list(dict.fromkeys(name.partition(".")[0] for name in weights))
     if sources is None:
-        sources = targets + ["residual"] * bool(options.get("residual"))
+        sources = targets_of(weights) + ["residual"] * bool(options.get("residual"))
     told = {"sample_rate": sample_rate, "hop_length": hop_length}
-    size = models.sizes("open_unmix", **{**_options(weights, targets), **told, **options})
+    size = models.sizes("open_unmix", **{**told_by(weights), **told, **options})
     model = open_unmix.build(sources, size)
     network = model.get_layer("open_unmix_core")
     places = {}
@@ -70,8 +69,14 @@ def from_weights(
     return model
 
 
-def _options(weights: Mapping[str, np.ndarray], targets: Sequence[str]) -> dict:
-    first = targets[0] if targets else "vocals"
+def targets_of(weights: Mapping[str, np.ndarray]) -> list[str]:
+    """The targets of weights by "<target>.<name>", in their order."""
+    return list(dict.fromkeys(name.partition(".")[0] for name in weights))
+
+
+def told_by(weights: Mapping[str, np.ndarray]) -> dict[str, int | bool]:
+    """The options of `OpenUnmix` that weights by "<target>.<name>" tell; ValueError for others."""
+    first = next(iter(targets_of(weights)), "vocals")
     try:
         hidden, width = weights[f"{first}.fc1.weight"].shape
         bins = len(weights[f"{first}.input_mean"])

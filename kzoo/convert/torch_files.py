@@ -291,9 +291,7 @@ def _places(file: BinaryIO, at: int, keys: list, storages: Mapping[str, Storage]
     length, places = _length(file), {}
     for key in keys:
         if not isinstance(key, str) or key in places or key not in storages:
-            raise ValueError(
-                f"its list of storages has {short(key)}, which is no tensor's or twice"
-            )
+            raise ValueError("its list of storages has one that is no tensor's, or one twice")
         file.seek(at)
         numel = int.from_bytes(file.read(8), "little", signed=True)
         expected = storages[key]

@@ -91,6 +91,7 @@ VARIANTS = {
         hidden=5,
         segment_frames=8,
         repeats=1,
+        bidirectional=False,
         block_seconds=0.25,
     ),
 }  # fmt: skip

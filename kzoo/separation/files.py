@@ -127,7 +127,11 @@ def separate_file(
 
 def _stems(mixture: np.ndarray, parts: np.ndarray, stems: Mapping) -> dict[str, np.ndarray]:
     """{name: `[samples, channels]`} of one piece."""
-    found = {name: np.sum(parts[list(m)], axis=0) for name, m in stems.items() if m is not None}
+    found = {
+        name: parts[m[0]] if len(m) == 1 else np.sum(parts[list(m)], axis=0)
+        for name, m in stems.items()
+        if m is not None
+    }
     rest = [name for name in stems if name not in found]
     return {**found, **{name: mixture - sum(found.values()) for name in rest}}
 

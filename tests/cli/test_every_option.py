@@ -255,6 +255,18 @@ ELSEWHERE = {
     },
     ("separate", "--plot"): "cli/test_separate_by_clusters.py::"
     "test_as_many_sources_as_are_asked_for_and_their_picture",
+    **{
+        ("presets convert", option): "cli/test_presets_convert.py::"
+        "test_options_of_the_conversion_come_to_the_preset"
+        for option in (
+            "--out",
+            "--sample-rate",
+            "--hop-length",
+            "--residual",
+            "--wiener-iterations",
+            "--licence",
+        )
+    },
     ("evaluate", "--n-sources"): "cli/test_separate_by_clusters.py::"
     "test_evaluation_asks_presets_that_cluster_for_so_many_sources",
     ("evaluate", "--jobs"): "evaluation/test_evaluation.py::"

@@ -71,6 +71,22 @@ def test_a_package_of_demucs_is_data_without_its_class():
     assert list(demucs.read(path)) == list(read_torch(path))
 
 
+def test_a_file_as_demucs_v1_was_published_holds_its_weights(tmp_path, vectors):
+    recorded = vectors("demucs_v1_small")
+    weights = {k.removeprefix("param/"): v for k, v in recorded.items() if k.startswith("param/")}
+    state = {}
+    for number, (key, array) in enumerate(weights.items()):
+        strides = [step // 4 for step in array.strides]
+        state[key] = tensor(str(number), "FloatStorage", array.size, array.shape, strides)
+    klass = b"(" + text("module") + name("demucs.model", "Demucs") + text("model.py")
+    package = b"(" + klass + text("class Demucs: ...") + b"tQ" + b"]}" + mapping(state) + b"t"
+    data = {str(number): array for number, array in enumerate(weights.values())}
+    found = demucs.read(legacy(tmp_path / "demucs.th", package, data))
+    assert found.keys() == weights.keys()
+    for key, array in weights.items():
+        np.testing.assert_array_equal(found[key], array, strict=True)
+
+
 def test_a_package_of_the_later_demucs_is_read(vectors, shared):
     recorded = vectors("htdemucs_package")
     found = read_torch(shared / "vectors" / "htdemucs_package.th")
@@ -118,6 +134,14 @@ def test_a_view_of_a_storage_begins_where_it_says(tmp_path):
         read_torch(legacy(tmp_path / "b.th", beyond, NUMBERS))
 
 
+def laughing(levels):
+    """A list of itself, ten times over on each level: a text of it would be longer than memory."""
+    found = []
+    for _ in range(levels):
+        found = [found] * 10
+    return found
+
+
 def hostile(tmp_path):
     """{what it tries: (file, what is said of it)}."""
 
@@ -139,8 +163,9 @@ def hostile(tmp_path):
         "x": tensor("0", "FloatStorage", 3, (3,), (1,)),
         "y": tensor("0", "DoubleStorage", 3, (3,), (1,))}), "two kinds of storage")  # fmt: skip
     yield pickled("unlisted", LINE, "lacks the storage 0", keys=[], data={})
-    yield pickled("listed twice", LINE, "which is no tensor's or twice", keys=["0", "0"])
-    yield pickled("unknown listed", LINE, "which is no tensor's or twice", keys=["9"])
+    yield pickled("listed twice", LINE, "no tensor's, or one twice", keys=["0", "0"])
+    yield pickled("unknown listed", LINE, "no tensor's, or one twice", keys=["9"])
+    yield pickled("listed laughs", LINE, "no tensor's, or one twice", keys=[laughing(40)])
     yield pickled("no list", LINE, "no known version", keys={"0": 1})
     yield pickled("memo", b"Nr" + struct.pack("<I", 2**32 - 1), "holds a NoneType", {})
     yield pickled("long text", b"X" + struct.pack("<I", 2**32 - 1) + b"ab", "expected 4294967295")

@@ -139,6 +139,8 @@ def test_a_configuration_takes_a_step(path, recordings, tmp_path, monkeypatch):
         values["model"]["hidden"] = 4
     if path.stem == "deep_karaoke_medleydb":  # 3.4 GB
         values["model"]["hidden"] = [4]
+    if path.stem == "dual_path_rnn_wsj0_2mix":  # minutes of eager steps
+        values["model"] |= {"filter_length": 16, "segment_frames": 8, "repeats": 1}
     values["fit"]["segment_seconds"] = SHORTEST_SECONDS
     validation = values["data"].get("validation", {})
     if "mixtures" in validation:
