@@ -37,8 +37,8 @@ def page(
     expected: how many records there will be in the end.
     """
     systems = by_system(records)
-    steps = sorted({record["steps"] for record in records})
-    sound, wanted = settings["sound"], settings["test"]
+    steps = ", ".join(map(str, sorted({record["steps"] for record in records})))
+    rate, wanted = settings["sound"]["sample_rate"], settings["test"]
     seconds = settings["segment_seconds"] * settings["batch_size"]
     excerpt = f"{wanted['duration_seconds']:g} s from {wanted['start_seconds']:g} s on of"
     missing = expected - len(records)
@@ -50,7 +50,7 @@ def page(
 
 `python -m benchmarks.course MUSIC` (kzoo {kzoo.__version__}, {time.strftime("%Y-%m-%d")},
 {processor()}, {os.cpu_count()} cores): every system learned from the same examples
-for {", ".join(map(str, steps))} steps of {seconds:g} s, {sound["sample_rate"]} Hz, {sound["channels"]} channel, and was scored on {excerpt}
+for {steps} steps of {seconds:g} s at {rate} Hz, and was scored on {excerpt}
 {", ".join(test)}, which none heard. The systems cost about as many multiply-adds for a second of
 sound, and their options are in `benchmarks/course.yaml`.
 {more}
