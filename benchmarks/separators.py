@@ -1,4 +1,4 @@
-"""Conv-TasNet, DPRNN and Demucs next to asteroid and demucs on PyTorch; LiteRT and ONNX Runtime.
+"""Conv-TasNet, DPRNN, DCUNet and Demucs next to asteroid and demucs; LiteRT and ONNX Runtime.
 
     python benchmarks/separators.py --torch-python TORCH [--onnx-python ONNX] [--threads 2]
         [--repeats 10] [--only TEXT ...] [--quick] > benchmarks/results/separators.txt
@@ -55,6 +55,8 @@ FULL = [
     {"model": "dual_path_rnn", "variant": "small", "task": "forward"},
     {"model": "dual_path_rnn", "variant": "asteroid", "task": "step", "seconds": 2.0},
     {"model": "dual_path_rnn", "variant": "small", "task": "step", "batch": 2},
+    {"model": "dcunet", "variant": "dcunet10", "task": "forward"},
+    {"model": "dcunet", "variant": "dcunet10", "task": "step", "seconds": 2.0},
     {"model": "demucs", "variant": "v2", "task": "forward"},
     {"model": "demucs", "variant": "small", "task": "forward"},
     {"model": "demucs", "variant": "small", "task": "step", "batch": 2},
@@ -262,9 +264,10 @@ def completed(case: dict) -> dict:
 
     case = {**DEFAULTS, **case}
     module = architecture(case["model"])
-    sources = module.SOURCES if case["model"] == "demucs" else module.SPEAKERS
+    sources = module.SPEAKERS if hasattr(module, "SPEAKERS") else module.SOURCES
     sizes = dataclasses.asdict(module.VARIANTS[case["variant"]])
-    sizes["filters"] = case.get("filters", sizes["filters"])
+    if "filters" in case:
+        sizes["filters"] = case["filters"]
     return {**case, "sizes": sizes, "sources": list(sources)}
 
 

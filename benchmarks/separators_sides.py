@@ -115,7 +115,8 @@ def convert_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndar
     sizes, options = case["sizes"], {"sources": case["sources"]}
     weights = read_torch(folder / "weights.pth")
     if case["model"] != "demucs":
-        untold = {"conv_tasnet": ["blocks"], "dual_path_rnn": ["segment_frames"]}[case["model"]]
+        untold = {"conv_tasnet": ["blocks"], "dual_path_rnn": ["segment_frames"]}
+        untold = untold.get(case["model"], ())
         options |= {name: sizes[name] for name in untold}
         model = asteroid.from_weights(weights, **options)
     else:
@@ -245,6 +246,8 @@ def _asteroid(case):
     from asteroid.models import ConvTasNet, DPRNNTasNet
 
     sizes = case["sizes"]
+    if case["model"] == "dcunet":
+        return _asteroid_dcunet(sizes)
     network, names = {
         "conv_tasnet": (ConvTasNet, CONV_TASNET), "dual_path_rnn": (DPRNNTasNet, DUAL_PATH),
     }[case["model"]]  # fmt: skip
@@ -256,6 +259,34 @@ def _asteroid(case):
         sample_rate=sizes["sample_rate"],
         **options,
     )
+
+
+def _asteroid_dcunet(sizes):
+    """DCUNet-10 with kzoo's frames around the ends, and without the samples that they fade in."""
+    import torch
+    from asteroid.models import DCUNet
+
+    class Centred(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = DCUNet(
+                "DCUNet-10",
+                stft_n_filters=sizes["n_fft"],
+                stft_kernel_size=sizes["n_fft"],
+                stft_stride=sizes["hop_length"],
+                sample_rate=sizes["sample_rate"],
+                fix_length_mode="pad",
+            )
+
+        def forward(self, mixture):
+            n_fft = sizes["n_fft"]
+            padded = torch.nn.functional.pad(mixture, (n_fft // 2, n_fft // 2))
+            return self.network(padded)[..., n_fft:-n_fft]
+
+        def state_dict(self):
+            return self.network.state_dict()
+
+    return Centred()
 
 
 def _demucs(case):
@@ -278,6 +309,13 @@ def _core(case, samples: int):
         model = models.architecture("demucs").core(case["sources"], size, samples=samples)
         model.load_weights(case["weights"])
         return model
+    if case["model"] == "dcunet":  # as the peer, without the samples of the outer windows
+        system = models.build("dcunet", size, sources=case["sources"], samples=samples)
+        system.load_weights(case["weights"])
+        half = size.n_fft // 2
+        inner = Estimates(case["sources"], name="inner_stems")
+        estimates = inner(system.output[:, :, half:-half])
+        return keras.Model(system.input, estimates, name=system.name)
     core = models.architecture(case["model"]).core(case["sources"], size)
     core.load_weights(case["weights"])
     waveform = keras.Input((samples, size.channels), name="waveform")

@@ -198,9 +198,9 @@ def transfer(
 
     waveform: `[samples]` or `[samples, channels]`, full scale 1.0, at any rate. The sound is as
     long, at the preset's rate, or with input_rate at the recording's. options: those
-    of `TimbreTransfer` in `synthesis.transfer` (octaves, match, loudness_db, gate, dry, method),
-    which is the object to keep for many signals. Raises presets.PresetError for a preset that
-    is no synthesiser, ValueError where nothing has a pitch.
+    of `TimbreTransfer` in `synthesis.transfer` (octaves, match, loudness_db, gate, dry, method,
+    engine), which is the object to keep for many signals. Raises presets.PresetError for a preset
+    that is no synthesiser, ValueError where nothing has a pitch.
     """
     from kzoo.synthesis.transfer import TimbreTransfer
 

@@ -36,7 +36,7 @@ def evaluation_systems(
     n_sources: of the presets among them that separate by clusters; the others stay as they are.
     interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated; `say` is told what a user should know of
-    each, in a line. Raises ValueError for what is neither.
+    each, in a line. Raises ValueError for what is neither, and for n_sources that none has.
     """
     found = []
     for given in names:
@@ -50,6 +50,12 @@ def evaluation_systems(
                 raise ValueError(f"{path}: has several systems, {listed}: give it no name")
             systems = [dataclasses.replace(systems[0], name=name)]
         found += systems
+    counts = [len(system.sources) for system in found if isinstance(system, Separation)]
+    if n_sources is not None and n_sources not in counts:
+        raise ValueError(
+            f"none of these systems gives {n_sources} sources: n_sources is of presets that "
+            "separate by clusters"
+        )
     return found
 
 

@@ -231,6 +231,7 @@ class ComplexBatchNormalization(layers.Layer):
     momentum, epsilon: PyTorch's by default. initial_scale: the first two rows of both at first,
         1 / sqrt(2) in the paper, sqrt(2) in the package complexPyTorch. As there, the moving
         covariance is of the unbiased kind and holds epsilon, which is added again when it is used.
+    Several devices have statistics of their own.
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, initial_scale=2**-0.5, **kwargs):

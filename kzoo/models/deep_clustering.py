@@ -116,6 +116,7 @@ VARIANTS = {
         hidden=128,
         n_layers=3,
         embedding=12,
+        masking="soft",
         relative_db=80.0,
     ),
     "tiny": DeepClustering(

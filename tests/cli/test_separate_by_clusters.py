@@ -126,3 +126,5 @@ def test_evaluation_asks_presets_that_cluster_for_so_many_sources(run):
     )
     assert status == 1
     assert "gives 2 sources, and 3 are scored" in out + err
+    status, _, err = run("evaluate", "mixture", "--corpus", "corpus", "--n-sources", "3")
+    assert (status, "none of these systems gives 3 sources" in err) == (1, True)
