@@ -18,7 +18,7 @@ def quicken():
     from keras.src.ops import operation
     from tensorflow.python.framework import op_def_library as definitions
     from tensorflow.python.ops import gen_resource_variable_ops as variables
-    from tensorflow.python.util import tf_stack
+    from tensorflow.python.util import tf_stack, traceback_utils
 
     if sys.version_info < (3, 12):  # which remembers them itself
         typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
@@ -32,6 +32,7 @@ def quicken():
     # The line that drew an operation is asked for where the operation fails, and only printed.
     stack = tf_stack.extract_stack()
     tf_stack.extract_stack = lambda stacklevel=1: stack
+    traceback_utils.disable_traceback_filtering()  # watched for in each call of an operation
     if sys.platform == "linux":
         keep_memory()
 
