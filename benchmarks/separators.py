@@ -1,4 +1,4 @@
-"""Conv-TasNet and Demucs next to asteroid and demucs on PyTorch, and LiteRT next to ONNX Runtime.
+"""Conv-TasNet, DPRNN, DCUNet and Demucs next to asteroid and demucs; LiteRT and ONNX Runtime.
 
     python benchmarks/separators.py --torch-python TORCH [--onnx-python ONNX] [--threads 2]
         [--repeats 10] [--only TEXT ...] [--quick] > benchmarks/results/separators.txt
@@ -51,6 +51,12 @@ FULL = [
     {"model": "conv_tasnet", "variant": "small", "task": "forward"},
     {"model": "conv_tasnet", "variant": "paper", "task": "step", "batch": 2},
     {"model": "conv_tasnet", "variant": "small", "task": "step", "batch": 2},
+    {"model": "dual_path_rnn", "variant": "asteroid", "task": "forward"},
+    {"model": "dual_path_rnn", "variant": "small", "task": "forward"},
+    {"model": "dual_path_rnn", "variant": "asteroid", "task": "step", "seconds": 2.0},
+    {"model": "dual_path_rnn", "variant": "small", "task": "step", "batch": 2},
+    {"model": "dcunet", "variant": "dcunet10", "task": "forward"},
+    {"model": "dcunet", "variant": "dcunet10", "task": "step", "seconds": 2.0},
     {"model": "demucs", "variant": "v2", "task": "forward"},
     {"model": "demucs", "variant": "small", "task": "forward"},
     {"model": "demucs", "variant": "small", "task": "step", "batch": 2},
@@ -167,7 +173,7 @@ class Row:
     def start(self) -> None:
         """Open them, each where what it reads has been written."""
         case, options = self.case, self.options
-        torch = {"conv_tasnet": "asteroid", "demucs": "demucs"}[case["model"]]
+        torch = "demucs" if case["model"] == "demucs" else "asteroid"
         if case["task"] != "LiteRT":
             peer = self._peer("torch", options.torch_python, torch)
             self._side("convert", sys.executable, "kzoo.convert").close()
@@ -254,15 +260,14 @@ class Row:
 
 def completed(case: dict) -> dict:
     """The case with all its sizes, from kzoo's variants."""
-    from kzoo.models import conv_tasnet, demucs
+    from kzoo.models import architecture
 
     case = {**DEFAULTS, **case}
-    if case["model"] == "conv_tasnet":
-        module, sources = conv_tasnet, conv_tasnet.SPEAKERS
-    else:
-        module, sources = demucs, demucs.SOURCES
+    module = architecture(case["model"])
+    sources = module.SPEAKERS if hasattr(module, "SPEAKERS") else module.SOURCES
     sizes = dataclasses.asdict(module.VARIANTS[case["variant"]])
-    sizes["filters"] = case.get("filters", sizes["filters"])
+    if "filters" in case:
+        sizes["filters"] = case["filters"]
     return {**case, "sizes": sizes, "sources": list(sources)}
 
 

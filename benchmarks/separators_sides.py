@@ -34,6 +34,15 @@ CONV_TASNET = {
     "repeats": "n_repeats",
     "mask": "mask_act",
 }
+DUAL_PATH = {
+    "filters": "n_filters",
+    "filter_length": "kernel_size",
+    "bottleneck": "bn_chan",
+    "hidden": "hid_size",
+    "segment_frames": "chunk_size",
+    "repeats": "n_repeats",
+    "mask": "mask_act",
+}
 _SAME = "depth growth kernel_size stride context glu rewrite lstm_layers resample normalize rescale"
 DEMUCS = {
     "filters": "channels",
@@ -49,9 +58,9 @@ def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarra
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = _asteroid(case) if case["model"] == "conv_tasnet" else _demucs(case)
+    network = _demucs(case) if case["model"] == "demucs" else _asteroid(case)
     samples = round(case["seconds"] * case["sizes"]["sample_rate"])
-    if case["model"] != "conv_tasnet":
+    if case["model"] == "demucs":
         samples = network.valid_length(samples)
     channels = case["sizes"]["channels"]
     targets = 0.1 * torch.randn(case["batch"], len(case["sources"]), channels, samples)
@@ -79,7 +88,7 @@ def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarra
         return forward
 
     network.train()
-    if case["model"] == "conv_tasnet":
+    if case["model"] != "demucs":
         from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 
         loss, targets = PITLossWrapper(pairwise_neg_sisdr, pit_from="pw_mtx"), targets[:, :, 0]
@@ -105,8 +114,11 @@ def convert_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndar
 
     sizes, options = case["sizes"], {"sources": case["sources"]}
     weights = read_torch(folder / "weights.pth")
-    if case["model"] == "conv_tasnet":
-        model = asteroid.from_weights(weights, blocks=sizes["blocks"], **options)
+    if case["model"] != "demucs":
+        untold = {"conv_tasnet": ["blocks"], "dual_path_rnn": ["segment_frames"]}
+        untold = untold.get(case["model"], ())
+        options |= {name: sizes[name] for name in untold}
+        model = asteroid.from_weights(weights, **options)
     else:
         options |= {"resample": sizes["resample"], "normalize": sizes["normalize"]}
         model = demucs.from_weights(weights, **options)
@@ -131,7 +143,7 @@ def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray
         function = tensorflow.compiled(model, None)
         return lambda: function(mixture)
     pit = {"name": "pit", "pairwise": {"name": "si_sdr", "zero_mean": True}}
-    loss = losses.get(**(pit if case["model"] == "conv_tasnet" else {"name": "l1"}))
+    loss = losses.get(**({"name": "l1"} if case["model"] == "demucs" else pit))
     adam = optimizer("adam", **LEARNING)
     adam.epsilon = 1e-8  # PyTorch's
     model.compile(optimizer=adam, loss=DomainLoss(loss, lambda sources: sources), jit_compile=False)
@@ -231,17 +243,50 @@ SIDES = {
 
 def _asteroid(case):
     _stand_in("pytorch_lightning", "torch_optimizer", "pb_bss_eval", "torch_stoi", "torchaudio")
-    from asteroid.models import ConvTasNet
+    from asteroid.models import ConvTasNet, DPRNNTasNet
 
     sizes = case["sizes"]
-    options = {theirs: sizes[ours] for ours, theirs in CONV_TASNET.items()}
-    return ConvTasNet(
+    if case["model"] == "dcunet":
+        return _asteroid_dcunet(sizes)
+    network, names = {
+        "conv_tasnet": (ConvTasNet, CONV_TASNET), "dual_path_rnn": (DPRNNTasNet, DUAL_PATH),
+    }[case["model"]]  # fmt: skip
+    options = {theirs: sizes[ours] for ours, theirs in names.items()}
+    return network(
         len(case["sources"]),
         norm_type="gLN",
         stride=sizes["filter_length"] // 2,
         sample_rate=sizes["sample_rate"],
         **options,
     )
+
+
+def _asteroid_dcunet(sizes):
+    """DCUNet-10 with kzoo's frames around the ends, and without the samples that they fade in."""
+    import torch
+    from asteroid.models import DCUNet
+
+    class Centred(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = DCUNet(
+                "DCUNet-10",
+                stft_n_filters=sizes["n_fft"],
+                stft_kernel_size=sizes["n_fft"],
+                stft_stride=sizes["hop_length"],
+                sample_rate=sizes["sample_rate"],
+                fix_length_mode="pad",
+            )
+
+        def forward(self, mixture):
+            n_fft = sizes["n_fft"]
+            padded = torch.nn.functional.pad(mixture, (n_fft // 2, n_fft // 2))
+            return self.network(padded)[..., n_fft:-n_fft]
+
+        def state_dict(self):
+            return self.network.state_dict()
+
+    return Centred()
 
 
 def _demucs(case):
@@ -264,6 +309,13 @@ def _core(case, samples: int):
         model = models.architecture("demucs").core(case["sources"], size, samples=samples)
         model.load_weights(case["weights"])
         return model
+    if case["model"] == "dcunet":  # as the peer, without the samples of the outer windows
+        system = models.build("dcunet", size, sources=case["sources"], samples=samples)
+        system.load_weights(case["weights"])
+        half = size.n_fft // 2
+        inner = Estimates(case["sources"], name="inner_stems")
+        estimates = inner(system.output[:, :, half:-half])
+        return keras.Model(system.input, estimates, name=system.name)
     core = models.architecture(case["model"]).core(case["sources"], size)
     core.load_weights(case["weights"])
     waveform = keras.Input((samples, size.channels), name="waveform")

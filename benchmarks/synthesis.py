@@ -245,8 +245,8 @@ def main() -> None:
     quiet_tensorflow()
     from kzoo.synthesis import player
 
-    begin, hop_length, room = player.instrument(preset)
-    rate, name = preset.card["sample_rate"], preset.card["name"]
+    begin, rate, hop_length, room = player.instrument(preset, engine="tensorflow")
+    name = preset.card["name"]
     network, _ = preset.sizes()
     size = {"rate": rate, "hop_length": hop_length}
     controls = held_out(options.recordings, options.held_out, options.method, rate, hop_length)

@@ -44,6 +44,7 @@ def prove(
     """
     from kzoo import audio
     from kzoo.deploy import parity
+    from kzoo.synthesis import player
     from kzoo.synthesis.files import synthesize_file
 
     if "stream" not in cards[0]:
@@ -54,7 +55,10 @@ def prove(
     run = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     if run.returncode:
         raise ValueError(f"{CONSUMER.name} failed: {run.stderr.strip().splitlines()[-1]}")
-    synthesize_file(controls, scratch / "kzoo.wav", preset=preset.name, bit_depth="float32")
+    synthesize_file(
+        controls, scratch / "kzoo.wav", bit_depth="float32",
+        instrument=player.instrument(preset, engine="tensorflow"),
+    )  # fmt: skip
     found, plain = (audio.read(path)[0] for path in (out, scratch / "kzoo.wav"))
     expected = np.clip(plain, -1, 1)  # as the program's 16 bits hold it
     level = parity.compare({"audio": expected}, {"audio": found})["audio"].snr_db

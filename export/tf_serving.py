@@ -116,9 +116,9 @@ def bundle(options: argparse.Namespace) -> Iterator[str]:
     if place.exists() and not options.overwrite:
         raise FileExistsError(f"{place}: is there already; --overwrite it or give --model-version")
     quiet_tensorflow()
-    if preset.sizes()[0].task != "separation":
+    if (task := preset.sizes()[0].task) != "separation":
         raise ValueError(
-            f"{preset} is for {preset.task}; this serves what hears a waveform: "
+            f"{preset} is for {task}; this serves what hears a waveform: "
             "kzoo export --to saved_model writes the others"
         )
     if importlib.util.find_spec("tensorflow_serving") is None:

@@ -84,6 +84,7 @@ class Separator(separation.BlockSeparator):
         consistent: bool = False,
         attenuation_limit_db: float | None = None,
         mwf: bool = False,
+        n_sources: int | None = None,
         device: str | None = None,
         engine: str = "auto",
         progress: presets.Progress | None = None,
@@ -96,6 +97,7 @@ class Separator(separation.BlockSeparator):
         consistent: make the stems sum to the mixture. mwf: refine them by a multichannel
             Wiener filter, in two passes. attenuation_limit_db: by how much at most an enhancer
             lowers what is no speech.
+        n_sources: how many a preset that separates by clusters gives, by default as its card says.
         device: "cpu", "gpu", "gpu:1". progress: called with bytes fetched and bytes in all.
         engine: "tensorflow"; "litert", which starts without it, from a file that is made at the
             first time; or "auto", LiteRT where that file is there, see `kzoo.engines`.
@@ -104,6 +106,8 @@ class Separator(separation.BlockSeparator):
         from kzoo.engines import litert
 
         opened = presets.open_preset(preset)
+        if n_sources is not None:
+            opened = opened.with_n_sources(n_sources)
         if litert.chosen(engine, opened, device=device, mwf=mwf, **options):
             system = litert.system(opened, progress=progress)
         else:
@@ -115,7 +119,7 @@ class Separator(separation.BlockSeparator):
         separator = cls(system, overlap=share, consistent=consistent, **limit)
         separator._rebuild = functools.partial(
             cls.from_preset, preset, overlap=overlap, consistent=consistent, mwf=mwf,
-            device=device, engine=engine, **limit, **options,
+            n_sources=n_sources, device=device, engine=engine, **limit, **options,
         )  # fmt: skip
         return separator
 
@@ -194,9 +198,9 @@ def transfer(
 
     waveform: `[samples]` or `[samples, channels]`, full scale 1.0, at any rate. The sound is as
     long, at the preset's rate, or with input_rate at the recording's. options: those
-    of `TimbreTransfer` in `synthesis.transfer` (octaves, match, loudness_db, gate, dry, method),
-    which is the object to keep for many signals. Raises presets.PresetError for a preset that
-    is no synthesiser, ValueError where nothing has a pitch.
+    of `TimbreTransfer` in `synthesis.transfer` (octaves, match, loudness_db, gate, dry, method,
+    engine), which is the object to keep for many signals. Raises presets.PresetError for a preset
+    that is no synthesiser, ValueError where nothing has a pitch.
     """
     from kzoo.synthesis.transfer import TimbreTransfer
 
@@ -210,6 +214,7 @@ def evaluate(
     sources: Sequence[str] | None = None,
     overlap: float = 0.0,
     mwf: bool = False,
+    n_sources: int | None = None,
     interchangeable: bool = False,
     measures: str | None = None,
     dnsmos: str | Path | None = None,
@@ -220,10 +225,10 @@ def evaluate(
     systems: a path, a name, or NAME=PATH.
 
     corpus: of several, the tracks are averaged together. sources: by default those of the first
-    preset. interchangeable: their order means nothing, as that of speakers; presets whose card says
-    so need no word. measures: names of `kzoo.metrics.MEASURES` with commas between, or all of
-    "separation" or of "speech"; by default the latter where the corpus is speech in noise. dnsmos:
-    the path of sig_bak_ovr.onnx.
+    preset. n_sources: of presets that separate by clusters. interchangeable: the order of sources
+    means nothing, as that of speakers; presets whose card says so need no word. measures: names of
+    `kzoo.metrics.MEASURES` with commas between, or all of "separation" or of "speech"; by default
+    the latter where the corpus is speech in noise. dnsmos: the path of sig_bak_ovr.onnx.
     options: of `kzoo.evaluation.evaluate` (out, tracks, start_seconds, duration_seconds,
     baselines, against, processes, progress, ...).
     """
@@ -234,7 +239,7 @@ def evaluate(
     kind, columns = named_measures((measures or "").replace(",", " ").split())
     chosen = evaluation_systems(
         [str(name) for name in systems], {"overlap": overlap, "mwf": mwf},
-        interchangeable=interchangeable,
+        n_sources=n_sources, interchangeable=interchangeable,
     )  # fmt: skip
     wanted, speech = what_to_score(
         corpus, chosen, sources=sources or (), measures=kind, dnsmos=dnsmos,
@@ -411,8 +416,9 @@ def export_page(
     from kzoo.deploy.placing import beside, move
 
     preset, folder = presets.open_preset(preset), Path(folder)
-    if preset.task != "separation":
-        raise presets.PresetError(f"preset {preset} is for {preset.task}; a page separates sound")
+    task = preset.task if preset.task != "separation" else preset.sizes()[0].task
+    if task != "separation":
+        raise presets.PresetError(f"preset {preset} is for {task}; a page separates sound")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder}: is there already; overwrite it or name another folder")
     web.litert_js.packages(node_modules)  # before what takes minutes

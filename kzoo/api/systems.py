@@ -10,28 +10,38 @@ from typing import Any
 import kzoo
 from kzoo import classical, presets, tasks
 from kzoo.evaluation.museval_scores import holds_scores, read_scores
-from kzoo.evaluation.systems import BASELINES, Baseline, EstimatesFolder, Separation, untrained
+from kzoo.evaluation.systems import (
+    BASELINES,
+    Baseline,
+    EstimatesFolder,
+    Separation,
+    blend,
+    untrained,
+)
 
 
 def evaluation_systems(
     names: Sequence[str],
     options: dict[str, Any],
     *,
+    n_sources: int | None = None,
     interchangeable: bool = False,
     say: Callable[[str], object] | None = None,
 ) -> list:
     """Make a system of each name: a preset, a run folder, a folder of estimates, scores that
     museval or kzoo has written, a baseline, or a method without training (`classical.method_of`).
 
-    NAME=PATH gives a system another name, so that two of one name can be told apart.
+    NAME=PATH gives a system another name, so that two of one name can be told apart. A+B, or
+    0.7*A+0.3*B, is the mean of the stems of presets, run folders and methods.
+    n_sources: of the presets among them that separate by clusters; the others stay as they are.
     interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated; `say` is told what a user should know of
-    each, in a line. Raises ValueError for what is neither.
+    each, in a line. Raises ValueError for what is neither, and for n_sources that none has.
     """
     found = []
     for given in names:
         name, path = _named_system(given)
-        systems = _system_of(path, options, interchangeable, say)
+        systems = _system_of(path, options, n_sources, interchangeable, say)
         if name:
             if isinstance(systems[0], Baseline):
                 raise ValueError(f"{given}: a baseline is called {' or '.join(BASELINES)}")
@@ -40,6 +50,12 @@ def evaluation_systems(
                 raise ValueError(f"{path}: has several systems, {listed}: give it no name")
             systems = [dataclasses.replace(systems[0], name=name)]
         found += systems
+    counts = [len(system.sources) for system in found if isinstance(system, Separation)]
+    if n_sources is not None and n_sources not in counts:
+        raise ValueError(
+            f"none of these systems gives {n_sources} sources: n_sources is of presets that "
+            "separate by clusters"
+        )
     return found
 
 
@@ -56,10 +72,13 @@ def _named_system(given: str) -> tuple[str | None, str]:
 def _system_of(
     name: str,
     options: dict[str, Any],
+    n_sources: int | None,
     interchangeable: bool,
     say: Callable[[str], object] | None,
 ) -> list:
     path = Path(name)
+    if "+" in name and not path.exists():
+        return [_blend(name, options, n_sources, interchangeable, say)]
     if holds_scores(path):
         return read_scores(path)
     if path.is_dir() and not (path / presets.CARD).is_file():
@@ -74,8 +93,30 @@ def _system_of(
         raise ValueError(f"{error}; nor is it a folder of estimates or a method") from None
     if options.get("mwf"):
         preset.refuse_mwf()
+    if n_sources is not None and preset.clusters:
+        preset = preset.with_n_sources(n_sources)
     run, task = _separator(preset, options, say), tasks.task(preset.task)
     return [task.scored(preset, run, options, interchangeable=interchangeable)]
+
+
+def _blend(name: str, *arguments) -> Separation:
+    """The blend that A+B or 0.7*A+0.3*B asks for; ValueError for what makes no stems itself."""
+    parts = []
+    for part in name.split("+"):
+        weight, star, system = part.rpartition("*")
+        try:
+            number = float(weight) if star else 1.0
+        except ValueError:
+            raise ValueError(
+                f"{name}: expected A+B or 0.7*A+0.3*B; {weight!r} is no number"
+            ) from None
+        if not system:
+            raise ValueError(f"{name}: expected A+B or 0.7*A+0.3*B; a system is missing")
+        found = _system_of(system, *arguments)[0]
+        if not isinstance(found, Separation):
+            raise ValueError(f"{name}: only presets, run folders and methods are blended")
+        parts.append((number, found))
+    return blend(parts)
 
 
 def comparison_systems(names: Sequence[str], *, say: Callable[[str], object] | None = None) -> list:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kzoo import audio
-from kzoo.classical.base import BlindMethod, Survey, package
+from kzoo.classical.base import BlindMethod, package
 from kzoo.classical.components import (
     audible_frames,
     component_system,
@@ -31,6 +31,7 @@ from kzoo.classical.components import (
     transform_at,
 )
 from kzoo.separation import System
+from kzoo.separation.surveys import Survey
 
 # scikit-learn's name, and the power of a magnitude that it is of: Itakura-Saito's models powers.
 DIVERGENCES = {

@@ -23,7 +23,8 @@ def evaluate(
             metavar="SYSTEMS",
             help="What to score: presets, run folders, folders of estimates, baselines, methods of "
             "kzoo separate --method (nmf:components=40 sets an option), or folders of scores that "
-            "museval or kzoo has written; NAME=PATH gives it another name.",
+            "museval or kzoo has written; NAME=PATH gives it another name, and "
+            "0.7*A+0.3*B is the mean of the stems of two or more.",
         ),
     ] = None,
     corpus: Annotated[
@@ -70,6 +71,13 @@ def evaluate(
     ] = None,
     overlap: options.Overlap = 0.0,
     mwf: options.Mwf = False,
+    n_sources: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=2,
+            help="Number of sources of presets that separate by clusters; others have their own.",
+        ),
+    ] = None,
     interchangeable: Annotated[
         bool,
         typer.Option(
@@ -123,8 +131,9 @@ def evaluate(
             )
     kind, columns = named_measures(options.names(measures))
     scored = evaluation_systems(
-        systems or [], {"overlap": overlap, "mwf": mwf}, interchangeable=interchangeable, say=say
-    )
+        systems or [], {"overlap": overlap, "mwf": mwf}, n_sources=n_sources,
+        interchangeable=interchangeable, say=say,
+    )  # fmt: skip
     scored = [quietly(system) for system in scored]
     wanted, speech = what_to_score(
         corpus, scored, sources=options.names(sources), measures=kind, dnsmos=dnsmos,

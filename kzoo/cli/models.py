@@ -52,4 +52,6 @@ def options_of(name: str) -> Iterator[str]:
             for field in dataclasses.fields(size)
             if getattr(size, field.name) != getattr(default, field.name)
         )
-        yield f"  {variant}: {', '.join(changes) or 'the defaults'}"
+        weights = size.count_weights(len(getattr(module, "SOURCES", ())))
+        memory = "" if weights is None else f"; {weights:,} weights, {4 * weights / 1e9:.3g} GB"
+        yield f"  {variant}: {', '.join(changes) or 'the defaults'}{memory}"

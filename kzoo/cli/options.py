@@ -67,7 +67,7 @@ NSources = Annotated[
     typer.Option(
         metavar="N",
         help="Number of sources, of nmf and isa; of microphones, of fastica and auxiva: 2 by "
-        "default.",
+        "default; of presets that separate by clusters: as many as their card says.",
     ),
 ]
 Components = Annotated[

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kzoo.presets import Preset
     from kzoo.separation import BlockSeparator, OutputOptions
 
+_PICTURE = "clusters.png"
+
 
 def separate(
     files: options.FilesUnlessLive = None,
@@ -44,6 +46,14 @@ def separate(
     consistent: Annotated[
         bool, typer.Option("--consistent", help="Make the stems sum to the recording.")
     ] = False,
+    plot: Annotated[
+        bool,
+        typer.Option(
+            "--plot",
+            help="Draw OUT/<track>/clusters.png: the embeddings that were clustered, and the "
+            "masks; of presets that separate by clusters.",
+        ),
+    ] = False,
     live: options.Live = None,
     start: options.Start = 0.0,
     duration: options.Duration = None,
@@ -67,14 +77,18 @@ def separate(
     refuse_both_or_none(live, files, "separate")
     by = _method(
         method,
-        {"n_sources": n_sources, "components": components, "templates": templates,
-         "divergence": divergence, "margin": margin},
+        {"components": components, "templates": templates, "divergence": divergence,
+         "margin": margin, **({"n_sources": n_sources} if method else {})},
         of_presets={"--preset": preset, "--overlap": overlap, "--mwf": mwf, "--live": live,
-                    "--device": device, "--engine": engine != "auto"},
+                    "--device": device, "--engine": engine != "auto", "--plot": plot},
     )  # fmt: skip
     if by is None:
         by = presets.open_preset(preset or options.PRESET)
         by.refuse_untrained()
+        if n_sources is not None:
+            by = by.with_n_sources(n_sources)
+        if plot and not by.clusters:
+            raise ValueError(f"--plot draws clusters, and preset {by} has none: leave it out")
     stems = selection(by.sources, two_stems=two_stems, only=only)
     if consistent and len(by.sources) == 1:
         raise ValueError(ONE_IS_CONSISTENT.format(*by.sources))
@@ -93,10 +107,12 @@ def separate(
         return
     if out == "-" and (len(files) != 1 or len(stems) != 1):
         raise ValueError("stdout takes one stem of one recording: name it with --only")
+    if out == "-" and plot:
+        raise ValueError("stdout takes a stem and no picture: leave --plot out")
     separate_each(
         files, out, stems=stems, place=lambda track, stem: f"{track}/{stem}", by=by,
         output=output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
-        start=start, duration=duration, quiet=quiet, consistent=consistent, **graph,
+        start=start, duration=duration, quiet=quiet, plot=plot, consistent=consistent, **graph,
     )  # fmt: skip
 
 
@@ -134,37 +150,48 @@ def separate_each(
     start: float,
     duration: float | None,
     quiet: bool,
+    plot: bool = False,
     bandwidth_hz: float | None = None,
     **separator_options: Any,
 ) -> None:
     """The stems of each file to OUT/<place(track, stem)>, by one build of a preset's model.
 
+    plot: the clusters, too, by which they were separated.
     bandwidth_hz: above it nothing is left, which is said of recordings that have more.
     """
     from kzoo import audio
-    from kzoo.classical import Method
     from kzoo.cli.files import Job, Outcome, each_recording
+    from kzoo.files import replacing
+    from kzoo.presets import Preset
     from kzoo.separation import BlockSeparator, separate_file
 
+    by_preset = isinstance(by, Preset)
+    if plot:
+        from kzoo.pictures.clusters import draw_clusters
+        from kzoo.pictures.images import figure
+
+        figure(1, 1)  # without matplotlib nothing is begun
+
     def places(track: str) -> dict[str, str]:
-        return {stem: f"{place(track, stem)}.{output.format}" for stem in stems}
+        picture = {_PICTURE: place(track, _PICTURE)} if plot else {}
+        return {stem: f"{place(track, stem)}.{output.format}" for stem in stems} | picture
 
     def check(job: Job) -> None:
         with audio.AudioReader(
             job.path, start_seconds=start, duration_seconds=duration
         ) as reader:  # fmt: skip
             sample_rate, channels = reader.sample_rate, reader.channels
-        if isinstance(by, Method):
+        if not by_preset:
             with _named(job.path):
                 by.refuse(channels)
-        for target in job.targets.values():
+        for target in (job.targets[stem] for stem in stems):
             audio.check_writable(
                 target, sample_rate, channels, bit_depth=output.bit_depth, clip=output.clip
             )
 
     def load():
         separator = None
-        if not isinstance(by, Method):
+        if by_preset:
             separator = _separator(by, quiet=quiet, **separator_options)
             for note in separator.notes:
                 say(f"kzoo: {note}")
@@ -176,11 +203,21 @@ def separate_each(
             return BlockSeparator(by.system(about.sample_rate, about.channels), **separator_options)
 
         def work(job: Job, progress) -> Outcome:
+            surveyed: list = []
             with _named(job.path):
                 report = separate_file(
                     separator_for(job.path), job.path, job.targets, stems=stems, output=output,
                     start_seconds=start, duration_seconds=duration, progress=progress,
+                    surveyed=surveyed.extend,
                 )  # fmt: skip
+            if plot and surveyed[0] is not None and surveyed[0].model is not None:
+                with replacing(job.targets[_PICTURE]) as temporary:
+                    draw_clusters(
+                        surveyed[0].model,
+                        separator.sources,
+                        separator.system.sample_rate,
+                        temporary,
+                    )
             notes = list(report.notes)
             if bandwidth_hz is not None and audio.info(job.path).sample_rate / 2 > bandwidth_hz:
                 notes.append(f"nothing is left above {bandwidth_hz:g} Hz by this preset")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow
+from kzoo.cli.terminal import loading
 
 
 def synthesize(
@@ -37,6 +37,7 @@ def synthesize(
     ] = -40.0,
     bit_depth: options.BitDepth = "16",
     overwrite: options.Overwrite = False,
+    engine: options.Engine = "auto",
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Play a file of controls: pitch and loudness to sound.
@@ -46,27 +47,36 @@ def synthesize(
     """
     from kzoo import audio, presets
     from kzoo.cli.files import Job, Outcome, each_job
+    from kzoo.engines import litert
+    from kzoo.synthesis import player
     from kzoo.synthesis.files import points_of, synthesize_file
 
     if dry and preset is None:
         raise ValueError("dry is without the echo of a preset: name one (-p), or leave dry out")
+    if engine != "auto" and preset is None:
+        raise ValueError("an engine runs a preset: name one (-p), or leave --engine out")
     depth = options.depth(bit_depth)
+    opened, form = None, {"frames": player.BLOCK_FRAMES}
+    if preset is not None:
+        opened = presets.synthesiser(preset)
+        opened.refuse_untrained()
+        litert.chosen(engine, opened, **form)
 
     def check(job: Job) -> None:
-        rate = sample_rate
-        next(points_of(controls, preset)())
-        if preset is not None:
-            opened = presets.synthesiser(preset)
-            opened.refuse_untrained()
-            rate = opened.card["sample_rate"]
+        next(points_of(controls, by_preset=opened is not None)())
+        rate = sample_rate if opened is None else opened.card["sample_rate"]
         audio.check_writable(out, rate, 1, bit_depth=depth)
 
     def load():
-        quiet_tensorflow()
+        instrument, by_litert = None, opened is not None and litert.chosen(engine, opened, **form)
+        made = by_litert and litert.is_made(opened, **form)
+        with loading(opened, by_litert=by_litert, made=made):
+            if opened is not None:
+                instrument = player.instrument(opened, dry=dry, engine=engine)
 
         def work(job: Job, progress) -> Outcome:
             seconds = synthesize_file(
-                controls, out, preset=preset, dry=dry, sample_rate=sample_rate,
+                controls, out, instrument=instrument, sample_rate=sample_rate,
                 harmonics=harmonics, slope_db=slope, noise_db=noise, bit_depth=depth,
                 overwrite=overwrite, progress=progress,
             )  # fmt: skip

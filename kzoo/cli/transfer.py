@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow
+from kzoo.cli.terminal import loading
 from kzoo.files import replacing
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def transfer(
     ] = None,
     bit_depth: options.BitDepth = "16",
     overwrite: options.Overwrite = False,
+    engine: options.Engine = "auto",
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Play a recording by a trained synthesiser (timbre transfer).
@@ -72,14 +73,26 @@ def transfer(
     Recordings may have any length, sample rate and number of channels, and the memory in use does
     not grow with the length; the sound has one channel.
     """
-    from kzoo import audio, pitch_tracking
+    from kzoo import audio, pitch_tracking, presets
     from kzoo.cli.files import Job, Outcome, each_job
     from kzoo.cli.presets import fetch
+    from kzoo.engines import litert
+    from kzoo.synthesis import player
     from kzoo.synthesis.transfer import TimbreTransfer, check_request
 
     wishes = {"octaves": octaves, "match": match, "loudness_db": loudness_db, "gate": gate}
     instrument = check_request(preset, method=method, **wishes)
     depth = options.depth(bit_depth)
+    by_network = method != pitch_tracking.PYIN
+    # What may have a LiteRT file: {its name: (its preset, the form of the file)}.
+    networks = {str(instrument): (instrument, {"frames": player.BLOCK_FRAMES})}
+    if by_network:
+        hop_length = pitch_tracking.check_request(method, hop_ms=4.0)  # that of DDSP
+        networks[f"{method} at this hop"] = (
+            presets.open_preset(method), {"hop_length": hop_length}
+        )  # fmt: skip
+    for network, form in networks.values():
+        litert.chosen(engine, network, **form)
 
     def rate_of(info) -> int:
         return info.sample_rate if input_rate else instrument.card["sample_rate"]
@@ -91,24 +104,28 @@ def transfer(
             _check_picture(picture)
 
     def load():
-        if method != pitch_tracking.PYIN:
+        if by_network:
             fetch(method, show=not quiet)
-        quiet_tensorflow()
-        player = TimbreTransfer(instrument, method=method, dry=dry, **wishes)
+        with contextlib.ExitStack() as ready:
+            for what, (network, form) in networks.items():
+                by_litert = litert.chosen(engine, network, **form)
+                made = by_litert and litert.is_made(network, **form)
+                ready.enter_context(loading(what, by_litert=by_litert, made=made))
+            mover = TimbreTransfer(instrument, method=method, dry=dry, engine=engine, **wishes)
 
         def work(job: Job, progress) -> Outcome:
             watcher, moves = None, []
             if picture is not None:
                 from kzoo.pictures.transfer import TransferPicture
 
-                watcher = TransferPicture(player.sample_rate, player.hop_length)
+                watcher = TransferPicture(mover.sample_rate, mover.hop_length)
             with contextlib.ExitStack() as stack:
                 reader = stack.enter_context(audio.AudioReader(job.path))
                 drawn = stack.enter_context(replacing(picture)) if picture is not None else None
                 writer = stack.enter_context(
                     audio.AudioWriter(out, rate_of(reader), 1, bit_depth=depth, overwrite=overwrite)
                 )
-                for block in player.stream(
+                for block in mover.stream(
                     reader.blocks(), reader.sample_rate, samples=reader.samples,
                     input_rate=input_rate, watcher=watcher, progress=progress, say=moves.append,
                 ):  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -27,25 +27,37 @@ class Place:
         self.variable.assign(array)
 
 
+def shape_of(weights: Mapping[str, np.ndarray], name: str) -> tuple[int, ...]:
+    """The shape of one of the arrays; ValueError that names it where it is missing."""
+    if name not in weights:
+        raise ValueError(f"these weights do not fit the model; missing: {name}")
+    return np.shape(weights[name])
+
+
 def whole(variable: keras.Variable, arranged=np.asarray, shape: tuple[int, ...] | None = None):
     """A variable that has an array for itself, by default in its own layout."""
     return Place(variable, tuple(variable.shape) if shape is None else shape, arranged)
 
 
-def batch_norm(layer, theirs: str) -> dict[str, Place]:
-    """Of BatchNorm; what it counts, `num_batches_tracked`, has no place."""
+def transposed(variable: keras.Variable) -> Place:
+    """A kernel `[in, out]` that they have as `[out, in]`."""
+    return whole(variable, np.transpose, tuple(variable.shape[::-1]))
+
+
+def batch_norm(layer, theirs: str, part: slice = slice(None)) -> dict[str, Place]:
+    """Of BatchNorm over some of the channels; what it counts has no place, see `counters`."""
     names = {"weight": layer.gamma, "bias": layer.beta, "running_mean": layer.moving_mean}
     names["running_var"] = layer.moving_variance
-    return {f"{theirs}.{name}": whole(variable) for name, variable in names.items()}
+    shape = np.empty(layer.gamma.shape)[part].shape
+    return {
+        f"{theirs}.{name}": Place(variable, shape, np.asarray, (part,))
+        for name, variable in names.items()
+    }
 
 
 def linear(layer, theirs: str) -> dict[str, Place]:
     """Of a Linear layer, `[out, in]`."""
-    shape = tuple(layer.kernel.shape[::-1])
-    return {
-        f"{theirs}.weight": whole(layer.kernel, np.transpose, shape),
-        f"{theirs}.bias": whole(layer.bias),
-    }
+    return {f"{theirs}.weight": transposed(layer.kernel), f"{theirs}.bias": whole(layer.bias)}
 
 
 def conv2d(layer, theirs: str, *, transposed: bool = False) -> dict[str, Place]:

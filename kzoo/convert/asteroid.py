@@ -1,4 +1,4 @@
-"""Weights of asteroid's ConvTasNet and LSTMTasNet, by the names of its state dicts.
+"""Weights of asteroid's TasNets, DPRNNTasNet, Chimera and DCUNet, by their names there.
 
 https://github.com/asteroid-team/asteroid: an encoder, a masker and a decoder. PyTorch's kernels
 are `[out, in, taps]`, and its LSTMs have two biases where Keras has their sum. In a ConvTasNet
@@ -8,6 +8,7 @@ and has no place in the model.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -15,7 +16,10 @@ import numpy as np
 
 from kzoo import models
 from kzoo.convert import assign
-from kzoo.models import conv_tasnet, tasnet
+from kzoo.convert._asteroid_dcunet import dcunet_from_weights
+from kzoo.convert._asteroid_stft import STFT_WEIGHTS, stft_of
+from kzoo.convert._torch_layers import counters, shape_of
+from kzoo.models import conv_tasnet, deep_clustering, dual_path_rnn, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
 _BATCH_NORM = {
@@ -27,26 +31,30 @@ _BATCH_NORM = {
 
 
 _LSTM = "masker.masker.0.rnn"
+_CHIMERA_LSTM = "masker.rnn.rnn"
 
 
-def from_weights(
-    weights: Mapping[str, np.ndarray],
-    *,
-    sources: Sequence[str] = conv_tasnet.SPEAKERS,
-    **options,
-) -> keras.Model:
-    """The core of whichever model these weights are of, by their names.
+def from_weights(weights: Mapping[str, np.ndarray], **options) -> keras.Model:
+    """The model of whichever network these weights are of, by their names.
 
-    options: of `conv_tasnet_from_weights` or `tasnet_from_weights`.
-    Raises ValueError where they are neither's.
+    options: of `conv_tasnet_from_weights`, `tasnet_from_weights`, `dual_path_rnn_from_weights`,
+        `chimera_from_weights` or `dcunet_from_weights`.
+    Raises ValueError where they are none of these.
     """
-    if any(name.startswith("masker.TCN.") for name in weights):
-        return conv_tasnet_from_weights(weights, sources=sources, **options)
-    if any(name.startswith(_LSTM) for name in weights):
-        return tasnet_from_weights(weights, sources=sources, **options)
+    readers = {
+        "masker.TCN.": conv_tasnet_from_weights,
+        _LSTM: tasnet_from_weights,
+        "masker.net.": dual_path_rnn_from_weights,
+        _CHIMERA_LSTM: chimera_from_weights,
+        "masker.encoders.": dcunet_from_weights,
+    }
+    for begins, reader in readers.items():
+        if any(name.startswith(begins) for name in weights):
+            return reader(weights, **options)
     raise ValueError(
-        "weights must be those of asteroid's ConvTasNet (masker.TCN.*) or LSTMTasNet "
-        f"({_LSTM}.*); got {', '.join(list(weights)[:4]) or 'none'}"
+        f"weights must be those of asteroid's ConvTasNet (masker.TCN.*), LSTMTasNet ({_LSTM}.*), "
+        f"DPRNNTasNet (masker.net.*), Chimera ({_CHIMERA_LSTM}.*) or DCUNet (masker.encoders.*); "
+        f"got {', '.join(list(weights)[:4]) or 'none'}"
     )
 
 
@@ -71,10 +79,10 @@ def conv_tasnet_from_weights(
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     first = "masker.TCN.0.shared_block"
-    filters, _, length = _shape(weights, "encoder.filterbank._filters")
-    hidden, bottleneck, _ = _shape(weights, f"{first}.0.weight")
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
+    hidden, bottleneck, _ = shape_of(weights, f"{first}.0.weight")
     causal = f"{first}.3.0.weight" in weights
-    kernel_size = _shape(weights, f"{first}.3.{'0.' if causal else ''}weight")[-1]
+    kernel_size = shape_of(weights, f"{first}.3.{'0.' if causal else ''}weight")[-1]
     skip = next((len(w) for n, w in weights.items() if n.endswith(".skip_conv.weight")), 0)
     count = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.TCN."))
     if count % blocks:
@@ -123,7 +131,7 @@ def conv_tasnet_from_weights(
             targets |= _variables(model.get_layer(ours), theirs)
     last = f"masker.TCN.{count - 1}.res_conv"
     unused = [f"{last}.weight", f"{last}.bias"] if skip else []
-    assign(targets, _in_keras_layout(weights, targets), unused=[*unused, *_counters(weights)])
+    assign(targets, _in_keras_layout(weights, targets), unused=[*unused, *counters(weights)])
     return model
 
 
@@ -144,8 +152,8 @@ def tasnet_from_weights(
     mask, stride, dropout: what arrays do not tell; stride is half of a filter by default.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
-    filters, _, length = _shape(weights, "encoder.filterbank._filters")
-    hidden = _shape(weights, f"{_LSTM}.weight_hh_l0")[-1]
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
+    hidden = shape_of(weights, f"{_LSTM}.weight_hh_l0")[-1]
     bidirectional = f"{_LSTM}.weight_hh_l0_reverse" in weights
     n_layers = 0
     while f"{_LSTM}.weight_hh_l{n_layers}" in weights:
@@ -169,18 +177,7 @@ def tasnet_from_weights(
     targets |= _variables(model.get_layer("mask_dense"), "masker.masker.1")
     weights = dict(weights)
     for number in range(n_layers):
-        layer = model.get_layer(f"lstm{number + 1}")
-        ways = {"": layer}
-        if bidirectional:
-            ways = {"": layer.forward_layer, "_reverse": layer.backward_layer}
-        for way, lstm in ways.items():
-            at = f"l{number}{way}"
-            targets[f"{_LSTM}.weight_ih_{at}"] = lstm.cell.kernel
-            targets[f"{_LSTM}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
-            targets[f"{_LSTM}.bias_ih_{at}"] = lstm.cell.bias
-            if _shape(weights, f"{_LSTM}.bias_ih_{at}") == _shape(weights, f"{_LSTM}.bias_hh_{at}"):
-                second = weights.pop(f"{_LSTM}.bias_hh_{at}")
-                weights[f"{_LSTM}.bias_ih_{at}"] = weights[f"{_LSTM}.bias_ih_{at}"] + second
+        targets |= _lstm(model.get_layer(f"lstm{number + 1}"), _LSTM, number, weights)
     # The ungated half of the encoder is listed under two names.
     twice = weights.pop("encoder.encoder_relu.filterbank._filters", None)
     if twice is not None and not np.array_equal(twice, weights["encoder.filterbank._filters"]):
@@ -188,14 +185,136 @@ def tasnet_from_weights(
             "encoder.encoder_relu.filterbank._filters and encoder.filterbank._filters are one "
             "filterbank in asteroid; these differ"
         )
-    assign(targets, _in_keras_layout(weights, targets), unused=_counters(weights))
+    assign(targets, _in_keras_layout(weights, targets), unused=counters(weights))
     return model
 
 
-def _shape(weights, name: str) -> tuple[int, ...]:
-    if name not in weights:
-        raise ValueError(f"these weights do not fit the model; missing: {name}")
-    return np.shape(weights[name])
+def dual_path_rnn_from_weights(
+    weights: Mapping[str, np.ndarray],
+    *,
+    sources: Sequence[str] = dual_path_rnn.SPEAKERS,
+    norm: str = "gln",
+    mask: str = "sigmoid",
+    stride: int | None = None,
+    segment_frames: int,
+    segment_hop: int | None = None,
+) -> keras.Model:
+    """`dual_path_rnn.core` with the weights of an asteroid DPRNNTasNet of LSTMs in one layer.
+
+    weights: arrays by state-dict name, "encoder.filterbank._filters", ... Widths, the number of
+        repeats, the directions and whether norms are batch norms are read off them.
+    segment_frames, segment_hop: asteroid's chunk_size and hop_size; its default is 100, and its
+        published networks, whose filters have two samples, have 250.
+    norm, mask, stride: what arrays do not tell either; asteroid's defaults. Its "softmax" is over
+        the filters, and not known here.
+    Raises ValueError that names every weight which is missing, of another shape, or left over.
+    """
+    if mask == "softmax":
+        raise ValueError("mask must be sigmoid or relu: asteroid's softmax is over the filters")
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
+    repeats = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.net."))
+    size = models.sizes(
+        "dual_path_rnn",
+        filters=filters,
+        filter_length=length,
+        stride=stride,
+        bottleneck=shape_of(weights, "masker.bottleneck.1.weight")[0],
+        hidden=shape_of(weights, "masker.net.0.intra_RNN.rnn.weight_hh_l0")[-1],
+        segment_frames=segment_frames,
+        segment_hop=segment_hop,
+        repeats=repeats,
+        bidirectional="masker.net.0.inter_RNN.rnn.weight_hh_l0_reverse" in weights,
+        norm="batch" if "masker.bottleneck.0.running_mean" in weights else norm,
+        mask=mask,
+    )
+    model = dual_path_rnn.core(sources, size)
+    targets = _filterbanks(model, {"encoder": "encoder"})
+    for theirs, ours in {
+        "bottleneck.0": "input_norm",
+        "bottleneck.1": "bottleneck",
+        "first_out.0": "mask_prelu",
+        "first_out.1": "mask_segments",
+        "net_out.0": "mask_dense",
+        "net_gate.0": "mask_gate",
+    }.items():
+        targets |= _variables(model.get_layer(ours), f"masker.{theirs}")
+    targets["masker.mask_net.weight"] = model.get_layer("logits").kernel
+    weights = dict(weights)
+    for number, way in itertools.product(range(repeats), ("intra", "inter")):
+        layer, theirs = model.get_layer(f"{way}{number + 1}"), f"masker.net.{number}.{way}"
+        targets |= _lstm(layer.lstm, f"{theirs}_RNN.rnn", 0, weights)
+        targets |= _variables(layer.dense, f"{theirs}_linear")
+        targets |= _variables(layer.norm, f"{theirs}_norm")
+    # Convolutions of one frame are dense layers here.
+    weights = {name: _without_taps(value) for name, value in weights.items()}
+    assign(targets, _in_keras_layout(weights, targets), unused=counters(weights))
+    return model
+
+
+def chimera_from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 0.3) -> keras.Model:
+    """`deep_clustering.core` with the weights of asteroid's DeepClustering recipe, its Chimera.
+
+    weights: arrays by state-dict name, "masker.embedding_layer.weight", ... All sizes are read off
+        them, the hop off the scale of the filterbank, which must be the transform that it was.
+    dropout: what arrays do not tell.
+    Raises ValueError that names every weight which is missing, of another shape, or left over, and
+    for a filterbank that is no STFT.
+    """
+    n_fft, hop_length = stft_of(weights)
+    bins = n_fft // 2 + 1
+    embedding = shape_of(weights, "masker.embedding_layer.weight")[0] // bins
+    masks = np.shape(weights.get("masker.mask_layer.weight", ()))[:1]
+    mask_head = masks[0] // bins if masks != (0,) else 0
+    n_layers = 0
+    while f"{_CHIMERA_LSTM}.weight_hh_l{n_layers}" in weights:
+        n_layers += 1
+    size = models.sizes(
+        "deep_clustering",
+        variant="asteroid",
+        n_fft=n_fft,
+        hop_length=hop_length,
+        hidden=shape_of(weights, f"{_CHIMERA_LSTM}.weight_hh_l0")[-1],
+        n_layers=n_layers,
+        embedding=embedding,
+        mask_head=mask_head,
+        dropout=dropout,
+    )
+    model = deep_clustering.core(size)
+    targets, weights = {}, dict(weights)
+    for number in range(n_layers):
+        targets |= _lstm(model.get_layer(f"lstm{number + 1}"), _CHIMERA_LSTM, number, weights)
+    for ours, theirs in (("embedding_dense", "embedding"), ("mask_dense", "mask")):
+        if theirs == "embedding" or mask_head:
+            targets |= _variables(model.get_layer(ours), f"masker.{theirs}_layer")
+    assign(targets, _in_keras_layout(weights, targets), unused=STFT_WEIGHTS)
+    return model
+
+
+def _without_taps(value) -> np.ndarray:
+    value = np.asarray(value)
+    return value.squeeze(tuple(range(2, value.ndim))) if set(value.shape[2:]) == {1} else value
+
+
+def _lstm(layer, theirs: str, number: int, weights: dict) -> dict[str, object]:
+    """The variables of layer `number` of the LSTM `theirs`, one way or both.
+
+    Its two biases in `weights` become their sum, under the first one's name.
+    """
+    ways = {"": layer}
+    if isinstance(layer, keras.layers.Bidirectional):
+        ways = {"": layer.forward_layer, "_reverse": layer.backward_layer}
+    targets = {}
+    for way, lstm in ways.items():
+        at = f"l{number}{way}"
+        targets[f"{theirs}.weight_ih_{at}"] = lstm.cell.kernel
+        targets[f"{theirs}.weight_hh_{at}"] = lstm.cell.recurrent_kernel
+        targets[f"{theirs}.bias_ih_{at}"] = lstm.cell.bias
+        if shape_of(weights, f"{theirs}.bias_ih_{at}") == shape_of(
+            weights, f"{theirs}.bias_hh_{at}"
+        ):
+            second = weights.pop(f"{theirs}.bias_hh_{at}")
+            weights[f"{theirs}.bias_ih_{at}"] = weights[f"{theirs}.bias_ih_{at}"] + second
+    return targets
 
 
 def _from_one(number: int, blocks: int) -> tuple[int, int]:
@@ -235,10 +354,6 @@ def _in_keras_layout(weights, targets) -> dict[str, np.ndarray]:
         elif value.ndim in (2, 3):
             value = value.T  # [out, in, taps] of a convolution, [out, in] of all else
         elif value.shape == (1,) and target is not None:
-            value = value.reshape(1, 1)  # the slope of a PReLU
+            value = value.reshape(target.shape)  # the slope of a PReLU
         found[name] = value
     return found
-
-
-def _counters(weights) -> list[str]:
-    return [name for name in weights if name.endswith(".num_batches_tracked")]

@@ -7,9 +7,6 @@ PyTorch's LSTM has two biases that only ever act as their sum; Keras has the one
 
 from __future__ import annotations
 
-import gzip
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +15,7 @@ import keras
 import numpy as np
 
 from kzoo.convert import assign
+from kzoo.convert.torch_files import read_torch
 from kzoo.models import demucs
 
 
@@ -52,17 +50,7 @@ def read(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
 
     key: of the state dict in a file that holds more.
     """
-    from kzoo.convert.torch_files import read_torch
-
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    if not packed:
-        return read_torch(path, key=key)
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / Path(path).stem
-        with gzip.open(path) as source, open(plain, "wb") as target:
-            shutil.copyfileobj(source, target)
-        return read_torch(plain, key=key)
+    return read_torch(path, key=key)
 
 
 def _options(weights) -> dict:

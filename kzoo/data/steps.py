@@ -6,7 +6,7 @@ has a `probability`, decided anew for every example, or for every source where t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,12 +62,22 @@ def level(
     return _each_source(change, probability)
 
 
-def gain(*, probability: float = 1.0, low_db: float = -6.0, high_db: float = 6.0) -> Step:
-    """Make each source louder or softer by its own number of decibels."""
+def gain(
+    *, probability: float = 1.0, low_db: float = -6.0, high_db: float = 6.0, evenly: str = "db"
+) -> Step:
+    """Make each source louder or softer by its own number of decibels.
+
+    evenly: "db" draws decibels evenly between the two, "factor" the factors that they stand for, as
+        Uhlich et al., 2017, drew theirs from 0.25 to 1.25: -12.04 to 1.94 dB.
+    """
     if low_db > high_db:
         raise ValueError(f"gain: low_db must not exceed high_db; got {low_db} and {high_db}")
+    if evenly not in ("db", "factor"):
+        raise ValueError(f"gain: evenly must be one of db, factor; got {evenly!r}")
 
     def change(source, rng):
+        if evenly == "factor":
+            return source * np.float32(rng.uniform(10 ** (low_db / 20), 10 ** (high_db / 20)))
         return source * np.float32(10 ** (rng.uniform(low_db, high_db) / 20))
 
     return _each_source(change, probability)
@@ -83,17 +93,32 @@ def flip_polarity(*, probability: float = 0.5) -> Step:
     return _each_source(lambda source, rng: -source, probability)
 
 
-def shift(*, probability: float = 1.0, seconds: float = 1.0) -> Step:
-    """Move each source in time by up to `seconds` either way, around the ends."""
+def shift(
+    *, probability: float = 1.0, seconds: float = 1.0, step_seconds: float | None = None,
+    sources: Sequence[str] | None = None,
+) -> Step:  # fmt: skip
+    """Move each source in time by up to `seconds` either way, around the ends.
+
+    step_seconds: by a multiple of so much. sources: these alone; all by default.
+    So new mixtures are made of one song, as Huang et al., 2014, made them: their music moved
+    around by multiples of 10,000 samples at 16 kHz, 0.625 s, and the voice stayed.
+    """
+    if step_seconds is not None and not 0 < step_seconds <= seconds:
+        raise ValueError(
+            f"shift: step_seconds must be above 0 and at most seconds; got {step_seconds} and "
+            f"{seconds}"
+        )
 
     def apply(example, rng, examples):
-        most = round(seconds * examples.corpus.sample_rate)
+        rate = examples.corpus.sample_rate
+        moved = _named(sources, examples.corpus.sources, "shift")
+        step = 1 if step_seconds is None else max(1, round(step_seconds * rate))
 
         def change(source, rng):
-            samples = min(most, len(source) - 1)
-            return np.roll(source, int(rng.integers(-samples, samples + 1)), axis=0)
+            most = min(round(seconds * rate), len(source) - 1) // step
+            return np.roll(source, step * int(rng.integers(-most, most + 1)), axis=0)
 
-        return _each_source(change, probability)(example, rng, examples)
+        return _each_source(change, probability, moved)(example, rng, examples)
 
     return apply
 
@@ -133,9 +158,20 @@ STEPS: dict[str, Callable[..., Step]] = {
 }
 
 
-def _each_source(change: Callable, probability: float) -> Step:
+def _named(names: Sequence[str] | None, sources: Sequence[str], step: str) -> list[bool]:
+    """Which of the corpus's sources are meant; ConfigError for a name that is none of them."""
+    for name in names or ():
+        config.named(sources, name, f"source of step {step}")
+    return [names is None or source in names for source in sources]
+
+
+def _each_source(change: Callable, probability: float, among: Sequence[bool] | None = None) -> Step:
+    """among: which sources are changed at all."""
+
     def apply(example, rng, examples):
         chosen = rng.random(len(example["sources"])) < probability
+        if among is not None:
+            chosen &= np.array(among)
         sources = [
             change(source, rng) if picked else source
             for source, picked in zip(example["sources"], chosen, strict=True)

@@ -14,7 +14,7 @@ from kzoo.deploy.proof import Proof, Streaming
 from kzoo.dsp.notes import midi_to_hz
 from kzoo.layers.masks import source_names
 
-WAVEFORM, AUDIO, ACTIVATIONS = "waveform", "audio", "activations"
+WAVEFORM, AUDIO = "waveform", "audio"
 _DEFAULT_SECONDS, _LONGEST_SECONDS = 4, 30  # of sound to compare on, where any length is taken
 _PASSAGES = 4  # as long as a block, of the sound to compare on
 _FRAMES = 250  # of controls to compare on, where any number is taken
@@ -122,16 +122,18 @@ def melody_proof(model: keras.Model, *, hop_length: int, stream: Streaming | Non
     )
 
 
-def pitch_proof(
+def frames_proof(
     model: keras.Model,
+    output: str,
     *,
     sample_rate: int,
     hop_length: int,
     sound: np.ndarray | None = None,
     description: str | None = None,
 ) -> Proof:
-    """Prove a model that follows pitch: `[batch, samples, channels]` to "activations" of frames.
+    """Prove a model that says something of frames: `[batch, samples, channels]` to `output`.
 
+    output: what that is called, `[batch, frames, ...]`: "activations" of pitch, or "embeddings".
     sound: as in `sound_proof`; by default a made-up voice in noise, whose pitch glides.
     """
     _, block, channels = model.inputs[0].shape
@@ -141,7 +143,7 @@ def pitch_proof(
     sound = fitted_to(np.asarray(sound), channels, length)
     return Proof(
         inputs={WAVEFORM: sound[None]},
-        outputs=[ACTIVATIONS],
+        outputs=[output],
         description=description or "given by the caller",
         probes={
             what: {WAVEFORM: probe[None]} for what, probe in probes(channels, length).items()
@@ -156,10 +158,10 @@ def pitch_proof(
 def melody(
     model: keras.Model, *, hop_length: int, frames: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Make controls `[1, frames, 1]` for every input of `model`: a melody that swells, seed 0.
+    """Make the controls `[1, frames, 1]` that `model` takes: a melody that swells, seed 0.
 
-    An input called "waveform" gets noise `[1, frames * hop_length, 1]`. frames: by default the
-    model's, or 250 where it takes any number.
+    A state is none. An input called "waveform" gets noise `[1, frames * hop_length, 1]`. frames: by
+    default the model's, or 250 where it takes any number.
     """
     rng = np.random.default_rng(0)
     shapes = {x.name: x.shape[1] for x in model.inputs}
@@ -171,7 +173,11 @@ def melody(
         "loudness_db": -40 + 20 * np.sin(np.arange(count) / 25),
         WAVEFORM: 0.1 * rng.standard_normal(count * hop_length),
     }
-    return {name: controls[name][None, :, None].astype(np.float32) for name in shapes}
+    return {
+        name: control[None, :, None].astype(np.float32)
+        for name, control in controls.items()
+        if name in shapes
+    }
 
 
 def probes(channels: int, samples: int) -> dict[str, np.ndarray]:

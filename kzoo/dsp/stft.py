@@ -23,6 +23,7 @@ from kzoo.dsp import dft, windows
 from kzoo.dsp.framing import frame, frame_count, overlap_add, pad_last
 
 PADDINGS = ("center", "full", "valid")
+GAINS = ("covered", "repeated")
 # Under this share of the steady overlap gain a sample is too faint in its frames to be restored.
 _FAINTEST_GAIN = 1e-6
 
@@ -59,6 +60,7 @@ def istft(
     window: str = "hann",
     padding: str = "center",
     length=None,
+    gain: str = "covered",
 ):
     """Invert `stft` by least squares: (real, imag) `[..., frames, bins]` to `[..., length]`.
 
@@ -67,10 +69,18 @@ def istft(
     `length` in samples (integer or scalar tensor) cuts the result; by default everything that the
     frames cover is returned, less the padding before. With padding="valid" the outermost samples
     are faint in the one frame that holds them: under 1e-6 of the steady gain they fade out.
+    gain: "covered" divides by the windows that there are; "repeated" as if frames went on before
+    and after, so that blocks of one long signal add up where they meet.
     """
+    if gain not in GAINS:
+        raise ValueError(f"gain must be one of {', '.join(GAINS)}; got {gain!r}")
     synthesis = _frame_window(n_fft, win_length, window)
+    if gain == "repeated":
+        synthesis = synthesis / windows.repeated_gain(synthesis**2, hop_length)
     frames = irfft(real, imag, n_fft) * ops.convert_to_tensor(synthesis, real.dtype)
-    signal = _normalised(overlap_add(frames, hop_length), synthesis**2, hop_length, frames)
+    signal = overlap_add(frames, hop_length)
+    if gain == "covered":
+        signal = _normalised(signal, synthesis**2, hop_length, frames)
     before = {"center": n_fft // 2, "full": n_fft, "valid": 0}[_known(padding)]
     if length is None:
         return (
@@ -132,6 +142,10 @@ def _padded(waveform, n_fft: int, hop_length: int, padding: str, pad_mode: str):
     half = n_fft // 2
     if pad_mode == "constant":
         return pad_last(waveform, half, half)
+    if pad_mode == "reflect":  # a signal shorter than its mirror image goes on in silence
+        missing = half + 1 - ops.shape(waveform)[-1]
+        missing = max(missing, 0) if isinstance(missing, int) else ops.maximum(missing, 0)
+        waveform = pad_last(waveform, 0, missing)
     return ops.pad(waveform, [(0, 0)] * (len(waveform.shape) - 1) + [(half, half)], pad_mode)
 
 
@@ -184,16 +198,19 @@ def _floored(gain: np.ndarray, signal):
 class STFT(keras.layers.Layer):
     """Waveform `[batch, samples, channels]` to (real, imag) `[batch, frames, bins, channels]`."""
 
-    def __init__(self, n_fft, hop_length, *, window="hann", padding="full", **kwargs):
+    def __init__(
+        self, n_fft, hop_length, *, window="hann", padding="full", pad_mode="constant", **kwargs
+    ):
         super().__init__(**kwargs)
         self.n_fft, self.hop_length = n_fft, hop_length
-        self.window, self.padding = window, padding
+        self.window, self.padding, self.pad_mode = window, padding, pad_mode
 
     def call(self, waveform):
         signal = ops.swapaxes(waveform, 1, 2)  # [batch, channels, samples]
         real, imag = stft(
-            signal, self.n_fft, self.hop_length, window=self.window, padding=self.padding
-        )
+            signal, self.n_fft, self.hop_length, window=self.window, padding=self.padding,
+            pad_mode=self.pad_mode,
+        )  # fmt: skip
         return ops.transpose(real, (0, 2, 3, 1)), ops.transpose(imag, (0, 2, 3, 1))
 
     def compute_output_shape(self, waveform_shape):
@@ -207,10 +224,12 @@ class STFT(keras.layers.Layer):
         if self.padding == "full":
             return -(-(samples + self.n_fft) // self.hop_length)
         around = 2 * (self.n_fft // 2) if self.padding == "center" else 0
+        if around and self.pad_mode == "reflect":
+            samples = max(samples, self.n_fft // 2 + 1)
         return frame_count(samples + around, self.n_fft, self.hop_length)
 
     def get_config(self):
-        return {**super().get_config(), **_config(self)}
+        return {**super().get_config(), **_config(self), "pad_mode": self.pad_mode}
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -220,10 +239,12 @@ class InverseSTFT(keras.layers.Layer):
     Called with (real, imag, waveform): the result is as long as `waveform`, the STFT's input.
     """
 
-    def __init__(self, n_fft, hop_length, *, window="hann", padding="full", **kwargs):
+    def __init__(
+        self, n_fft, hop_length, *, window="hann", padding="full", gain="covered", **kwargs
+    ):
         super().__init__(**kwargs)
         self.n_fft, self.hop_length = n_fft, hop_length
-        self.window, self.padding = window, padding
+        self.window, self.padding, self.gain = window, padding, gain
 
     def call(self, real, imag, waveform):
         signal = istft(
@@ -234,6 +255,7 @@ class InverseSTFT(keras.layers.Layer):
             window=self.window,
             padding=self.padding,
             length=ops.shape(waveform)[1],
+            gain=self.gain,
         )
         return ops.swapaxes(signal, 2, 3)
 
@@ -241,7 +263,7 @@ class InverseSTFT(keras.layers.Layer):
         return (*real_shape[:2], waveform_shape[1], real_shape[4])
 
     def get_config(self):
-        return {**super().get_config(), **_config(self)}
+        return {**super().get_config(), **_config(self), "gain": self.gain}
 
 
 def _config(layer) -> dict:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from keras import ops
 
+from kzoo.dsp.stft import magnitude
+
 # float32's epsilon: added to what is divided by; its square root is added to the diagonal.
 EPSILON = 1.1920929e-07
 
@@ -32,12 +34,12 @@ def spatial_sums(real, imag):
     return ops.sum(ops.concatenate([squares, cross], axis=-1), axis=2), power
 
 
-def covariances(products, power):
+def covariances(products, power, *, epsilon: float = EPSILON):
     """Spatial covariances `[batch, sources, bins, 1 or 4]` from the sums of the whole signal."""
-    return products / ops.expand_dims(power + EPSILON, -1)
+    return products / ops.expand_dims(power + epsilon, -1)
 
 
-def wiener_filter(real, imag, mixture_real, mixture_imag, covariance):
+def wiener_filter(real, imag, mixture_real, mixture_imag, covariance, *, epsilon: float = EPSILON):
     """Better estimates of the sources from first ones, the mixture and the covariances.
 
     real, imag: first estimates `[batch, sources, frames, bins, channels]`, for their power alone;
@@ -47,9 +49,9 @@ def wiener_filter(real, imag, mixture_real, mixture_imag, covariance):
     spread = ops.expand_dims(covariance, 2)  # [batch, sources, 1, bins, 1 or 4]
     weighted = ops.expand_dims(power, -1) * spread
     total = ops.sum(weighted, axis=1)  # [batch, frames, bins, 1 or 4]
-    floor = EPSILON**0.5
+    floor = epsilon**0.5
     if real.shape[-1] == 1:
-        gain = weighted / ops.expand_dims(total + floor + EPSILON, 1)
+        gain = weighted / ops.expand_dims(total + floor + epsilon, 1)
         return gain * ops.expand_dims(mixture_real, 1), gain * ops.expand_dims(mixture_imag, 1)
     a, d = total[..., 0] + floor, total[..., 1] + floor
     p, q = total[..., 2], total[..., 3]  # the mixture's covariance is [[a, p + iq], [p - iq, d]]
@@ -65,3 +67,20 @@ def wiener_filter(real, imag, mixture_real, mixture_imag, covariance):
     out_real = ops.stack([r00 * u0 + re * u1 - im * v1, re * u0 + im * v0 + r11 * u1], axis=-1)
     out_imag = ops.stack([r00 * v0 + re * v1 + im * u1, re * v0 - im * u0 + r11 * v1], axis=-1)
     return out_real, out_imag
+
+
+def refine(real, imag, mixture_real, mixture_imag, *, iterations: int, epsilon: float = EPSILON):
+    """Better estimates by so many iterations of covariances and filter: (real, imag).
+
+    Shapes are those of `wiener_filter`. A mixture that peaks above 10 is scaled down to there
+    meanwhile, as in Deezer's program and Open-Unmix, so that `epsilon` means the same.
+    """
+    peak = ops.max(magnitude(mixture_real, mixture_imag), axis=(1, 2, 3), keepdims=True)
+    scale = ops.maximum(peak / 10.0, 1.0)
+    wide = ops.expand_dims(scale, 1)
+    mixture = mixture_real / scale, mixture_imag / scale
+    found = real / wide, imag / wide
+    for _ in range(iterations):
+        covariance = covariances(*spatial_sums(*found), epsilon=epsilon)
+        found = wiener_filter(*found, *mixture, covariance, epsilon=epsilon)
+    return found[0] * wide, found[1] * wide

@@ -33,3 +33,19 @@ def overlap_gain(shape: np.ndarray, hop_length: int, frames: int) -> np.ndarray:
     for m in range(frames):
         gain[m * hop_length : m * hop_length + len(shape)] += shape
     return gain
+
+
+def repeated_gain(shape: np.ndarray, hop_length: int) -> np.ndarray:
+    """Sum of windows of this `shape` that go on for ever: float64, as long as one of them.
+
+    Raises ValueError for a hop at whose samples all windows are 0.
+    """
+    parts = -(-len(shape) // hop_length)
+    padded = np.pad(shape, (0, parts * hop_length - len(shape)))
+    gain = padded.reshape(parts, hop_length).sum(axis=0)
+    if not np.all(gain > 1e-6 * gain.max()):
+        raise ValueError(
+            f"windows must overlap: with hop_length={hop_length} all of length {len(shape)} are 0 "
+            "at some samples"
+        )
+    return np.tile(gain, parts)[: len(shape)]

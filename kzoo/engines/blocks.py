@@ -15,7 +15,7 @@ import numpy as np
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.models.base.causal import STATE
 from kzoo.models.base.sizes import Signal
-from kzoo.presets import Preset, PresetError, list_presets, load_card
+from kzoo.presets import Preset, PresetError, list_presets, load_card, load_weights
 from kzoo.separation import Blocks
 
 
@@ -27,11 +27,14 @@ class Network:
         {"waveform", "state_<name>"} to {source: such a waveform, "state_<name>"}.
     silence: {"state_<name>": array `[1, ...]`}, what a stream begins with; empty where blocks are
         separated each by itself.
+    survey: of a network that separates by clusters: a block's embeddings and magnitudes, of which
+        `separation.clusters` makes their centres, the second input of `model`; else None.
     """
 
     blocks: Blocks
     model: keras.Model
     silence: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    survey: keras.Model | None = None
 
 
 def open_network(
@@ -45,6 +48,7 @@ def open_network(
     """
     size = preset.sizes()[0] if size is None else size
     sources = tuple(preset.sources)
+    clusters, survey = size.task == "clustering", None
     if size.streams:
         grid = stream_grid(size, frames=size.live_frames if live else None)
         model = preset.module.build_step(sources, size, frames=grid.samples // size.hop_length)
@@ -60,15 +64,54 @@ def open_network(
                 f"preset {preset} is no separator: beside the waveform its model takes {more}; "
                 "fix it to named sources in card.yaml (of cunet, condition: fixed)"
             )
+        if clusters:
+            survey, model = preset.module.build_clusters(model, size)
     blocks = Blocks(
         sources=sources,
         sample_rate=size.sample_rate,
         channels=size.channels,
         grid=grid,
-        interchangeable=bool(preset.card.get("interchangeable", False)),
+        # Clusters are those of the whole recording, and keep their order.
+        interchangeable=bool(preset.card.get("interchangeable", False)) and not clusters,
         delay=delay,
     )
-    return Network(blocks=blocks, model=model, silence=silence)
+    return Network(blocks=blocks, model=model, silence=silence, survey=survey)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Playing:
+    """The network of one block of a synthesiser, with its weights and without its room.
+
+    step: {"f0_hz", "loudness_db", "state_<name>"} to {"audio", "amplitudes", "noise_magnitudes",
+        "state_<name>"}. silence: {"state_<name>": array `[1, ...]`}, what it begins with.
+    hop_length, room: as in `states.Instrument`.
+    """
+
+    step: keras.Model
+    silence: Mapping[str, np.ndarray]
+    hop_length: int
+    room: np.ndarray | None
+
+
+def open_instrument(preset: Preset, *, frames: int) -> Playing:
+    """Build the network of a block of `frames` frames of a preset that is played by controls.
+
+    Raises ValueError for a model that hears the whole recording.
+    """
+    size, _ = preset.sizes(reverb_seconds=0.0)
+    step = preset.module.build_step(size, frames=frames)
+    weights = preset.weights()
+    room = weights.pop(preset.module.ROOM, None)
+    load_weights(step, weights, where=preset.name)
+    _, amplitudes, noise, *_ = step.get_layer("synthesiser").input
+    watched = {**step.output, "amplitudes": amplitudes, "noise_magnitudes": noise}
+    state = preset.module.initial_state(size, frames=frames)
+    return Playing(
+        step=keras.Model(step.input, watched),
+        silence={STATE + name: array for name, array in state.items()},
+        hop_length=size.hop_length,
+        room=room,
+    )
 
 
 def refuse_whole_blocks(preset: Preset) -> None:

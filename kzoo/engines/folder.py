@@ -15,28 +15,32 @@ import numpy as np
 import kzoo
 from kzoo.deploy.interpreter import loaded
 from kzoo.dsp.blocks import BlockGrid
+from kzoo.engines.states import STATE, Instrument, beginnings
 from kzoo.presets import Preset
 from kzoo.presets.cache import cache_folder
 from kzoo.separation import Blocks, System
 
 FILE, PITCH_FILE = "separate_fp32.tflite", "pitch_fp32.tflite"
+INSTRUMENT_FILE = "play_fp32.tflite"
 _BLOCKS, _ARRAYS = "system.json", "arrays.npz"
+_HOP_LENGTH, _ROOM = "hop_length", "room"
 _FORM = 1  # of what lies in a folder; another is made again
-_STATE = "state_"
 _OF_GRID = ("samples", "hop", "start", "step", "context")
 
 
-def place(preset: Preset, *, hop_length: int | None = None, live: bool = False) -> Path:
+def place(
+    preset: Preset, *, hop_length: int | None = None, live: bool = False, frames: int | None = None
+) -> Path:
     """Where the file of `preset` is, made or not: a folder for these weights and this version.
 
     hop_length: of a pitch tracker, which has a file for each. live: of a stream, the file of its
-    shortest blocks.
+    shortest blocks. frames: of a block of a synthesiser.
     """
     # The weights' bytes are hashed where they are read, which is not here.
     known = {
         "card": dict(preset.card), "weights": preset.promised_sha256(preset.weights_path()),
         "kzoo": kzoo.__version__, "form": _FORM, "hop_length": hop_length,
-    } | ({"live": True} if live else {})  # fmt: skip
+    } | ({"live": True} if live else {}) | ({"frames": frames} if frames else {})  # fmt: skip
     key = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
     return cache_folder() / "litert" / f"{preset.card['name']}-{key[:16]}"
 
@@ -54,7 +58,7 @@ def read_system(folder: Path, *, threads: int) -> System:
     kept = json.loads((folder / _BLOCKS).read_text(encoding="utf-8"))
     with np.load(folder / _ARRAYS) as arrays:
         arrays = dict(arrays)
-    silence = {name: array for name, array in arrays.items() if name.startswith(_STATE)}
+    silence = _silence(arrays)
     run, sources = runner(folder / FILE, threads=threads), kept["sources"]
     return System(
         **{**kept, "grid": BlockGrid(**kept["grid"], fade=arrays["fade"])},
@@ -63,9 +67,31 @@ def read_system(folder: Path, *, threads: int) -> System:
     )
 
 
+def write_instrument(
+    folder: Path, silence: Mapping[str, np.ndarray], *, hop_length: int, room: np.ndarray | None
+) -> None:
+    """Write what `read_instrument` reads beside the file. silence: {"state_<name>": array}."""
+    arrays = {_HOP_LENGTH: np.array(hop_length), **silence}
+    np.savez(folder / _ARRAYS, **arrays, **({} if room is None else {_ROOM: room}))
+
+
+def read_instrument(folder: Path, *, threads: int) -> Instrument:
+    """The Instrument of a file, run by LiteRT on `threads` threads."""
+    with np.load(folder / _ARRAYS) as arrays:
+        arrays = dict(arrays)
+    run = runner(folder / INSTRUMENT_FILE, threads=threads)
+    return Instrument(
+        beginnings(run, _silence(arrays)), int(arrays[_HOP_LENGTH]), arrays.get(_ROOM)
+    )
+
+
 def runner(path: Path, *, threads: int) -> Callable[..., dict[str, np.ndarray]]:
     """The only signature of a file, as a function of its named tensors."""
     return loaded(path, threads=threads).get_signature_runner()
+
+
+def _silence(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if name.startswith(STATE)}
 
 
 def _of_blocks(run: Callable, sources: list[str]) -> Callable[[np.ndarray], np.ndarray]:
@@ -78,13 +104,13 @@ def _of_blocks(run: Callable, sources: list[str]) -> Callable[[np.ndarray], np.n
 
 def of_streams(run: Callable, sources: list[str], silence: Mapping[str, np.ndarray]) -> Callable:
     """`System.begin` of a file whose states, at first `silence`, go in and out."""
+    begin_step = beginnings(run, silence)
 
     def begin() -> Callable[[np.ndarray], np.ndarray]:
-        state = dict(silence)
+        step = begin_step()
 
         def function(block: np.ndarray) -> np.ndarray:
-            found = run(waveform=block, **state)
-            state.update((name, found.pop(name)) for name in silence)
+            found = step(waveform=block)
             return np.stack([found[source] for source in sources], axis=1)
 
         return function

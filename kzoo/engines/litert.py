@@ -17,6 +17,7 @@ import numpy as np
 from kzoo import files
 from kzoo.deploy.request import LITERT_MISSING
 from kzoo.engines import folder as folders
+from kzoo.engines.states import Instrument
 from kzoo.presets import Preset, Progress
 from kzoo.presets.cache import cache_folder
 from kzoo.separation import System, at_level
@@ -32,13 +33,14 @@ def chosen(
     mwf: bool = False,
     hop_length: int | None = None,
     live: bool = False,
+    frames: int | None = None,
     **options: Any,
 ) -> bool:
     """Whether LiteRT runs `preset`: where it was asked for, and with "auto" where its file is made.
 
     With "auto" TensorFlow runs what needs another graph, and all of it where there is a GPU.
     hop_length: of a pitch tracker, which has a file for each. live: in blocks for sound as it
-    comes, which have a file of their own.
+    comes, which have a file of their own. frames: of a block of a synthesiser.
     Raises ValueError for an unknown engine, for "litert" with a device, the Wiener filter or
     options of the model, and where what would run the preset is not installed.
     """
@@ -46,11 +48,12 @@ def chosen(
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
     if engine == "tensorflow":
         return False
+    form = {"hop_length": hop_length, "live": live, "frames": frames}
     needs = [name for name, given in (("device", device), ("mwf", mwf)) if given] + list(options)
     if importlib.util.find_spec("tensorflow") is None:
         if needs:
             raise ValueError(f"{', '.join(needs)} needs TensorFlow, which is not installed")
-        if not is_made(preset, hop_length=hop_length, live=live):
+        if not is_made(preset, **form):
             raise ValueError(
                 f"TensorFlow is not installed, and the LiteRT file of {preset} is not in "
                 f"{cache_folder()}: bring the cache of a machine that has made it, by --engine "
@@ -64,17 +67,17 @@ def chosen(
             raise ValueError(LITERT_MISSING)
         return True
     gpu = Path("/dev/nvidiactl").exists()
-    return installed and not needs and not gpu and is_made(preset, hop_length=hop_length, live=live)
+    return installed and not needs and not gpu and is_made(preset, **form)
 
 
-def is_made(preset: Preset, *, hop_length: int | None = None, live: bool = False) -> bool:
+def is_made(preset: Preset, **form: Any) -> bool:
     """Whether the file of `preset`, of these weights and this version, lies in the cache.
 
-    hop_length, live: as in `chosen`.
+    form: as in `folder.place`.
     """
     if preset.weights_path() is None:
         return False
-    return folders.place(preset, hop_length=hop_length, live=live).is_dir()
+    return folders.place(preset, **form).is_dir()
 
 
 def system(
@@ -125,6 +128,24 @@ def pitch_network(
     place = _made(preset, make, progress, hop_length=hop_length)
     run = folders.runner(place / folders.PITCH_FILE, threads=threads or _processors())
     return lambda waveform: run(waveform=waveform[:, None])["activations"]
+
+
+def instrument(
+    preset: Preset, *, frames: int, threads: int = 1, progress: Progress | None = None
+) -> Instrument:
+    """Play a synthesiser's blocks of `frames` frames by LiteRT.
+
+    threads: one by default, as its recurrent network computes frame after frame. What is made and
+    raised is as in `system`; ValueError for a model that hears the whole recording.
+    """
+
+    def make(folder: Path) -> None:
+        from kzoo.engines.making import make_instrument
+
+        make_instrument(preset, folder, frames=frames)
+
+    place = _made(preset, make, progress, frames=frames)
+    return folders.read_instrument(place, threads=threads)
 
 
 def _made(

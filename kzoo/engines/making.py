@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from kzoo.deploy import parity
-from kzoo.deploy.examples import noisy_speech, pitch_proof, sound_proof
+from kzoo.deploy.examples import frames_proof, melody, noisy_speech, sound_proof
 from kzoo.deploy.export import export
 from kzoo.deploy.formats.streaming import write_state_twin
 from kzoo.engines import folder as folders
-from kzoo.engines.blocks import Network, open_network, refuse_whole_blocks
-from kzoo.engines.tensorflow import beginnings
+from kzoo.engines.blocks import Network, open_instrument, open_network, refuse_whole_blocks
+from kzoo.engines.states import Instrument
+from kzoo.engines.tensorflow import beginnings, playing
 from kzoo.presets import Preset, PresetError
 
 _LIMIT_DB = 90.0  # under which a file is not kept
@@ -30,6 +31,8 @@ def make_separator(preset: Preset, folder: Path, *, live: bool = False) -> None:
     if live:
         refuse_whole_blocks(preset)
     network = open_network(preset, live=live)
+    if network.survey is not None:
+        raise PresetError(f"preset {preset} separates by clusters: that is engine tensorflow's")
     with _refusing(preset, folder / folders.FILE):
         if network.silence:
             _make_stream(network, folder)
@@ -42,12 +45,38 @@ def make_pitch_tracker(preset: Preset, folder: Path, *, samples: int, hop_length
     """Write the file of a pitch tracker on pieces of `samples`; raises as `make_separator`."""
     size, _ = preset.sizes(hop_length=hop_length)
     model = preset.model(size, samples=samples, padding="valid")
-    proof = pitch_proof(model, sample_rate=size.sample_rate, hop_length=hop_length)
+    proof = frames_proof(model, "activations", sample_rate=size.sample_rate, hop_length=hop_length)
     with _refusing(preset, folder / folders.PITCH_FILE):
         export(
             model, "tflite", folder, name="pitch", proof=proof, sample_rate=size.sample_rate,
             limit_db=_LIMIT_DB,
         )  # fmt: skip
+
+
+def make_instrument(preset: Preset, folder: Path, *, frames: int) -> None:
+    """Write the file of a synthesiser's blocks of `frames` frames, and its room, into `folder`.
+
+    Raises as `make_separator`, and ValueError for a model that hears the whole recording.
+    """
+    opened = open_instrument(preset, frames=frames)
+    with _refusing(preset, folder / folders.INSTRUMENT_FILE):
+        write_state_twin(opened.step, folder / folders.INSTRUMENT_FILE)
+        folders.write_instrument(
+            folder, opened.silence, hop_length=opened.hop_length, room=opened.room
+        )
+        tune = melody(opened.step, hop_length=opened.hop_length)
+        expected, found = (
+            _played(instrument, tune)
+            for instrument in (playing(opened), folders.read_instrument(folder, threads=1))
+        )
+        parity.check(parity.compare(expected, found), _LIMIT_DB)
+
+
+def _played(instrument: Instrument, tune: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What an instrument makes of three blocks of controls, all the same."""
+    step = instrument.begin()
+    blocks = [step(**tune) for _ in range(3)]
+    return {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,10 +13,19 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import presets
-from kzoo.engines.blocks import Network, open_network, refuse_whole_blocks
+from kzoo.engines import states
+from kzoo.engines.blocks import (
+    Network,
+    Playing,
+    open_instrument,
+    open_network,
+    refuse_whole_blocks,
+)
 from kzoo.models.base.sizes import Signal
 from kzoo.presets import Preset
 from kzoo.separation import System, at_level
+from kzoo.separation.clusters import clusters_survey
+from kzoo.separation.surveys import Learned
 
 _MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 
@@ -56,7 +66,8 @@ def system(
     options: of the architecture's sizes and `build`, over the card's own.
     A model that streams is run as a stream: blocks in their order, with its state between them.
     Where the card has a `level_db`, recordings are brought to that level first.
-    Raises PresetError for a model that wants more than a waveform.
+    Raises PresetError for a model that wants more than a waveform, and for the filter where the
+    model has none.
     """
     preset = presets.open_preset(preset)
     preset.refuse_other_tasks()
@@ -65,6 +76,11 @@ def system(
     preset.download(progress=progress)
     place = prepare_devices(device)
     size, _ = preset.sizes(**options)
+    if mwf and size.streams:
+        raise presets.PresetError(
+            f"preset {preset} streams, and has no multichannel Wiener filter (--mwf), which needs "
+            "what is to come"
+        )
     made = _system(preset, size, options, mwf, place)
     level_db = preset.card.get("level_db")
     return made if level_db is None or mwf else at_level(made, level_db)
@@ -95,17 +111,15 @@ def _system(preset: Preset, size: Signal, options: dict, mwf: bool, place: str |
         network = open_network(preset, size, **options)
     if network.silence:
         return network_system(network, place)
-    model, survey = network.model, None
-    if mwf:
-        with tf.device(place):
-            function, survey = _two_passes(preset.module, model, size, size.block())
-    else:
-        function = compiled(model, place)
 
     def smaller() -> System | None:
         less = size.smaller()
         return less and _system(preset, less, options, mwf, place)
 
+    if not mwf:
+        return replace(network_system(network, place), smaller=smaller)
+    with tf.device(place):
+        function, survey = _two_passes(preset.module, network.model, size, size.block())
     return System(
         **vars(network.blocks),
         function=function,
@@ -117,14 +131,37 @@ def _system(preset: Preset, size: Signal, options: dict, mwf: bool, place: str |
 
 def network_system(network: Network, place: str | None = None) -> System:
     """Compile an opened network; weights that it is given later count from then on."""
-    function = begin = None
+    function = begin = survey = None
     if network.silence:
         begin = beginnings(network.model, network.silence, network.blocks.sources, place)
+    elif network.survey is not None:
+        function, survey = _by_clusters(network, place)
     else:
         function = compiled(network.model, place)
     return System(
-        **vars(network.blocks), function=function, begin=begin, memory_errors=_MEMORY_ERRORS
+        **vars(network.blocks),
+        function=function,
+        begin=begin,
+        survey=survey,
+        joint_survey=network.survey is not None,
+        memory_errors=_MEMORY_ERRORS,
     )
+
+
+def _by_clusters(network: Network, place: str | None):
+    """(function, survey) of a System that hears a recording twice, first for its clusters."""
+    blocks, count = network.blocks, len(network.blocks.sources)
+    embed, separate = compiled(network.survey, place), compiled(network.model, place)
+    frames = network.survey.outputs[1].shape[1]
+    hop_frames = round(frames * blocks.grid.hop / blocks.grid.samples)
+
+    def function(block: np.ndarray, state: Learned | None) -> np.ndarray:
+        # None of a recording so short that not a sample is left of it at the system's rate.
+        if state is None or state.model is None:
+            return np.zeros((1, count, *block.shape[1:]), np.float32)
+        return separate(block, np.float32(state.model.centres[None]))
+
+    return function, clusters_survey(count, hop_frames, embed)
 
 
 def beginnings(
@@ -138,19 +175,33 @@ def beginnings(
     step: takes {"waveform" `[1, samples, channels]`, "state_<name>"} and gives one such waveform a
         source, and the states. silence: {"state_<name>": array `[1, ...]`}.
     """
-    function = _compiled_step(step, place)
+    begin_step = states.beginnings(_compiled_step(step, place), silence)
 
     def begin() -> Callable[[np.ndarray], np.ndarray]:
-        state = dict(silence)
+        run = begin_step()
 
         def separate(block: np.ndarray) -> np.ndarray:
-            results = function({"waveform": block, **state})
-            state.update((name, results.pop(name)) for name in list(state))
+            results = run(waveform=block)
             return np.stack([results[source].numpy() for source in sources], axis=1)
 
         return separate
 
     return begin
+
+
+def instrument(preset: Preset, *, frames: int) -> states.Instrument:
+    """Compile a synthesiser's blocks of `frames` frames for this machine.
+
+    Raises ValueError for a model that hears the whole recording.
+    """
+    return playing(open_instrument(preset, frames=frames))
+
+
+def playing(opened: Playing) -> states.Instrument:
+    """Compile an opened synthesiser."""
+    function = _compiled_step(opened.step, None)
+    begin = states.beginnings(function, opened.silence)
+    return states.Instrument(begin, opened.hop_length, opened.room)
 
 
 def _compiled_step(step: keras.Model, place: str | None):
@@ -169,7 +220,7 @@ def _compiled_step(step: keras.Model, place: str | None):
 
     concrete = graph.get_concrete_function()
 
-    def function(arrays):
+    def function(**arrays):
         given = {
             name: tf.convert_to_tensor(arrays[name], spec.dtype) for name, spec in signature.items()
         }
@@ -200,7 +251,10 @@ def compiled(model: keras.Model, place: str | None):
 
 def _two_passes(module: ModuleType, model: keras.Model, size: Signal, block: Mapping):
     survey_model, filter_model = module.build_wiener(model, size, **block)
-    survey_block, filter_block = compiled(survey_model, None), compiled(filter_model, None)
+    filter_block = compiled(filter_model, None)
+    if survey_model is None:  # the filter measures each block by itself
+        return filter_block, None
+    survey_block = compiled(survey_model, None)
 
     def survey(state, block: np.ndarray):
         products, power, peak = survey_block(block)

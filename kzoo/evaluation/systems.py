@@ -250,6 +250,43 @@ def untrained(text: str) -> Separation:
     )
 
 
+def blend(parts: Sequence[tuple[float, Separation]]) -> Separation:
+    """The weighted mean of what several separators say, as Uhlich et al., 2017, blend networks.
+
+    parts: (weight, separator); weights count by their share. The sources are those of the first;
+    the others' are summed to them by the rule of `corpus.members`. Raises ValueError for a weight
+    that is not above 0, sources that another lacks, and sources without an order, as speakers.
+    """
+    total, (_, first) = sum(weight for weight, _ in parts), parts[0]
+    for weight, part in parts:
+        if not 0 < weight < np.inf:
+            raise ValueError(f"weights of a blend must be above 0; got {weight:g} of {part.name}")
+        if part.interchangeable:
+            raise ValueError(
+                f"{part.name} gives its sources in any order, and cannot be blended with others"
+            )
+        gathered(dict.fromkeys(part.sources, np.float32(0)), first.sources, where=part.name)
+
+    def separate(waveform: np.ndarray, sample_rate: int) -> Mapping[str, np.ndarray]:
+        found: dict[str, np.ndarray] = {}
+        for weight, part in parts:
+            stems = gathered(part.separate(waveform, sample_rate), first.sources, where=part.name)
+            for source, stem in stems.items():
+                found[source] = found.get(source, 0) + np.float32(weight / total) * stem
+        return found
+
+    known = [[weight, part.known_by] for weight, part in parts]
+    counts = [part.parameters for _, part in parts]
+    alike = len({weight for weight, _ in parts}) == 1
+    return Separation(
+        name="+".join(part.name if alike else f"{weight:g}_{part.name}" for weight, part in parts),
+        sources=first.sources,
+        separate=separate,
+        known_by=None if any(part is None for _, part in known) else {"blend": known},
+        parameters=None if None in counts else sum(counts),
+    )
+
+
 System = Baseline | EstimatesFolder | Separation | StoredEstimates
 
 

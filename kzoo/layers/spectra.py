@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 from keras import ops
 
 from kzoo.dsp import dft
 from kzoo.dsp.stft import irfft, magnitude
-from kzoo.dsp.windows import window
+from kzoo.dsp.windows import repeated_gain, window
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -94,7 +93,7 @@ class FrameWindow(keras.layers.Layer):
         self.name_of_window, self.n_fft, self.hop_length = name_of_window, n_fft, hop_length
         self.factors = window(name_of_window, n_fft)
         if hop_length is not None:
-            self.factors = self.factors / _repeated_gain(self.factors**2, hop_length)
+            self.factors = self.factors / repeated_gain(self.factors**2, hop_length)
 
     def call(self, frames):
         return frames * ops.convert_to_tensor(self.factors, frames.dtype)
@@ -105,15 +104,3 @@ class FrameWindow(keras.layers.Layer):
     def get_config(self):
         lengths = {"n_fft": self.n_fft, "hop_length": self.hop_length}
         return {**super().get_config(), "name_of_window": self.name_of_window, **lengths}
-
-
-def _repeated_gain(shape: np.ndarray, hop_length: int) -> np.ndarray:
-    parts = -(-len(shape) // hop_length)
-    padded = np.pad(shape, (0, parts * hop_length - len(shape)))
-    gain = padded.reshape(parts, hop_length).sum(axis=0)
-    if not np.all(gain > 1e-6 * gain.max()):
-        raise ValueError(
-            f"windows must overlap: with hop_length={hop_length} all of length {len(shape)} are 0 "
-            "at some samples"
-        )
-    return np.tile(gain, parts)[: len(shape)]

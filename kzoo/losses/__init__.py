@@ -4,11 +4,12 @@
     model.compile(optimizer, loss=loss)           # Keras takes the mean over the batch
 
 The names are the public functions of this package's modules: `l1`, `l2`, `compressed_l2`,
-`l1_mask`, `weighted_l1_mask` (`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`,
-`mixture_l2` (`waveform`); `multi_resolution_stft`; `compressed_stft` (`compressed`); `loudness_l1`
-(`loudness`); `log_likelihood_ratio` (`predictors`); `weighted_sum` (`weighted`) of others; `pit`
-(`permutation`), for sources that have no order: the least of another loss over all orders of the
-estimates. `adversarial` has what a GAN's two networks lose.
+`l1_mask`, `weighted_l1_mask`, `discriminative`, `binary_cross_entropy` (`spectral`); `si_sdr`,
+`sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`, `mixture_l2` (`waveform`); `multi_resolution_stft`;
+`compressed_stft` (`compressed`); `loudness_l1` (`loudness`); `log_likelihood_ratio` (`predictors`);
+`weighted_sum` (`weighted`) of others; `pit` (`permutation`), for sources that have no order: the
+least of another loss over all orders of the estimates; `deep_clustering` and `chimera`
+(`clustering`), for embeddings. `adversarial` has what a GAN's two networks lose.
 Estimates are `[batch, sources, samples, channels]` or, as magnitudes,
 `[batch, sources, frames, bins, channels]`. Half-precision input is computed in float32.
 """
@@ -22,20 +23,32 @@ import keras
 
 from kzoo import config
 from kzoo.losses.adversarial import get_adversarial
+from kzoo.losses.clustering import chimera, deep_clustering
 from kzoo.losses.compressed import compressed_stft
 from kzoo.losses.loudness import loudness_l1
 from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.permutation import best_permutation, pit, reorder, resolved_pairwise
 from kzoo.losses.predictors import log_likelihood_ratio
-from kzoo.losses.spectral import compressed_l2, l1, l1_mask, l2, weighted_l1_mask
+from kzoo.losses.spectral import (
+    binary_cross_entropy,
+    compressed_l2,
+    discriminative,
+    l1,
+    l1_mask,
+    l2,
+    weighted_l1_mask,
+)
 from kzoo.losses.table import LOSSES, checked
 from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr, weighted_sdr
 from kzoo.losses.weighted import resolved_terms, weighted_sum
 
-_LOSSES = {**LOSSES, "pit": pit, "weighted_sum": weighted_sum}
+# Those that are the same for every order of the estimates.
+_WITHOUT_ORDER = (pit, deep_clustering, chimera)
+_LOSSES = {**LOSSES, **{loss.__name__: loss for loss in (*_WITHOUT_ORDER, weighted_sum)}}
 
 __all__ = [
-    "Loss", "best_permutation", "compressed_l2", "compressed_stft", "get", "get_adversarial", "l1",
+    "Loss", "best_permutation", "binary_cross_entropy", "chimera", "compressed_l2",
+    "compressed_stft", "deep_clustering", "discriminative", "get", "get_adversarial", "l1",
     "l1_mask", "l2", "list_losses", "log_likelihood_ratio", "loudness_l1", "mixture_l1",
     "mixture_l2", "multi_resolution_stft", "pit", "reorder", "sd_sdr", "si_sdr", "snr",
     "weighted_l1_mask", "weighted_sdr", "weighted_sum",
@@ -74,7 +87,7 @@ class Loss:
     @property
     def permutation_invariant(self) -> bool:
         """Whether the loss is the same for every order of the estimates."""
-        return self._function is pit
+        return self._function in _WITHOUT_ORDER
 
     @property
     def takes_mixture(self) -> bool:

@@ -11,8 +11,8 @@ def same_shape(target, estimate):
 
     Raises ValueError where the shapes are known to differ: broadcasting would hide the mistake.
     """
-    # [...] reads a tf.Variable, which convert_to_tensor leaves as it is.
-    target, estimate = (ops.convert_to_tensor(x)[...] for x in (target, estimate))
+    # A copy reads a tf.Variable, which convert_to_tensor leaves as it is.
+    target, estimate = ops.copy(target), ops.copy(estimate)
     if not _may_be_equal(target.shape, estimate.shape):
         raise ValueError(
             "target and estimate must have the same shape; "

@@ -6,6 +6,8 @@ magnitudes `[batch, sources, frames, bins, channels]` and waveforms alike.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from keras import ops
 
 from kzoo.losses.shapes import over_examples, same_shape
@@ -54,6 +56,53 @@ def weighted_l1_mask(target, estimate):
     target, estimate = same_shape(target, estimate)
     weights = _each_source(target)
     return ops.sum(weights * _each_source(ops.abs(estimate - target)), axis=1)
+
+
+def discriminative(
+    target,
+    estimate,
+    *,
+    gamma: float = 0.05,
+    distance: Literal["squared", "kl"] = "squared",
+    floor: float = 1e-3,
+):
+    """The mean distance to each source, less gamma times that to the other sources, `[batch]`.
+
+    So a network is also taught to be unlike what it must leave out: Huang et al., 2014 and 2015,
+    https://arxiv.org/abs/1502.04149, for magnitudes `[batch, sources, ...]`; of more than two
+    sources the others' distances are averaged. It may be negative.
+
+    distance: "squared", (y - t)**2, or "kl", the generalised Kullback-Leibler divergence with the
+    authors' floor c inside, t log(t / (y + c) + c) - t + y + c. Their costs are sums over bins and
+    frames, the squared one of halves.
+    Raises ValueError for one source, or none.
+    """
+    target, estimate = same_shape(target, estimate)
+    count = target.shape[1] if len(target.shape) > 2 else 0
+    if count < 2:
+        raise ValueError(
+            f"expected [batch, sources, ...] of two sources or more; got {tuple(target.shape)}"
+        )
+
+    def away(wanted):
+        if distance == "squared":
+            return over_examples(ops.square(estimate - wanted))
+        level = estimate + floor
+        return over_examples(wanted * ops.log(wanted / level + floor) - wanted + level)
+
+    others = sum(away(ops.roll(target, shift, axis=1)) for shift in range(1, count))
+    return away(target) - gamma * others / (count - 1)
+
+
+def binary_cross_entropy(target, estimate, *, floor: float = 1e-7):
+    """Mean cross-entropy of masks between 0 and 1, `[batch]`, in nats.
+
+    floor: how far from 0 and 1 an estimate is taken to be at least, so that the loss is finite.
+    """
+    target, estimate = same_shape(target, estimate)
+    estimate = ops.clip(estimate, floor, 1 - floor)
+    likely = target * ops.log(estimate) + (1 - target) * ops.log(1 - estimate)
+    return over_examples(-likely)
 
 
 def _each_source(values):

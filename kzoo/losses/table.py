@@ -11,7 +11,15 @@ from kzoo.losses.compressed import compressed_stft
 from kzoo.losses.loudness import loudness_l1
 from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.predictors import log_likelihood_ratio
-from kzoo.losses.spectral import compressed_l2, l1, l1_mask, l2, weighted_l1_mask
+from kzoo.losses.spectral import (
+    binary_cross_entropy,
+    compressed_l2,
+    discriminative,
+    l1,
+    l1_mask,
+    l2,
+    weighted_l1_mask,
+)
 from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr, weighted_sdr
 
 LOSSES: dict[str, Callable] = {
@@ -19,7 +27,7 @@ LOSSES: dict[str, Callable] = {
     for function in (
         l1, l2, compressed_l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr,
         mixture_l1, mixture_l2, multi_resolution_stft, compressed_stft, loudness_l1,
-        log_likelihood_ratio,
+        log_likelihood_ratio, discriminative, binary_cross_entropy,
     )
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from kzoo import config
+from kzoo.models.base.memory import refuse_too_large
 
 if TYPE_CHECKING:
     import keras
@@ -93,13 +94,14 @@ def build(name: str, size: Signal | None = None, **options: Any) -> keras.Model:
 
     options: `sources`, `samples` and whatever else the architecture's `build` takes beside its
     sizes; without `size` also `variant` and every field of its sizes. Raises ConfigError as
-    `sizes` does.
+    `sizes` does, and for sizes whose weights are known not to fit into memory.
     """
     if size is None:
         size, options = split(name, options)
     module = architecture(name)
     where = f"model {name}"
     config.check(module.build, options, where=where, given=["size"])
+    refuse_too_large(where, size.count_weights(len(options.get("sources", ()))))
     return module.build(size=size, **options)
 
 

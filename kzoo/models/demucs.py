@@ -24,6 +24,7 @@ from keras import layers, ops
 from kzoo.dsp import resampling
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.dsp.sums import long_sum
+from kzoo.layers.folded_conv import FoldedConv1D, FoldedConv1DTranspose
 from kzoo.layers.masks import Estimates
 from kzoo.layers.recurrent import LSTM
 from kzoo.layers.rescaled import RescaledUniform, rescaled_bias
@@ -161,9 +162,7 @@ def core(
         x = resampling.Resample(2, 1, dtype="float32", name="resample_out")(x)
     if size.normalize:
         x = x * std + mean  # not 1e-5 + std: so was the reference trained
-    split = (-1, len(sources), size.channels)
-    x = layers.Reshape(split, dtype="float32", name="split_sources")(x)
-    x = layers.Permute((2, 1, 3), dtype="float32", name="sources_first")(x)
+    x = ops.stack(ops.split(x, len(sources), axis=-1), axis=1)  # [batch, sources, samples, ...]
     return keras.Model(
         mixture, Estimates(sources, dtype="float32", name="estimates")(x), name="demucs_core"
     )
@@ -239,7 +238,7 @@ def _network(x, outputs: int, size: Demucs):
 def _conv(x, filters, size, name, *, kernel_size=None, strides=1):
     kernel_size = kernel_size or size.kernel_size
     fan_in = x.shape[-1] * kernel_size
-    return layers.Conv1D(
+    return FoldedConv1D(
         filters,
         kernel_size,
         strides=strides,
@@ -251,7 +250,7 @@ def _conv(x, filters, size, name, *, kernel_size=None, strides=1):
 
 def _transposed(x, filters, size, name):
     fan_in = filters * size.kernel_size  # PyTorch counts a transposed kernel's outputs
-    return layers.Conv1DTranspose(
+    return FoldedConv1DTranspose(
         filters,
         size.kernel_size,
         strides=size.stride,
@@ -265,7 +264,8 @@ def _rewrite(x, width, size, name, *, kernel_size):
     wide = 2 * width if size.glu else width
     x = _conv(x, wide, size, f"{name}_rewrite", kernel_size=kernel_size)
     if size.glu:
-        return x[..., :width] * ops.sigmoid(x[..., width:])
+        x, gate = ops.split(x, 2, axis=-1)  # not by slices, whose gradients take TensorFlow longer
+        return x * ops.sigmoid(gate)
     return layers.ReLU(name=f"{name}_rewrite_relu")(x)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import keras
@@ -32,7 +33,10 @@ class UNet(SpectrogramSizes):
     network: "spleeter" or "jansson". filters: channels of the levels on the way down.
     activation: "leaky_relu" (0.2 on the way down, ReLU on the way up: Spleeter's 2 stems) or
         "elu" both ways (its 4 and 5 stems). Weights of one load into the other and give garbage.
-    masks: "sigmoid", each source on its own, or "softmax" across the sources (5 stems).
+    masks: "sigmoid", each source on its own, or "softmax" across the sources (5 stems); "none":
+        the network gives the magnitudes themselves, for comparison, and no paper's.
+    skips: whether each level hands its detail across; without, for comparison, what goes up has
+        passed the bottom.
     dropout_levels: decoder levels that drop out, counted from the deepest.
     log_input: the network sees log(1 + magnitude), as in f90's replication of Jansson's; a small
         one learns several times faster so. The masks are for the magnitudes all the same.
@@ -52,7 +56,8 @@ class UNet(SpectrogramSizes):
     n_fft: int = 4096
     hop_length: int = 1024
     activation: Literal["leaky_relu", "elu"] = "leaky_relu"
-    masks: Literal["sigmoid", "softmax"] = "sigmoid"
+    masks: Literal["sigmoid", "softmax", "none"] = "sigmoid"
+    skips: bool = True
     dropout: float = 0.5
     dropout_levels: tuple[int, ...] = (0, 1, 2)
     log_input: bool = False
@@ -111,12 +116,19 @@ def core(sources: Sequence[str] = SOURCES, size: UNet = VARIANTS["spleeter"]) ->
         parts = [draw(seen, source, 1, size) for source in sources]
     # In mixed precision the networks end in half precision, and masks and sums are float32.
     logits = ops.cast(ops.stack(parts, axis=1), "float32")  # [batch, sources, frames, bins, ...]
-    mask = ops.softmax(logits, axis=1) if size.masks == "softmax" else ops.sigmoid(logits)
+    activations = {
+        "sigmoid": ops.sigmoid,
+        "softmax": partial(ops.softmax, axis=1),
+        "none": ops.relu,
+    }
+    found = activations[size.masks](logits)
     if size.linear_bins is not None:
-        mask = FromBands(size.bins, size.linear_bins, dtype="float32", name="from_bands")(mask)
-    estimates = Estimates(sources, dtype="float32", name="estimates")(
-        mask * ops.expand_dims(mixture, 1)
-    )
+        found = FromBands(size.bins, size.linear_bins, dtype="float32", name="from_bands")(found)
+    if size.masks != "none":
+        found = found * ops.expand_dims(mixture, 1)
+    elif size.log_input:
+        found = ops.exp(found) - 1.0  # out of the domain that the network sees
+    estimates = Estimates(sources, dtype="float32", name="estimates")(found)
     return keras.Model(mixture, estimates, name="unet_core")
 
 
@@ -208,7 +220,7 @@ def _spleeter(x, source: str, masks: int, size: UNet):
         x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(x)
         if level in size.dropout_levels:
             x = layers.Dropout(size.dropout, name=f"{name}_dropout")(x)
-        if skips:
+        if skips and size.skips:
             x = layers.Concatenate(name=f"{name}_concat")([skips.pop(), x])
     return layers.Conv2D(
         channels, 4, dilation_rate=2, padding="same", kernel_initializer="he_uniform",
@@ -233,7 +245,8 @@ def _jansson(x, source: str, masks: int, size: UNet):
         if level in size.dropout_levels:
             x = layers.Dropout(size.dropout, name=f"{name}_dropout")(x)
         x = _activation(size.activation, "up", name)(x)
-        x = layers.Concatenate(name=f"{name}_concat")([x, skips.pop()])
+        if size.skips:
+            x = layers.Concatenate(name=f"{name}_concat")([x, skips.pop()])
     x = _up(channels, f"{source}_mask_conv")(x)
     if size.output_norm:
         x = layers.BatchNormalization(epsilon=1e-3, name=f"{source}_mask_norm")(x)

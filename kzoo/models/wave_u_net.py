@@ -34,6 +34,8 @@ class WaveUNet(Sizes):
         input, from its middle; False fills with zeros ("same"), so they are as long, and their
         ends are not to be trusted.
     upsampling: "linear", or "learned" weights for the two neighbours, one a feature map.
+    skips: whether each level hands its detail across, and the mixture its own to the end; without,
+        for comparison, what goes up has passed the bottom.
     output: "direct", or "difference": the last source is the mixture less all the others.
     activation: "tanh" or "linear". Linear outputs and differences are clipped to full scale, but
         not in training.
@@ -49,6 +51,7 @@ class WaveUNet(Sizes):
     output_kernel_size: int = 1
     context: bool = True
     upsampling: Literal["linear", "learned"] = "linear"
+    skips: bool = True
     output: Literal["direct", "difference"] = "difference"
     activation: Literal["tanh", "linear"] = "tanh"
     block_seconds: float = 6.0
@@ -207,11 +210,13 @@ def core(
     for level in range(size.levels, 0, -1):
         name = f"up{level}"
         x = Upsampling(size.context, size.upsampling, name=f"{name}_upsampling")(x)
-        skip = _middle(skips.pop(), crops[level], name)
-        x = layers.Concatenate(name=f"{name}_concat")([skip, x])
+        if size.skips:
+            skip = _middle(skips.pop(), crops[level], name)
+            x = layers.Concatenate(name=f"{name}_concat")([skip, x])
         x = _convolve(x, level * size.filters, size.merge_kernel_size, size, name)
-    skip = _middle(mixture, crops[0], "output")
-    x = layers.Concatenate(name="output_concat")([skip, x])
+    if size.skips:
+        skip = _middle(mixture, crops[0], "output")
+        x = layers.Concatenate(name="output_concat")([skip, x])
 
     estimated = sources[:-1] if size.output == "difference" else sources
     estimates = [_estimate(x, source, size) for source in estimated]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,34 @@ class Preset:
         """Raise PresetError where its model has no multichannel Wiener filter."""
         if not models.defines(self.card["model"]["name"], "build_wiener"):
             raise PresetError(f"preset {self} has no multichannel Wiener filter (--mwf)")
+
+    @property
+    def clusters(self) -> bool:
+        """Whether it separates by clusters, of which there can be any number.
+
+        The card alone is read: the options of a model would load TensorFlow.
+        """
+        section = self.card["model"]
+        by_masks = section.get("options", {}).get("stems") == "masks"
+        return models.defines(section["name"], "build_clusters") and not by_masks
+
+    def with_n_sources(self, n_sources: int) -> Preset:
+        """The same weights for so many sources, called by numbers as the card's are.
+
+        Raises PresetError where the weights are of the card's sources: only clusters can be of any
+        number.
+        """
+        section, sources = self.card["model"], self.sources
+        if not self.clusters:
+            raise PresetError(
+                f"preset {self} gives {', '.join(sources)} and no other number of sources: "
+                "n_sources is of presets that separate by clusters"
+            )
+        if n_sources < 2:
+            raise PresetError(f"n_sources must be at least 2; got {n_sources}")
+        names = [f"{sources[0].rstrip('0123456789')}{k + 1}" for k in range(n_sources)]
+        section = {**section, "options": {**section.get("options", {}), "sources": names}}
+        return replace(self, card={**self.card, "sources": names, "model": section})
 
     def weights_path(self) -> Path | None:
         """The path of its weights where they are on this machine already, else None."""

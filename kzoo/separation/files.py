@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,12 +78,13 @@ def separate_file(
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
     progress: Progress | None = None,
+    surveyed: Callable[[list], object] | None = None,
 ) -> Report:
     """Separate the recording at `path` into the files of `targets`, one a stem.
 
     stems: of `selection`, by default every source to its own file; or of `enhancement`, where None
     is what the others leave of the recording. All stems of a recording are scaled by one gain when
-    any would clip (clip="rescale"), so that they still sum.
+    any would clip (clip="rescale"), so that they still sum. surveyed: as in `separator.stream`.
     Raises audio.AudioError for what cannot be read or written, Cancelled when `progress` says so;
     whatever is raised, nothing half-written stays, and no folder that is empty.
     """
@@ -107,7 +108,7 @@ def separate_file(
         written = 0
         for mixture, parts in separator.stream(
             reader.blocks, reader.sample_rate, reader.channels, samples=reader.samples,
-            progress=progress,
+            progress=progress, surveyed=surveyed,
         ):  # fmt: skip
             levels.add(mixture, parts)
             for name, part in _stems(mixture, parts, stems).items():
@@ -126,7 +127,11 @@ def separate_file(
 
 def _stems(mixture: np.ndarray, parts: np.ndarray, stems: Mapping) -> dict[str, np.ndarray]:
     """{name: `[samples, channels]`} of one piece."""
-    found = {name: np.sum(parts[list(m)], axis=0) for name, m in stems.items() if m is not None}
+    found = {
+        name: parts[m[0]] if len(m) == 1 else np.sum(parts[list(m)], axis=0)
+        for name, m in stems.items()
+        if m is not None
+    }
     rest = [name for name in stems if name not in found]
     return {**found, **{name: mixture - sum(found.values()) for name in rest}}
 

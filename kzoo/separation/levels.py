@@ -24,9 +24,9 @@ class Levels:
 
     def add(self, mixture: np.ndarray, stems: np.ndarray) -> None:
         """Count in `mixture` [samples, channels] and `stems` [sources, samples, channels]."""
-        self._mixture += float(np.sum(np.square(mixture, dtype=np.float64)))
-        self._stems += np.sum(np.square(stems, dtype=np.float64), axis=(1, 2))
-        self._rests += np.sum(np.square(mixture - stems, dtype=np.float64), axis=(1, 2))
+        self._mixture += _energy(mixture)
+        self._stems += [_energy(stem) for stem in stems]
+        self._rests += [_energy(mixture - stem) for stem in stems]
 
     def warnings(self) -> list[str]:
         """A line for every stem that is silent or is the mixture; one line for a silent mixture."""
@@ -41,6 +41,10 @@ class Levels:
                     f"{name} is the mixture itself (they differ by less than -{SAME_DB:g} dB)"
                 )
         return lines
+
+
+def _energy(signal: np.ndarray) -> float:
+    return float(np.vdot(signal, signal))
 
 
 GATE_DB = 30.0  # frames so far below the loudest are pauses

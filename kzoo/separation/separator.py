@@ -60,6 +60,7 @@ class System(Blocks):
     function: float32 `[1, grid.samples, channels]` to `[1, sources, grid.samples, channels]`.
     survey: None, or (state, block) -> state over the whole signal before anything is separated,
         from the state None; `function` is then called with (block, state).
+    joint_survey: one state for all channels, where each group of them has one by itself otherwise.
     smaller: None, or makes the same system on shorter blocks, for when one of `memory_errors`
         comes up; it returns None where blocks cannot be shorter.
     begin: None, or makes the function of one signal, which remembers the blocks before and is
@@ -68,6 +69,7 @@ class System(Blocks):
 
     function: Callable[..., np.ndarray] | None
     survey: Callable[[object, np.ndarray], object] | None = None
+    joint_survey: bool = False
     smaller: Callable[[], System | None] | None = None
     memory_errors: tuple[type[Exception], ...] = (MemoryError,)
     begin: Callable[[], Callable[..., np.ndarray]] | None = None
@@ -167,11 +169,13 @@ class BlockSeparator:
         *,
         samples: int | None = None,
         progress: Progress | None = None,
+        surveyed: Callable[[list], object] | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (mixture `[n, channels]`, stems `[sources, n, channels]`), n as it comes.
 
         pieces: called for a fresh pass over the input, float32 `[n, channels]`; a system with a
             survey makes two passes. samples: the input's length where it is known.
+        surveyed: called between the passes with the survey's state of each group of channels.
         What is yielded adds up to exactly the input's length. Raises RuntimeError in a process
         that was forked from the one that made this Separator; Cancelled when `progress` says so.
         """
@@ -188,6 +192,8 @@ class BlockSeparator:
             report = _share_of(progress, total, 0, 2)
             states = self._surveyed(pieces(), sample_rate, channels, groups, report)
             report = _share_of(progress, total, 1, 2)
+            if surveyed is not None:
+                surveyed(states)
         yield from self._separated(pieces(), sample_rate, channels, groups, states, report)
 
     def _surveyed(self, pieces, sample_rate, channels, groups, report) -> list:
@@ -195,10 +201,12 @@ class BlockSeparator:
         states = [None] * len(groups)
 
         def survey(block: np.ndarray) -> list:
-            return [
-                self.system.survey(state, self._fitted(block[:, group]))
-                for state, group in zip(states, groups, strict=True)
-            ]
+            found, joint = [], states[0]
+            for state, group in zip(states, groups, strict=True):
+                before = joint if self.system.joint_survey else state
+                joint = self.system.survey(before, self._fitted(block[:, group]))
+                found.append(joint)
+            return found
 
         cutter = Cutter(self.grid, channels)
         for _, signal, last in self._at_own_rate(pieces, sample_rate, channels, report):

@@ -9,19 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from kzoo import presets
 from kzoo.audio import AudioWriter
 from kzoo.synthesis.controls import frames, read_points, rests_as_silence
-from kzoo.synthesis.player import in_room, instrument, played, sinusoids
+from kzoo.synthesis.player import Instrument, in_room, played, sinusoids
 
 _LOUDEST_DB = 40.0  # of a trained synthesiser, whose loudness is a sum and may exceed 0
 _NO_NOTE_HZ = 440.0  # of a file of rests only
 _FRAMES_A_SECOND = 250  # at least, or little less: a hop is a power of two
 
 
-def points_of(controls: str | Path, preset: str | None) -> Callable[[], Iterator[np.ndarray]]:
-    """A function that reads a file's points from its beginning, within the limits of `preset`."""
-    loudest_db = 0.0 if preset is None else _LOUDEST_DB
+def points_of(controls: str | Path, *, by_preset: bool) -> Callable[[], Iterator[np.ndarray]]:
+    """A function that reads a file's points from its beginning, within a player's limits."""
+    loudest_db = _LOUDEST_DB if by_preset else 0.0
     return functools.partial(read_points, controls, loudest_db=loudest_db)
 
 
@@ -29,8 +28,7 @@ def synthesize_file(
     controls: str | Path,
     out: str | Path,
     *,
-    preset: str | None = None,
-    dry: bool = False,
+    instrument: Instrument | None = None,
     sample_rate: int = 16000,
     harmonics: int = 30,
     slope_db: float = 9.0,
@@ -41,17 +39,16 @@ def synthesize_file(
 ) -> float:
     """Write the sound of `controls` to `out`, as long as they are; its seconds.
 
-    preset: a trained synthesiser, whose own rate counts; without one, sinusoids and noise.
-    dry: of the preset's room keep only what is `player.early`.
+    instrument: a trained synthesiser, whose own rate counts; without one, sinusoids and noise.
     harmonics, slope_db (dB an octave): of the tone where the file gives no amplitudes; noise_db: of
     the noise beside it, relative to it. progress: called with (seconds done, None).
-    Raises ValueError for controls or a preset that cannot be played; whatever is raised, nothing
+    Raises ValueError for controls that cannot be played; whatever is raised, nothing
     half-written stays.
     """
-    points = points_of(controls, preset)
+    points = points_of(controls, by_preset=instrument is not None)
     first = next(points())
     room = None
-    if preset is None:
+    if instrument is None:
         hop_length = 1 << round(math.log2(sample_rate / _FRAMES_A_SECOND))
         play = sinusoids(
             sample_rate,
@@ -62,13 +59,10 @@ def synthesize_file(
             noise_db=noise_db,
         )
     else:
-        opened = presets.synthesiser(preset)
-        opened.refuse_untrained()
-        sample_rate = opened.card["sample_rate"]
-        begin, hop_length, room = instrument(opened, dry=dry)
+        begin, sample_rate, hop_length, room = instrument
         play = begin()
     rows = frames(points(), sample_rate / hop_length)
-    if preset is not None:
+    if instrument is not None:
         notes = (point[1] for point in points() if point[1] > 0)
         rows = rests_as_silence(rows, next(notes, _NO_NOTE_HZ))
     with AudioWriter(out, sample_rate, 1, bit_depth=bit_depth, overwrite=overwrite) as writer:

@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from kzoo.data import solo
+from kzoo.dsp import windows
 from kzoo.dsp.notes import hz_to_midi
+from kzoo.dsp.weighting import a_weights
 from kzoo.pitch_tracking import SAMPLE_RATE, Pitch, PitchTracker
 
 STRETCH = 4096  # frames
 _CLOSED, _OPENED, _FADE = 12, 10, 5  # frames of the gate: see `Controls.gate`
 _MARGIN = 2 * (_CLOSED + _OPENED) + _FADE
 _N_FFT = 512
+_WINDOW = windows.window("hann", _N_FFT).astype(np.float32)
 
 
 class Summary(NamedTuple):
@@ -33,10 +37,10 @@ class Summary(NamedTuple):
 
 
 class LoudnessMeter:
-    """`dsp.loudness.loudness_db` of a signal that comes in blocks."""
+    """`dsp.loudness.loudness_db` of a signal that comes in blocks, without a backend."""
 
     def __init__(self, sample_rate: int, hop_length: int):
-        self._options = {"sample_rate": sample_rate, "hop_length": hop_length, "n_fft": _N_FFT}
+        self._weights = a_weights(sample_rate, _N_FFT) / (_N_FFT // 2 + 1)
         self._hop = hop_length
         self._context = -(-(_N_FFT // 2) // hop_length)  # frames that a frame looks back
         self._kept, self._told = np.zeros(0, np.float32), 0  # frames of what is kept, told already
@@ -51,14 +55,16 @@ class LoudnessMeter:
         return self._until(1 + len(self._kept) // self._hop)
 
     def _until(self, end: int) -> np.ndarray:
-        from kzoo.dsp.loudness import loudness_db  # Keras: only where it is used
-
         if end <= self._told:
             return np.zeros(0, np.float32)
-        loudness = np.asarray(loudness_db(self._kept[None], **self._options))[0, self._told : end]
+        sound = np.pad(self._kept, _N_FFT // 2)
+        frames = sliding_window_view(sound, _N_FFT)[self._told * self._hop :: self._hop]
+        spectra = np.fft.rfft(frames[: end - self._told] * _WINDOW)
+        power = np.square(np.abs(spectra)) @ self._weights
+        loudness = 10 * np.log10(np.maximum(power, 10 ** (solo.SILENCE_DB / 10)))
         past = max(end - self._context, 0)
         self._kept, self._told = self._kept[past * self._hop :], end - past
-        return loudness.copy()  # not a view that holds the tensor
+        return loudness.astype(np.float32)
 
 
 @dataclass(frozen=True)

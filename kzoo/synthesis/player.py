@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import presets
+from kzoo.engines import litert
 from kzoo.synthesis.controls import SILENCE_DB
 
 BLOCK_FRAMES = 256
@@ -39,14 +40,20 @@ def in_room(blocks: Iterable[np.ndarray], room: np.ndarray | None) -> Iterator[n
     if room is None:
         yield from blocks
         return
-    from scipy.signal import oaconvolve  # takes a second, and few have a room
-
     tail = np.zeros(len(room) - 1, np.float32)
     for block in blocks:
-        heard = oaconvolve(block, room)
+        heard = _convolved(block, room)
         heard[: len(tail)] += tail
         heard, tail = np.split(heard, [len(block)])
         yield heard
+
+
+def _convolved(signal: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """All samples of the convolution, as by scipy.signal, whose import takes a second."""
+    samples = len(signal) + len(response) - 1
+    n_fft = 1 << (samples - 1).bit_length()
+    product = np.fft.rfft(signal, n_fft) * np.fft.rfft(response, n_fft)
+    return np.fft.irfft(product, n_fft)[:samples].astype(np.float32)
 
 
 def early(room: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -120,55 +127,44 @@ class Instrument(NamedTuple):
     """
 
     begin: Callable[..., Player]
+    sample_rate: int
     hop_length: int
     room: np.ndarray | None
 
 
-def instrument(preset: presets.Preset, *, dry: bool = False) -> Instrument:
+def instrument(preset: presets.Preset, *, dry: bool = False, engine: str = "auto") -> Instrument:
     """What a preset's card and weights make; its players are dry, its room is beside them.
 
-    dry: of its room only what is `early`. begin(watch=...): called with the
-    amplitudes of the harmonics `[frames, harmonics]` and the noise's magnitudes `[frames, bands]`
-    of each block played.
+    dry: of its room only what is `early`. engine: what runs the network, as in
+    `Separator.from_preset`. begin(watch=...): called with the amplitudes of the harmonics
+    `[frames, harmonics]` and the noise's magnitudes `[frames, bands]` of each block played.
     Raises ValueError for a model that hears the whole recording.
     """
-    import keras
-    import tensorflow as tf
+    if litert.chosen(engine, preset, frames=BLOCK_FRAMES):
+        run = litert.instrument(preset, frames=BLOCK_FRAMES)
+    else:
+        from kzoo.engines import tensorflow
 
-    size, _ = preset.sizes(reverb_seconds=0.0)
-    step = preset.module.build_step(size, frames=BLOCK_FRAMES)
-    weights = preset.weights()
-    room = weights.pop(preset.module.ROOM, None)
+        run = tensorflow.instrument(preset, frames=BLOCK_FRAMES)
+    sample_rate, room = preset.card["sample_rate"], run.room
     if room is not None:
         room = np.concatenate([[1.0], room[1:]]).astype(np.float32)
-        room = early(room, size.sample_rate) if dry else room
-    presets.load_weights(step, weights, where=preset.name)
-    _, amplitudes, noise, *_ = step.get_layer("synthesiser").input
-    watched = keras.Model(
-        step.input, {**step.output, "amplitudes": amplitudes, "noise_magnitudes": noise}
-    )
-    run = tf.function(lambda given: watched(given, training=False), autograph=False)
+        room = early(room, sample_rate) if dry else room
 
     def begin(watch: Callable[[np.ndarray, np.ndarray], object] | None = None) -> Player:
-        silence = preset.module.initial_state(size, frames=BLOCK_FRAMES)
-        state = {f"state_{name}": tf.convert_to_tensor(x) for name, x in silence.items()}
+        step = run.begin()
 
         def play(block: np.ndarray) -> np.ndarray:
-            nonlocal state
-            given = {"f0_hz": block[None, :, 1:2], "loudness_db": block[None, :, 2:3]}
-            state = dict(
-                run({**{k: tf.constant(v, tf.float32) for k, v in given.items()}, **state})
-            )
-            sound = state.pop("audio")
-            made = [np.asarray(state.pop(name))[0] for name in ("amplitudes", "noise_magnitudes")]
+            given = block[None].astype(np.float32)
+            found = step(f0_hz=given[..., 1:2], loudness_db=given[..., 2:3])
             if watch:
-                watch(*made)
-            return np.asarray(sound)[0, :, 0]
+                watch(*(np.asarray(found[name])[0] for name in ("amplitudes", "noise_magnitudes")))
+            return np.asarray(found["audio"])[0, :, 0]
 
         play.whole_blocks = True
         return play
 
-    return Instrument(begin, size.hop_length, room)
+    return Instrument(begin, sample_rate, run.hop_length, room)
 
 
 def _whole(play: Player, block: np.ndarray) -> np.ndarray:

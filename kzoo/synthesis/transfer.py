@@ -75,7 +75,8 @@ class TimbreTransfer:
         stays. loudness_db: louder by this, match or none.
     gate: confidence under which there is silence. dry: without the echo of the room that the
     preset has learned.
-    method: of `kzoo pitch`. progress: bytes fetched, in all, where a pitch tracker must come.
+    method: of `kzoo pitch`. engine: what runs preset and tracker, as in `Separator.from_preset`.
+    progress: bytes fetched, in all, where a pitch tracker must come.
     Raises presets.PresetError for a preset that is no trained synthesiser, ValueError for one
     whose card has no statistics where those are asked for, or that cannot play block by block.
     """
@@ -90,6 +91,7 @@ class TimbreTransfer:
         gate: float = GATE,
         dry: bool = False,
         method: str | Path = pitch_tracking.DEFAULT_METHOD,
+        engine: str = "auto",
         progress: presets.Progress | None = None,
     ):
         opened = check_request(
@@ -98,10 +100,12 @@ class TimbreTransfer:
         self.octaves, self.match, self.loudness_db = octaves, match, loudness_db
         self.gate, self.sample_rate = gate, opened.card["sample_rate"]
         self._target = None if octaves is not None and not match else target(opened)
-        self._instrument = player.instrument(opened, dry=dry)
+        self._instrument = player.instrument(opened, dry=dry, engine=engine)
         self.hop_length = self._instrument.hop_length
         hop_ms = 1000 * self.hop_length / self.sample_rate
-        self._tracker = PitchTracker(method, hop_ms=hop_ms, progress=progress)
+        if str(method) == pitch_tracking.PYIN:
+            engine = "auto"  # it is no network
+        self._tracker = PitchTracker(method, hop_ms=hop_ms, engine=engine, progress=progress)
 
     def __call__(
         self,

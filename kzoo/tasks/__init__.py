@@ -18,17 +18,19 @@ from __future__ import annotations
 
 from kzoo import config
 from kzoo.tasks.base import Task
+from kzoo.tasks.clustering import Clustering
 from kzoo.tasks.pitch import Pitch
 from kzoo.tasks.separation import Separation
 from kzoo.tasks.synthesis import Synthesis
 
 TASKS: dict[str, type[Task]] = {
     "separation": Separation,
+    "clustering": Clustering,
     "synthesis": Synthesis,
     "pitch": Pitch,
 }
 
-__all__ = ["TASKS", "Pitch", "Separation", "Synthesis", "Task", "task"]
+__all__ = ["TASKS", "Clustering", "Pitch", "Separation", "Synthesis", "Task", "task"]
 
 
 def task(name: str) -> type[Task]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from kzoo import audio
 from kzoo.config import ConfigError
 
 if TYPE_CHECKING:
@@ -104,3 +106,19 @@ class Task(ABC):
             f"fit.tensorboard shows what is separated, and this model is for "
             f"{type(self).__name__.lower()}: leave it at 0"
         )
+
+
+def prove_frames(
+    output: str, size: Any, sound: str | Path | None
+) -> Callable[[keras.Model], Proof]:
+    """`Task.prove` of what says something of frames: a sound, and what the model calls `output`."""
+    from kzoo.deploy.examples import frames_proof
+
+    waveform, description = None, None
+    if sound is not None:
+        waveform, _ = audio.read(sound, sample_rate=size.sample_rate)
+        description = Path(sound).name
+    return functools.partial(
+        frames_proof, output=output, sample_rate=size.sample_rate, hop_length=size.hop_length,
+        sound=waveform, description=description,
+    )  # fmt: skip

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from kzoo import audio, data
+from kzoo import data
 from kzoo.config import ConfigError
-from kzoo.tasks.base import Task
+from kzoo.tasks.base import Task, prove_frames
 
 if TYPE_CHECKING:
     import keras
@@ -51,16 +50,7 @@ class Pitch(Task):
         preset: Any, size: Any, *, sound: str | Path | None, stream: bool
     ) -> Callable[[keras.Model], Proof]:
         """A sound, and the activations that the model gives of it."""
-        from kzoo.deploy.examples import pitch_proof
-
-        waveform, description = None, None
-        if sound is not None:
-            waveform, _ = audio.read(sound, sample_rate=size.sample_rate)
-            description = Path(sound).name
-        return functools.partial(
-            pitch_proof, sample_rate=size.sample_rate, hop_length=size.hop_length, sound=waveform,
-            description=description,
-        )  # fmt: skip
+        return prove_frames("activations", size, sound)
 
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
         self.corpus()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 
 from kzoo import config, data, losses, models, presets, tasks
+from kzoo.models.base.memory import TRAINING_COPIES, refuse_too_large
 from kzoo.models.base.sizes import Signal
 from kzoo.tasks import Task
 from kzoo.training import adversary, corpora
@@ -64,8 +66,15 @@ class Compiled:
             say=say,
         )
 
-    def begin(self, examples) -> None:
-        """Called once before training: gives virtual batch norms their reference examples."""
+    def begin(self, examples, *, fresh: bool = False) -> None:
+        """Called once before training: gives virtual batch norms their reference examples.
+
+        fresh: the weights are no preset's, and the model measures what they want to know.
+        """
+        if fresh:
+            self.size.adapt(
+                self.system, (examples.example(i)["mixture"] for i in itertools.count())
+            )
         count = getattr(self.trainer, "reference_examples", 0)
         if count:
             found = data.batch(examples, 0, count)
@@ -97,6 +106,8 @@ def compiled(
     settings = Fit(**values["fit"])
     name = values["model"]["name"]
     size, options = sizes(values)
+    weights = size.count_weights(len(options.get("sources", ())))
+    refuse_too_large(f"training of {name}", weights, copies=TRAINING_COPIES)
     segment, arguments = size, size.block()
     if settings.segment_seconds is not None:
         segment, arguments = size.segment(round(settings.segment_seconds * size.sample_rate))

@@ -20,8 +20,10 @@ PICTURE = "history.png"
 def locked(folder: Path) -> Iterator[None]:
     """Make `folder` and hold it; ConfigError where another process does.
 
-    The lock is the system's own, on the folder itself: a kill releases it and leaves nothing.
+    A folder that was made here and is empty at the end, as that of a refused run, goes again. The
+    lock is the system's own, on the folder itself: a kill releases it and leaves nothing.
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
@@ -40,6 +42,9 @@ def locked(folder: Path) -> Iterator[None]:
             pass  # a network's file system may have no locks
         yield
     finally:
+        if made:
+            with contextlib.suppress(OSError):  # it holds a run
+                folder.rmdir()
         os.close(place)
 
 

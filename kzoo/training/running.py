@@ -23,6 +23,7 @@ from kzoo.config import ConfigError
 from kzoo.pictures.training import card_curves
 from kzoo.training import adversary
 from kzoo.training.adversarial import AdversaryWatch
+from kzoo.training.allocation import keep_freed_memory
 from kzoo.training.callbacks import AveragedValidation, Checkpoints, Meter, TensorBoardExamples
 from kzoo.training.compiling import Compiled, compiled
 from kzoo.training.folder import CONFIG, check_folder, locked
@@ -49,6 +50,7 @@ def train(
     sizes_given = "sizes" in (values.get("model") or {})
     values, folder = resolved(values), Path(folder)
     settings = Fit(**values["fit"])
+    keep_freed_memory()
     with locked(folder):
         values = check_folder(values, folder, sizes_given=sizes_given)
         keras.utils.set_random_seed(values["seed"])
@@ -135,7 +137,7 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
         say(f"{folder}: goes on after epoch {state['epoch']}")
     else:
         presets.save_to_preset(made.system, folder, {**card, "trained": {"steps": 0}})
-        made.begin(training)
+        made.begin(training, fresh=values["start"].get("preset") is None)
     config.dump_yaml(values, folder / CONFIG)
     with errors.told():
         made.trainer.fit(

@@ -23,7 +23,7 @@ MAY = {
     "layers": "dsp",
     "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML
     "classical": "audio dsp separation",  # dsp: the grid on which blocks lie
-    "convert": "models",
+    "convert": "models dsp",  # dsp: a filterbank that is a transform is known by it
     "deploy": "dsp audio metrics layers",  # layers: the names that the last one carries
     "presets": "convert models config",
     "separation": "audio dsp",  # dsp: the grid on which blocks lie
@@ -36,8 +36,8 @@ MAY = {
     "engines": "dsp models presets separation deploy",
     "pitch_tracking": "audio presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus
-    "synthesis": "audio data dsp models presets pitch_tracking",
-    "pictures": "dsp pitch_tracking synthesis",
+    "synthesis": "audio data dsp presets engines pitch_tracking",
+    "pictures": "dsp pitch_tracking separation synthesis",
     "web": "presets",
     "pages": "audio web",  # web: the style of its page
     "comparison": "audio data evaluation pages",

@@ -8,10 +8,10 @@ from scipy import signal
 
 from kzoo import audio, classical
 from kzoo.classical import ica, iva, nmf, repet, repet_sim
-from kzoo.classical.base import Survey
 from kzoo.classical.components import grouped
 from kzoo.classical.spectra import Transform
 from kzoo.metrics import si_sdr
+from kzoo.separation.surveys import Survey
 
 RATE = 1000
 # Every method with options that make it quick.

@@ -25,7 +25,6 @@ from made_once import once
 
 import kzoo.cli.demo
 import kzoo.cli.presets
-import kzoo.synthesis.files
 from kzoo import api, cli, config, models, presets, training, web
 from kzoo.cli.app import command as program
 from kzoo.deploy.formats import tflite
@@ -101,6 +100,7 @@ SOUND = {
     "--dry": Row(("--dry",), both=("-p", "{room}")),
     "--bit-depth": DEPTH,
     "--overwrite": OVERWRITE,
+    "--engine": NO_ENGINE,
     "--quiet": QUIET,
 }
 
@@ -253,6 +253,22 @@ ELSEWHERE = {
         "test_options_of_methods_come_to_the_method"
         for option in ("--n-sources", "--components", "--templates", "--divergence", "--margin")
     },
+    ("separate", "--plot"): "cli/test_separate_by_clusters.py::"
+    "test_as_many_sources_as_are_asked_for_and_their_picture",
+    **{
+        ("presets convert", option): "cli/test_presets_convert.py::"
+        "test_options_of_the_conversion_come_to_the_preset"
+        for option in (
+            "--out",
+            "--sample-rate",
+            "--hop-length",
+            "--residual",
+            "--wiener-iterations",
+            "--licence",
+        )
+    },
+    ("evaluate", "--n-sources"): "cli/test_separate_by_clusters.py::"
+    "test_evaluation_asks_presets_that_cluster_for_so_many_sources",
     ("evaluate", "--jobs"): "evaluation/test_evaluation.py::"
     "test_several_processes_give_the_same_figures",
 }
@@ -276,7 +292,7 @@ class Outcome(NamedTuple):
 class Ear:
     """A pitch tracker that takes no time: 220 Hz, an octave higher by another method."""
 
-    def __init__(self, method, *, hop_ms, progress=None):
+    def __init__(self, method, *, hop_ms, engine="auto", progress=None):
         self.hop_ms, self.f0_hz = hop_ms, 440.0 if "wide" in str(method) else 220.0
 
     def track(self, blocks, sample_rate):
@@ -417,9 +433,7 @@ def run(material, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tensorflow, "system", once(tensorflow.system))
-        instrument = once(player.instrument)
-        patch.setattr(player, "instrument", instrument)
-        patch.setattr(kzoo.synthesis.files, "instrument", instrument)
+        patch.setattr(player, "instrument", once(player.instrument))
         made_crepe.networks_once(patch)
         patch.setattr(scoring, "bss_eval", functools.partial(scoring.bss_eval, filters_len=16))
         patch.setattr(tflite, "converted", converted_once(tflite.converted))

@@ -30,6 +30,14 @@ def test_a_model_tells_every_option_its_default_and_its_variants(monkeypatch, ca
     assert "linear_bins=128" in told.partition("  mobile: ")[2].splitlines()[0]
 
 
+def test_what_a_large_network_takes_of_memory_is_told(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["kzoo", "models", "deep_karaoke"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    assert "  paper: the defaults; 840,541,000 weights, 3.36 GB\n" in capsys.readouterr().out
+
+
 def test_an_unknown_model_is_one_line_with_the_nearest_name(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["kzoo", "models", "unnet"])
     with pytest.raises(SystemExit) as stop:

@@ -127,7 +127,7 @@ def test_consistent_and_two_stems_are_of_methods_too(run, song):
         (("--method", "repit"), "no method is called 'repit'; did you mean 'repet'?"),
         (("--method", "repet", "--components", "3"), "repet has no option 'components'"),
         (("--components", "3"), "--components is an option of --method"),
-        (("--n-sources", "3"), "--n-sources is an option of --method"),
+        (("--n-sources", "3"), "n_sources is of presets that separate by clusters"),
         (("--method", "nmf", "--templates", "none"), "none: is no folder of solo recordings"),
         (("--method", "fastica", "--n-sources", "3"), "got 2 channels: --n-sources 2 takes them"),
     ],

@@ -32,10 +32,11 @@ SEEDS = (1, 2, 3)
 SHORT = 200  # samples
 GRAPHS = {}  # of recurrent models by their id
 # Each model is exported to one format in every run of the suite, and to the other in slow ones.
-SAVED = ("cunet", "dtln", "ul_unas", "unet")
+SAVED = ("cunet", "dtln", "open_unmix", "ul_unas", "unet")
 # What makes tiny sizes stream that do not by themselves.
 CAUSAL = {
     "conv_tasnet": {"causal": True, "norm": "cumulative"},
+    "open_unmix": {"bidirectional": False},
     "tasnet": {"bidirectional": False, "norm": "cumulative"},
 }
 
@@ -467,7 +468,7 @@ def test_a_stream_of_single_frames_says_what_the_whole_says(name):
     assert np.sum(error**2) < 1e-9 * np.sum(expected**2)  # 90 dB
 
 
-@slow_for("deepfilternet", "gtcrn", "ul_unas")
+@slow_for("deepfilternet", "gtcrn", "open_unmix", "ul_unas")
 def test_a_stream_of_longer_blocks_is_that_of_single_frames(name):
     offers(name, "build_step")
     separates(name)
@@ -478,7 +479,8 @@ def test_a_stream_of_longer_blocks_is_that_of_single_frames(name):
     assert np.sum(error**2) < 1e-9 * np.sum(expected[:, :until] ** 2)  # 90 dB
 
 
-@slow_for("deepfilternet", "dtln", "gtcrn", "ul_unas")  # tests/export has another one of dtln
+# tests/export has another one of dtln
+@slow_for("deepfilternet", "dtln", "gtcrn", "open_unmix", "ul_unas")
 def test_a_stream_in_tflite_says_what_the_whole_says(name, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
     offers(name, "build_step")

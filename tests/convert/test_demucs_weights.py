@@ -1,8 +1,5 @@
 """Demucs's state dicts: every weight to its layer, none missing, none left over."""
 
-import gzip
-from pathlib import Path
-
 import made_demucs as made
 import numpy as np
 import pytest
@@ -103,19 +100,3 @@ def test_biases_of_an_lstm_that_only_broadcast_are_refused():
     weights["lstm.lstm.bias_hh_l0"] = np.zeros(1, np.float32)
     with pytest.raises(ValueError, match=r"unused: .*bias_ih_l0, .*bias_hh_l0"):
         demucs.from_weights(weights, sources=TWO)
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_files_are_read_packed_or_not(tmp_path, monkeypatch, packed):
-    files = pytest.importorskip("kzoo.convert.torch_files")
-    asked = []
-
-    def read_torch(path, key=None):
-        asked.append((Path(path).read_bytes(), key))
-        return {"weight": np.ones(1)}
-
-    monkeypatch.setattr(files, "read_torch", read_torch)
-    path = tmp_path / "demucs.th"
-    path.write_bytes(gzip.compress(b"a state dict") if packed else b"a state dict")
-    assert list(demucs.read(path, key="state")) == ["weight"]
-    assert asked == [(b"a state dict", "state")]

@@ -58,6 +58,23 @@ def test_the_steps_do_what_they_say(corpus):
     assert sum(silent) == len(plain) - 1  # never all
 
 
+def test_one_source_is_shifted_by_multiples_and_the_other_stays(corpus):
+    plain = examples(corpus).example(3)["sources"]
+    options = {"seconds": 0.25, "step_seconds": 0.0625, "sources": corpus.sources[1:2]}
+    moved = [
+        examples(corpus, data.step("shift", **options), seed=0).example(index)["sources"]
+        for index in (3, 3)
+    ]
+    np.testing.assert_array_equal(moved[0], moved[1])
+    np.testing.assert_array_equal(moved[0][0], plain[0])
+    rolls = [k for k in range(-4, 5) if np.array_equal(moved[0][1], np.roll(plain[1], 500 * k, 0))]
+    assert len(rolls) == 1
+    with pytest.raises(ValueError, match="no source of step shift is called 'voice'"):
+        examples(corpus, data.step("shift", sources=["voice"])).example(0)
+    with pytest.raises(ValueError, match="step_seconds must be above 0 and at most seconds"):
+        data.step("shift", seconds=1.0, step_seconds=2.0)
+
+
 def test_speed_moves_pitch_and_tempo_together():
     tone = np.sin(2 * np.pi * 500 * np.arange(8000) / 8000).astype(np.float32)
     example = {"sources": np.stack([tone[:, None], tone[:, None]])}
@@ -76,6 +93,22 @@ def test_remixed_sources_are_drawn_again_while_they_rest(corpus):
         return sum(np.mean(source**2) < 1e-4 for found in sources for source in found)
 
     assert rests(active) < 0.5 * rests(resting)
+
+
+def test_gains_are_drawn_evenly_in_decibels_or_as_factors():
+    def gains(evenly):
+        changed = data.step("gain", low_db=-12.04, high_db=1.94, evenly=evenly)
+        rng = np.random.default_rng(0)
+        ones = {"sources": np.ones((500, 1, 1), np.float32)}
+        return changed(ones, rng, None)["sources"].ravel()
+
+    for evenly, middle in (("db", 10 ** ((-12.04 + 1.94) / 40)), ("factor", 0.75)):
+        found = gains(evenly)
+        assert 0.249 < found.min() < 0.27
+        assert 1.23 < found.max() < 1.2503
+        assert np.median(found) == pytest.approx(middle, rel=0.05)
+    with pytest.raises(ValueError, match="gain: evenly must be one of db, factor; got 'loud'"):
+        data.step("gain", evenly="loud")
 
 
 @pytest.mark.parametrize("workers", [1, 4])

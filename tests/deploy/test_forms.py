@@ -19,6 +19,7 @@ from kzoo.deploy.forms.transforms import ProductsSTFT
 from kzoo.deploy.proof import Proof
 from kzoo.dsp.stft import STFT, InverseSTFT
 from kzoo.dsp.windows import window
+from kzoo.layers.folded_conv import FoldedConv1DTranspose
 from kzoo.layers.masks import ExtendMasks, RatioMasks
 from kzoo.layers.spectra import BandMagnitude, FrameSpectrum, MaskedSpectrum
 
@@ -69,15 +70,16 @@ def test_a_transposed_convolution_equals_its_form(shape, filters, bias):
 
 @pytest.mark.parametrize(("taps", "stride", "filters"), [(8, 4, 3), (6, 2, 1), (2, 2, 4)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_transposed_convolution_in_time_equals_its_strides(taps, stride, filters, bias):
+@pytest.mark.parametrize("kind", [layers.Conv1DTranspose, FoldedConv1DTranspose])
+def test_a_transposed_convolution_in_time_equals_its_strides(taps, stride, filters, bias, kind):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((7, 5))
-    plain = layers.Conv1DTranspose(
+    plain = kind(
         filters, taps, strides=stride, activation="relu", bias_initializer="normal", use_bias=bias
     )
     model = keras.Model(inputs, plain(inputs))
-    rewritten, kind = forms_of(model)
-    assert kind is StridesAtOnce
+    rewritten, form = forms_of(model)
+    assert form is StridesAtOnce
     for name, x in signals((7, 5)).items():
         if name != "infinity":
             two = np.concatenate([x, x[:, ::-1]])

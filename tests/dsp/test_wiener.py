@@ -80,21 +80,25 @@ def test_silence_stays_silent_and_finite(spectra):
     np.testing.assert_array_equal(filtered(0 * first, 0 * mixture), 0)
 
 
-def test_one_iteration_of_open_unmix_is_reproduced(vectors, monkeypatch):
-    monkeypatch.setattr(wiener, "EPSILON", 1e-10)  # Open-Unmix's; Deezer's program has float32's
+@pytest.mark.parametrize(
+    ("recording", "iterations"), [("out_iter1", 1), ("out_iter2", 2), ("out_iter1_residual", 1)]
+)
+def test_open_unmixs_iterations_are_reproduced(vectors, recording, iterations):
     recorded = vectors("umx_wiener")
 
-    def ours(array):  # [frames, bins, channels, sources] to [1, sources, frames, bins, channels]
-        return np.moveaxis(array, -1, 0)[None]
+    def ours(array):  # [frames, bins, channels, 2, sources] to [1, sources, frames, bins, channels]
+        array = np.moveaxis(array, -1, 0)[None]
+        return array[..., 0] + 1j * array[..., 1]
 
-    phase_only = recorded["out_iter0"]  # magnitudes with the mixture's phase: the first estimates
-    first = ours(phase_only[..., 0, :] + 1j * phase_only[..., 1, :])
+    first = ours(recorded["out_iter0"])  # magnitudes with the mixture's phase
     mixture = (recorded["mix_stft"][..., 0] + 1j * recorded["mix_stft"][..., 1])[None]
-    # Open-Unmix scales down what peaks above 10 before it regularises, and up again.
-    scale = max(1, np.abs(mixture).max() / 10)
-    expected = recorded["out_iter1"]
-    expected = ours(expected[..., 0, :] + 1j * expected[..., 1, :])
-    found = scale * filtered(first / scale, mixture / scale)
+    if recording.endswith("residual"):
+        first = np.concatenate([first, mixture[:, None] - first.sum(axis=1, keepdims=True)], axis=1)
+    real, imag = wiener.refine(
+        *split(first.astype(np.complex64)), *split(mixture), iterations=iterations, epsilon=1e-10
+    )
+    expected = ours(recorded[recording])
+    found = np.asarray(real) + 1j * np.asarray(imag)
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
 
 

@@ -15,6 +15,7 @@ from kzoo.deploy import parity
 from kzoo.engines import folder, litert, making, tensorflow
 from kzoo.pitch_tracking import PitchTracker
 from kzoo.separation import BlockSeparator
+from kzoo.synthesis import player
 
 pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
 
@@ -27,7 +28,10 @@ import numpy as np
 import kzoo
 separator = kzoo.Separator.from_preset(sys.argv[1])
 stems = separator.separate(np.load(sys.argv[2]), int(sys.argv[3]))
-np.savez(sys.argv[4], **stems)
+from kzoo import presets
+from kzoo.synthesis import player, transfer
+instrument = player.instrument(presets.open_preset(sys.argv[5]))
+np.savez(sys.argv[4], sound=instrument.begin()(np.load(sys.argv[6])), **stems)
 """
 
 
@@ -52,11 +56,34 @@ def speech_preset(folder):
     return presets.save_to_preset(model, folder, card)
 
 
+def organ_preset(folder):
+    """A preset of a tiny synthesiser of random weights, in a room."""
+    options = {"variant": "tiny", "reverb_seconds": 0.1}
+    keras.utils.set_random_seed(0)
+    model = models.build("ddsp", **options)
+    model.get_layer("reverb").response.assign(np.random.default_rng(0).normal(0, 0.1, 800))
+    card = {
+        "name": "organ", "task": "synthesis", "sample_rate": RATE, "trained": {"steps": 1},
+        "model": {"name": "ddsp", "options": options},
+    }  # fmt: skip
+    return presets.save_to_preset(model, folder, card)
+
+
+def controls(frames):
+    """`[frames, 3]`: seconds, a pitch that glides, a loudness that swells."""
+    k = np.arange(frames)
+    return np.stack([k / 250, 200 + k / 2, -20 + 10 * np.sin(k / 40)], axis=1)
+
+
 @pytest.fixture(scope="module")
 def folders(tiny_preset, tmp_path_factory):
-    """{kind: a preset's folder}: blocks on a grid, and a stream."""
+    """{kind: a preset's folder}: blocks on a grid, a stream, and what is played by controls."""
     folder = tmp_path_factory.mktemp("presets")
-    return {"blocks": tiny_preset(folder / "unet"), "stream": speech_preset(folder / "dtln")}
+    return {
+        "blocks": tiny_preset(folder / "unet"),
+        "stream": speech_preset(folder / "dtln"),
+        "synthesiser": organ_preset(folder / "organ"),
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -89,13 +116,37 @@ def test_stems_are_those_of_tensorflow(folders, kind, mixture):
     assert all(np.array_equal(again[source], found[source]) for source in found)
 
 
-def test_a_machine_without_tensorflow_separates(folders, mixture, tmp_path):
+def test_a_synthesiser_plays_as_by_tensorflow(folders):
+    preset = presets.open_preset(folders["synthesiser"])
+    found, expected = (
+        player.instrument(preset, engine=engine) for engine in ("litert", "tensorflow")
+    )
+    assert found.hop_length == expected.hop_length == 32
+    np.testing.assert_array_equal(found.room, expected.room)
+    rows, watched = controls(3 * player.BLOCK_FRAMES), ([], [])
+    sounds = []
+    for instrument, seen in ((found, watched[0]), (expected, watched[1])):
+        play = instrument.begin(watch=lambda *both, seen=seen: seen.append(both))
+        sounds.append(np.concatenate(list(player.played(play, iter(rows), 32))))
+    error = sounds[0] - sounds[1]
+    assert np.sum(error**2) < 1e-9 * np.sum(sounds[1] ** 2)  # 90 dB
+    for ours, theirs in zip(*watched, strict=True):
+        for mine, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(mine, other, atol=1e-4 * np.abs(other).max())
+
+
+def test_a_machine_without_tensorflow_separates_and_plays(folders, mixture, tmp_path):
+    organ = presets.open_preset(folders["synthesiser"])
+    played = player.instrument(organ, engine="litert").begin()(controls(player.BLOCK_FRAMES))
+    np.save(tmp_path / "controls.npy", controls(player.BLOCK_FRAMES))
     found = api.Separator.from_preset(folders["blocks"], engine="litert").separate(mixture, 11_025)
     np.save(tmp_path / "mixture.npy", mixture)
     words = [folders["blocks"], tmp_path / "mixture.npy", "11025", tmp_path / "stems.npz"]
+    words += [folders["synthesiser"], tmp_path / "controls.npy"]
     subprocess.run([sys.executable, "-c", ALONE, *words], check=True)
     with np.load(tmp_path / "stems.npz") as alone:
         assert all(np.array_equal(alone[source], found[source]) for source in found)
+        np.testing.assert_array_equal(alone["sound"], played)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the maps of a process are Linux's")

@@ -11,6 +11,7 @@ from made_programs import run_program
 
 from kzoo import models, presets
 from kzoo.models import ddsp
+from kzoo.synthesis import player
 from kzoo.synthesis.files import synthesize_file
 
 ROOT = Path(__file__).parents[2]
@@ -102,9 +103,9 @@ def test_odd_controls_are_read_as_kzoo_reads_them(bundle, tmp_path):
     )
     run = play(bundle[0], tmp_path / "a.csv", "-o", tmp_path / "app.wav")
     assert run.returncode == 0, run.stderr
-    synthesize_file(
-        tmp_path / "a.csv", tmp_path / "kzoo.wav", preset=str(bundle[0].parents[1] / "preset"),
-    )  # fmt: skip
+    preset = presets.open_preset(bundle[0].parents[1] / "preset")
+    instrument = player.instrument(preset, engine="tensorflow")
+    synthesize_file(tmp_path / "a.csv", tmp_path / "kzoo.wav", instrument=instrument)
     app, kzoo = (soundfile.read(tmp_path / f"{who}.wav")[0] for who in ("app", "kzoo"))
     assert app.shape == kzoo.shape
     np.testing.assert_allclose(app, kzoo, atol=7e-5)  # two steps of 16 bits

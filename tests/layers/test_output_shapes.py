@@ -8,6 +8,7 @@ from kzoo.dsp.filters import silent_room
 from kzoo.dsp.resampling import Resample
 from kzoo.dsp.stft import STFT, InverseSTFT
 from kzoo.dsp.synthesis import initial_state
+from kzoo.layers.complex import ComplexBound, ComplexConv1DTranspose, ComplexMaxPooling
 from kzoo.layers.masks import JoinSegments, RatioMasks, Segments
 from kzoo.layers.spectra import SpectrumFrame
 from kzoo.layers.synthesis import (
@@ -19,6 +20,7 @@ from kzoo.layers.synthesis import (
 from kzoo.models.base.causal import ContinueFrames, ContinueOverlapAdd, CutFrames
 from kzoo.models.base.demucs_lengths import CenterTrim, PadToValid, TrimToInput
 from kzoo.models.crepe import NormalisedFrames
+from kzoo.models.dcunet import ComplexMasked, FirstFrames, PadFrames, UnitarySpectrum
 from kzoo.models.demucs import LinearUpsampling
 from kzoo.models.wave_u_net import Upsampling
 
@@ -49,6 +51,13 @@ LAYERS = [
     (Segments(4), [(2, 9, 3, 2)]),
     (JoinSegments(), [(6, 2, 4, 3, 2), (2, 9, 3, 2)]),
     (RatioMasks(), [(1, 2, 3, 4, 5)]),
+    (ComplexBound(), [(2, 3, 4)]),
+    (ComplexConv1DTranspose(3, 5, strides=2, padding="same"), [(2, 4, 6)]),
+    (ComplexMaxPooling((3, 2), (2, 1)), [(2, 8, 5, 4)]),
+    *((PadFrames(4), [(2, n, 3, 2)]) for n in (8, 9)),
+    (FirstFrames(), [(2, 9, 3, 2), (2, 7, 3, 2)]),
+    (UnitarySpectrum(16), [(2, 5, 9, 3)] * 2),
+    *((ComplexMasked(), [(2, 5, 9, 6 * n), (2, 5, 9, 3), (2, 5, 9, 3)]) for n in (1, 2)),
     (HarmonicsPlusNoise(16, 4000), OSCILLATORS),
     (Reverb(20), [(2, 50, 1)]),
     (ContinueReverb(20), [(2, 16, 1), *((2, *ROOM[name].shape[1:]) for name in sorted(ROOM))]),

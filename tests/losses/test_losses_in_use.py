@@ -11,6 +11,8 @@ OPTIONS = {
     "multi_resolution_stft": {"fft_sizes": [64, 16], "convergence_weight": 1.0},
     "loudness_l1": {"sample_rate": 16000},
 }
+# Those of embeddings have examples of other shapes: test_clustering_losses.py.
+NAMES = [name for name in losses.list_losses() if name not in ("chimera", "deep_clustering")]
 SILENCES = ["target", "estimate", "both", "one source", "nothing to learn"]
 
 
@@ -37,7 +39,7 @@ def value_and_gradient(loss, target, estimate):
 
 
 @pytest.mark.parametrize("silence", SILENCES)
-@pytest.mark.parametrize("name", losses.list_losses())
+@pytest.mark.parametrize("name", NAMES)
 def test_values_and_gradients_are_finite(name, silence):
     loss = losses.get(name, **OPTIONS.get(name, {}))
     value, gradient = value_and_gradient(loss, *example(silence))
@@ -77,7 +79,7 @@ def test_descending_the_gradient_finds_the_target(name):
 
 def test_losses_take_lengths_that_are_unknown_when_the_graph_is_drawn():
     target, estimate = example("nothing silent")
-    for name in losses.list_losses():
+    for name in NAMES:
         loss = losses.get(name, **OPTIONS.get(name, {}))
         drawn = tf.function(
             loss,
@@ -105,7 +107,7 @@ def test_fit_reports_the_mean_over_examples_and_the_model_can_be_saved(tmp_path)
     )
 
 
-@pytest.mark.parametrize("name", losses.list_losses())
+@pytest.mark.parametrize("name", NAMES)
 def test_losses_take_variables_as_they_take_tensors(name):
     target, estimate = example("nothing silent")
     loss = losses.get(name, **OPTIONS.get(name, {}))
@@ -117,7 +119,7 @@ def test_losses_take_variables_as_they_take_tensors(name):
     ("name", "options", "advice"),
     [
         ("sisdr", {}, "no loss is called 'sisdr'; did you mean 'si_sdr'"),
-        ("cross_entropy", {}, "there are: l1, l2"),
+        ("hinge", {}, "there are: l1, l2"),
         ("si_sdr", {"zero_means": True}, "did you mean 'zero_mean'"),
         ("l1", {"zero_mean": True}, "it takes: none"),
     ],

@@ -138,6 +138,22 @@ def test_sd_sdr_and_weighted_sdr_are_those_found_by_hand():
     np.testing.assert_allclose(alone, [first], rtol=1e-6)
 
 
+def test_the_weighted_sdr_and_its_slope_are_those_recorded(vectors):
+    import tensorflow as tf
+
+    recorded = vectors("dcunet_wsdr_complexbn")
+    target, estimate = (recorded[f"wsdr/{name}"][:, None, :, None] for name in ("y", "estimate"))
+    estimate = tf.convert_to_tensor(estimate)
+    with tf.GradientTape() as tape:
+        tape.watch(estimate)
+        found = losses.weighted_sdr(target, estimate, recorded["wsdr/x"][..., None])
+        mean = tf.reduce_mean(found)
+    np.testing.assert_allclose(found, recorded["wsdr/per_example"], rtol=1e-5)
+    np.testing.assert_allclose(mean, recorded["wsdr/loss"], rtol=1e-5)
+    slope = tape.gradient(mean, estimate)[:, 0, :, 0]
+    np.testing.assert_allclose(slope, recorded["wsdr/grad_estimate"], atol=1e-7)
+
+
 def test_the_mixture_losses_hear_what_is_lost_and_not_how_it_is_shared():
     target = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
     estimate = np.array([[3.0, 2.0], [1.0, 1.0]]).reshape(1, 2, 2, 1)  # sums 4 6 against 4 3

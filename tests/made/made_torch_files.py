@@ -1,5 +1,6 @@
 """Checkpoints of PyTorch written byte by byte, without PyTorch."""
 
+import pickle
 import struct
 import zipfile
 
@@ -43,4 +44,15 @@ def checkpoint(path, program, data=(), byteorder="little"):
         archive.writestr("weights/byteorder", byteorder)
         for key, numbers in dict(data).items():
             archive.writestr(f"weights/data/{key}", np.asarray(numbers).tobytes())
+    return path
+
+
+def legacy(path, program, data=(), keys=None):
+    """As PyTorch before 1.6 wrote it; `data` are the storages, `keys` their list in the file."""
+    data = {key: np.asarray(numbers) for key, numbers in dict(data).items()}
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+    parts = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, system)]
+    parts += [PROTO + program + STOP, pickle.dumps(list(data) if keys is None else keys, 2)]
+    parts += [struct.pack("<q", numbers.size) + numbers.tobytes() for numbers in data.values()]
+    path.write_bytes(b"".join(parts))
     return path

@@ -248,13 +248,36 @@ def test_a_shared_trunk_costs_one_network_and_gives_every_source_a_mask_of_its_o
     assert min(np.abs(found[i] - found[i - 1]).max() for i in range(3)) > 1e-3
 
 
+@pytest.mark.parametrize("network", ["spleeter", "jansson"])
+def test_without_skips_all_that_goes_up_has_passed_the_bottom(magnitudes, network):
+    masks = []
+    for skips in (True, False):
+        separate = core(["vocals"], **{**TINY, "filters": (2, 3)}, network=network, skips=skips)
+        bottom = separate.get_layer("vocals_down2_conv")
+        bottom.set_weights([np.zeros_like(weight) for weight in bottom.get_weights()])
+        found = [np.asarray(separate(scale * magnitudes))[0, 0] / scale for scale in (1.0, 3.0)]
+        masks.append(np.abs(found[1] - found[0]).max())
+    assert masks[0] > 1e-3
+    assert masks[1] < 1e-5 * np.abs(magnitudes).max()
+
+
+@pytest.mark.parametrize(("log_input", "expected"), [(False, np.log(3.0)), (True, 2.0)])
+def test_a_network_without_masks_gives_magnitudes(magnitudes, log_input, expected):
+    size = {**TINY, "filters": (2, 3), "masks": "none", "log_input": log_input}
+    separate = core(["vocals"], **size)
+    last = separate.get_layer("vocals_mask_conv")
+    kernel, bias = last.get_weights()
+    last.set_weights([0 * kernel, np.log(3.0) + 0 * bias])
+    np.testing.assert_allclose(np.asarray(separate(magnitudes)), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"variant": "huge"}, "no variant of unet is called 'huge'; there are: spleeter, "),
         ({"network": "unet"}, "network must be one of spleeter, jansson; got 'unet'"),
         ({"activation": "gelu"}, "activation must be one of leaky_relu, elu; got 'gelu'"),
-        ({"masks": "relu"}, "masks must be one of sigmoid, softmax; got 'relu'"),
+        ({"masks": "relu"}, "masks must be one of sigmoid, softmax, none; got 'relu'"),
         ({"masking": "hard"}, "masking must be one of ratio, direct; got 'hard'"),
         ({"trunk": "none"}, "trunk must be one of each, shared; got 'none'"),
         ({"mask_extension": "mean"}, "got 'mean'"),

@@ -276,6 +276,18 @@ def test_three_seconds_of_the_small_network_are_the_next_length_that_it_takes():
         wave_u_net.build(size=size, samples=132_300, padding="valid")
 
 
+def test_without_skips_all_that_goes_up_has_passed_the_bottom(rng):
+    mixture = rng.standard_normal((1, 256, 2)).astype(np.float32)
+    estimates = []
+    for skips in (True, False):
+        separate = models.build("wave_u_net", sources=TWO, **TINY, output="direct", skips=skips)
+        bottom = separate.get_layer("wave_u_net_core").get_layer("bottleneck_conv")
+        bottom.set_weights([np.zeros_like(weight) for weight in bottom.get_weights()])
+        estimates.append(np.asarray(separate(mixture)))
+    assert np.ptp(estimates[0]) > 1e-3
+    assert np.ptp(estimates[1]) == 0
+
+
 def test_the_middle_of_the_mixture_less_the_others_is_the_last_source(rng):
     size = sizes(**TINY, context=True)
     core = roughened(wave_u_net.core(FOUR, size), rng)

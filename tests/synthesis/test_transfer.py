@@ -32,7 +32,7 @@ def built_once():
     """The player of an instrument, which all of its recordings can share, and copies of it."""
     build, built = player.instrument, {}
 
-    def instrument(preset, *, dry=False):
+    def instrument(preset, *, dry=False, engine="auto"):
         key = (str(preset.card["model"]), preset.card["weights"]["sha256"], dry)
         if key not in built:
             built[key] = build(preset, dry=dry)
@@ -81,7 +81,7 @@ def in_a_room(instrument, wet, tmp_path_factory):
 class Ear:
     """A pitch tracker that knows: 220 Hz in the first half of each second, else nothing."""
 
-    def __init__(self, *_, hop_ms, progress=None):
+    def __init__(self, *_, hop_ms, engine="auto", progress=None):
         assert hop_ms == 4.0
 
     def track(self, blocks, sample_rate):

@@ -1,8 +1,9 @@
 """Every configuration of the project builds its network and takes one step on sound as it asks.
 
 All sizes are the configuration's own but how long an example is: as short as the network can be.
-Spleeter's network is built in its own size, and takes its step in a smaller one. Of configurations
-that differ in figures or in the kind of network alone, all but one are slow.
+Spleeter's network is built in its own size, and takes its step in a smaller one; Deep Karaoke's is
+too large for either. Of configurations that differ in figures or in the kind of network alone, all
+but one are slow.
 """
 
 from pathlib import Path
@@ -23,6 +24,8 @@ SHORTEST_SECONDS = 0.13  # 2048 samples at 16 kHz, the longest window of a loss
 NAMED_VOICES = ("en_1", "it_1", "fr_1", "ru_1", "cs_m/1", "cs_v/1", "nl_m/1", "nl_v/1")
 MORE_VOICES = [f"fillets_{actor}/1" for actor in ("cs_big", "cs_small", "nl_big", "nl_small")]
 MORE_VOICES += [f"ktuberling_{name}/1" for name in ("ca", "da", "el", "lt", "nn", "sl", "uk", "wa")]
+TWO = ["vocals", "accompaniment"]
+FOUR = ["vocals", "drums", "bass", "other"]
 RECORDED_NOISES = ("recorded", "music", "keyboard", "impacts")
 
 
@@ -31,12 +34,16 @@ def recordings(tmp_path_factory):
     """A folder with the data of all configurations, a second or two of each, where they look."""
     root = tmp_path_factory.mktemp("recordings")
     for name, sources in {
-        "mobile": ["vocals", "accompaniment"],
-        "own": ["vocals", "accompaniment"],
-        "four": ["vocals", "drums", "bass", "other"],
+        "mobile": TWO,
+        "own": TWO,
+        "songs": TWO,
+        "validation": TWO,
+        "four": FOUR,
     }.items():
-        corpus = data.open_corpus("synthetic", sources=sources, tracks=1, seconds=2.0)
-        data.prepare(corpus, root / "shards" / name, licence="none: made by a program")
+        write_shards(root / "shards" / name, sources)
+    for held in ("", "_held"):
+        write_shards(root / f"shards/voice{held}", TWO, sample_rate=16000, channels=1)
+        write_shards(root / f"shards/four_mono{held}", FOUR, channels=1)
     for folder, rate in (("data/voices", 8000), ("data/noisy_speech/speech", 16000)):
         for voice in NAMED_VOICES:
             write_noise(root / folder / voice, rate, count=12)
@@ -44,6 +51,10 @@ def recordings(tmp_path_factory):
     for patterns in config.load_yaml(causal)["data"]["train"]["speakers"].values():
         for pattern in patterns:
             write_noise(root / "data/many_voices" / pattern.replace("*", "1"), 8000, count=12)
+    for place in ("tr", "cv"):
+        for part in ("mix", "s1", "s2"):
+            folder = root / "data/wsj0_mix/2speakers/wav8k/min" / place / part
+            write_noise(folder, 8000, count=1)
     for voice in [*NAMED_VOICES[:4], *MORE_VOICES]:
         write_noise(root / "data/student/speech" / voice, 16000, count=1)
     for kind in RECORDED_NOISES:
@@ -57,17 +68,42 @@ def recordings(tmp_path_factory):
     (taught / "speech.wav").write_bytes((taught / "0.wav").read_bytes())
     (taught / "0.wav").rename(taught / "mixture.wav")
     lessons = data.open_corpus("stems", path=str(taught.parent), sources=["speech"])
-    for made in ("student", "segan"):
+    for made in ("student", "segan", "dcunet"):
         data.prepare(lessons, root / "data" / made / "lessons", licence="none: made by a program")
-    song = root / "songs" / "first"
-    write_noise(song, 44100, count=2)
-    (song / "0.wav").rename(song / "vocals.wav")
-    (song / "1.wav").rename(song / "accompaniment.wav")
+    for folder in ("noisy", "clean"):
+        pairs = root / "data/voicebank_demand" / f"{folder}_trainset_28spk_wav"
+        write_noise(pairs, 16000, count=3)
+        for number, name in enumerate(("p226_001", "p227_001", "p287_001")):
+            (pairs / f"{number}.wav").rename(pairs / f"{name}.wav")
+    write_stems(root / "songs/first", 44100, TWO)
+    write_stems(root / "stems/train/first", 16000, TWO)
+    write_stems(root / "medleydb/first", 44100, TWO)
+    write_stems(root / "musdb18hq/train/first", 44100, FOUR, seconds=SHORTEST_SECONDS)
+    (music,) = (path for path in CONFIGS if path.stem == "open_unmix_musdb18")
+    for track in config.load_yaml(music)["data"]["validation"]["include"]:
+        (root / "musdb18hq/train" / track).symlink_to("first")
+    for kind in ("noisy", "clean"):
+        folder = root / f"VoiceBank-DEMAND/{kind}_trainset_28spk_wav"
+        write_noise(folder, 16000, count=3)
+        for number, speaker in enumerate(("p226", "p287")):
+            (folder / f"{number}.wav").rename(folder / f"{speaker}_001.wav")
+    write_stems(root / "DSD100/Sources/Dev/first", 44100, FOUR)
     write_noise(root / "violin", 16000, count=2, seconds=SHORTEST_SECONDS)
     (root / "violin" / "0.wav").rename(root / "violin" / "minji-kim_bwv1003_mov4.wav")
     solo.prepare(root / "violin", root / "data/violin", estimate=constant_pitch,
                  sample_rate=16000, hop_length=64)  # fmt: skip
     return root
+
+
+def write_shards(folder, sources, **options):
+    corpus = data.open_corpus("synthetic", sources=sources, tracks=1, seconds=2.0, **options)
+    data.prepare(corpus, folder, licence="none: made by a program")
+
+
+def write_stems(folder, rate, names, **options):
+    write_noise(folder, rate, count=len(names), **options)
+    for number, name in enumerate(names):
+        (folder / f"{number}.wav").rename(folder / f"{name}.wav")
 
 
 def write_noise(folder, rate, *, count, seconds=1.0):
@@ -99,6 +135,12 @@ def test_a_configuration_takes_a_step(path, recordings, tmp_path, monkeypatch):
         size, options = sizes(resolved(values))
         assert models.build("unet", size, **options).count_params() > 19e6
         values["model"]["filters"] = [2, 4, 6, 8, 10, 12]
+    if path.stem == "deep_clustering_wsj0_2mix":  # 140 MB
+        values["model"]["hidden"] = 4
+    if path.stem == "deep_karaoke_medleydb":  # 3.4 GB
+        values["model"]["hidden"] = [4]
+    if path.stem == "dual_path_rnn_wsj0_2mix":  # minutes of eager steps
+        values["model"] |= {"filter_length": 16, "segment_frames": 8, "repeats": 1}
     values["fit"]["segment_seconds"] = SHORTEST_SECONDS
     validation = values["data"].get("validation", {})
     if "mixtures" in validation:

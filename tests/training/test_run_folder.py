@@ -71,11 +71,15 @@ def built_once(built, monkeypatch):
     monkeypatch.setattr(running, "compiled", lambda *_, **__: built)
 
 
-def test_a_run_that_is_refused_leaves_its_folder_free(tmp_path, monkeypatch):
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_run_that_is_refused_leaves_no_folder_and_takes_none(tmp_path, monkeypatch, existing):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
+    folder = tmp_path / "run"
+    if existing:
+        folder.mkdir()
     with pytest.raises(ValueError, match=r"fit\.tensorboard needs a package"):
-        run(quick(fit__tensorboard=1), tmp_path / "run")
-    assert not any((tmp_path / "run").iterdir())
+        run(quick(fit__tensorboard=1), folder)
+    assert list(tmp_path.iterdir()) == [folder] * existing
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])

@@ -13,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from kzoo.layers.folded_conv import FoldedConv1DTranspose
+
 _TAPS = ({0: 3, 1: 1}, {0: 4, 1: 2, 2: 0})  # of each phase: {offset of the input + 1: tap}
 _ROWS = 4  # that are computed as one
 _COLUMNS = 8
@@ -160,7 +162,7 @@ def _is_transposed(layer) -> bool:
 
 def _is_transposed_in_time(layer) -> bool:
     return (
-        type(layer) is layers.Conv1DTranspose
+        type(layer) in (layers.Conv1DTranspose, FoldedConv1DTranspose)
         and layer.kernel_size[0] % layer.strides[0] == 0
         and layer.padding == "valid"
         and layer.output_padding is None

@@ -160,7 +160,8 @@ class CenterTrim(keras.layers.Layer):
     def call(self, x, reference):
         frames = ops.shape(reference)[1]
         start = (ops.shape(x)[1] - frames) // 2
-        return x[:, start : start + frames]
+        # The gradient of x[:, start : start + frames] takes TensorFlow three times as long.
+        return ops.slice(x, (0, start, 0), (ops.shape(x)[0], frames, x.shape[2]))
 
     def compute_output_shape(self, x_shape, reference_shape):
         return (x_shape[0], reference_shape[1], x_shape[2])

@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
+import numpy as np
 from keras import ops
 
 from kzoo.dsp.stft import STFT, magnitude
+from kzoo.layers.masks import JoinSegments, Segments
 
 Training = tuple[keras.Model, Callable]
 
@@ -30,15 +32,24 @@ def waveforms(system: keras.Model, *, inference_mode: bool = False) -> Training:
     return keras.Model(inputs, outputs, name=f"{system.name}_training"), _as_they_are
 
 
-def magnitudes(system: keras.Model, *, core: str, inference_mode: bool = False) -> Training:
+def magnitudes(
+    system: keras.Model,
+    *,
+    core: str,
+    inference_mode: bool = False,
+    window_frames: int | None = None,
+) -> Training:
     """The layer `core`, on magnitudes of the system's STFT, is trained on those of the sources.
 
     The graph takes the mixture's waveform, and the condition where the core has one, to
     `[batch, sources, frames, bins, channels]`.
+    window_frames: of a core that hears so many frames at a time; it learns from windows side by
+        side, which the system lets overlap.
     """
     network = system.get_layer(core)
     transform = system.get_layer("stft").get_config()
-    shape = {key: transform[key] for key in ("n_fft", "hop_length", "padding")}
+    keys = ("n_fft", "hop_length", "window", "padding", "pad_mode")
+    shape = {key: transform[key] for key in keys}
     # float32 under any policy: a spectrum in half precision has 60 dB of range.
     stft = STFT(**shape, dtype="float32", name="stft")
     bins = network.inputs[0].shape[2]
@@ -49,20 +60,40 @@ def magnitudes(system: keras.Model, *, core: str, inference_mode: bool = False) 
 
     mixture = keras.Input(system.inputs[0].shape[1:], name=system.inputs[0].name)
     conditions = [keras.Input(x.shape[1:], name=x.name) for x in network.inputs[1:]]
-    arguments = [measured(mixture), *conditions]
+    band = measured(mixture)
+    seen = Segments(window_frames, name="segments")(band) if window_frames else band
     trained = AsAfterTraining(network) if inference_mode else network
-    estimates = trained(arguments if conditions else arguments[0])
+    estimates = trained([seen, *conditions] if conditions else seen)
+    if window_frames:
+        estimates = JoinSegments(name="join_segments")(estimates, band)
     if len(estimates.shape) == 4:  # one source: [batch, frames, bins, channels]
         estimates = ops.expand_dims(estimates, 1)
     graph = keras.Model([mixture, *conditions], estimates, name=f"{system.name}_training")
+    return graph, _each_source(measured)
 
-    def domain(sources):
-        count, samples, channels = ops.shape(sources)[1:]
-        flat = ops.reshape(sources, (-1, samples, channels))
-        found = measured(flat)
-        return ops.reshape(found, (-1, count, *found.shape[1:]))
 
-    return graph, domain
+def embeddings(
+    system: keras.Model, *, core: str, packed: bool, inference_mode: bool = False
+) -> Training:
+    """The layer `core`, on magnitudes by the system's "stft" and "magnitude", for their loss.
+
+    The graph takes the mixture's waveform to an embedding for each bin, `[batch, points,
+    embedding]`. packed: to what the core gives, `[batch, frames, bins, embedding + sources]`.
+    The domain is the sources' magnitudes, `[batch, sources, frames, bins, channels]`.
+    """
+    network = system.get_layer(core)
+    stft, magnitude_of = system.get_layer("stft"), system.get_layer("magnitude")
+
+    def measured(waveform):
+        return magnitude_of(*stft(waveform))
+
+    mixture = keras.Input(system.inputs[0].shape[1:], name=system.inputs[0].name)
+    trained = AsAfterTraining(network) if inference_mode else network
+    estimates = trained(measured(mixture))
+    if not packed:
+        estimates = ops.reshape(estimates, (-1, np.prod(estimates.shape[1:3]), estimates.shape[3]))
+    graph = keras.Model(mixture, estimates, name=f"{system.name}_training")
+    return graph, _each_source(measured)
 
 
 def core_waveforms(system: keras.Model, *, core: str, inference_mode: bool = False) -> Training:
@@ -101,6 +132,17 @@ def pre_emphasised(system: keras.Model, *, core: str, inference_mode: bool = Fal
     trained = AsAfterTraining(network) if inference_mode else network
     estimates = trained([emphasised, latent(emphasised)])
     return keras.Model(mixture, estimates, name=f"{system.name}_training"), emphasis
+
+
+def _each_source(measured: Callable) -> Callable:
+    """`measured`, of waveforms, as a function of sources `[batch, sources, samples, channels]`."""
+
+    def domain(sources):
+        count, samples, channels = ops.shape(sources)[1:]
+        found = measured(ops.reshape(sources, (-1, samples, channels)))
+        return ops.reshape(found, (-1, count, *found.shape[1:]))
+
+    return domain
 
 
 class AsAfterTraining(keras.layers.Layer):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 import keras
+import numpy as np
 
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.models.base import domains
@@ -38,6 +39,13 @@ class Signal(ABC):
             if choices and getattr(self, name) not in choices:
                 known = ", ".join(map(str, choices))
                 raise ValueError(f"{name} must be one of {known}; got {getattr(self, name)!r}")
+
+    def count_weights(self, sources: int) -> int | None:
+        """How many weights there are for so many sources, where sizes can be too large for memory.
+
+        None where they cannot: nothing is asked then before the network is drawn.
+        """
+        return None
 
     def context_samples(self) -> int | None:
         """How far an estimate looks to either side; None where it depends on the whole signal."""
@@ -70,6 +78,14 @@ class Signal(ABC):
     def bandwidth_hz(self) -> int:
         """The frequency above which the network changes nothing."""
         return self.sample_rate // 2
+
+    def adapt(self, system: keras.Model, mixtures: Iterable[np.ndarray]) -> None:
+        """Give `system` what it measures of the training's mixtures before its first step.
+
+        mixtures: `[samples, channels]` each, without end. By default nothing is measured. A run
+        that starts from a preset has its measures, and is not asked.
+        """
+        return
 
     def training(
         self, system: keras.Model, *, inference_mode: bool = False

@@ -107,22 +107,53 @@ def waveform_model(
 
     inputs: of the model, after the waveform.
     """
+    n_bins = size.n_fft // 2 + 1
+
+    def masks(band):
+        estimates = separate(Segments(size.frames, dtype="float32", name="segments")(band))
+        estimates = JoinSegments(dtype="float32", name="join_segments")(estimates, band)
+        if size.masking == "ratio":
+            mask = RatioMasks(dtype="float32", name="ratio_masks")(estimates)
+        else:
+            mask = shares_of(band, estimates)
+        extended = ExtendMasks(n_bins, size.mask_extension, dtype="float32", name="extend_masks")
+        return extended(mask)
+
+    return masked_model(
+        masks, sources, size, name=name, samples=samples, padding=padding, inputs=inputs
+    )
+
+
+def masked_model(
+    masks: Callable,
+    sources: Sequence[str],
+    size: Signal,
+    *,
+    name: str,
+    samples: int | None,
+    padding: str,
+    window: str = "hann",
+    inputs: Sequence = (),
+) -> keras.Model:
+    """Waveform `[batch, samples, channels]` to `[batch, sources, samples, channels]`.
+
+    masks takes the mixture's magnitudes in the lowest `size.bins` bins,
+    `[batch, frames, bins, channels]`, to masks on all bins,
+    `[batch, sources, frames, all bins, channels]`. window: of the STFT, one of `dsp.windows`.
+    inputs: of the model, after the waveform.
+    """
     # float32 whatever the policy: spectra in half precision have 60 dB of range.
-    transform = {"n_fft": size.n_fft, "hop_length": size.hop_length, "padding": padding,
-                 "dtype": "float32"}  # fmt: skip
+    transform = {"n_fft": size.n_fft, "hop_length": size.hop_length, "window": window,
+                 "padding": padding, "dtype": "float32"}  # fmt: skip
     waveform = keras.Input((samples, size.channels), name="waveform")
     real, imag = STFT(**transform, name="stft")(waveform)  # [batch, frames, bins, channels] twice
     band = BandMagnitude(size.bins, dtype="float32", name="band")(real, imag)
-    estimates = separate(Segments(size.frames, dtype="float32", name="segments")(band))
-    estimates = JoinSegments(dtype="float32", name="join_segments")(estimates, band)
-    if size.masking == "ratio":
-        mask = RatioMasks(dtype="float32", name="ratio_masks")(estimates)
-    else:
-        mask = estimates / ops.maximum(ops.expand_dims(band, 1), 1e-10)
-    mask = ExtendMasks(
-        size.n_fft // 2 + 1, size.mask_extension, dtype="float32", name="extend_masks"
-    )(mask)
-    masked = MaskedSpectrum(dtype="float32", name="masked")(mask, real, imag)
+    masked = MaskedSpectrum(dtype="float32", name="masked")(masks(band), real, imag)
     stems = InverseSTFT(**transform, name="inverse_stft")(*masked, waveform)
     stems = Estimates(sources, dtype="float32", name="stems")(stems)
     return keras.Model([waveform, *inputs] if inputs else waveform, stems, name=name)
+
+
+def shares_of(mixture, estimates):
+    """The masks that make `estimates` of the mixture's magnitudes `[batch, frames, bins, ...]`."""
+    return estimates / ops.maximum(ops.expand_dims(mixture, 1), 1e-10)

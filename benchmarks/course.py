@@ -1,0 +1,287 @@
+"""The course's separators at one cost, trained alike: a table, its questions, a chart.
+
+    python -m benchmarks.course MUSIC [--kind stems|musdb] [--held-out 1.Hydrogen ...]
+        [--minutes 40 | --steps N | --full] [--seeds 2] [--systems NAME ...]
+        [-o benchmarks/results/course.md] [--work runs/course]
+
+MUSIC: folders of songs as <song>/{vocals,drums,other,bass}.ogg, of which --held-out are scored and
+the others, but --without, learned from; or with --kind musdb a tree of MUSDB18, by its own subsets.
+
+The systems are those of course.yaml. All take the same number of steps on the same examples: as
+many as fit into --minutes, by the time of a step of each, which is measured first. The table, and
+a chart beside it, are written anew after every training. What is interrupted goes on by the same
+command; a system that comes into course.yaml later joins those that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kzoo
+from benchmarks import course_page
+from benchmarks.multiply_adds import multiply_adds
+from kzoo import audio, config, data, evaluation, models, training
+from kzoo.api.systems import evaluation_systems
+from kzoo.files import replacing
+
+SETTINGS = Path(__file__).with_suffix(".yaml")
+HELD_OUT, WITHOUT = ["1.Hydrogen"], ["War_of_freedom"]  # the latter has no stems of a singer
+PROBED_STEPS = 4
+RESERVE = 0.1  # of the time, for scores
+HEARD_SECONDS = 10.0  # of the recording whose separation is timed
+MEASURES = ("SDR", "SI-SDR")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train what is not there yet, and write the page after each training."""
+    options = parsed(arguments)
+    settings = config.load_yaml(options.settings)
+    chosen = options.systems or list(settings["systems"])
+    if unknown := set(chosen) - set(settings["systems"]):
+        raise SystemExit(f"no system is called {', '.join(sorted(unknown))}; see {SETTINGS.name}")
+    course = Course(settings, options)
+    course.prepare()
+    course.plan(chosen)
+    asked = {name for contrast in settings["contrasts"] for name in contrast["systems"]}
+    # What answers a question comes first, with all seeds.
+    for group in ([n for n in chosen if n in asked], [n for n in chosen if n not in asked]):
+        for seed in range(course.seeds):
+            for name in group:
+                course.record(name, seed)
+                course.write(chosen)
+    print(f"{options.out}: {len(chosen)} systems, {course.steps} steps, {course.seeds} seeds")
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """The options; a line and a non-zero exit for what makes no sense."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("music", type=Path)
+    parser.add_argument("--kind", choices=("stems", "musdb"), default="stems")
+    parser.add_argument("--held-out", nargs="+", default=HELD_OUT, metavar="SONG")
+    parser.add_argument("--without", nargs="*", default=WITHOUT, metavar="SONG")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=40.0)
+    length.add_argument("--steps", type=int)
+    length.add_argument("--full", action="store_true", help="the steps and seeds of course.yaml")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--systems", nargs="+", metavar="NAME")
+    parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results/course.md"))
+    parser.add_argument("--work", type=Path, default=Path("runs/course"))
+    parser.add_argument("--settings", type=Path, default=SETTINGS, help="in place of course.yaml")
+    options = parser.parse_args(arguments)
+    if options.minutes <= 0 or options.seeds < 1 or (options.steps or 1) < 1:
+        parser.error("--minutes, --steps and --seeds must be above 0")
+    return options
+
+
+class Course:
+    """The work of one folder: prepared songs, a plan, runs, their records."""
+
+    def __init__(self, settings: Mapping[str, Any], options: argparse.Namespace):
+        self.settings, self.options, self.work = settings, options, options.work
+        self.learned, self.test = self.work / "learned", self.work / "test"
+        full = settings["full"] if options.full else {}
+        self.seeds = full.get("seeds", options.seeds)
+        self.steps = full.get("steps", options.steps)
+
+    def prepare(self) -> None:
+        """Bring the songs to the rate of all systems: shards to learn from, files to be scored."""
+        options = self.options
+        common = {
+            **self.settings["sound"],
+            "path": str(options.music),
+            "sources": self.settings["sources"],
+        }
+        if options.kind == "musdb":
+            parts = {"learned": {"subset": "train"}, "test": {"subset": "test"}}
+        else:
+            excluded = [*options.held_out, *options.without]
+            parts = {"learned": {"exclude": excluded}, "test": {"include": options.held_out}}
+        shards = {"learned": self.learned, "test": self.work / "held_out"}
+        for part, folder in shards.items():
+            data.prepare(data.open_corpus(options.kind, **common, **parts[part]), folder)
+        test = data.open_corpus("shards", path=str(shards["test"]))
+        for number, (name, samples) in enumerate(test.tracks):
+            sources = test.read(number, 0, samples)["sources"]
+            for source, waveform in zip(test.sources, sources, strict=True):
+                path = self.test / audio.safe_track_name(f"{name}.wav") / f"{source}.wav"
+                if not path.exists():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    audio.write(path, waveform, test.sample_rate, bit_depth="float32")
+
+    def plan(self, chosen: list[str]) -> None:
+        """Decide how many steps all take, once for a folder."""
+        path = self.work / "plan.json"
+        plan = json.loads(path.read_text()) if path.is_file() else {"probes": {}}
+        for name in chosen:
+            if name not in plan["probes"]:
+                plan["probes"][name] = self._probed(name)
+                print(f"{name}: {plan['probes'][name]['step']:.3f} s a step", flush=True)
+                _write(path, plan)
+        probes = [plan["probes"][name] for name in chosen]
+        if "steps" not in plan:
+            begun = sum(probe["start"] for probe in probes)
+            left = 60 * self.options.minutes * (1 - RESERVE) - begun * (1 + self.seeds)
+            fitting = int(left / (self.seeds * sum(probe["step"] for probe in probes)))
+            plan["steps"] = self.steps or max(1, fitting)
+            _write(path, plan)
+        if self.steps not in (None, plan["steps"]):
+            raise SystemExit(
+                f"{self.work}: holds runs of {plan['steps']} steps; name another --work for "
+                f"{self.steps}"
+            )
+        self.steps, self.probes = plan["steps"], plan["probes"]
+
+    def record(self, name: str, seed: int) -> None:
+        """Train and score one system with one seed, where that has not been done."""
+        path = self._record(name, seed)
+        if path.is_file():
+            return
+        folder = self.work / f"{name}_{seed}"
+        began = time.perf_counter()
+        training.train(self._values(name, seed), folder, say=lambda line: None)
+        seconds = time.perf_counter() - began
+        found = {
+            **self.probes[name],
+            "system": name,
+            "seed": seed,
+            "steps": self.steps,
+            "trained_seconds": round(seconds, 1),
+            "scores": self._scores([f"{name}_{seed}={folder}"])[f"{name}_{seed}"],
+            "real_time_factor": self._real_time_factor(folder),
+        }
+        _write(path, found)
+        _forget()
+        print(f"{name}, seed {seed}: {seconds:.0f} s, {found['scores']}", flush=True)
+
+    def write(self, chosen: list[str]) -> None:
+        """The page and the chart of what has been recorded."""
+        paths = [self._record(name, seed) for seed in range(self.seeds) for name in chosen]
+        records = [json.loads(path.read_text()) for path in paths if path.is_file()]
+        bounds = self.work / "records" / "bounds.json"
+        if not bounds.is_file():
+            _write(bounds, self._scores([], baselines=("mixture", "irm")))
+        out = self.options.out
+        scores = json.loads(bounds.read_text())
+        chart = course_page.draw(records, scores, self.settings, out.with_suffix(".png"))
+        text = course_page.page(
+            records, scores, self.settings, chart=chart.name, expected=self.seeds * len(chosen),
+            test=sorted(folder.name for folder in self.test.iterdir()),
+        )  # fmt: skip
+        with replacing(out) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def _record(self, name: str, seed: int) -> Path:
+        return self.work / "records" / f"{name}_{seed}.json"
+
+    def _values(self, name: str, seed: int) -> dict[str, Any]:
+        """The configuration of a training, as kzoo train takes it."""
+        settings, system = self.settings, self.settings["systems"][name]
+        epochs = min(settings["epochs"], self.steps or PROBED_STEPS)
+        steps = (self.steps or PROBED_STEPS) // epochs
+        schedule = {"warmup_steps": max(1, steps * epochs // 10), "decay_steps": steps * epochs}
+        return {
+            "name": name,
+            "task": "music separation",
+            "seed": seed,
+            "model": {"sources": settings["sources"], **settings["sound"], **system["model"]},
+            "data": {
+                "train": {"kind": "shards", "path": str(self.learned)},
+                "steps": settings["steps"],
+                **system.get("data", {}),
+            },
+            "loss": system.get("loss", {"name": "l1"}),
+            "optimizer": {**settings["optimizer"], **schedule},
+            "fit": {
+                "batch_size": settings["batch_size"],
+                "segment_seconds": settings["segment_seconds"],
+                "epochs": epochs,
+                "steps_per_epoch": steps,
+                **system.get("fit", {}),
+            },
+        }
+
+    def _probed(self, name: str) -> dict[str, Any]:
+        """Seconds to begin and of a step, weights, and multiply-adds of a second of sound."""
+        began = time.perf_counter()
+        values = training.resolved(self._values(name, 0))
+        made = training.compiled(values)
+        examples, _ = made.open_data(values)
+        batch = data.batch(examples, 0, self.settings["batch_size"])
+        pair = made.pair({key: np.asarray(value) for key, value in batch.items()})
+        made.trainer.train_on_batch(*pair)
+        start = time.perf_counter() - began
+        steps = []
+        for _ in range(PROBED_STEPS):
+            began = time.perf_counter()
+            made.trainer.train_on_batch(*pair)
+            steps.append(time.perf_counter() - began)
+        _forget()
+        return {"start": start, "step": statistics.median(steps), **self.cost(name)}
+
+    def cost(self, name: str) -> dict[str, int]:
+        """Weights of a system, and its multiply-adds for a second of sound."""
+        values = training.resolved(self._values(name, 0))
+        size, arguments = training.settings.sizes(values)
+        block = {**arguments, **size.block()}
+        system = models.build(values["model"]["name"], size, **block)
+        cost = multiply_adds(system, block["samples"]) * size.sample_rate / block["samples"]
+        _forget()
+        return {"parameters": system.count_params(), "multiply_adds": round(cost)}
+
+    def _scores(self, systems: list[str], *, baselines: tuple[str, ...] = ()) -> dict[str, Any]:
+        """{system: {source: {measure: median over the songs}}}."""
+        sources = self.settings["sources"]
+        report = evaluation.evaluate(
+            self.test, evaluation_systems(systems, {}), sources=sources, out=self.work / "scores",
+            baselines=baselines, against=(), columns=MEASURES, **self.settings["test"],
+        )  # fmt: skip
+        if report.failures:
+            raise SystemExit("\n".join(map(str, report.failures)))
+        found: dict[str, Any] = {}
+        for row in report.averages:
+            scores = {measure: row.scores[measure] for measure in MEASURES}
+            found.setdefault(row.system, {})[row.source] = scores
+        return found
+
+    def _real_time_factor(self, folder: Path) -> float:
+        """Seconds of separating a second of sound, the median of three times."""
+        rate = self.settings["sound"]["sample_rate"]
+        sound = np.random.default_rng(0).standard_normal((round(HEARD_SECONDS * rate), 1))
+        sound = (0.1 * sound).astype(np.float32)
+        separator = kzoo.Separator.from_preset(folder, engine="tensorflow")
+        times = []
+        for _ in range(4):  # the first one compiles
+            began = time.perf_counter()
+            separator.separate(sound, rate)
+            times.append(time.perf_counter() - began)
+        return statistics.median(times[1:]) / HEARD_SECONDS
+
+
+def _forget() -> None:
+    """Give the memory of a network back."""
+    import keras
+
+    keras.backend.clear_session()
+    gc.collect()
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    main()
