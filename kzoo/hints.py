@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str, *, likeness: float = 0.6) -> str:
-    """ "did you mean 'x'?" of the known name most like `name`, in any case, or `otherwise`.
+    """Ask whether the known name most like `name`, in any case, was meant, or say `otherwise`.
 
     likeness: from 0, where any name is near enough, to 1, where only the same one is.
     """
