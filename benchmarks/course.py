@@ -172,11 +172,11 @@ class Course:
         if not bounds.is_file():
             _write(bounds, self._scores([], baselines=("mixture", "irm")))
         out = self.options.out
-        chart = course_page.draw(records, self.settings, out.with_suffix(".png"))
-        test = sorted(folder.name for folder in self.test.iterdir())
+        scores = json.loads(bounds.read_text())
+        chart = course_page.draw(records, scores, self.settings, out.with_suffix(".png"))
         text = course_page.page(
-            records, json.loads(bounds.read_text()), self.settings, chart=chart.name,
-            expected=self.seeds * len(chosen), test=test,
+            records, scores, self.settings, chart=chart.name, expected=self.seeds * len(chosen),
+            test=sorted(folder.name for folder in self.test.iterdir()),
         )  # fmt: skip
         with replacing(out) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -226,19 +226,18 @@ class Course:
             began = time.perf_counter()
             made.trainer.train_on_batch(*pair)
             steps.append(time.perf_counter() - began)
-        block = made.size.block()
-        system = models.build(
-            values["model"]["name"], made.size, sources=self.settings["sources"], **block
-        )
-        cost = multiply_adds(system, block["samples"])
-        found = {
-            "start": start,
-            "step": statistics.median(steps),
-            "parameters": system.count_params(),
-            "multiply_adds": round(cost * made.size.sample_rate / block["samples"]),
-        }
         _forget()
-        return found
+        return {"start": start, "step": statistics.median(steps), **self.cost(name)}
+
+    def cost(self, name: str) -> dict[str, int]:
+        """Weights of a system, and its multiply-adds for a second of sound."""
+        values = training.resolved(self._values(name, 0))
+        size, arguments = training.settings.sizes(values)
+        block = {**arguments, **size.block()}
+        system = models.build(values["model"]["name"], size, **block)
+        cost = multiply_adds(system, block["samples"]) * size.sample_rate / block["samples"]
+        _forget()
+        return {"parameters": system.count_params(), "multiply_adds": round(cost)}
 
     def _scores(self, systems: list[str], *, baselines: tuple[str, ...] = ()) -> dict[str, Any]:
         """{system: {source: {measure: median over the songs}}}."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import kzoo
+from benchmarks.separators import processor
 from kzoo.metrics import MEASURES
 from kzoo.pictures.images import figure
 
 COLUMNS = ("SDR", "SI-SDR")
 _COLOURS = {"magnitude": "tab:blue", "complex": "tab:green", "waveform": "tab:orange"}
 _MARKERS = {"mask": "o", "source": "s"}
+
+_LOWEST_DB = -10.0  # that the chart shows: a source that comes out silent has about -100
 
 Record = Mapping[str, Any]  # what course.py knows of a system trained with a seed
 
@@ -33,8 +37,8 @@ def page(
     expected: how many records there will be in the end.
     """
     systems = by_system(records)
-    steps = sorted({record["steps"] for record in records})
-    sound, wanted = settings["sound"], settings["test"]
+    steps = ", ".join(map(str, sorted({record["steps"] for record in records})))
+    rate, wanted = settings["sound"]["sample_rate"], settings["test"]
     seconds = settings["segment_seconds"] * settings["batch_size"]
     excerpt = f"{wanted['duration_seconds']:g} s from {wanted['start_seconds']:g} s on of"
     missing = expected - len(records)
@@ -44,9 +48,9 @@ def page(
     definitions = "\n".join(f"- {name}: {MEASURES[name].definition}." for name in COLUMNS)
     return f"""# The separators of the course, at one cost
 
-`python -m benchmarks.course MUSIC` (kzoo {kzoo.__version__}, {time.strftime("%Y-%m-%d")}): every
-system learned from the same examples for {", ".join(map(str, steps))} steps of {seconds:g} s,
-{sound["sample_rate"]} Hz, {sound["channels"]} channel, and was scored on {excerpt}
+`python -m benchmarks.course MUSIC` (kzoo {kzoo.__version__}, {time.strftime("%Y-%m-%d")},
+{processor()}, {os.cpu_count()} cores): every system learned from the same examples
+for {steps} steps of {seconds:g} s at {rate} Hz, and was scored on {excerpt}
 {", ".join(test)}, which none heard. The systems cost about as many multiply-adds for a second of
 sound, and their options are in `benchmarks/course.yaml`.
 {more}
@@ -56,6 +60,8 @@ the seeds, whose number is in the last column, with half of their range; real-ti
 seconds for a second of sound, beside whatever else the machine did.
 
 {definitions}
+
+A source that comes out silent has an SI-SDR of about -100 dB.
 
 {table(systems, bounds, settings)}
 ![Quality against cost]({chart})
@@ -120,31 +126,45 @@ def answers(systems: Mapping[str, Sequence[Record]], settings: Mapping[str, Any]
         one, other = contrast["systems"]
         if one in systems and other in systems:
             text += f"### {contrast['question']}\n\n{contrast['change']}\n\n"
-            for measure in COLUMNS:
-                text += f"- {difference(systems[one], systems[other], measure)}\n"
+            found = [gains(systems[one], systems[other], measure) for measure in COLUMNS]
+            for measure, (seeds, noise) in zip(COLUMNS, found, strict=True):
+                text += f"- {measure}: {difference(one, other, seeds, noise)}\n"
+            if {-1, 1} <= {verdict(*gain) for gain in found}:
+                text += "\nThe measures contradict each other, and the question stays open.\n"
             text += "\n"
     return text
 
 
-def difference(one: Sequence[Record], other: Sequence[Record], measure: str) -> str:
-    """A sentence on what two systems gain over each other in a measure."""
+def gains(
+    one: Sequence[Record], other: Sequence[Record], measure: str
+) -> tuple[list[float], float]:
+    """(what `one` gains over `other` with each common seed, how far seeds of a system differ)."""
     values = [{r["seed"]: mean_score(r, measure) for r in records} for records in (one, other)]
     seeds = sorted(values[0].keys() & values[1].keys())
-    names = f"`{one[0]['system']}`", f"`{other[0]['system']}`"
-    if not seeds:
-        return f"{measure}: no seed is common to {names[0]} and {names[1]}."
-    gains = [values[0][seed] - values[1][seed] for seed in seeds]
-    noise = max(max(v[s] for s in seeds) - min(v[s] for s in seeds) for v in values)
-    mean = statistics.mean(gains)
-    figures = f"{mean:+.2f} dB on average ({', '.join(f'{gain:+.2f}' for gain in gains)})"
-    if len(seeds) < 2:
-        return f"{measure}: {names[0]} to {names[1]} {figures}, with one seed, which says little."
-    if abs(mean) > noise and (min(gains) > 0 or max(gains) < 0):
-        better, worse = names if mean > 0 else names[::-1]
-        return f"{measure}: {better} is better than {worse}; {names[0]} gains {figures}."
+    ranges = [max(v[s] for s in seeds) - min(v[s] for s in seeds) for v in values if seeds]
+    return [values[0][seed] - values[1][seed] for seed in seeds], max(ranges, default=0.0)
+
+
+def verdict(found: Sequence[float], noise: float) -> int:
+    """1 where all gains are above 0 and on average above `noise`, -1 for losses, else 0."""
+    if len(found) < 2 or abs(statistics.mean(found)) <= noise:
+        return 0
+    return (min(found) > 0) - (max(found) < 0)
+
+
+def difference(one: str, other: str, found: Sequence[float], noise: float) -> str:
+    """A sentence on what a system gains over another in a measure."""
+    if not found:
+        return f"no seed is common to `{one}` and `{other}`."
+    listed = ", ".join(f"{gain:+.2f}" for gain in found)
+    figures = f"`{one}` gains {statistics.mean(found):+.2f} dB on average ({listed})"
+    if len(found) < 2:
+        return f"{figures}, with one seed, which says little."
+    if sign := verdict(found, noise):
+        better, worse = (one, other) if sign > 0 else (other, one)
+        return f"`{better}` is better than `{worse}`; {figures}."
     return (
-        f"{measure}: no difference is seen; {names[0]} gains {figures}, and seeds of one system "
-        f"are up to {noise:.2f} dB apart."
+        f"no difference is seen; {figures}, and seeds of one system are up to {noise:.2f} dB apart."
     )
 
 
@@ -169,7 +189,9 @@ def full_time(records: Sequence[Record], settings: Mapping[str, Any]) -> str:
     )
 
 
-def draw(records: Sequence[Record], settings: Mapping[str, Any], path: Path) -> Path:
+def draw(
+    records: Sequence[Record], bounds: Mapping[str, Any], settings: Mapping[str, Any], path: Path
+) -> Path:
     """The chart: SI-SDR over the sources against milliseconds for a second of sound."""
     made = figure(8, 5)
     axis = made.subplots()
@@ -177,22 +199,28 @@ def draw(records: Sequence[Record], settings: Mapping[str, Any], path: Path) -> 
     for name, found in systems.items():
         about = settings["systems"][name]
         cost = 1000 * statistics.mean(record["real_time_factor"] for record in found)
-        scores = [mean_score(record, "SI-SDR") for record in found]
+        mean = statistics.mean(mean_score(record, "SI-SDR") for record in found)
+        scores = [max(_LOWEST_DB, mean_score(record, "SI-SDR")) for record in found]
+        height = max(_LOWEST_DB, mean)
+        label = name if mean > _LOWEST_DB else f"{name}: {mean:.0f} dB"
         style = {"color": _COLOURS[about["input"]], "marker": _MARKERS[about["output"]]}
         axis.vlines(cost, min(scores), max(scores), color=style["color"], lw=1.5)
-        axis.plot(cost, statistics.mean(scores), ls="", ms=7, **style)
-        axis.annotate(
-            name, (cost, statistics.mean(scores)), xytext=(6, 4), textcoords="offset points",
-            fontsize=8,
-        )  # fmt: skip
+        axis.plot(cost, height, ls="", ms=7, **style)
+        axis.annotate(label, (cost, height), xytext=(6, 4), textcoords="offset points", fontsize=8)
     used = [settings["systems"][name] for name in systems]
     for kind, colour in _COLOURS.items():
         if any(about["input"] == kind for about in used):
             axis.plot([], [], "o", color=colour, label=f"hears {kind}")
     for kind, marker in _MARKERS.items():
         axis.plot([], [], marker, color="0.5", label=f"gives a {kind}")
+    mixture = mean_score({"scores": bounds["mixture"]}, "SI-SDR")
+    axis.axhline(mixture, color="crimson", lw=1, ls="--", label="the mixture")
     axis.legend(fontsize=8, frameon=False)
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}")
+    axis.tick_params(which="both", labelsize=8)
+    axis.margins(x=0.15, y=0.1)
     axis.set_xlabel("milliseconds for a second of sound")
     axis.set_ylabel("SI-SDR, mean of the sources, dB")
     axis.grid(color="0.92", which="both")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import sys
 import typing
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from kzoo.files import replacing
+from kzoo.hints import nearest
 
 # Limits that an annotation may set, as pydantic calls them, and how an error calls them.
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
@@ -115,8 +115,7 @@ def named(
     """
     if name in known:
         return known[name] if isinstance(known, Mapping) else name
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"{listing}: {', '.join(known) or 'none'}"
+    hint = nearest(name, known, f"{listing}: {', '.join(known) or 'none'}")
     raise error(f"no {what} is called {name!r}; {hint}")
 
 
@@ -149,8 +148,7 @@ def check(
     place = where or function.__name__
     for key in options:
         if key not in named and len(named) == len(parameters):
-            near = difflib.get_close_matches(str(key), named, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(named)}"
+            hint = nearest(key, named, f"it takes {', '.join(named)}")
             raise ConfigError(f"{place} has no option {key!r}; {hint}")
     missing = [
         name

@@ -11,6 +11,7 @@ import numpy as np
 from kzoo.audio.arrays import checked_rate, checked_waveform
 from kzoo.audio.encoders import open_encoder
 from kzoo.audio.formats import WRITABLE, canonical_tags, error, foreign_errors, reason
+from kzoo.hints import nearest
 
 CLIP_MODES = ("rescale", "clamp", "none")
 _FULL_SCALE = 1.0 + 1e-6  # what a gain of 1 / peak may leave in float32
@@ -325,10 +326,8 @@ def _plain_depth(bit_depth: int | str) -> int | str:
 
 
 def _meant(suffix: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(suffix.lower(), WRITABLE, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    hint = nearest(suffix, WRITABLE, "")
+    return f"; {hint}" if hint else ""
 
 
 def _listed(values) -> str:

@@ -16,10 +16,11 @@ themselves; here its magnitude is at most 1, the bound of networks such as DCUNe
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from kzoo.hints import nearest
 
 KINDS = ("ibm", "irm", "wfm")  # of magnitudes alone
 COMPLEX = "cirm"
@@ -122,6 +123,5 @@ def oracle(
 
 def _check_kind(kind: str, kinds: Sequence[str]) -> None:
     if kind not in kinds:
-        near = difflib.get_close_matches(str(kind), kinds, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(kinds)}"
+        hint = nearest(kind, kinds, f"there are {', '.join(kinds)}")
         raise ValueError(f"no ideal mask is called {kind!r}; {hint}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from kzoo.classical.iva import AuxIva
 from kzoo.classical.nmf import Nmf
 from kzoo.classical.repet import Repet
 from kzoo.classical.repet_sim import RepetSim, RepetSimLibrosa
+from kzoo.hints import nearest
 from kzoo.separation import BlockSeparator, Progress
 
 METHODS: dict[str, type[Method]] = {
@@ -38,8 +38,7 @@ def method(name: str, **options: Any) -> Method:
     Raises ValueError for a name or an option that there is not.
     """
     if name not in METHODS:
-        near = difflib.get_close_matches(str(name), METHODS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(METHODS)}"
+        hint = nearest(name, METHODS, f"there are {', '.join(METHODS)}")
         raise ValueError(f"no method is called {name!r}; {hint}")
     known = [field.name for field in dataclasses.fields(METHODS[name])]
     for option in options:

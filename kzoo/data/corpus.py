@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+from kzoo.hints import nearest
 
 
 class Corpus:
@@ -83,8 +84,7 @@ def chosen(tracks: Sequence[Any], include: Sequence[str], exclude: Sequence[str]
     names = [track if isinstance(track, str) else track.name for track in tracks]
     for name in (*include, *exclude):
         if not any(fits(known, [name]) for known in names):
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names[:8])}"
+            hint = nearest(name, names, f"it has {', '.join(names[:8])}", likeness=0.3)
             raise ValueError(f"{where}: has no track {name!r}; {hint}")
     kept = [
         track

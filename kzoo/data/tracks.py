@@ -11,7 +11,6 @@ also be one track, a folder or a .stem.mp4. The stem of a pair is its speech.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 
 from kzoo import audio
 from kzoo.files import file_sha256
+from kzoo.hints import nearest
 
 SUBSETS = ("train", "test")
 # The streams of MUSDB18's files, in their order.
@@ -106,8 +106,7 @@ def find_tracks(
     known = [track.name for track in found]
     for name in tracks:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known[:8])}"
+            hint = nearest(name, known, f"it has {', '.join(known[:8])}", likeness=0.3)
             raise ValueError(f"{', '.join(map(str, corpora))}: has no track {name!r}; {hint}")
     return [track for track in found if not tracks or track.name in tracks]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from kzoo.evaluation.scoring import MEASURES as SEPARATION
 from kzoo.evaluation.speech import MEASURES as SPEECH
 from kzoo.evaluation.speech import Speech
 from kzoo.evaluation.systems import Baseline, Separation, System
+from kzoo.hints import nearest
 
 MEASURES = ("separation", "speech")
 
@@ -29,9 +29,8 @@ def named_measures(names: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
         if name in MEASURES:
             continue
         if name.lower() not in known:
-            near = difflib.get_close_matches(name.lower(), known, n=1)
             listed = ", ".join((*MEASURES, *known.values()))
-            hint = f"did you mean {known[near[0]]!r}?" if near else f"there are {listed}"
+            hint = nearest(name, known.values(), f"there are {listed}")
             raise ValueError(f"no measure is called {name!r}; {hint}")
         columns.append(known[name.lower()])
     if len(kinds) > 1:

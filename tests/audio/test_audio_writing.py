@@ -192,7 +192,7 @@ def test_folders_on_the_way_are_made(tmp_path):
 def test_unknown_extension_lists_the_known_ones(tmp_path):
     text = refusal(tmp_path / "a.flca", 44100, 2)
     assert ".wav" in text
-    assert "did you mean .flac?" in text
+    assert "did you mean '.flac'?" in text
 
 
 def test_what_a_format_cannot_take_is_refused_before_any_file(tmp_path):

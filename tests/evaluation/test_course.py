@@ -69,7 +69,7 @@ def test_a_question_is_answered_where_its_figures_carry_an_answer():
 
 def test_the_chart_is_drawn(tmp_path):
     records = [record("a", 0, 1.0), record("a", 1, 2.0), record("b", 0, 3.0)]
-    path = course_page.draw(records, SETTINGS, tmp_path / "course.png")
+    path = course_page.draw(records, BOUNDS, SETTINGS, tmp_path / "course.png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -86,6 +86,19 @@ def test_multiply_adds_are_those_of_every_step_and_filter():
     frames = 1 + (40 - 8) // 4
     each = 8 * 2 * 6 + 2 * (6 + 5) * 4 * 5 + 10 * 3 + 3 * 8 * 2
     assert multiply_adds(keras.Model(waveform, x), 40) == frames * each
+
+
+@pytest.mark.slow
+def test_every_system_costs_what_the_page_says(tmp_path):
+    from benchmarks import course
+
+    options = course.parsed([str(tmp_path), "--steps", "1"])
+    settings = config.load_yaml(course.SETTINGS)
+    for contrast in settings["contrasts"]:
+        assert set(contrast["systems"]) <= set(settings["systems"])
+    for name in settings["systems"]:
+        cost = course.Course(settings, options).cost(name)
+        assert 20e6 < cost["multiply_adds"] < 32e6, name
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_methods_are_scored_beside_baselines_and_resumed(corpus, tmp_path, monke
 
 
 def test_a_blind_method_alone_is_scored_and_heard_on_the_stems_of_the_corpus(corpus, tmp_path):
-    (system,) = evaluation_systems(["auxiva"], {})
+    (system,) = evaluation_systems(["auxiva:iterations=2"], {})
     sources, _ = what_to_score(corpus, [system])
     assert sorted(sources) == ["accompaniment", "vocals"]
     report = evaluation.evaluate(
@@ -59,11 +59,11 @@ def test_a_blind_method_alone_is_scored_and_heard_on_the_stems_of_the_corpus(cor
 def test_a_method_of_too_few_sources_fails_by_track(corpus, rng):
     sound = 0.1 * rng.standard_normal((3 * RATE, 2))
     soundfile.write(corpus / "a" / "drums.wav", sound, RATE, "FLOAT")
-    systems = evaluation_systems(["auxiva"], {})
+    systems = evaluation_systems(["auxiva:iterations=2"], {})
     sources = ["vocals", "accompaniment", "drums"]
     report = evaluation.evaluate(corpus, systems, sources=sources, baselines=[])
     assert [failure.reason for failure in report.failures] == [
-        "auxiva: gives 2 sources, and 3 are scored"
+        "auxiva_iterations=2: gives 2 sources, and 3 are scored"
     ]
 
 

@@ -4,6 +4,7 @@ They come to the same answer each time, or to one that no test asks for. As the 
 thousands of small networks, that took an eighth of their time.
 """
 
+import ctypes
 import functools
 import inspect
 import sys
@@ -15,8 +16,9 @@ def quicken():
     """Work it out once in this process; nothing that a network computes is changed."""
     from keras.src.layers import layer
     from keras.src.ops import operation
+    from tensorflow.python.framework import op_def_library as definitions
     from tensorflow.python.ops import gen_resource_variable_ops as variables
-    from tensorflow.python.util import tf_stack
+    from tensorflow.python.util import tf_stack, traceback_utils
 
     if sys.version_info < (3, 12):  # which remembers them itself
         typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
@@ -26,9 +28,13 @@ def quicken():
     layer.inspect = operation.inspect = remembered
     layer.Layer.__setattr__ = plainly(layer.Layer.__setattr__)
     variables.var_handle_op = of_one_name(variables.var_handle_op)
+    definitions._SatisfiesTypeConstraint = of_refused(definitions._SatisfiesTypeConstraint)
     # The line that drew an operation is asked for where the operation fails, and only printed.
     stack = tf_stack.extract_stack()
     tf_stack.extract_stack = lambda stacklevel=1: stack
+    traceback_utils.disable_traceback_filtering()  # watched for in each call of an operation
+    if sys.platform == "linux":
+        keep_memory()
 
 
 def once_a_function(tell):
@@ -67,3 +73,29 @@ def of_one_name(make):
         return make(**options)
 
     return call
+
+
+def of_refused(check):
+    """The check of an operation's type, which writes the list of those allowed before it looks."""
+
+    def call(dtype, attr_def, param_name):
+        if dtype not in attr_def.allowed_values.list.type:
+            check(dtype, attr_def, param_name)
+
+    return call
+
+
+def keep_memory():
+    """Memory that is freed stays with the process.
+
+    From its first dataset of a generator on, TensorFlow has each array of 128 kB or more mapped
+    and unmapped by itself: NumPy takes twice the time then, most of it in the kernel.
+    """
+    import tensorflow as tf
+
+    number = tf.TensorSpec((), tf.int32)
+    next(iter(tf.data.Dataset.from_generator(lambda: iter((1,)), output_signature=number)))
+    trim_threshold, mmap_threshold = -1, -3  # the names of malloc.h
+    set_option = ctypes.CDLL(None).mallopt
+    set_option(mmap_threshold, 32 << 20)  # the largest that it takes
+    set_option(trim_threshold, 1 << 30)

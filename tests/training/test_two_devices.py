@@ -1,5 +1,6 @@
 """Two devices take the steps of one: both trainers, each in a process that has two processors."""
 
+import os
 import subprocess
 import sys
 
@@ -66,6 +67,7 @@ def runs(folder, name, values):
         check=False,
         capture_output=True,
         text=True,
+        env={**os.environ, "TF_NUM_INTEROP_THREADS": "2"},  # one for each device
         timeout=240,  # devices that wait for each other wait for ever
     )
     assert done.returncode == 0, done.stderr[-2000:]
