@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kzoo.dsp.blocks import BlockGrid
 from kzoo.dsp.framing import pad_last
 from kzoo.dsp.stft import STFT, InverseSTFT
 from kzoo.layers.complex import (
@@ -95,6 +96,11 @@ class DCUNet(Sizes):
     def frame_step(self) -> int:
         """The product of all strides in frames: one more than its multiples goes up and down."""
         return math.prod(level[4] for level in self.encoders)
+
+    def grid(self) -> BlockGrid:
+        """Blocks that fade, and begin where the strides of the whole file have a frame."""
+        samples, step = self.whole(None), self.frame_step * self.hop_length
+        return BlockGrid(samples, hop=-(-3 * samples // (4 * step)) * step, step=step)
 
     def whole(self, samples: int | None) -> int:
         step = self.frame_step * self.hop_length
