@@ -119,7 +119,7 @@ def test_options_that_a_model_does_not_have_are_refused(options, message):
 
 
 def test_sizes_made_by_hand_are_checked_as_those_by_name():
-    with pytest.raises(ValueError, match="masks must be one of sigmoid, softmax; got 'relu'"):
+    with pytest.raises(ValueError, match="masks must be one of sigmoid, softmax, none; got 'relu'"):
         unet.UNet(masks="relu")
 
 
