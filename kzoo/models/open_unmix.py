@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -68,6 +69,9 @@ class OpenUnmix(Sizes):
     wiener_frames: int | None = 300
     block_seconds: float = 20.0
 
+    live_frames: ClassVar[int] = 1  # of a block of live sound
+    stream_differs: ClassVar[bool] = False  # from the whole
+
     def __post_init__(self):
         super().__post_init__()
         check_positive(self, "n_fft", "bins", "hidden", "n_layers")
@@ -108,9 +112,6 @@ class OpenUnmix(Sizes):
     def delay_samples(self) -> int:
         """How much later a stream says what the model of the whole signal says."""
         return self.n_fft - self.hop_length
-
-    live_frames = 1  # of a block of live sound
-    stream_differs = False  # from the whole
 
     @property
     def latency_ms(self) -> float:
@@ -170,7 +171,7 @@ class OpenUnmix(Sizes):
             layer.scale.assign(1.0 / np.maximum(deviation, least))
 
 
-_SMALL = OpenUnmix(hidden=128, block_seconds=20.0)
+_SMALL = OpenUnmix(hidden=128)
 VARIANTS = {
     "umxhq": OpenUnmix(),
     "umxl": OpenUnmix(hidden=1024),
@@ -181,7 +182,7 @@ VARIANTS = {
     "small": _SMALL,
     "small_unidirectional": replace(_SMALL, bidirectional=False),
     "tiny": OpenUnmix(
-        sample_rate=8000, n_fft=64, hop_length=16, bins=20, hidden=8, n_layers=2, block_seconds=0.5
+        sample_rate=8000, n_fft=64, hop_length=16, bins=20, hidden=8, n_layers=1, block_seconds=0.5
     ),
 }
 SOURCES = ("vocals", "drums", "bass", "other")

@@ -49,17 +49,17 @@ def test_the_authors_network_is_reproduced(vectors):
 
 
 FILTERED = {"wiener_iterations": 1, "wiener_frames": 25}
-SOFT = {"wiener_iterations": 2, "wiener_frames": 25, "softmask": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recording", "sources", "options"),
     [
         ("residual_niter1", ["vocals", "drums", "residual"],
          {"wiener_iterations": 1, "wiener_frames": None, "residual": True}),
-        pytest.param("four_niter0", TARGETS, {}, marks=pytest.mark.slow),
-        pytest.param("four_niter1", TARGETS, FILTERED, marks=pytest.mark.slow),
-        pytest.param("softmask_niter2", TARGETS, SOFT, marks=pytest.mark.slow),
+        ("four_niter0", TARGETS, {}),
+        ("four_niter1", TARGETS, FILTERED),
+        ("softmask_niter2", TARGETS, {**FILTERED, "wiener_iterations": 2, "softmask": True}),
     ],
 )  # fmt: skip
 def test_the_authors_separator_is_reproduced_from_waveform_to_stems(
@@ -185,15 +185,16 @@ def preset(tmp_path_factory):
 
 
 def test_mwf_is_one_iteration_of_the_filter_in_each_block(preset, rng):
-    mixture = noise(rng, 3000)[0]
-    folder, filtered = preset(residual=True), preset(residual=True, wiener_iterations=1)
+    mixture, folder = noise(rng, 3000)[0], preset(residual=True)
     found = Separator.from_preset(folder, mwf=True).separate(mixture, 8000)
-    expected = Separator.from_preset(filtered).separate(mixture, 8000)
-    plain = Separator.from_preset(folder).separate(mixture, 8000)
-    for source in RESIDUAL:
-        np.testing.assert_allclose(found[source], expected[source], atol=1e-6)
-        assert np.abs(found[source] - plain[source]).max() > 1e-3
-    np.testing.assert_allclose(sum(found.values()), mixture, atol=1e-4)
+    opened = presets.open_preset(folder)
+    size, _ = opened.sizes(wiener_iterations=1)
+    block = np.pad(mixture, ((0, 1000), (0, 0)))[None]  # as long as the first one, and alone
+    expected = np.asarray(opened.model(size)(block))[0, :, :3000]
+    plain = np.asarray(opened.model()(block))[0, :, :3000]
+    for source, stem, unfiltered in zip(RESIDUAL, expected, plain, strict=True):
+        np.testing.assert_allclose(found[source], stem, atol=1e-6)
+        assert np.abs(stem - unfiltered).max() > 1e-3
 
 
 def test_a_stream_has_no_filter(preset):
