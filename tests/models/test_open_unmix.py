@@ -49,17 +49,17 @@ def test_the_authors_network_is_reproduced(vectors):
 
 
 FILTERED = {"wiener_iterations": 1, "wiener_frames": 25}
+SOFT = {**FILTERED, "wiener_iterations": 2, "softmask": True}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recording", "sources", "options"),
     [
         ("residual_niter1", ["vocals", "drums", "residual"],
          {"wiener_iterations": 1, "wiener_frames": None, "residual": True}),
-        ("four_niter0", TARGETS, {}),
-        ("four_niter1", TARGETS, FILTERED),
-        ("softmask_niter2", TARGETS, {**FILTERED, "wiener_iterations": 2, "softmask": True}),
+        pytest.param("four_niter0", TARGETS, {}, marks=pytest.mark.slow),
+        pytest.param("four_niter1", TARGETS, FILTERED, marks=pytest.mark.slow),
+        pytest.param("softmask_niter2", TARGETS, SOFT, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_the_authors_separator_is_reproduced_from_waveform_to_stems(
