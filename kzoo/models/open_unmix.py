@@ -16,7 +16,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import keras
 import numpy as np
@@ -30,15 +29,15 @@ from kzoo.layers.recurrent import LSTM
 from kzoo.layers.spectra import BandMagnitude, MaskedSpectrum
 from kzoo.layers.wiener import WienerFilter
 from kzoo.models.base import domains
-from kzoo.models.base.causal import Past, silent_state, step_model
-from kzoo.models.base.sizes import Sizes, check_positive, check_sources
+from kzoo.models.base.causal import FrameStreamSizes, Past, silent_state, step_model
+from kzoo.models.base.sizes import check_positive, check_sources
 
 MEASURED_EXAMPLES = 256  # of the training, for the scale of the input
 _LEAST = 1e-10  # magnitudes are divided by no less
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenUnmix(Sizes):
+class OpenUnmix(FrameStreamSizes):
     """The sizes of umx and umxhq by default.
 
     n_fft, hop_length: window and hop of the STFT, in samples.
@@ -69,12 +68,9 @@ class OpenUnmix(Sizes):
     wiener_frames: int | None = 300
     block_seconds: float = 20.0
 
-    live_frames: ClassVar[int] = 1  # of a block of live sound
-    stream_differs: ClassVar[bool] = False  # from the whole
-
     def __post_init__(self):
         super().__post_init__()
-        check_positive(self, "n_fft", "bins", "hidden", "n_layers")
+        check_positive(self, "bins", "hidden", "n_layers")
         if not 0 < self.hop_length <= self.n_fft // 2:
             raise ValueError(
                 "hop_length must be from 1 to n_fft // 2, or the windows do not overlap; got "
@@ -108,16 +104,6 @@ class OpenUnmix(Sizes):
         """Whether it hears the past alone."""
         return not self.bidirectional
 
-    @property
-    def delay_samples(self) -> int:
-        """How much later a stream says what the model of the whole signal says."""
-        return self.n_fft - self.hop_length
-
-    @property
-    def latency_ms(self) -> float:
-        """From a sound to its estimate: the delay, and the hop that must be full before a step."""
-        return 1000 * (self.delay_samples + self.live_frames * self.hop_length) / self.sample_rate
-
     def targets(self, sources: Sequence[str]) -> tuple[str, ...]:
         """The sources that have a network; ValueError where none is left."""
         check_sources(sources)
@@ -125,11 +111,6 @@ class OpenUnmix(Sizes):
         if not targets:
             raise ValueError(f"residual needs two sources or more; got {', '.join(sources)}")
         return targets
-
-    def whole(self, samples: int | None) -> int:
-        """The length nearest to `samples`, or to `block_seconds`, in whole hops."""
-        hops = round(super().whole(samples) / self.hop_length)
-        return max(-(-self.n_fft // self.hop_length), hops) * self.hop_length
 
     def training(self, system: keras.Model, *, inference_mode: bool = False) -> domains.Training:
         """Train on magnitudes, of the sources that have a network."""

@@ -4,7 +4,6 @@ They come to the same answer each time, or to one that no test asks for. As the 
 thousands of small networks, that took an eighth of their time.
 """
 
-import ctypes
 import functools
 import inspect
 import sys
@@ -20,6 +19,8 @@ def quicken():
     from tensorflow.python.ops import gen_resource_variable_ops as variables
     from tensorflow.python.util import tf_stack, traceback_utils
 
+    from kzoo.training.allocation import keep_freed_memory
+
     if sys.version_info < (3, 12):  # which remembers them itself
         typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
     remembered = types.SimpleNamespace(**vars(inspect))
@@ -33,8 +34,7 @@ def quicken():
     stack = tf_stack.extract_stack()
     tf_stack.extract_stack = lambda stacklevel=1: stack
     traceback_utils.disable_traceback_filtering()  # watched for in each call of an operation
-    if sys.platform == "linux":
-        keep_memory()
+    keep_freed_memory()
 
 
 def once_a_function(tell):
@@ -83,19 +83,3 @@ def of_refused(check):
             check(dtype, attr_def, param_name)
 
     return call
-
-
-def keep_memory():
-    """Memory that is freed stays with the process.
-
-    From its first dataset of a generator on, TensorFlow has each array of 128 kB or more mapped
-    and unmapped by itself: NumPy takes twice the time then, most of it in the kernel.
-    """
-    import tensorflow as tf
-
-    number = tf.TensorSpec((), tf.int32)
-    next(iter(tf.data.Dataset.from_generator(lambda: iter((1,)), output_signature=number)))
-    trim_threshold, mmap_threshold = -1, -3  # the names of malloc.h
-    set_option = ctypes.CDLL(None).mallopt
-    set_option(mmap_threshold, 32 << 20)  # the largest that it takes
-    set_option(trim_threshold, 1 << 30)

@@ -28,25 +28,21 @@ UNROLLED_FRAMES = 4  # at most, of a block whose recurrent layers have no loop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CausalSizes(Sizes):
-    """Sizes of a network on frames that streams: `build_step` beside `build` in its file.
+class FrameStreamSizes(Sizes):
+    """Sizes of a network on frames, which may stream: `build_step` beside `build` in its file.
 
     n_fft, hop_length: a frame and the distance to the next, in samples.
     """
 
-    channels: int = 1
     n_fft: int
     hop_length: int
+
+    stream_differs: ClassVar[bool] = False  # from the whole, by its authors' definition
+    live_frames: ClassVar[int] = 1  # of a block of live sound
 
     def __post_init__(self):
         super().__post_init__()
         check_positive(self, "n_fft", "hop_length")
-        if self.channels != 1:
-            raise ValueError(f"channels must be 1: the network hears one; got {self.channels}")
-
-    streams: ClassVar[bool] = True
-    stream_differs: ClassVar[bool] = False  # from the whole, by its authors' definition
-    live_frames: ClassVar[int] = 1  # of a block of live sound
 
     @property
     def delay_samples(self) -> int:
@@ -60,10 +56,22 @@ class CausalSizes(Sizes):
 
     def whole(self, samples: int | None) -> int:
         """The length nearest to `samples`, or to `block_seconds`, in whole hops."""
-        samples = super().whole(samples)
-        return max(-(-self.n_fft // self.hop_length), round(samples / self.hop_length)) * (
-            self.hop_length
-        )
+        hops = round(super().whole(samples) / self.hop_length)
+        return max(-(-self.n_fft // self.hop_length), hops) * self.hop_length
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CausalSizes(FrameStreamSizes):
+    """Sizes of a network of one channel that hears the past alone, and always streams."""
+
+    channels: int = 1
+
+    streams: ClassVar[bool] = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.channels != 1:
+            raise ValueError(f"channels must be 1: the network hears one; got {self.channels}")
 
 
 class Past:
