@@ -192,7 +192,9 @@ Mixture = Annotated[
 ]
 Subset = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="train, test or all, in a tree that has such folders."),
+    typer.Option(
+        metavar="NAME", help="train, validation, test or all, in a tree that has such folders."
+    ),
 ]
 
 PitchMethod = Annotated[

@@ -1,7 +1,7 @@
 """Tracks with their true stems, in the layouts that people have.
 
     ROOT/<track>/<source>.wav               any format that kzoo.audio reads
-    ROOT/{train,test}/<track>/<source>.wav  musdb's tree
+    ROOT/{train,test}/<track>/<source>.wav  musdb's tree; there may be a folder validation, too
     ROOT/{train,test}/<track>.stem.mp4      MUSDB18 as it is published
     ROOT/{noisy,clean}/<track>.wav          VoiceBank-DEMAND's pairs, also as they are published,
                                             {noisy,clean}_{trainset_28spk,testset}_wav
@@ -23,7 +23,7 @@ from kzoo import audio
 from kzoo.files import file_sha256
 from kzoo.hints import nearest
 
-SUBSETS = ("train", "test")
+SUBSETS = ("train", "validation", "test")
 # The streams of MUSDB18's files, in their order.
 STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 _STEM_FILE = ".stem.mp4"
@@ -90,7 +90,8 @@ def find_tracks(
 ) -> list[Track]:
     """Tracks under `corpus`, by name; of musdb's tree the test subset unless `subset` says else.
 
-    corpus: of several, tracks are called <folder>/<track>. subset: "train", "test" or "all".
+    corpus: of several, tracks are called <folder>/<track>. subset: "train", "validation", "test" or
+    "all".
     tracks: only these names. Where a stem comes in two formats the lossless one is taken. Raises
     ValueError where nothing is found, a name is unknown, or two corpora have folders of one name.
     """
@@ -118,12 +119,12 @@ def _tracks_under(corpus: str | Path, subset: str | None) -> list[Track]:
     folders = {name: [root / name] for name in SUBSETS if (root / name).is_dir()}
     folders = folders or _published_pairs(root)
     if subset not in (None, "all", *SUBSETS):
-        raise ValueError(f"subset must be train, test or all; got {subset!r}")
-    if folders and subset != "all":
-        wanted = subset or ("test" if "test" in folders else "train")
-        folders = {name: places for name, places in folders.items() if name == wanted}
-    elif subset in SUBSETS:
+        raise ValueError(f"subset must be one of {', '.join(SUBSETS)}, all; got {subset!r}")
+    if subset in SUBSETS and subset not in folders:
         raise ValueError(f"{corpus}: has no folder {subset!r}")
+    if folders and subset != "all":
+        wanted = subset or next(name for name in ("test", *SUBSETS) if name in folders)
+        folders = {wanted: folders[wanted]}
     # museval looks for scores under test/, so that is the subset of what has none.
     found = [
         track

@@ -118,6 +118,23 @@ def test_musdb_trees_open_their_train_subset(corpus_folder, tmp_path):
     assert len(data.open_corpus("musdb", path=str(root)).tracks) == 3
 
 
+def test_a_tree_may_have_a_validation_subset(corpus_folder, tmp_path):
+    root = tmp_path / "tree"
+    for subset, tracks in (("train", ("one", "two")), ("validation", ("three",))):
+        for track in tracks:
+            (root / subset).mkdir(parents=True, exist_ok=True)
+            (corpus_folder / track).rename(root / subset / track)
+
+    def names(**options):
+        return [name for name, _ in data.open_corpus("stems", path=str(root), **options).tracks]
+
+    assert names() == ["one", "two"]
+    assert names(subset="validation") == ["three"]
+    assert names(subset="all") == ["one", "two", "three"]
+    with pytest.raises(ValueError, match="has no folder 'test'"):
+        names(subset="test")
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
