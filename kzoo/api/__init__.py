@@ -90,7 +90,7 @@ class Separator(separation.BlockSeparator):
         progress: presets.Progress | None = None,
         **options: Any,
     ) -> Separator:
-        """Fetch (once), verify, build and compile a preset.
+        """Fetch (once), verify, build and compile a preset, or load an exported .tflite of one.
 
         overlap: share of a block, up to 0.5, that fades into the next; 0 is the model's own grid,
             or what the preset's card says.
@@ -103,9 +103,9 @@ class Separator(separation.BlockSeparator):
             first time; or "auto", LiteRT where that file is there, see `kzoo.engines`.
         options: of the architecture's sizes and build, such as mask_extension="average".
         """
-        from kzoo.engines import litert
+        from kzoo.engines import exported, litert
 
-        opened = presets.open_preset(preset)
+        opened = presets.open_preset(exported.opened(preset))
         if n_sources is not None:
             opened = opened.with_n_sources(n_sources)
         if litert.chosen(engine, opened, device=device, mwf=mwf, **options):
@@ -160,7 +160,9 @@ def enhance(
     signals keep a Separator and take its "speech".
     Raises presets.PresetError for a preset that gives no speech.
     """
-    enhancer = presets.enhancer(preset)
+    from kzoo.engines import exported
+
+    enhancer = presets.enhancer(exported.opened(preset))
     return separate(waveform, sample_rate, enhancer, progress=progress, **options)["speech"]
 
 

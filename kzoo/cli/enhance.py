@@ -19,7 +19,7 @@ def enhance(
         str | None,
         typer.Option(
             "-p", "--preset", metavar="PRESET",
-            help="Name or folder of the model; by default the best one for speech.",
+            help="Name, folder or exported .tflite of the model; by default the best for speech.",
         ),
     ] = None,
     out: Annotated[
@@ -58,7 +58,7 @@ def enhance(
     """
     from kzoo import presets
     from kzoo.cli.presets import fetch
-    from kzoo.engines import litert
+    from kzoo.engines import exported, litert
     from kzoo.separation import enhancement
 
     if table:
@@ -66,7 +66,7 @@ def enhance(
         return
     refuse_both_or_none(live, files, "enhance")
     enhancer = presets.enhancer(
-        preset,
+        exported.opened(preset),
         fetch=lambda best: fetch(best, show=not quiet),
         say=lambda line: say(f"kzoo: {line}"),
     )

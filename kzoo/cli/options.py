@@ -50,7 +50,7 @@ PresetUnlessMethod = Annotated[
     str | None,
     typer.Option(
         "-p", "--preset", metavar="PRESET", show_default=PRESET,
-        help="Name (see kzoo presets list) or folder of the model.",
+        help="Name (see kzoo presets list) or folder of the model, or its exported .tflite.",
     ),
 ]  # fmt: skip
 Method = Annotated[
@@ -104,7 +104,10 @@ Margin = Annotated[
 Synthesiser = Annotated[
     str | None,
     typer.Option(
-        "-p", "--preset", metavar="PRESET", help="Name or folder of a trained synthesiser."
+        "-p",
+        "--preset",
+        metavar="PRESET",
+        help="Name or folder of a trained synthesiser, or its exported NAME_stream.tflite.",
     ),
 ]
 Device = Annotated[

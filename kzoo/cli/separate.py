@@ -72,6 +72,7 @@ def separate(
     and the memory in use does not grow with the length.
     """
     from kzoo import presets
+    from kzoo.engines import exported, litert
     from kzoo.separation import ONE_IS_CONSISTENT, selection
 
     refuse_both_or_none(live, files, "separate")
@@ -83,7 +84,7 @@ def separate(
                     "--device": device, "--engine": engine != "auto", "--plot": plot},
     )  # fmt: skip
     if by is None:
-        by = presets.open_preset(preset or options.PRESET)
+        by = presets.open_preset(exported.opened(preset or options.PRESET))
         by.refuse_untrained()
         if n_sources is not None:
             by = by.with_n_sources(n_sources)
@@ -94,8 +95,6 @@ def separate(
         raise ValueError(ONE_IS_CONSISTENT.format(*by.sources))
     graph = {}
     if method is None:
-        from kzoo.engines import litert
-
         if mwf:
             by.refuse_mwf()
         litert.chosen(engine, by, device=device, mwf=mwf, live=live is not None)

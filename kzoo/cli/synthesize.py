@@ -47,7 +47,7 @@ def synthesize(
     """
     from kzoo import audio, presets
     from kzoo.cli.files import Job, Outcome, each_job
-    from kzoo.engines import litert
+    from kzoo.engines import exported, litert
     from kzoo.synthesis import player
     from kzoo.synthesis.files import points_of, synthesize_file
 
@@ -58,7 +58,7 @@ def synthesize(
     depth = options.depth(bit_depth)
     opened, form = None, {"frames": player.BLOCK_FRAMES}
     if preset is not None:
-        opened = presets.synthesiser(preset)
+        opened = presets.synthesiser(exported.opened(preset))
         opened.refuse_untrained()
         litert.chosen(engine, opened, **form)
 

@@ -26,7 +26,8 @@ def transfer(
         str | None,
         typer.Option(
             "-p", "--preset", metavar="PRESET",
-            help="Name or folder of a trained synthesiser; by default the one that ships.",
+            help="Name or folder of a trained synthesiser, or its exported NAME_stream.tflite; by "
+            "default the one that ships.",
         ),
     ] = None,
     octaves: Annotated[
@@ -76,13 +77,18 @@ def transfer(
     from kzoo import audio, pitch_tracking, presets
     from kzoo.cli.files import Job, Outcome, each_job
     from kzoo.cli.presets import fetch
-    from kzoo.engines import litert
+    from kzoo.engines import exported, litert
     from kzoo.synthesis import player
     from kzoo.synthesis.transfer import TimbreTransfer, check_request
 
     wishes = {"octaves": octaves, "match": match, "loudness_db": loudness_db, "gate": gate}
     instrument = check_request(preset, method=method, **wishes)
     depth = options.depth(bit_depth)
+    if picture is not None and isinstance(instrument, exported.Exported):
+        raise ValueError(
+            f"{picture}: shows what the network of a preset makes, and {instrument} gives its "
+            "sound alone; leave the picture out, or name the preset"
+        )
     by_network = method != pitch_tracking.PYIN
     # What may have a LiteRT file: {its name: (its preset, the form of the file)}.
     networks = {str(instrument): (instrument, {"frames": player.BLOCK_FRAMES})}

@@ -37,8 +37,11 @@ _FORMATS = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx}
 # Numbers that Keras gets as one batch: half a minute of stereo, which one recording may have alone.
 _MOST_AT_ONCE = 30 * 2 * 44_100
 _MOST_STEPS = 1000  # of a recurrent network, at 1 ms for each
-_OF_THE_PRESET = ("summary", "bandwidth_hz", "level_db", "licences", "paper", "trained")
-_IN_THE_FILE = ("summary", "level_db", "licences", "paper")  # of those, what its metadata tells
+_OF_THE_PRESET = (
+    "summary", "bandwidth_hz", "level_db", "interchangeable", "licences", "paper", "trained",
+)  # fmt: skip
+# Of those, what its metadata tells.
+_IN_THE_FILE = ("summary", "level_db", "interchangeable", "licences", "paper")
 
 Answers = dict[str, np.ndarray]
 
@@ -129,6 +132,7 @@ def export(
         }
         of_preset = {key: base_card[key] for key in _OF_THE_PRESET if key in (base_card or {})}
         told = {key: value for key, value in of_preset.items() if key in _IN_THE_FILE}
+        told |= _trained_on(of_preset)
         arguments = {} if to == "saved_model" else {"metadata": {**known, **told}}
         if to == "tflite":
             arguments |= {
@@ -207,6 +211,14 @@ def export(
         for place in places.values():
             move(temporary / place.name, place, temporary)
     return {**card, "path": str(places["artefact"])}
+
+
+def _trained_on(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a synthesiser's card the pitch and loudness that `kzoo transfer` moves recordings to."""
+    match card.get("trained"):
+        case {"data": {"statistics": statistics}}:
+            return {"trained": {"data": {"statistics": statistics}}}
+    return {}
 
 
 def _keras(model: keras.Model, proof: Proof) -> list[Answers]:

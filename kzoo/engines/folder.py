@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 import kzoo
 from kzoo.deploy.interpreter import loaded
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.engines.states import STATE, Instrument, beginnings
+from kzoo.engines.states import STATE, Instrument, Step, beginnings
 from kzoo.presets import Preset
 from kzoo.presets.cache import cache_folder
 from kzoo.separation import Blocks, System
@@ -62,8 +62,8 @@ def read_system(folder: Path, *, threads: int) -> System:
     run, sources = runner(folder / FILE, threads=threads), kept["sources"]
     return System(
         **{**kept, "grid": BlockGrid(**kept["grid"], fade=arrays["fade"])},
-        function=None if silence else _of_blocks(run, sources),
-        begin=of_streams(run, sources, silence) if silence else None,
+        function=None if silence else of_blocks(run, sources),
+        begin=of_streams(beginnings(run, silence), sources) if silence else None,
     )
 
 
@@ -94,7 +94,9 @@ def _silence(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if name.startswith(STATE)}
 
 
-def _of_blocks(run: Callable, sources: list[str]) -> Callable[[np.ndarray], np.ndarray]:
+def of_blocks(run: Step, sources: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+    """`System.function` of a file that takes a waveform `[samples, channels]`."""
+
     def function(block: np.ndarray) -> np.ndarray:
         stems = run(waveform=block[0])
         return np.stack([stems[source] for source in sources])[None]
@@ -102,9 +104,8 @@ def _of_blocks(run: Callable, sources: list[str]) -> Callable[[np.ndarray], np.n
     return function
 
 
-def of_streams(run: Callable, sources: list[str], silence: Mapping[str, np.ndarray]) -> Callable:
-    """`System.begin` of a file whose states, at first `silence`, go in and out."""
-    begin_step = beginnings(run, silence)
+def of_streams(begin_step: Callable[[], Step], sources: Sequence[str]) -> Callable:
+    """`System.begin` of what begins steps that keep their states."""
 
     def begin() -> Callable[[np.ndarray], np.ndarray]:
         step = begin_step()

@@ -16,6 +16,7 @@ import numpy as np
 
 from kzoo import files
 from kzoo.deploy.request import LITERT_MISSING
+from kzoo.engines import exported
 from kzoo.engines import folder as folders
 from kzoo.engines.states import Instrument
 from kzoo.presets import Preset, Progress
@@ -41,11 +42,16 @@ def chosen(
     With "auto" TensorFlow runs what needs another graph, and all of it where there is a GPU.
     hop_length: of a pitch tracker, which has a file for each. live: in blocks for sound as it
     comes, which have a file of their own. frames: of a block of a synthesiser.
-    Raises ValueError for an unknown engine, for "litert" with a device, the Wiener filter or
-    options of the model, and where what would run the preset is not installed.
+    An exported file (`engines.exported`) is always run by LiteRT.
+    Raises ValueError for an unknown engine, for LiteRT with a device, the Wiener filter or
+    options of the model, for an exported file by "tensorflow", and where what would run the preset
+    is not installed.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
+    file = isinstance(preset, exported.Exported)
+    if engine == "tensorflow" and file:
+        raise ValueError(f"{preset}: is an exported file, which LiteRT runs; leave the engine out")
     if engine == "tensorflow":
         return False
     form = {"hop_length": hop_length, "live": live, "frames": frames}
@@ -60,9 +66,10 @@ def chosen(
                 "litert"
             )
     installed = importlib.util.find_spec("ai_edge_litert") is not None
-    if engine == "litert":
+    if engine == "litert" or file:
         if needs:
-            raise ValueError(f"{', '.join(needs)} needs TensorFlow; leave it or engine litert out")
+            left = "it" if file else "it or engine litert"
+            raise ValueError(f"{', '.join(needs)} needs TensorFlow; leave {left} out")
         if not installed:
             raise ValueError(LITERT_MISSING)
         return True
@@ -75,6 +82,8 @@ def is_made(preset: Preset, **form: Any) -> bool:
 
     form: as in `folder.place`.
     """
+    if isinstance(preset, exported.Exported):
+        return True
     if preset.weights_path() is None:
         return False
     return folders.place(preset, **form).is_dir()
@@ -101,8 +110,12 @@ def system(
         make_separator(preset, folder, live=live)
 
     preset.refuse_other_tasks()
-    place = _made(preset, make, progress, live=live)
-    made = folders.read_system(place, threads=threads or (1 if live else _processors()))
+    threads = threads or (1 if live else _processors())
+    if isinstance(preset, exported.Exported):
+        made = exported.system(preset, live=live, threads=threads)
+    else:
+        place = _made(preset, make, progress, live=live)
+        made = folders.read_system(place, threads=threads)
     level_db = preset.card.get("level_db")
     return made if level_db is None or live else at_level(made, level_db)
 
@@ -144,6 +157,8 @@ def instrument(
 
         make_instrument(preset, folder, frames=frames)
 
+    if isinstance(preset, exported.Exported):
+        return exported.instrument(preset, threads=threads)
     place = _made(preset, make, progress, frames=frames)
     return folders.read_instrument(place, threads=threads)
 

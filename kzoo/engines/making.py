@@ -13,8 +13,8 @@ from kzoo.deploy.examples import frames_proof, melody, noisy_speech, sound_proof
 from kzoo.deploy.export import export
 from kzoo.deploy.formats.streaming import write_state_twin
 from kzoo.engines import folder as folders
+from kzoo.engines import states
 from kzoo.engines.blocks import Network, open_instrument, open_network, refuse_whole_blocks
-from kzoo.engines.states import Instrument
 from kzoo.engines.tensorflow import beginnings, playing
 from kzoo.presets import Preset, PresetError
 
@@ -72,7 +72,7 @@ def make_instrument(preset: Preset, folder: Path, *, frames: int) -> None:
         parity.check(parity.compare(expected, found), _LIMIT_DB)
 
 
-def _played(instrument: Instrument, tune: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _played(instrument: states.Instrument, tune: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What an instrument makes of three blocks of controls, all the same."""
     step = instrument.begin()
     blocks = [step(**tune) for _ in range(3)]
@@ -111,7 +111,7 @@ def _make_stream(network: Network, folder: Path) -> None:
     expected, found = {}, {}
     for answers, separate in (
         (expected, beginnings(network.model, silence, blocks.sources)()),
-        (found, folders.of_streams(run, blocks.sources, silence)()),
+        (found, folders.of_streams(states.beginnings(run, silence), blocks.sources)()),
     ):
         estimates = [separate(block[None]) for block in np.split(sound, count)]
         joined = np.concatenate(estimates, axis=2)

@@ -19,6 +19,7 @@ from kzoo.presets.cache import cache_folder
 from kzoo.presets.card import (
     CARD,
     CARDS,
+    EXPORTED,
     WEIGHTS,
     PresetError,
     Progress,
@@ -44,6 +45,7 @@ __all__ = [
     "CARD",
     "CARDS",
     "ENHANCER",
+    "EXPORTED",
     "SYNTHESISER",
     "WEIGHTS",
     "Preset",

@@ -10,6 +10,7 @@ from kzoo import config, models
 
 CARDS = Path(__file__).parent / "cards"
 CARD, WEIGHTS = "card.yaml", "weights.npz"
+EXPORTED = ".tflite"  # how the name of a file ends that `engines.exported` opens
 TRAINED = "a line that says how, or a mapping with the number of steps"
 Progress = Callable[[int, int | None], None]
 
@@ -37,6 +38,11 @@ def read_card(preset: str | Path) -> tuple[Path | None, dict[str, Any]]:
     name = str(preset)
     if name not in list_presets() and folder.is_dir():
         raise PresetError(f"{preset}: is a folder without {CARD}, so not a preset")
+    if folder.suffix == EXPORTED:
+        raise PresetError(
+            f"{preset}: an exported file runs in kzoo separate, enhance, synthesize and transfer; "
+            "name the preset here"
+        )
     config.named(list_presets(), name, "preset", error=PresetError)
     return None, config.load_yaml(CARDS / f"{name}.yaml")
 

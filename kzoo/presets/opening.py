@@ -90,7 +90,7 @@ class Preset:
         Raises PresetError where the weights are of the card's sources: only clusters can be of any
         number.
         """
-        section, sources = self.card["model"], self.sources
+        sources = self.sources
         if not self.clusters:
             raise PresetError(
                 f"preset {self} gives {', '.join(sources)} and no other number of sources: "
@@ -99,6 +99,7 @@ class Preset:
         if n_sources < 2:
             raise PresetError(f"n_sources must be at least 2; got {n_sources}")
         names = [f"{sources[0].rstrip('0123456789')}{k + 1}" for k in range(n_sources)]
+        section = self.card["model"]
         section = {**section, "options": {**section.get("options", {}), "sources": names}}
         return replace(self, card={**self.card, "sources": names, "model": section})
 
@@ -201,7 +202,7 @@ def open_preset(preset: str | Path | Preset) -> Preset:
 
 
 def enhancer(
-    preset: str | Path | None = None,
+    preset: str | Path | Preset | None = None,
     *,
     fetch: Callable[[Preset], object] = Preset.download,
     say: Callable[[str], object] = warnings.warn,
@@ -220,7 +221,7 @@ def enhancer(
     return opened
 
 
-def synthesiser(preset: str | Path | None = None) -> Preset:
+def synthesiser(preset: str | Path | Preset | None = None) -> Preset:
     """Open a preset that is played by controls; by default the one that ships.
 
     Raises PresetError for one that is not, and where none ships.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import presets
-from kzoo.engines import litert
+from kzoo.engines import exported, litert
 from kzoo.synthesis.controls import SILENCE_DB
 
 BLOCK_FRAMES = 256
@@ -135,11 +135,15 @@ class Instrument(NamedTuple):
 def instrument(preset: presets.Preset, *, dry: bool = False, engine: str = "auto") -> Instrument:
     """What a preset's card and weights make; its players are dry, its room is beside them.
 
-    dry: of its room only what is `early`. engine: what runs the network, as in
+    dry: of its room only what is `early`; ValueError for an exported file, whose room is in its
+    sound. engine: what runs the network, as in
     `Separator.from_preset`. begin(watch=...): called with the amplitudes of the harmonics
-    `[frames, harmonics]` and the noise's magnitudes `[frames, bands]` of each block played.
+    `[frames, harmonics]` and the noise's magnitudes `[frames, bands]` of each block played, but by
+    an exported file, which does not give them.
     Raises ValueError for a model that hears the whole recording.
     """
+    if dry and isinstance(preset, exported.Exported):
+        raise ValueError(f"{preset}: has its room in its sound: leave dry out, or name the preset")
     if litert.chosen(engine, preset, frames=BLOCK_FRAMES):
         run = litert.instrument(preset, frames=BLOCK_FRAMES)
     else:
@@ -157,7 +161,7 @@ def instrument(preset: presets.Preset, *, dry: bool = False, engine: str = "auto
         def play(block: np.ndarray) -> np.ndarray:
             given = block[None].astype(np.float32)
             found = step(f0_hz=given[..., 1:2], loudness_db=given[..., 2:3])
-            if watch:
+            if watch and "amplitudes" in found:
                 watch(*(np.asarray(found[name])[0] for name in ("amplitudes", "noise_magnitudes")))
             return np.asarray(found["audio"])[0, :, 0]
 

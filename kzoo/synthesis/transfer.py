@@ -20,6 +20,7 @@ import numpy as np
 from kzoo import pitch_tracking, presets
 from kzoo.audio import StreamResampler, checked_waveform
 from kzoo.data import solo
+from kzoo.engines import exported
 from kzoo.pitch_tracking import Pitch, PitchTracker
 from kzoo.synthesis import player
 from kzoo.synthesis.following import Controls, Summary, follow, stretches
@@ -68,7 +69,7 @@ class Watcher:
 class TimbreTransfer:
     """Plays recordings by a trained synthesiser, which is built once.
 
-    preset: a trained synthesiser; by default the one that ships.
+    preset: a trained synthesiser, or its exported .tflite stream; by default the one that ships.
     octaves: by how many all notes are moved; by default by as many as bring the median nearest to
         that of the training.
     match: move loudness along the quantiles of both, not steeper than 2 dB for one; without, it
@@ -256,7 +257,7 @@ def check_request(
     method: str | Path = pitch_tracking.DEFAULT_METHOD,
 ) -> presets.Preset:
     """The opened preset; refuses, without a backend, what `TimbreTransfer` would."""
-    opened = presets.synthesiser(preset)
+    opened = presets.synthesiser(exported.opened(preset))
     opened.refuse_untrained()
     if octaves is None or match:
         target(opened)

@@ -1,17 +1,20 @@
 """What an app gets of a synthesiser: a stream, and a program that plays it as kzoo does."""
 
 import importlib
+import sys
 from pathlib import Path
 
 import keras
+import made_crepe
 import numpy as np
 import pytest
 import soundfile
 from made_programs import run_program
 
-from kzoo import models, presets
+from kzoo import cli, models, presets
+from kzoo.engines import exported
 from kzoo.models import ddsp
-from kzoo.synthesis import player
+from kzoo.synthesis import player, transfer
 from kzoo.synthesis.files import synthesize_file
 
 ROOT = Path(__file__).parents[2]
@@ -103,9 +106,47 @@ def test_odd_controls_are_read_as_kzoo_reads_them(bundle, tmp_path):
     )
     run = play(bundle[0], tmp_path / "a.csv", "-o", tmp_path / "app.wav")
     assert run.returncode == 0, run.stderr
-    preset = presets.open_preset(bundle[0].parents[1] / "preset")
-    instrument = player.instrument(preset, engine="tensorflow")
-    synthesize_file(tmp_path / "a.csv", tmp_path / "kzoo.wav", instrument=instrument)
-    app, kzoo = (soundfile.read(tmp_path / f"{who}.wav")[0] for who in ("app", "kzoo"))
-    assert app.shape == kzoo.shape
-    np.testing.assert_allclose(app, kzoo, atol=7e-5)  # two steps of 16 bits
+    players = {
+        "kzoo": presets.open_preset(bundle[0].parents[1] / "preset"),
+        "file": exported.opened(bundle[0] / "organ_stream.tflite"),
+    }
+    sounds = [soundfile.read(tmp_path / "app.wav")[0]]
+    for name, preset in players.items():
+        instrument = player.instrument(preset)
+        synthesize_file(tmp_path / "a.csv", tmp_path / f"{name}.wav", instrument=instrument)
+        sounds.append(soundfile.read(tmp_path / f"{name}.wav")[0])
+    app, kzoo, file = sounds
+    assert app.shape == kzoo.shape == file.shape
+    assert np.abs(kzoo).max() > 0.01
+    for other in (app, file):
+        np.testing.assert_allclose(other, kzoo, atol=7e-5)  # two steps of 16 bits
+
+
+def test_what_a_stream_cannot_do_is_refused(bundle):
+    with pytest.raises(ValueError, match="has its room in its sound: leave dry out"):
+        player.instrument(exported.opened(bundle[0] / "organ_stream.tflite"), dry=True)
+    with pytest.raises(
+        presets.PresetError, match=r"organ_stream\.tflite, which kzoo export writes"
+    ):
+        exported.opened(bundle[0] / "organ_fp16.tflite")
+    with pytest.raises(ValueError, match="keeps no statistics of pitch and loudness"):
+        transfer.check_request(bundle[0] / "organ_stream.tflite")
+
+
+def test_a_recording_is_played_by_the_stream_without_a_picture(
+    bundle, tmp_path, monkeypatch, capsys
+):
+    heard = 0.3 * np.sin(2 * np.pi * 220 * np.arange(16000) / 16000)
+    soundfile.write(tmp_path / "a.wav", heard, 16000)
+    nano = made_crepe.nano_preset(tmp_path / "nano", contrast=20.0)
+    words = ["transfer", tmp_path / "a.wav", "-o", tmp_path / "b.wav", "--octaves", "0",
+             "--no-match", "--gate", "0", "--method", nano,
+             "-p", bundle[0] / "organ_stream.tflite"]  # fmt: skip
+    for more, status in ((["--picture", tmp_path / "b.png"], 1), ([], 0)):
+        monkeypatch.setattr(sys, "argv", ["kzoo", *map(str, [*words, *more])])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert (stop.value.code or 0) == status
+        assert (tmp_path / "b.wav").exists() == (not status)
+        assert ("leave the picture out" in capsys.readouterr().err) == bool(status)
+    assert np.abs(soundfile.read(tmp_path / "b.wav")[0]).max() > 1e-3

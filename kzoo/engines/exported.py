@@ -1,0 +1,192 @@
+"""Exported files in the place of presets: what a .tflite of kzoo tells of itself is its card.
+
+LiteRT alone runs them, without TensorFlow, in the blocks that the file was written for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kzoo.dsp.blocks import BlockGrid
+from kzoo.engines.folder import of_blocks, of_streams
+from kzoo.engines.states import STATE, Instrument, Step, beginnings
+from kzoo.presets import EXPORTED, Preset, PresetError
+from kzoo.separation import System
+
+_SERVING, _STEP, _RESET = "serving_default", "step", "reset"
+
+
+@dataclass(frozen=True)
+class Exported(Preset):
+    """A file of `kzoo export`, for what runs presets by LiteRT.
+
+    card: what the file tells of itself. path: of the file.
+    """
+
+    path: Path
+
+    @property
+    def clusters(self) -> bool:
+        """No: what separates by clusters hears a recording twice, and is not exported."""
+        return False
+
+    def refuse_untrained(self) -> None:
+        """Raise nothing: `kzoo export` has refused what is untrained."""
+
+    def refuse_mwf(self) -> None:
+        """Raise PresetError: the filter hears a recording twice, which no exported file does."""
+        raise PresetError(f"{self}: an exported file has no multichannel Wiener filter (--mwf)")
+
+    def weights_path(self) -> Path:
+        """The file itself."""
+        return self.path
+
+    @property
+    def stream(self) -> Mapping[str, Any] | None:
+        """What it tells of its steps and their state; None for a file of whole blocks."""
+        return self.card.get("stream")
+
+
+def opened(preset: str | Path | Preset | None) -> str | Path | Preset | None:
+    """An exported file opened; a preset's name, its folder, and None as they are.
+
+    Raises PresetError for a file that is not there or not of kzoo, ValueError for one that is
+    damaged.
+    """
+    if not isinstance(preset, str | Path) or Path(preset).suffix != EXPORTED:
+        return preset
+    from kzoo.deploy.formats.metadata import read_metadata
+
+    path = Path(preset)
+    if not path.is_file():
+        raise PresetError(f"{path}: is not there")
+    told = read_metadata(path)
+    if told is None:
+        raise PresetError(
+            f"{path}: tells nothing of itself, as files of other programs do; kzoo runs what kzoo "
+            "export has written"
+        )
+    if "sources" not in told:
+        signatures = told["signatures"]
+        signature = signatures.get(_STEP) or signatures[_SERVING]
+        plays = "f0_hz" in signature["inputs"]
+        task = "synthesis" if plays else f"{', '.join(signature['outputs'])} of frames"
+        told = {**told, "task": task}
+        if plays and "stream" not in told:
+            raise PresetError(
+                f"{path}: plays one block and keeps no state; {told['name']}_stream{EXPORTED}, "
+                "which kzoo export writes beside it, plays any length"
+            )
+    return Exported(str(preset), path.parent, told, path)
+
+
+def system(file: Exported, *, live: bool, threads: int) -> System:
+    """Separate by a file, in its own blocks.
+
+    Raises PresetError for what LiteRT cannot use, and with `live` for what hears whole blocks.
+    """
+    told, stream = file.card, file.stream
+    if live and stream is None:
+        raise PresetError(
+            f"{file}: hears whole blocks and cannot run live; of presets with a latency kzoo "
+            f"export writes NAME_step{EXPORTED}, which can"
+        )
+    sources, function, begin = told["sources"], None, None
+    if stream is not None:
+        step = stream["frames"] * stream["hop_length"]
+        # A second at a time where there is time for it: levels are measured on blocks.
+        samples = step if live else step * max(1, told["sample_rate"] // step)
+        grid = BlockGrid(samples, samples, context=True)
+        begin = of_streams(_begin(file, step, threads), sources)
+    else:
+        samples = told["block_samples"]
+        grid = BlockGrid(samples, samples - told["overlap_samples"])
+        run = _runner(file, _SERVING, threads)
+        if "condition" in told:
+            run, sources = _of_conditions(run, told), told["condition"]["names"]
+        function = of_blocks(run, sources)
+    return System(
+        sources=tuple(sources), sample_rate=told["sample_rate"], channels=told["channels"],
+        grid=grid, interchangeable=told.get("interchangeable", False),
+        delay=stream["delay_samples"] if stream else 0, function=function, begin=begin,
+    )  # fmt: skip
+
+
+def instrument(file: Exported, *, threads: int) -> Instrument:
+    """Play by a file, in whose sound the room is; raises PresetError for what LiteRT cannot use."""
+    stream = file.stream
+    return Instrument(_begin(file, stream["frames"], threads), stream["hop_length"], None)
+
+
+def _begin(file: Exported, length: int, threads: int) -> Callable[[], Step]:
+    """Begin streams in silence, of blocks of whole steps, each as long as `length`."""
+    begin_step = _begin_step(file, threads)
+
+    def begin() -> Step:
+        step = begin_step()
+
+        def steps(**block: np.ndarray) -> dict[str, np.ndarray]:
+            found = [
+                step(**{name: x[:, at : at + length] for name, x in block.items()})
+                for at in range(0, next(iter(block.values())).shape[1], length)
+            ]
+            return {name: np.concatenate([x[name] for x in found], axis=1) for name in found[0]}
+
+        return steps
+
+    return begin
+
+
+def _begin_step(file: Exported, threads: int) -> Callable[[], Step]:
+    """Begin single steps in silence: the state is handed on, or is the file's own."""
+    shapes = file.card["signatures"]
+    if _RESET not in shapes:
+        begun = file.stream["begins_with"]
+        silence = {
+            name: np.array(begun.get(name, np.zeros(shape)), np.float32).reshape(shape)
+            for name, shape in shapes[_STEP]["inputs"].items()
+            if name.startswith(STATE)
+        }
+        return beginnings(_runner(file, _STEP, threads), silence)
+    ready = [_interpreter(file, threads)]  # whatever is wrong with it is said before the first
+
+    def begin() -> Step:
+        # A file's state is its interpreter's: each stream has one, which lives as long as its step.
+        interpreter = ready.pop() if ready else _interpreter(file, threads)
+        interpreter.get_signature_runner(_RESET)()
+        return interpreter.get_signature_runner(_STEP)
+
+    return begin
+
+
+def _of_conditions(run: Step, told: Mapping[str, Any]) -> Step:
+    """All that a file can be asked for, one after the other."""
+    (output,), what, names = told["sources"], *map(told["condition"].get, ("input", "names"))
+    alone = np.eye(len(names), dtype=np.float32)
+
+    def stems(waveform: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            name: run(waveform=waveform, **{what: asked})[output]
+            for name, asked in zip(names, alone, strict=True)
+        }
+
+    return stems
+
+
+def _runner(file: Exported, signature: str, threads: int) -> Step:
+    return _interpreter(file, threads).get_signature_runner(signature)
+
+
+def _interpreter(file: Exported, threads: int) -> Any:
+    from kzoo.deploy.interpreter import loaded
+
+    try:
+        return loaded(file.path, threads=threads)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise PresetError(f"{file}: LiteRT cannot use it ({reason})") from None
