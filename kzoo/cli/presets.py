@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import bar, quiet_tensorflow, say
+from kzoo.cli.terminal import bar, loading, quiet_tensorflow, say
 
 if TYPE_CHECKING:
     from kzoo.presets import Preset
@@ -32,11 +32,43 @@ def list_all() -> None:
 @app.command()
 def download(
     names: Annotated[list[str], typer.Argument(metavar="NAMES", help="Presets to fetch.")],
+    litert: Annotated[
+        bool,
+        typer.Option(
+            "--litert",
+            help="Make the LiteRT file of each, too, which --engine auto then runs without waiting "
+            "for TensorFlow.",
+        ),
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Fetch, verify and convert weights; later runs need no network."""
     for name in names:
         say(f"{name}: {fetch(name, show=not quiet)}")
+        if litert:
+            say(f"{name}: {_make_litert(name)}")
+
+
+def _make_litert(name: str) -> Path:
+    """The folder of what --engine auto runs a preset by, made where it is missing."""
+    from kzoo import pitch_tracking, presets
+    from kzoo.engines import folder, litert
+    from kzoo.synthesis import player
+
+    preset, form = presets.open_preset(name), {}
+    if preset.task == "pitch":
+        form = {"hop_length": pitch_tracking.check_request(name, hop_ms=4.0)}
+    elif preset.task == "synthesis":
+        form = {"frames": player.BLOCK_FRAMES}
+    litert.chosen("litert", preset)
+    with loading(preset, by_litert=True, made=litert.is_made(preset, **form)):
+        if preset.task == "pitch":
+            pitch_tracking.PitchTracker(name, engine="litert")
+        elif preset.task == "synthesis":
+            player.instrument(preset, engine="litert")
+        else:
+            litert.system(preset)
+    return folder.place(preset, **form)
 
 
 @app.command()

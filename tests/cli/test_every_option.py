@@ -246,6 +246,7 @@ OPTIONS = {
 }  # fmt: skip
 # Compared by tests that know what must come out.
 ELSEWHERE = {
+    ("presets download", "--litert"): "engines/test_litert.py::test_stems_are_those_of_tensorflow",
     ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
     ("separate", "--method"): "cli/test_separate_methods.py::test_a_method_writes_its_sources",
     **{
