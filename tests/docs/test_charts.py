@@ -76,6 +76,7 @@ def test_each_ratio_follows_its_own_error(monkeypatch):
 
 def test_a_card_with_curves_has_them_drawn_on_its_page(charts, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="pip install 'kzoo[plot]'")
+    pytest.importorskip("griffe", reason="pip install 'kzoo[docs]'")
     import generate
 
     card = presets.load_card("gtcrn_speech")
