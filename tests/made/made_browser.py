@@ -114,7 +114,7 @@ class Page:
     def downloaded(self, name: str, seconds: float = 60) -> Path:
         """The file that a click has begun to save, when it is whole."""
         path, end = self.downloads / name, time.monotonic() + seconds
-        while not path.is_file():
+        while not path.is_file() or not path.stat().st_size:  # its name is taken first
             if time.monotonic() > end:
                 raise TimeoutError(f"{name} was not saved; {self.errors}")
             self.evaluate("0")

@@ -94,11 +94,18 @@ def test_a_pitch_tracker_is_no_page(tmp_path):
         kzoo.export_page("crepe_tiny", tmp_path / "page")
 
 
+def interruptible():
+    """A shell has what runs in its background pass over interrupts, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_kzoo_serve_sends_what_threads_need_until_it_is_interrupted(tmp_path):
     (tmp_path / "page.json").write_text("{}")
     (tmp_path / "a.wasm").write_bytes(b"\0asm")
     command = [sys.executable, "-m", "kzoo.cli.app", "serve", "--page", tmp_path, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible
+    ) as process:
         try:
             url = process.stdout.readline().strip()
             with urllib.request.urlopen(f"{url}a.wasm") as answer:
