@@ -5,36 +5,15 @@ for byte with those of the run without it. An option that is accepted and read b
 here, and so does a new one without a row.
 """
 
-import contextlib
-import functools
-import io
-import json
-import shutil
-import sys
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
-import made_crepe
-import numpy as np
 import pytest
-import soundfile
-import tensorflow as tf
-from made_once import once
+from made_commands import execute, shorten
+from made_material import write_material
 
-import kzoo.cli.demo
-import kzoo.cli.presets
-from kzoo import api, cli, config, models, presets, training, web
+from kzoo import models
 from kzoo.cli.app import command as program
-from kzoo.deploy.formats import tflite
-from kzoo.engines import tensorflow
-from kzoo.evaluation import scoring
-from kzoo.pitch_tracking import Pitch
-from kzoo.synthesis import player, transfer
-
-RATE = 8000
-MUSIC, SPEECH = ("vocals", "accompaniment"), ("speech", "noise")
 
 # Verb -> the words of a plain run; {name} is a file or folder of `material`.
 PLAIN = {
@@ -276,33 +255,6 @@ ELSEWHERE = {
 PLAIN_MODEL = Path(__file__).parents[1] / "conformance" / "plain"  # gain_net, whose graph is small
 
 
-class Terminal(io.StringIO):
-    """A stderr on which progress is shown."""
-
-    def isatty(self):
-        return True
-
-
-class Outcome(NamedTuple):
-    status: int
-    files: dict[str, bytes]
-    out: bytes
-    err: str
-
-
-class Ear:
-    """A pitch tracker that takes no time: 220 Hz, an octave higher by another method."""
-
-    def __init__(self, method, *, hop_ms, engine="auto", progress=None):
-        self.hop_ms, self.f0_hz = hop_ms, 440.0 if "wide" in str(method) else 220.0
-
-    def track(self, blocks, sample_rate):
-        frames = 1 + int(sum(map(len, blocks)) / sample_rate / self.hop_ms * 1000)
-        seconds = np.arange(frames) * self.hop_ms / 1000
-        confidence = np.where(seconds < 0.3, 0.9, 0.6)
-        yield Pitch(seconds, np.full(frames, self.f0_hz), confidence, np.zeros(frames))
-
-
 @pytest.fixture(scope="module", autouse=True)
 def plain_model():
     """The model of `PLAIN_MODEL` is one of the zoo's."""
@@ -313,113 +265,12 @@ def plain_model():
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    """{name: path} of presets, recordings and corpora."""
-    root = tmp_path_factory.mktemp("material")
-    rng = np.random.default_rng(0)
-
-    def write(name, sound, **options):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, sound, RATE, **options)
-        return path
-
-    def noise(seconds=2.0, level=0.1, channels=2):
-        return level * rng.standard_normal((round(seconds * RATE), channels))
-
-    with soundfile.SoundFile(root / "song.flac", "w", RATE, 2) as file:
-        file.title = "A song"
-        file.write(noise())
-    write("loud.wav", noise(level=3.0), subtype="FLOAT")
-    soundfile.write(
-        root / "voice.wav",
-        noise(1.0, channels=1) * np.linspace(0, 1, RATE)[:, None],
-        2 * RATE,
-        subtype="FLOAT",
-    )
-    for track, tree in (("a", "train"), ("b", "test")):
-        stems = {name: noise(2.2, channels=1) for name in MUSIC}
-        for name, other in (MUSIC, MUSIC[::-1]):
-            for place in (f"stems/{track}", f"tree/{tree}/{track}"):
-                write(f"{place}/{name}.wav", stems[name], subtype="FLOAT")
-            swapped = 0.5 * stems[name] + stems[other] + 0.1 * stems[name] ** 2
-            for place in (track, f"stems/{track}", f"tree/{track}"):
-                write(f"estimates/{place}/{name}.wav", swapped, subtype="FLOAT")
-    for name, seconds in (("clean", 0.5), ("noisy", 0.5), ("other", 0.3)):
-        write(f"pairs/{name}/a.wav", noise(seconds))
-    shutil.copytree(root / "stems" / "a", root / "recordings")
-    lines = ["time,f0_hz,loudness_db", *(f"{k / 250},{200 + k},{-20 - k / 20}" for k in range(99))]
-    (root / "controls.csv").write_text("\n".join(lines))
-    tests = {"a": {"kind": "synthetic", "tracks": 1, "seconds": 0.5, "sample_rate": RATE}}
-    values = {"model": {"sources": ["vocals", "bass"]}, "data": {"tests": tests}}
-    config.dump_yaml(values, root / "config.yaml")
-    training = {
-        "model": {"name": "gain_net", "sources": list(MUSIC)},
-        "data": {"train": {"kind": "synthetic", "tracks": 1, "seconds": 1.0}},
-        "fit": {"batch_size": 1, "epochs": 1, "steps_per_epoch": 1, "segment_seconds": 0.5},
-    }
-    config.dump_yaml(training, root / "training.yaml")
-    unet = {"variant": "tiny", "filters": [2, 3]}
-    save(root / "preset", root / "other", "unet", MUSIC, **unet)
-    save(root / "enhancer", root / "other_enhancer", "unet", SPEECH, **unet)
-    save(root / "gains", root / "other_gains", "gain_net", MUSIC, variant="tiny")
-    save_synthesisers(root)
-    made_crepe.nano_preset(root / "nano", contrast=300.0)
-    made_crepe.nano_preset(root / "wide", filters=(3, 2, 2, 2, 2, 4), contrast=300.0)
-    return {path.stem: path for path in root.iterdir()}
-
-
-def save(folder, other, name, sources, **options):
-    """Two presets of a model, the second with other weights."""
-    keras.utils.set_random_seed(0)
-    options["sources"] = list(sources)
-    card = {
-        "name": "tiny", "sources": list(sources), "sample_rate": RATE, "channels": 2,
-        "model": {"name": name, "options": options},
-        "trained": "not at all: random weights from a seed",
-    }  # fmt: skip
-    model = models.build(name, **options)
-    presets.save_to_preset(model, folder, card)
-    presets.save_to_preset(halved(model), other, card)
-
-
-def halved(model):
-    model.set_weights([0.5 * weight for weight in model.get_weights()])
-    return model
-
-
-def save_synthesisers(root):
-    """A preset in a room, the same without it, and the latter with other weights."""
-    keras.utils.set_random_seed(0)
-    options = {"variant": "tiny", "reverb_seconds": 0.2}
-    model = models.build("ddsp", **options)
-    model.get_layer("reverb").response.assign(np.eye(1, 1600, 800)[0])
-    quantiles = {
-        name: {
-            "quantiles": dict(
-                zip(transfer.solo.QUANTILES, np.linspace(*span, 7).tolist(), strict=True)
-            )
-        }
-        for name, span in (("midi", (67.0, 88.0)), ("loudness_db", (-45.0, -15.0)))
-    }
-    card = {
-        "name": "organ", "task": "synthesis", "sample_rate": RATE,
-        "model": {"name": "ddsp", "options": options},
-        "trained": {"steps": 1, "data": {"statistics": {**quantiles, "voiced": 0.9}}},
-    }  # fmt: skip
-    presets.save_to_preset(model, root / "room", card)
-    card["model"]["options"] = {"variant": "tiny"}
-    model = keras.Model(model.input, model.get_layer("reverb").input)
-    presets.save_to_preset(model, root / "organ", card)
-    presets.save_to_preset(halved(model), root / "other_organ", card)
+    return write_material(tmp_path_factory.mktemp("material"))
 
 
 @pytest.fixture(scope="module")
 def run(material, tmp_path_factory):
-    """Run `kzoo WORDS...` in a folder of its own: an Outcome. Plain runs are made once.
-
-    What takes long is replaced: models are built and converted once, filters of scores have few
-    taps, pitch is known in `transfer`, and demo writes down what it was asked for.
-    """
+    """Run `kzoo WORDS...` in a folder of its own: an Outcome. Plain runs are made once."""
     outcomes = {}
 
     def call(*words, after=None):
@@ -433,108 +284,8 @@ def run(material, tmp_path_factory):
         return outcomes[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tensorflow, "system", once(tensorflow.system))
-        patch.setattr(player, "instrument", once(player.instrument))
-        made_crepe.networks_once(patch)
-        patch.setattr(scoring, "bss_eval", functools.partial(scoring.bss_eval, filters_len=16))
-        patch.setattr(tflite, "converted", converted_once(tflite.converted))
-        patch.setattr(transfer, "PitchTracker", Ear)
-        patch.setattr(api, "export", exported)
-        patch.setattr(api, "export_page", lambda preset, *_, **__: asked(Path("out"), of=preset))
-        patch.setattr(web, "serve", Served)
-        patch.setattr(api, "export_all", lambda _, out, *, pairs, **__: asked(out, pairs=pairs))
-        patch.setattr(training, "train", trained)
-        patch.setattr(kzoo.cli.demo, "song_path", lambda: material["song"])
-        patch.setattr(kzoo.cli.demo, "_STREAMS", dict.fromkeys(kzoo.cli.demo._STREAMS, 0))
-        patch.setattr(kzoo.cli.demo, "separate", demonstrated)
-        patch.setattr(kzoo.cli.presets, "fetch", fetched)
+        shorten(patch, material)
         yield call
-
-
-class Served:
-    """In place of a server, which would not end."""
-
-    def __init__(self, folder, port):
-        self.server_address, self.socket = ("", port), io.StringIO()
-
-    def serve_forever(self):
-        pass
-
-
-def asked(folder, **options):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "asked.json").write_text(json.dumps(options, default=str))
-
-
-def converted_once(converted):
-    """`tflite.converted` with a memory of the files of a model's weights and length."""
-    files = {}
-
-    def call(model, proof, **options):
-        weights = tuple(weight.tobytes() for weight in model.get_weights())
-        key = (weights, model.input_shape)
-        if key not in files:
-            files[key] = converted(model, proof, **options)
-        return files[key]
-
-    return call
-
-
-EXPORT, TRAIN = api.export, training.train
-
-
-def exported(preset, to, out, *, allow_flex, **options):
-    """What Flex would be needed for is another test's: that it is allowed is written down."""
-    card = EXPORT(preset, to, out, allow_flex=allow_flex, **options)
-    asked(out, allow_flex=allow_flex)
-    return card
-
-
-def trained(values, folder, *, devices, **options):
-    """One device is as good as another: its name is written down."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Even though the .*eagerly")  # tf.data keeps its graphs
-        tf.config.run_functions_eagerly(True)
-        try:
-            TRAIN(values, folder, devices=devices, **options)
-        finally:
-            tf.config.run_functions_eagerly(False)
-    asked(folder, devices=devices)
-
-
-def demonstrated(files, preset, out, *, quiet, **options):
-    asked(Path(out))
-    if not quiet:
-        print("a song", file=sys.stderr)
-    raise SystemExit(0)  # what comes after is proven where its verbs are
-
-
-FETCH = kzoo.cli.presets.fetch
-
-
-def fetched(preset, *, show):
-    if show:
-        print("fetching", file=sys.stderr)
-    return FETCH(preset, show=False)
-
-
-def execute(words, folder, material):
-    words = [word.format(**material) for word in words]
-    out, err = io.TextIOWrapper(io.BytesIO()), Terminal()
-    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        patch.setattr(sys, "argv", ["kzoo", *words])
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
-        patch.setenv("TERM", "xterm")
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    out.flush()
-    files = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    return Outcome(stop.value.code or 0, files, out.buffer.getvalue(), err.getvalue())
 
 
 def figures(verb, outcome):
