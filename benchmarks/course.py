@@ -39,17 +39,21 @@ HELD_OUT, WITHOUT = ["1.Hydrogen"], ["War_of_freedom"]  # the latter has no stem
 PROBED_STEPS = 4
 RESERVE = 0.1  # of the time, for scores
 HEARD_SECONDS = 10.0  # of the recording whose separation is timed
-MEASURES = ("SDR", "SI-SDR")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train what is not there yet, and write the page after each training."""
-    options = parsed(arguments)
+    run(Course, parsed(arguments))
+
+
+def run(kind: type[Course], options: argparse.Namespace) -> None:
+    """The same for any kind of course."""
     settings = config.load_yaml(options.settings)
     chosen = options.systems or list(settings["systems"])
     if unknown := set(chosen) - set(settings["systems"]):
-        raise SystemExit(f"no system is called {', '.join(sorted(unknown))}; see {SETTINGS.name}")
-    course = Course(settings, options)
+        names = ", ".join(sorted(unknown))
+        raise SystemExit(f"no system is called {names}; see {options.settings.name}")
+    course = kind(settings, options)
     course.prepare()
     course.plan(chosen)
     asked = {name for contrast in settings["contrasts"] for name in contrast["systems"]}
@@ -62,9 +66,15 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{options.out}: {len(chosen)} systems, {course.steps} steps, {course.seeds} seeds")
 
 
-def parsed(arguments: list[str] | None) -> argparse.Namespace:
-    """The options; a line and a non-zero exit for what makes no sense."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def parsed(
+    arguments: list[str] | None, *, program: str = __file__, description: str = __doc__
+) -> argparse.Namespace:
+    """The options; a line and a non-zero exit for what makes no sense.
+
+    program: a file whose name others have: of the settings beside it, the page and the folder.
+    """
+    name = Path(program).stem
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("music", type=Path)
     parser.add_argument("--kind", choices=("stems", "musdb"), default="stems")
     parser.add_argument("--held-out", nargs="+", default=HELD_OUT, metavar="SONG")
@@ -72,12 +82,15 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, default=40.0)
     length.add_argument("--steps", type=int)
-    length.add_argument("--full", action="store_true", help="the steps and seeds of course.yaml")
+    length.add_argument("--full", action="store_true", help="the steps and seeds of the settings")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--systems", nargs="+", metavar="NAME")
-    parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results/course.md"))
-    parser.add_argument("--work", type=Path, default=Path("runs/course"))
-    parser.add_argument("--settings", type=Path, default=SETTINGS, help="in place of course.yaml")
+    parser.add_argument("-o", "--out", type=Path, default=Path(f"benchmarks/results/{name}.md"))
+    parser.add_argument("--work", type=Path, default=Path(f"runs/{name}"))
+    parser.add_argument(
+        "--settings", type=Path, default=Path(program).with_suffix(".yaml"),
+        help=f"in place of {name}.yaml",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     if options.minutes <= 0 or options.seeds < 1 or (options.steps or 1) < 1:
         parser.error("--minutes, --steps and --seeds must be above 0")
@@ -86,6 +99,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 class Course:
     """The work of one folder: prepared songs, a plan, runs, their records."""
+
+    measures = course_page.COLUMNS
 
     def __init__(self, settings: Mapping[str, Any], options: argparse.Namespace):
         self.settings, self.options, self.work = settings, options, options.work
@@ -158,7 +173,7 @@ class Course:
             "steps": self.steps,
             "trained_seconds": round(seconds, 1),
             "scores": self._scores([f"{name}_{seed}={folder}"])[f"{name}_{seed}"],
-            "real_time_factor": self._real_time_factor(folder),
+            **self._timed(folder),
         }
         _write(path, found)
         _forget()
@@ -171,15 +186,18 @@ class Course:
         bounds = self.work / "records" / "bounds.json"
         if not bounds.is_file():
             _write(bounds, self._scores([], baselines=("mixture", "irm")))
-        out = self.options.out
-        scores = json.loads(bounds.read_text())
-        chart = course_page.draw(records, scores, self.settings, out.with_suffix(".png"))
-        text = course_page.page(
-            records, scores, self.settings, chart=chart.name, expected=self.seeds * len(chosen),
+        text = self._page(
+            records, json.loads(bounds.read_text()), expected=self.seeds * len(chosen),
             test=sorted(folder.name for folder in self.test.iterdir()),
         )  # fmt: skip
-        with replacing(out) as temporary:
+        with replacing(self.options.out) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+    def _page(self, records, scores, **about) -> str:
+        chart = course_page.draw(
+            records, scores, self.settings, self.options.out.with_suffix(".png")
+        )
+        return course_page.page(records, scores, self.settings, chart=chart.name, **about)
 
     def _record(self, name: str, seed: int) -> Path:
         return self.work / "records" / f"{name}_{seed}.json"
@@ -212,20 +230,20 @@ class Course:
         }
 
     def _probed(self, name: str) -> dict[str, Any]:
-        """Seconds to begin and of a step, weights, and multiply-adds of a second of sound."""
+        """Seconds to begin and of a step, weights, and multiply-adds of a second of sound.
+
+        A step's examples are in its time: a machine of one core makes them in turn.
+        """
         began = time.perf_counter()
         values = training.resolved(self._values(name, 0))
         made = training.compiled(values)
         examples, _ = made.open_data(values)
-        batch = data.batch(examples, 0, self.settings["batch_size"])
-        pair = made.pair({key: np.asarray(value) for key, value in batch.items()})
-        made.trainer.train_on_batch(*pair)
-        start = time.perf_counter() - began
         steps = []
-        for _ in range(PROBED_STEPS):
-            began = time.perf_counter()
-            made.trainer.train_on_batch(*pair)
-            steps.append(time.perf_counter() - began)
+        for number in range(1 + PROBED_STEPS):
+            batch = data.batch(examples, number, self.settings["batch_size"])
+            made.trainer.train_on_batch(*made.pair(batch))
+            steps.append(time.perf_counter() - began - sum(steps))
+        start = steps.pop(0)
         _forget()
         return {"start": start, "step": statistics.median(steps), **self.cost(name)}
 
@@ -241,18 +259,24 @@ class Course:
 
     def _scores(self, systems: list[str], *, baselines: tuple[str, ...] = ()) -> dict[str, Any]:
         """{system: {source: {measure: median over the songs}}}."""
-        sources = self.settings["sources"]
+        found: dict[str, Any] = {}
+        for row in self._report(systems, baselines).averages:
+            scores = {measure: row.scores[measure] for measure in self.measures}
+            found.setdefault(row.system, {})[row.source] = scores
+        return found
+
+    def _report(self, systems: list[str], baselines: tuple[str, ...]) -> evaluation.Report:
         report = evaluation.evaluate(
-            self.test, evaluation_systems(systems, {}), sources=sources, out=self.work / "scores",
-            baselines=baselines, against=(), columns=MEASURES, **self.settings["test"],
+            self.test, evaluation_systems(systems, {}), sources=self.settings["sources"],
+            out=self.work / "scores", baselines=baselines, against=(), columns=self.measures,
+            **self.settings["test"],
         )  # fmt: skip
         if report.failures:
             raise SystemExit("\n".join(map(str, report.failures)))
-        found: dict[str, Any] = {}
-        for row in report.averages:
-            scores = {measure: row.scores[measure] for measure in MEASURES}
-            found.setdefault(row.system, {})[row.source] = scores
-        return found
+        return report
+
+    def _timed(self, folder: Path) -> dict[str, float]:
+        return {"real_time_factor": self._real_time_factor(folder)}
 
     def _real_time_factor(self, folder: Path) -> float:
         """Seconds of separating a second of sound, the median of three times."""

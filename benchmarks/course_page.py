@@ -97,7 +97,7 @@ def table(
         "system", "input", "output", "networks", "weights", "10^6 multiply-adds a second",
         *(f"{measure}, {source}" for source, measure in columns), "real-time factor", "seeds",
     ]  # fmt: skip
-    lines = [_line(heads), "| --- | --- | --- | --- |" + " ---: |" * (len(heads) - 4)]
+    lines = [line(heads), "| --- | --- | --- | --- |" + " ---: |" * (len(heads) - 4)]
     for name, records in systems.items():
         about = settings["systems"][name]
         figures = [
@@ -108,14 +108,18 @@ def table(
         first = records[0]
         cells = [f"`{name}`", about["input"], about["output"], about["networks"]]
         cells += [f"{first['parameters']:,}", f"{first['multiply_adds'] / 1e6:.1f}", *figures]
-        lines.append(_line([*cells, f"{factor:.4f}", str(len(records))]))
+        lines.append(line([*cells, f"{factor:.4f}", str(len(records))]))
     for name, scores in bounds.items():
         figures = [f"{scores[source][measure]:.2f}" for source, measure in columns]
-        lines.append(_line([f"`{name}`", *[""] * 5, *figures, "", ""]))
+        lines.append(line([f"`{name}`", *[""] * 5, *figures, "", ""]))
     return "\n".join(lines) + "\n"
 
 
-def answers(systems: Mapping[str, Sequence[Record]], settings: Mapping[str, Any]) -> str:
+def answers(
+    systems: Mapping[str, Sequence[Record]],
+    settings: Mapping[str, Any],
+    columns: Sequence[str] = COLUMNS,
+) -> str:
     """A section for each contrast whose systems are there, in the words that its figures carry."""
     text = "## What the figures answer\n\n"
     text += (
@@ -126,8 +130,8 @@ def answers(systems: Mapping[str, Sequence[Record]], settings: Mapping[str, Any]
         one, other = contrast["systems"]
         if one in systems and other in systems:
             text += f"### {contrast['question']}\n\n{contrast['change']}\n\n"
-            found = [gains(systems[one], systems[other], measure) for measure in COLUMNS]
-            for measure, (seeds, noise) in zip(COLUMNS, found, strict=True):
+            found = [gains(systems[one], systems[other], measure) for measure in columns]
+            for measure, (seeds, noise) in zip(columns, found, strict=True):
                 text += f"- {measure}: {difference(one, other, seeds, noise)}\n"
             if {-1, 1} <= {verdict(*gain) for gain in found}:
                 text += "\nThe measures contradict each other, and the question stays open.\n"
@@ -230,5 +234,6 @@ def draw(
     return path
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A line of a table."""
     return "| " + " | ".join(cells) + " |"

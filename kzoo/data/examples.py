@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,12 +18,15 @@ class Examples:
 
     samples: length of a segment. steps: of `kzoo.data.steps`, applied in their order; after them
     the mixture is the sum of the sources again. What a recorded mixture holds beside its sources,
-    such as the noise of clean speech, stays in it as it was.
+    such as the noise of clean speech, stays in it as it was. For a step that has a `reach` above 1,
+    as it takes more sound than it gives, longer segments are drawn, `drawn_samples`, and cut after.
     Tracks are drawn in proportion to their length.
     """
 
     def __init__(self, corpus: Corpus, *, samples: int, seed: int = 0, steps: Sequence[Step] = ()):
         self.corpus, self.samples, self.seed, self.steps = corpus, samples, seed, tuple(steps)
+        reach = math.prod(getattr(step, "reach", 1.0) for step in steps)
+        self.drawn_samples = math.ceil(samples * reach)
         lengths = np.array([length for _, length in corpus.tracks], float)
         self._chances = {None: lengths / lengths.sum()}
         for source in corpus.sources:
@@ -44,13 +48,15 @@ class Examples:
         for step in self.steps:
             example = step(example, rng, self)
         mixture = example["sources"].sum(axis=0)
-        return {**example, "mixture": mixture if rest is None else mixture + rest}
+        mixture = mixture if rest is None else mixture + rest
+        sources = example["sources"][:, : self.samples]
+        return {**example, "sources": sources, "mixture": mixture[: self.samples]}
 
     def draw(self, rng: np.random.Generator) -> Example:
         """A segment of one track, or a mixture of the corpus's own making."""
         if self.corpus.mixes:
-            return self.corpus.mixed(rng, self.samples)
-        return self.corpus.read(*self._place(rng, None), self.samples)
+            return self.corpus.mixed(rng, self.drawn_samples)
+        return self.corpus.read(*self._place(rng, None), self.drawn_samples)
 
     def draw_each(self, rng: np.random.Generator) -> Example:
         """A segment for each source by itself."""
@@ -60,12 +66,12 @@ class Examples:
     def draw_source(self, rng: np.random.Generator, source: str) -> np.ndarray:
         """A segment of one source, `[samples, channels]`."""
         track, start = self._place(rng, source)
-        return self.corpus.read_part(track, source, start, self.samples)
+        return self.corpus.read_part(track, source, start, self.drawn_samples)
 
     def _place(self, rng, source):
         track = int(rng.choice(len(self.corpus.tracks), p=self._chances[source]))
         length = self.corpus.tracks[track][1]
-        return track, int(rng.integers(0, max(length - self.samples, 0) + 1))
+        return track, int(rng.integers(0, max(length - self.drawn_samples, 0) + 1))
 
 
 class Windows:

@@ -1,24 +1,14 @@
-"""Steps that vary an example: seeded, pure, dict to dict.
-
-A step is called with (example, random generator, examples); the last can draw more segments. Each
-has a `probability`, decided anew for every example, or for every source where that is said.
-"""
+"""Steps that move sources and mix them anew: tracks, levels, channels, time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from kzoo import config
 from kzoo.data.examples import Step
 from kzoo.data.mixing.signals import at_speed, level_db
-
-
-def step(name: str, **options: Any) -> Step:
-    """Make a step by its name; ConfigError for an unknown name or option."""
-    return config.call(config.named(STEPS, name, "step"), options, where=f"step {name}")
+from kzoo.data.steps.base import check, each_source
 
 
 def remix(*, probability: float = 1.0, active_db: float | None = None) -> Step:
@@ -27,6 +17,7 @@ def remix(*, probability: float = 1.0, active_db: float | None = None) -> Step:
     active_db: draw again, up to eight times, a source whose RMS level is below so many dB of full
         scale: a voice rests for half of a song, and pauses teach little.
     """
+    check("remix", probability)
 
     def apply(example, rng, examples):
         if rng.random() >= probability:
@@ -59,7 +50,7 @@ def level(
         wanted, found = rng.uniform(low_db, high_db), level_db(source)
         return source if found < silence_db else source * np.float32(10 ** ((wanted - found) / 20))
 
-    return _each_source(change, probability)
+    return each_source(change, probability, "level")
 
 
 def gain(
@@ -80,17 +71,17 @@ def gain(
             return source * np.float32(rng.uniform(10 ** (low_db / 20), 10 ** (high_db / 20)))
         return source * np.float32(10 ** (rng.uniform(low_db, high_db) / 20))
 
-    return _each_source(change, probability)
+    return each_source(change, probability, "gain")
 
 
 def swap_channels(*, probability: float = 0.5) -> Step:
     """Exchange left and right of each source."""
-    return _each_source(lambda source, rng: source[:, ::-1], probability)
+    return each_source(lambda source, rng: source[:, ::-1], probability, "swap_channels")
 
 
 def flip_polarity(*, probability: float = 0.5) -> Step:
     """Multiply each source by -1: the sum changes, its magnitudes alone do not."""
-    return _each_source(lambda source, rng: -source, probability)
+    return each_source(lambda source, rng: -source, probability, "flip_polarity")
 
 
 def shift(
@@ -108,17 +99,17 @@ def shift(
             f"shift: step_seconds must be above 0 and at most seconds; got {step_seconds} and "
             f"{seconds}"
         )
+    check("shift", probability, sources)
 
     def apply(example, rng, examples):
         rate = examples.corpus.sample_rate
-        moved = _named(sources, examples.corpus.sources, "shift")
         step = 1 if step_seconds is None else max(1, round(step_seconds * rate))
 
         def change(source, rng):
             most = min(round(seconds * rate), len(source) - 1) // step
             return np.roll(source, step * int(rng.integers(-most, most + 1)), axis=0)
 
-        return _each_source(change, probability, moved)(example, rng, examples)
+        return each_source(change, probability, "shift", sources)(example, rng, examples)
 
     return apply
 
@@ -138,44 +129,16 @@ def speed(*, probability: float = 1.0, low: float = 0.9, high: float = 1.1) -> S
         changed = at_speed(source, factor)[: len(source)]
         return np.pad(changed, ((0, len(source) - len(changed)), (0, 0)))
 
-    return _each_source(change, probability)
+    return each_source(change, probability, "speed")
 
 
 def mute(*, probability: float = 0.1) -> Step:
     """Silence each source now and then, but never all of them."""
+    check("mute", probability)
 
     def apply(example, rng, examples):
         silent = rng.random(len(example["sources"])) < probability
         silent[rng.integers(len(silent))] = False
         return {**example, "sources": example["sources"] * ~silent[:, None, None]}
-
-    return apply
-
-
-STEPS: dict[str, Callable[..., Step]] = {
-    function.__name__: function
-    for function in (remix, level, gain, swap_channels, flip_polarity, shift, speed, mute)
-}
-
-
-def _named(names: Sequence[str] | None, sources: Sequence[str], step: str) -> list[bool]:
-    """Which of the corpus's sources are meant; ConfigError for a name that is none of them."""
-    for name in names or ():
-        config.named(sources, name, f"source of step {step}")
-    return [names is None or source in names for source in sources]
-
-
-def _each_source(change: Callable, probability: float, among: Sequence[bool] | None = None) -> Step:
-    """among: which sources are changed at all."""
-
-    def apply(example, rng, examples):
-        chosen = rng.random(len(example["sources"])) < probability
-        if among is not None:
-            chosen &= np.array(among)
-        sources = [
-            change(source, rng) if picked else source
-            for source, picked in zip(example["sources"], chosen, strict=True)
-        ]
-        return {**example, "sources": np.stack(sources)}
 
     return apply
