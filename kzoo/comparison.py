@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from kzoo import audio, evaluation, pages
-from kzoo.data.tracks import fitted_to, members, stem_recordings, sum_of
+from kzoo.data.recordings import stem_recordings
+from kzoo.data.tracks import fitted_to, members, sum_of
 from kzoo.evaluation.scoring import best_order
 from kzoo.files import replacing
 

@@ -80,6 +80,7 @@ def prepare(
     kind: options.Kind = None,
     sources: options.Sources = None,
     mixture: options.Mixture = None,
+    subset: options.Subset = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
@@ -133,8 +134,9 @@ def prepare(
         )  # fmt: skip
         return
     given = _given(
-        sources=options.names(sources), mixture=mixture, sample_rate=sample_rate, channels=channels
-    )
+        sources=options.names(sources), mixture=mixture, subset=subset, sample_rate=sample_rate,
+        channels=channels,
+    )  # fmt: skip
     if teacher is not None and kind is None:
         corpus: Corpus = pseudolabelled(path, teacher, exclude=exclude or [])
         for name, value in given.items():

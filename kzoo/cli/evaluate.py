@@ -32,8 +32,8 @@ def evaluate(
         typer.Option(
             "--corpus", metavar="FOLDER",
             help="True stems as <track>/<source>.wav, MUSDB18's tree, or speech as "
-            "clean/<track>.wav and noisy/<track>.wav; several are scored as one if it is given "
-            "several times.",
+            "clean/<track>.wav and noisy/<track>.wav, or a published corpus that kzoo data check "
+            "knows; several are scored as one if it is given several times.",
         ),
     ] = ...,
     sources: Annotated[

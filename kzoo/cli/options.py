@@ -176,7 +176,8 @@ Kind = Annotated[
     typer.Option(
         metavar="KIND",
         help="How the corpus is laid out: stems, musdb, pairs, sources, speech, csv, librimix, "
-        "wsj0mix or solo; by default stems.",
+        "wsj0mix, solo, or a published corpus by its name: dsd100, slakh, medleydb, moisesdb, "
+        "ccmixter, mir1k, ikala, mass, quasi; by default stems, which knows these, too.",
     ),
 ]
 Sources = Annotated[
@@ -196,7 +197,7 @@ Mixture = Annotated[
 Subset = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="train, validation, test or all, in a tree that has such folders."
+        metavar="NAME", help="train, validation, test or all, where the corpus has such parts."
     ),
 ]
 

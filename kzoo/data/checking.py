@@ -10,19 +10,10 @@ from typing import Any
 import numpy as np
 
 from kzoo import audio, config
-from kzoo.data import solo
-from kzoo.data.recorded import LAYOUTS, Stems
-from kzoo.data.tracks import (
-    SUBSETS,
-    Recording,
-    Track,
-    components,
-    find_tracks,
-    fitted_to,
-    members,
-    stem_recordings,
-    visible,
-)
+from kzoo.data import published, solo
+from kzoo.data.recorded import LAYOUTS, Published, Stems
+from kzoo.data.recordings import Recording, Track, stem_recordings, visible
+from kzoo.data.tracks import SUBSETS, components, find_tracks, fitted_to, members, source_of
 
 KINDS = ("speech", "solo", *LAYOUTS)
 # Folders of these names hold one source, or the mixtures, of all tracks, and are no tracks.
@@ -50,6 +41,11 @@ def list_tracks(path: str, kind: str | None, options: dict[str, Any]) -> tuple[l
         return tracks, []
     name = {None: "stems", "speech": "sources"}.get(kind, kind)
     layout = config.call(LAYOUTS[name], options, where=f"corpus {name}")
+    scheme = published.recognised(Path(path)) if isinstance(layout, Stems) else None
+    if scheme is not None:
+        return scheme.tracks(Path(path), layout.subset, default="all"), []
+    if isinstance(layout, Published):
+        layout.subset = layout.subset or "all"
     if not isinstance(layout, Stems):
         tracks = layout.tracks()
         return tracks, _speakers(tracks) if kind == "pairs" else []
@@ -100,7 +96,7 @@ def check_tracks(
         claims; a track without any of them is wrong. Empty asks for none.
     """
     lines, problems = [], []
-    counts = Counter(name for track in tracks for name in track.stems)
+    counts = Counter(name for track in tracks for name in set(map(source_of, track.stems)))
     for name, count in sorted(counts.items()):
         if not aligned:
             lines.append(f"{name}: {count} recordings")
@@ -123,6 +119,8 @@ def _check_track(track: Track, sources: Sequence[str]) -> tuple[list[str], list[
     lines, problems = [], []
     if not track.stems:
         problems.append("holds a mixture and no stems")
+    if track.has_bleed:
+        lines.append("its corpus says that sources are heard in each other's stems")
     absent = [name for name, stems in members(track.stems, sources).items() if not stems]
     if absent and len(absent) == len(sources):
         problems.append(f"has none of {', '.join(sources)}; its stems are {', '.join(track.stems)}")
@@ -133,7 +131,7 @@ def _check_track(track: Track, sources: Sequence[str]) -> tuple[list[str], list[
     found, mixture, total = {}, None, np.zeros((0, 1), np.float32)
     for name, recording in recordings.items():
         try:
-            sound, rate = audio.read(recording.path, stream=recording.stream)
+            sound, rate = recording.read()
         except audio.AudioError as error:
             problems.append(" ".join(str(error).split()))
             continue

@@ -9,6 +9,8 @@ speech     PATH/<speaker>/.../<utterance>: speakers mixed on the fly, see `kzoo.
 noisy_speech  the same, one speaker in noise each time, see `kzoo.data.mixing.noisy_speech`
 librimix   LibriMix: PATH/wav8k/min/train-100/{mix_clean,s1,s2}/<name>.wav
 wsj0mix    wsj0-mix: PATH/2speakers/wav8k/min/tr/{mix,s1,s2}/<name>.wav
+dsd100, slakh, medleydb, moisesdb, ccmixter, mir1k, ikala, mass, quasi  published corpora, see
+           `kzoo.data.published`; stems and musdb know them by their folders
 csv        a table with a column a source (and mixture, track), each cell a path
 solo       what `kzoo data prepare --kind solo` wrote: pitch, loudness and sound of an instrument
 synthetic  made on the fly, see `kzoo.data.synthetic`; needs no path

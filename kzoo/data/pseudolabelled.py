@@ -10,7 +10,8 @@ import numpy as np
 
 from kzoo import audio
 from kzoo.data.corpus import Corpus, chosen
-from kzoo.data.tracks import Recording, Track, find_audio, fitted_to
+from kzoo.data.recordings import Recording, Track, find_audio
+from kzoo.data.tracks import fitted_to
 from kzoo.files import file_sha256
 
 # (waveform `[samples, channels]`, sample rate in Hz) to {source: the same shape}.

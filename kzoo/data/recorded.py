@@ -1,4 +1,4 @@
-"""Corpora of audio files: folders of stems, aligned pairs, one folder a source, a table."""
+"""Corpora of audio files: stems, published corpora, aligned pairs, one folder a source, a table."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from kzoo import audio
+from kzoo.data import published
 from kzoo.data.corpus import Corpus, chosen
-from kzoo.data.tracks import (
+from kzoo.data.recordings import (
     Recording,
     Track,
-    components,
     find_audio,
-    find_tracks,
-    fitted_to,
-    members,
     recordings_sha256,
     stem_recordings,
     visible,
 )
+from kzoo.data.tracks import components, find_tracks, fitted_to, members, source_of
 
 _FOLDERS = {"speech": "clean"}  # of pairs, where the source has no folder of its name
 _REST = "noise"
@@ -41,7 +40,7 @@ class Recorded(Corpus):
         channels: int | None,
         where: str,
     ):
-        known = dict.fromkeys(name for track in tracks for name in components(track.stems))
+        known = dict.fromkeys(source_of(n) for track in tracks for n in components(track.stems))
         self.sources = tuple(sources or known)
         self._parts: list[dict[str, list[Recording]]] = []
         infos = []
@@ -54,12 +53,16 @@ class Recorded(Corpus):
             if not any(parts.values()):
                 raise ValueError(
                     f"{where}: {track.name} has none of {', '.join(self.sources)}; its stems are "
-                    f"{', '.join(track.stems)}"
+                    f"{', '.join(track.stems) or 'missing'}"
                 )
             if self.records_mixture:
                 parts["mixture"] = [track.mixture]
             self._parts.append(parts)
-            infos.append([audio.info(r.path) for files in parts.values() for r in files])
+            infos.append([r.info() for files in parts.values() for r in files])
+        for source in self.sources:
+            if not self.tracks_of(source):
+                known = ", ".join(dict.fromkeys(source_of(n) for t in tracks for n in t.stems))
+                raise ValueError(f"{where}: no track has the source {source!r}; there are {known}")
         self.rates = Counter(info.sample_rate for found in infos for info in found)
         self.sample_rate = sample_rate or min(self.rates)
         self.native = set(self.rates) == {self.sample_rate}
@@ -80,10 +83,10 @@ class Recorded(Corpus):
         total = np.zeros((samples, self.channels), np.float32)
         for recording in self._parts[track].get(part, ()):
             try:
-                sound, _ = audio.read(
-                    recording.path, stream=recording.stream, start_seconds=start / self.sample_rate,
+                sound, _ = recording.read(
+                    start_seconds=start / self.sample_rate,
                     duration_seconds=samples / self.sample_rate,
-                )  # fmt: skip
+                )
             except audio.PastTheEnd:  # others of its track are longer
                 continue
             total += fitted_to(_width(sound, self.channels), samples, self.channels)
@@ -93,9 +96,7 @@ class Recorded(Corpus):
         """A part of a track from its beginning to its end, at the corpus's rate."""
         total = np.zeros((self.tracks[track][1], self.channels), np.float32)
         for recording in self._parts[track].get(part, ()):
-            sound, _ = audio.read(
-                recording.path, stream=recording.stream, sample_rate=self.sample_rate
-            )
+            sound, _ = recording.read(sample_rate=self.sample_rate)
             total += fitted_to(_width(sound, self.channels), len(total), self.channels)
         return total
 
@@ -182,8 +183,46 @@ class Stems(Layout):
 
     def find(self):
         """Same as `Layout.find`."""
-        tree = (Path(self.path) / "train").is_dir()
+        root = Path(self.path)
+        if scheme := published.recognised(root):
+            return scheme.tracks(root, self.subset, default="train")
+        tree = (root / "train").is_dir()
         return find_tracks(self.path, subset=self.subset or ("train" if tree else None))
+
+
+@dataclass(kw_only=True)
+class Published(Layout):
+    """A published corpus.
+
+    subset: one of the corpus's, by default train, or "all".
+    """
+
+    scheme: ClassVar[published.Scheme]
+    subset: str | None = None
+
+    def find(self):
+        """Same as `Layout.find`; the metadata of the tracks is read."""
+        root = Path(self.path)
+        if not root.is_dir():
+            raise ValueError(f"{self.path}: there is no such folder")
+        return self.scheme.tracks(root, self.subset, default="train")
+
+
+@dataclass(kw_only=True)
+class Bleeding(Published):
+    """One that says which tracks have bleed.
+
+    bleed: False leaves out tracks where sources are heard in each other's stems.
+    """
+
+    bleed: bool = True
+
+    def tracks(self):
+        """Same as `Layout.tracks`."""
+        kept = [track for track in super().tracks() if self.bleed or not track.has_bleed]
+        if not kept:
+            raise ValueError(f"{self.path}: all tracks have bleed; bleed: true takes them")
+        return kept
 
 
 @dataclass(kw_only=True)
@@ -312,9 +351,16 @@ class Table(Layout):
         return tracks
 
 
+def _kind(name: str, scheme: published.Scheme) -> type[Published]:
+    """The layout of a published corpus, with its scheme's words and its options."""
+    base = Bleeding if scheme.tells_bleed else Published
+    return type(name, (base,), {"__doc__": scheme.about, "scheme": scheme, "__module__": __name__})
+
+
 LAYOUTS = {
     "stems": Stems, "musdb": Stems, "pairs": Pairs, "sources": Folders, "csv": Table,
     "librimix": LibriMix, "wsj0mix": Wsj0Mix,
+    **{name: _kind(name, scheme) for name, scheme in published.SCHEMES.items()},
 }  # fmt: skip
 
 

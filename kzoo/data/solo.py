@@ -23,7 +23,7 @@ import numpy as np
 from kzoo import audio
 from kzoo.data import json_index
 from kzoo.data.corpus import Corpus, chosen
-from kzoo.data.tracks import find_audio
+from kzoo.data.recordings import find_audio
 from kzoo.dsp.notes import hz_to_midi
 from kzoo.files import file_sha256, replacing
 

@@ -5,28 +5,33 @@
     ROOT/{train,test}/<track>.stem.mp4      MUSDB18 as it is published
     ROOT/{noisy,clean}/<track>.wav          VoiceBank-DEMAND's pairs, also as they are published,
                                             {noisy,clean}_{trainset_28spk,testset}_wav
+    the published corpora of `kzoo.data.published`, recognised by their folders and files
 A mixture.wav in a track is used as it is; without one the mixture is the sum of the stems. ROOT may
 also be one track, a folder or a .stem.mp4. The stem of a pair is its speech.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from kzoo import audio
-from kzoo.files import file_sha256
+from kzoo.data import published
+from kzoo.data.recordings import (
+    STEM_FILE,
+    Recording,
+    Track,
+    is_stem_file,
+    stem_recordings,
+    visible,
+)
 from kzoo.hints import nearest
 
 SUBSETS = ("train", "validation", "test")
 # The streams of MUSDB18's files, in their order.
 STREAMS = ("mixture", "drums", "bass", "other", "vocals")
-_STEM_FILE = ".stem.mp4"
 _MIXTURES = ("mixture", "mix")
 # Stems that are sums of others: never summed again.
 _SUMS = ("accompaniment", "instrumental")
@@ -34,41 +39,6 @@ _SUMS = ("accompaniment", "instrumental")
 _RESTS = (*_SUMS, "other", "rest")
 
 Corpora = str | Path | Sequence[str | Path]  # one, or several that are taken together
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One audio stream of one file."""
-
-    path: Path
-    stream: int = 0
-
-
-@dataclass(frozen=True)
-class Track:
-    """A piece of music: its stems by name, and its mixture where that is recorded."""
-
-    name: str
-    subset: str
-    stems: Mapping[str, Recording]
-    mixture: Recording | None = None
-
-    def seconds(self) -> float:
-        """Length that the files state; 0 where they state none or cannot be read."""
-        try:
-            return max(audio.info(r.path).duration_seconds or 0.0 for r in self.recordings)
-        except audio.AudioError:
-            return 0.0
-
-    @property
-    def recordings(self) -> list[Recording]:
-        """Every stream of the track, the mixture's included."""
-        return [*self.stems.values(), *([self.mixture] if self.mixture else [])]
-
-    def sha256(self) -> str:
-        """Return the sha256 of the bytes of all files and what each is taken for."""
-        parts = {**self.stems, **({"mixture": self.mixture} if self.mixture else {})}
-        return recordings_sha256(parts)
 
 
 @dataclass(frozen=True)
@@ -91,7 +61,7 @@ def find_tracks(
     """Tracks under `corpus`, by name; of musdb's tree the test subset unless `subset` says else.
 
     corpus: of several, tracks are called <folder>/<track>. subset: "train", "validation", "test" or
-    "all".
+    "all", and what else a published corpus has, as "omitted" of Slakh2100.
     tracks: only these names. Where a stem comes in two formats the lossless one is taken. Raises
     ValueError where nothing is found, a name is unknown, or two corpora have folders of one name.
     """
@@ -116,6 +86,8 @@ def _tracks_under(corpus: str | Path, subset: str | None) -> list[Track]:
     root = Path(corpus)
     if not root.exists():
         raise ValueError(f"{corpus}: there is no such folder")
+    if scheme := published.recognised(root):
+        return scheme.tracks(root, subset, default="test")
     folders = {name: [root / name] for name in SUBSETS if (root / name).is_dir()}
     folders = folders or _published_pairs(root)
     if subset not in (None, "all", *SUBSETS):
@@ -134,7 +106,7 @@ def _tracks_under(corpus: str | Path, subset: str | None) -> list[Track]:
     ]
     if not found:
         raise ValueError(
-            f"{corpus}: holds no tracks; expected <track>/<source>.wav, or *{_STEM_FILE} files"
+            f"{corpus}: holds no tracks; expected <track>/<source>.wav, or *{STEM_FILE} files"
         )
     return found
 
@@ -180,17 +152,18 @@ def read_track(
 def members(stems: Iterable[str], sources: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """{source: the stems whose sum it is}; empty where there are none.
 
-    A source is the stem of its name. One that stands for the rest (accompaniment, instrumental,
-    other, no_<stem>) is the sum of the stems that no other of `sources` claims: the accompaniment
-    of a two-stem system is everything but the vocals. That holds for estimates as for references,
-    so four estimated stems can be scored as two.
+    A source is the stem of its name, or the sum of those called <source>/<anything>. One that
+    stands for the rest (accompaniment, instrumental, other, no_<stem>) is the sum of the stems that
+    no other of `sources` claims: the accompaniment of a two-stem system is everything but the
+    vocals. That holds for estimates as for references: four estimated stems can be scored as two.
     """
     stems = list(stems)
-    free = [name for name in stems if name not in sources and not is_sum(name)]
-    sums = [name for name in stems if name not in sources and is_sum(name)]
+    left = [name for name in stems if name not in sources and source_of(name) not in sources]
+    free = [name for name in left if not is_sum(name)]
+    sums = [name for name in left if is_sum(name)]
     assigned = {}
     for source in sources:
-        own = (source,) if source in stems else ()
+        own = tuple(name for name in stems if source in (name, source_of(name)))
         if is_sum(source):
             assigned[source] = own or tuple(free) or tuple(sums[:1])
         elif source in _RESTS:
@@ -205,6 +178,11 @@ def components(stems: Iterable[str]) -> list[str]:
     stems = list(stems)
     parts = [name for name in stems if not is_sum(name)]
     return parts if len(parts) > 1 else stems
+
+
+def source_of(stem: str) -> str:
+    """The source that a stem belongs to, as "guitar" of "guitar/S04"."""
+    return stem.partition("/")[0]
 
 
 def is_sum(name: str) -> bool:
@@ -226,9 +204,9 @@ def read_recordings(
     """
     signals, rates = {}, {}
     for name, recording in recordings.items():
-        signals[name], rates[name] = audio.read(
-            recording.path, stream=recording.stream, sample_rate=sample_rate,
-            start_seconds=start_seconds, duration_seconds=duration_seconds,
+        signals[name], rates[name] = recording.read(
+            sample_rate=sample_rate, start_seconds=start_seconds,
+            duration_seconds=duration_seconds,
         )  # fmt: skip
     if len(set(rates.values())) > 1:
         listed = ", ".join(f"{name} {rate} Hz" for name, rate in rates.items())
@@ -259,63 +237,9 @@ def sum_of(signals: Iterable[np.ndarray]) -> np.ndarray:
     return total
 
 
-def stem_recordings(folder: Path) -> dict[str, Recording]:
-    """The audio files directly in `folder`, by their names without extension, in lower case."""
-    found: dict[str, Recording] = {}
-    order = {suffix: k for k, suffix in enumerate(audio.READABLE)}  # lossless formats come first
-    files = [path for path in find_audio(folder, deep=False) if not _is_stem_file(path)]
-    for path in sorted(files, key=lambda path: (path.stem, order[path.suffix.lower()])):
-        found.setdefault(path.stem.lower(), Recording(path))
-    return found
-
-
-def find_audio(folder: Path, *, deep: bool = True) -> list[Path]:
-    """Files in `folder` with the suffix of a format that can be read, in the order of their paths.
-
-    deep: at any depth; otherwise only those directly in it. What `visible` leaves out is nobody's
-    recording, and neither is what lies in such a folder.
-    """
-    paths = sorted(folder.rglob("*") if deep else folder.iterdir())
-    return [
-        path
-        for path in paths
-        if path.suffix.lower() in audio.READABLE
-        and not any(map(_is_hidden, path.relative_to(folder).parts))
-        and path.is_file()
-    ]
-
-
-def visible(folder: Path) -> list[Path]:
-    """What lies in `folder`, sorted, without hidden files and the resource forks of macOS."""
-    return sorted(path for path in folder.iterdir() if not _is_hidden(path.name))
-
-
-def recordings_sha256(recordings: Mapping[str, Recording]) -> str:
-    """Return the sha256 of the files' bytes, their names in the track and their streams."""
-    digest = hashlib.sha256()
-    for name in sorted(recordings):
-        recording = recordings[name]
-        found = recording.path.stat()
-        content = _file_sha256(recording.path, found.st_size, found.st_mtime_ns)
-        digest.update(f"{name} {recording.stream} {content}\n".encode())
-    return digest.hexdigest()
-
-
-@functools.cache
-def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
-    # Asked for again and again (for every system that is scored, for every stream): read once.
-    return file_sha256(path)
-
-
-def audio_file(folder: Path, name: str) -> Path | None:
-    """The file `name` with the suffix of a format that can be read, a lossless one first."""
-    paths = (folder / f"{name}{suffix}" for suffix in audio.READABLE)
-    return next((path for path in paths if path.is_file()), None)
-
-
 def _tracks_in(folder: Path, subset: str) -> list[Track]:
     if folder.is_file():
-        return [_stem_file_track(folder, subset)] if _is_stem_file(folder) else []
+        return [_stem_file_track(folder, subset)] if is_stem_file(folder) else []
     clean = _clean_beside(folder)
     if clean:
         return _pairs(folder, clean, subset)
@@ -323,7 +247,7 @@ def _tracks_in(folder: Path, subset: str) -> list[Track]:
         return _pairs(folder / "noisy", folder / "clean", subset)
     found = []
     for path in visible(folder):
-        if _is_stem_file(path):
+        if is_stem_file(path):
             found.append(_stem_file_track(path, subset))
         elif path.is_dir() and (stems := stem_recordings(path)):
             found.append(_folder_track(path.name, stems, subset))
@@ -367,13 +291,4 @@ def _folder_track(name: str, recordings: Mapping[str, Recording], subset: str) -
 def _stem_file_track(path: Path, subset: str) -> Track:
     streams = {name: Recording(path, k) for k, name in enumerate(STREAMS)}
     mixture = streams.pop("mixture")
-    return Track(path.name.removesuffix(_STEM_FILE), subset, streams, mixture)
-
-
-def _is_stem_file(path: Path) -> bool:
-    return path.name.lower().endswith(_STEM_FILE)
-
-
-def _is_hidden(name: str) -> bool:
-    # .ipynb_checkpoints, ._song.wav, and the folder in which macOS zips the latter.
-    return name.startswith(".") or name == "__MACOSX"
+    return Track(path.name.removesuffix(STEM_FILE), subset, streams, mixture)

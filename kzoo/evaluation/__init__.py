@@ -7,7 +7,8 @@ medians, or of speech the means, and `statistics` says how sure they are, and wh
 over another.
 """
 
-from kzoo.data.tracks import Track, find_tracks
+from kzoo.data.recordings import Track
+from kzoo.data.tracks import find_tracks
 from kzoo.evaluation.report import Comparison, Failure, Report, Row
 from kzoo.evaluation.running import evaluate
 from kzoo.evaluation.scoring import Settings

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from kzoo import metrics
-from kzoo.data.tracks import Sound, Track, read_track
+from kzoo.data.recordings import Track
+from kzoo.data.tracks import Sound, read_track
 from kzoo.evaluation.measures import higher_is_better
 from kzoo.evaluation.report import Report
 from kzoo.evaluation.scoring import METRICS, Settings, best_order, target_scores

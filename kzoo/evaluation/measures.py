@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kzoo import metrics
-from kzoo.data.tracks import Corpora, components, find_tracks
+from kzoo.data.tracks import Corpora, components, find_tracks, source_of
 from kzoo.evaluation.scoring import MEASURES as SEPARATION
 from kzoo.evaluation.speech import MEASURES as SPEECH
 from kzoo.evaluation.speech import Speech
@@ -67,7 +67,9 @@ def what_to_score(
     if dnsmos and measures == "separation":
         raise ValueError("DNSMOS is a measure of speech; got measures 'separation'")
     found = find_tracks(corpus, subset=subset, tracks=tracks)
-    stems = tuple(dict.fromkeys(stem for track in found for stem in components(track.stems)))
+    stems = tuple(
+        dict.fromkeys(source_of(stem) for track in found for stem in components(track.stems))
+    )
     named = tuple(sources) or next((tuple(s.sources) for s in chosen if s.sources), ())
     is_speech = stems == ("speech",) or "speech" in (named or stems)
     if measures == "speech" or (measures is None and (is_speech or dnsmos)):

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kzoo.data.tracks import SUBSETS, Track, find_audio
+from kzoo.data.recordings import Track, find_audio
+from kzoo.data.tracks import SUBSETS
 from kzoo.evaluation.scoring import METRICS, Settings
 
 _PICKLES = (".pandas", ".pkl", ".pickle")

@@ -12,7 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from kzoo.data.tracks import Corpora, Track, corpora_of, find_tracks, read_track
+from kzoo.data.recordings import Track
+from kzoo.data.tracks import Corpora, corpora_of, find_tracks, read_track
 from kzoo.evaluation.averages import make_report
 from kzoo.evaluation.museval_scores import MusevalScores
 from kzoo.evaluation.report import Failure, Report

@@ -25,7 +25,8 @@ import numpy as np
 
 import kzoo
 from kzoo import metrics
-from kzoo.data.tracks import Track, read_track
+from kzoo.data.recordings import Track
+from kzoo.data.tracks import read_track
 from kzoo.evaluation.speech import Speech, clip_scores, heard_at
 from kzoo.evaluation.systems import EstimatesFolder, System, fitted
 from kzoo.files import replacing

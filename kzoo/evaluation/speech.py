@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from kzoo import audio, metrics
-from kzoo.data.tracks import Recording, Track, recordings_sha256
+from kzoo.data.recordings import Recording, Track, recordings_sha256
 from kzoo.metrics.speech import extra
 
 RATES = (16000, 8000)

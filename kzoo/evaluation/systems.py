@@ -19,18 +19,8 @@ import numpy as np
 import kzoo
 from kzoo import audio, classical
 from kzoo.classical import masks
-from kzoo.data.tracks import (
-    Recording,
-    Sound,
-    Track,
-    audio_file,
-    fitted_to,
-    members,
-    read_recordings,
-    recordings_sha256,
-    stem_recordings,
-    sum_of,
-)
+from kzoo.data.recordings import Recording, Track, audio_file, recordings_sha256, stem_recordings
+from kzoo.data.tracks import Sound, fitted_to, members, read_recordings, sum_of
 from kzoo.separation import BlockSeparator
 
 BASELINES = ("mixture", *masks.KINDS, masks.COMPLEX)

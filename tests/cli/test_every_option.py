@@ -210,6 +210,7 @@ OPTIONS = {
         "--kind": Row(("--kind", "sources")),
         "--sources": Row(("--sources", "vocals")),
         "--mixture": Row(("--mixture", "other"), both=("{pairs}", "--kind", "pairs")),
+        "--subset": Row(("--subset", "test"), both=("{tree}",)),
         "--exclude": Row(("--exclude", "b")),
         "--sample-rate": Row(("--sample-rate", "4000")),
         "--channels": Row(("--channels", "2")),

@@ -24,8 +24,8 @@ from kzoo.data.mixing.noises import NOISES, equalized
 from kzoo.data.mixing.signals import active_db, at_level, at_speed, in_room, room_tail
 from kzoo.data.mixing.utterances import Mixtures, Utterances, open_recordings
 from kzoo.data.recorded import Folders
+from kzoo.data.recordings import visible
 from kzoo.data.shards import INDEX
-from kzoo.data.tracks import visible
 
 TARGETS = ("dry", "early", "reverberant")
 SOURCES = (("speech",), ("speech", "noise"))
