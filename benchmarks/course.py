@@ -29,10 +29,10 @@ import numpy as np
 
 import kzoo
 from benchmarks import course_page
-from benchmarks.multiply_adds import multiply_adds
 from kzoo import audio, config, data, evaluation, models, training
 from kzoo.api.systems import evaluation_systems
 from kzoo.files import replacing
+from kzoo.training.graph_costs import multiply_adds
 
 SETTINGS = Path(__file__).with_suffix(".yaml")
 HELD_OUT, WITHOUT = ["1.Hydrogen"], ["War_of_freedom"]  # the latter has no stems of a singer

@@ -27,6 +27,17 @@ def train(
             help="gpu:0,gpu:1 or cpu; by default every GPU, or the CPU where there is none.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Take no step and write nothing: print what would be trained, which of its data "
+            "are here, and estimates of memory and time. Exit status 1 where data are missing.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what --dry-run finds as JSON.")
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a model, or go on where training stopped.
@@ -40,7 +51,14 @@ def train(
     values = config.override(config.load_yaml(configuration), settings or [])
     name = values.setdefault("name", configuration.stem)
     folder = Path("runs") / str(name) if out is None else out
+    if as_json and not dry_run:
+        raise config.ConfigError("--json is of --dry-run: give both, or neither")
     quiet_tensorflow()
+    if dry_run:
+        from kzoo.cli.dry_run import show
+
+        show(values, folder, devices=devices, as_json=as_json)
+        return
     from kzoo import training
     from kzoo.engines.tensorflow import prepare_devices
 

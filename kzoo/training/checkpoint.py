@@ -59,3 +59,9 @@ def _variables(model: keras.Model) -> list:
     own = [variable for variable in model.variables if id(variable) not in metrics]
     optimizers = getattr(model, "optimizers", [model.optimizer])
     return [*own, *(variable for optimizer in optimizers for variable in optimizer.variables)]
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state alone that was saved with the variables."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return json.loads(str(arrays[_STATE]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,48 @@ class Compiled:
         return np.pad(waveforms, widths)
 
 
+@dataclass
+class Drawn:
+    """The networks of a configuration, before any data, optimizer or loss.
+
+    graph, trainer, system: as of `Compiled`. domain: where the loss compares. options: the other
+    arguments of the model's `build`. samples: of the segments that the system takes.
+    """
+
+    graph: keras.Model
+    trainer: keras.Model
+    system: keras.Model
+    domain: Callable
+    size: Signal
+    options: dict[str, Any]
+    samples: int
+
+    def task(self) -> Task:
+        """What the model is for."""
+        return tasks.task(self.size.task)(self.graph, self.options)
+
+
+def drawn(values: Mapping[str, Any]) -> Drawn:
+    """Draw the networks of a resolved configuration.
+
+    Raises ConfigError and ValueError for what cannot be built.
+    """
+    settings = Fit(**values["fit"])
+    size, options = sizes(values)
+    segment, arguments = size, size.block()
+    if settings.segment_seconds is not None:
+        segment, arguments = size.segment(round(settings.segment_seconds * size.sample_rate))
+    with policy(settings.precision):
+        system = models.build(values["model"]["name"], segment, **{**options, **arguments})
+        graph, domain = size.training(system, inference_mode=settings.inference_mode)
+        trainer, rival = graph, values.get("adversary")
+        if adversary.active(values):
+            trainer = adversary.adversarial_model(
+                graph, domain, rival, len(options.get("sources", ()))
+            )
+    return Drawn(graph, trainer, system, domain, size, options, arguments["samples"])
+
+
 def compiled(
     values: Mapping[str, Any], *, synchronized: bool = False, jit_compile: bool = False
 ) -> Compiled:
@@ -104,26 +146,16 @@ def compiled(
     Raises ConfigError and ValueError for what cannot be built.
     """
     settings = Fit(**values["fit"])
-    name = values["model"]["name"]
     size, options = sizes(values)
     weights = size.count_weights(len(options.get("sources", ())))
-    refuse_too_large(f"training of {name}", weights, copies=TRAINING_COPIES)
-    segment, arguments = size, size.block()
-    if settings.segment_seconds is not None:
-        segment, arguments = size.segment(round(settings.segment_seconds * size.sample_rate))
-    with _policy(settings.precision):
-        system = models.build(name, segment, **{**options, **arguments})
-        graph, domain = size.training(system, inference_mode=settings.inference_mode)
-        trainer, rival = graph, values.get("adversary")
-        if adversary.active(values):
-            trainer = adversary.adversarial_model(
-                graph, domain, rival, len(options.get("sources", ()))
-            )
+    refuse_too_large(f"training of {values['model']['name']}", weights, copies=TRAINING_COPIES)
+    found = drawn(values)
+    with policy(settings.precision):
         if synchronized and settings.synchronized_batch_norm:
-            for layer in trainer._flatten_layers():
+            for layer in found.trainer._flatten_layers():
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.synchronized = True
-        lines = config.call(start, values["start"], where="start", model=system)
+        lines = config.call(start, values["start"], where="start", model=found.system)
         preset = values["start"].get("preset")
         if preset and presets.load_card(preset).get("fixed_norms") and not settings.inference_mode:
             lines.append(
@@ -134,18 +166,17 @@ def compiled(
         chosen = config.call(optimizer, values["optimizer"], where="optimizer")
         compiling = {
             "optimizer": chosen,
-            "loss": DomainLoss(loss, domain),
+            "loss": DomainLoss(loss, found.domain),
             "jit_compile": jit_compile,
         }
-        if trainer is graph:
-            graph.compile(**compiling)
-            graph.optimizer.build(graph.trainable_variables)
+        if found.trainer is found.graph:
+            found.graph.compile(**compiling)
+            found.graph.optimizer.build(found.graph.trainable_variables)
         else:
-            adversary.compile_adversarial(trainer, rival, **compiling)
-    made = tasks.task(size.task)(graph, options)
-    if line := _snapped(settings, segment, arguments["samples"]):
+            adversary.compile_adversarial(found.trainer, values["adversary"], **compiling)
+    if line := _snapped(settings, found.size, found.samples):
         lines.append(line)
-    return Compiled(graph, trainer, system, loss, made, size, lines)
+    return Compiled(found.graph, found.trainer, found.system, loss, found.task(), found.size, lines)
 
 
 def _snapped(settings: Fit, size: Signal, samples: int) -> str | None:
@@ -160,7 +191,8 @@ def _snapped(settings: Fit, size: Signal, samples: int) -> str | None:
 
 
 @contextlib.contextmanager
-def _policy(precision: str):
+def policy(precision: str) -> Iterator[None]:
+    """Within, layers are made with this policy of Keras, such as mixed_bfloat16."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

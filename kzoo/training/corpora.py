@@ -47,6 +47,33 @@ class Described:
         return self._examples.example(index)
 
 
+def open_corpus(what: str, options: Mapping[str, Any], *, task: Task, sample_rate: int):
+    """The corpus of one part of the section, such as "train", for a model's task.
+
+    Raises ConfigError and ValueError for what is not there, or at another rate or width; they name
+    the part of the section.
+    """
+    if "kind" not in options:
+        raise config.ConfigError(f"data.{what} needs a kind: {', '.join(data.KINDS)}")
+    given = {"sample_rate": sample_rate, "channels": task.channels, **task.corpus()}
+    options = {**given, **options}
+    config.check(data.open_corpus, options, where=f"data.{what}")
+    try:
+        found = data.open_corpus(**options)
+    except config.ConfigError as error:
+        raise config.ConfigError(f"data.{what}: {error}") from None
+    except ValueError as error:
+        # A file's anchors fill several sections alike; an override reaches one of them.
+        raise ValueError(f"data.{what}: {error}") from None
+    if (found.sample_rate, found.channels) != (sample_rate, task.channels):
+        raise ValueError(
+            f"data.{what}: has {found.channels} channels at {found.sample_rate} Hz, the model "
+            f"{task.channels} at {sample_rate} Hz: prepare it so (kzoo data prepare)"
+        )
+    task.check(found, f"data.{what}", options["kind"])
+    return found
+
+
 def open_data(
     section: Mapping[str, Any],
     *,
@@ -57,34 +84,10 @@ def open_data(
 ) -> tuple[Described, Any]:
     """(training examples, validation windows or None) for a model's task.
 
-    say: called with a line where reading the corpus takes over a second.
-    Raises ConfigError and ValueError for what is not there, or at another rate or width; they name
-    the part of the section.
+    say: called with a line where reading the corpus takes over a second. Raises as `open_corpus`.
     """
     wanted = config.call(Data, section, where="data")
-
-    def corpus(what: str, options: Mapping[str, Any]):
-        if "kind" not in options:
-            raise config.ConfigError(f"data.{what} needs a kind: {', '.join(data.KINDS)}")
-        given = {"sample_rate": sample_rate, "channels": task.channels, **task.corpus()}
-        options = {**given, **options}
-        config.check(data.open_corpus, options, where=f"data.{what}")
-        try:
-            found = data.open_corpus(**options)
-        except config.ConfigError as error:
-            raise config.ConfigError(f"data.{what}: {error}") from None
-        except ValueError as error:
-            # A file's anchors fill several sections alike; an override reaches one of them.
-            raise ValueError(f"data.{what}: {error}") from None
-        if (found.sample_rate, found.channels) != (sample_rate, task.channels):
-            raise ValueError(
-                f"data.{what}: has {found.channels} channels at {found.sample_rate} Hz, the model "
-                f"{task.channels} at {sample_rate} Hz: prepare it so (kzoo data prepare)"
-            )
-        task.check(found, f"data.{what}", options["kind"])
-        return found
-
-    learned = corpus("train", wanted.train)
+    learned = open_corpus("train", wanted.train, task=task, sample_rate=sample_rate)
     examples = task.examples(learned, seed=seed, steps=wanted.varied, conditions=wanted.conditions)
     description = {
         "tracks": len(learned.tracks),
@@ -100,7 +103,7 @@ def open_data(
     }
     windows = None
     if wanted.validation is not None:
-        held_out = corpus("validation", wanted.validation)
+        held_out = open_corpus("validation", wanted.validation, task=task, sample_rate=sample_rate)
         windows = task.windows(held_out)
         description["validation"] = [name for name, _ in held_out.tracks]
         description["validation_sha256"] = _sha256(held_out, say)

@@ -165,6 +165,8 @@ OPTIONS = {
     "train": {
         "--out": Row(("-o", "elsewhere")),
         "--devices": Row(("--devices", "cpu")),
+        "--dry-run": Row(("--dry-run",)),
+        "--json": Row(("--json",), both=("--dry-run",)),
         "--quiet": QUIET,
     },
     "synthesize": {

@@ -76,7 +76,7 @@ def test_the_chart_is_drawn(tmp_path):
 def test_multiply_adds_are_those_of_every_step_and_filter():
     import keras
 
-    from benchmarks.multiply_adds import multiply_adds
+    from kzoo.training.graph_costs import multiply_adds
 
     waveform = keras.Input((None, 2))
     x = keras.layers.Conv1D(6, 8, strides=4)(waveform)
