@@ -7,7 +7,7 @@ import pytest
 
 from kzoo import data
 
-STEPS = ("remix", "level", "gain", "swap_channels", "flip_polarity", "shift", "speed", "mute")
+STEPS = sorted(data.STEPS)
 
 
 @pytest.fixture(scope="module")

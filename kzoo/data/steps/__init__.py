@@ -13,13 +13,15 @@ from typing import Any
 
 from kzoo import config
 from kzoo.data.examples import Step
-from kzoo.data.steps import sources, voices
+from kzoo.data.steps import masking, recordings, sources, voices
 
 STEPS: dict[str, Callable[..., Step]] = {
     function.__name__: function
     for function in (
         sources.remix, sources.level, sources.gain, sources.swap_channels, sources.flip_polarity,
         sources.shift, sources.speed, sources.mute, voices.pitch, voices.stretch, voices.envelope,
+        recordings.equalise, recordings.room, recordings.codec, recordings.clip,
+        masking.spec_augment,
     )
 }  # fmt: skip
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from kzoo.data.mixing.signals import at_level, at_speed, level_db
+from kzoo.data.steps.frames import analysed, frame_size, synthesised
 
-_FRAME_SECONDS = 0.046  # of a frame, the power of two that is nearest
-_OVERLAP = 4  # frames over each sample
 _ONSET_RISE_DB, _ONSET_DEPTH_DB = 8.0, 45.0  # over what was before; under the loudest
 _PITCHES_HZ = (70.0, 700.0)  # among which a frame's own is looked for
 _ENVELOPE_ROUNDS, _ENVELOPE_CLOSE_DB = 8, 1.0
@@ -26,7 +25,7 @@ def stretched(waveform: np.ndarray, longer: float, sample_rate: int) -> np.ndarr
     frames about an onset are not stretched, and keep their phases, so that it stays sharp.
     """
     length = max(1, round(len(waveform) * longer))
-    n_fft, hop = _frame(sample_rate)
+    n_fft, hop = frame_size(sample_rate)
     made = np.arange(-(-length // hop) + 1) * hop  # middles of frames, in what comes out
     gap = 1.5 * n_fft / min(1.0, longer)
     onsets = _onsets(waveform, hop, gap)
@@ -36,8 +35,8 @@ def stretched(waveform: np.ndarray, longer: float, sample_rate: int) -> np.ndarr
     places = np.sort(np.concatenate([ends * longer, np.add.outer(onsets * longer, edges).ravel()]))
     at = np.round(np.interp(made, places, heard)).astype(int) + hop + n_fft // 2
     padded = np.pad(waveform, ((hop + n_fft, n_fft), (0, 0)))
-    here = _spectra(padded, at, n_fft)  # [frames, channels, bins]
-    turn = (here[:-1] * _spectra(padded, at[1:] - hop, n_fft).conj()).sum(axis=1)
+    here = analysed(padded, at, n_fft)  # [frames, channels, bins]
+    turn = (here[:-1] * analysed(padded, at[1:] - hop, n_fft).conj()).sum(axis=1)
     turn[:, 1:-1] += turn[:, :-2] + turn[:, 2:]
     size = np.abs(turn)
     turn = np.where(size > 0, turn / np.maximum(size, np.finfo(np.float32).tiny), 1)
@@ -46,7 +45,7 @@ def stretched(waveform: np.ndarray, longer: float, sample_rate: int) -> np.ndarr
     first = sharp & ~np.roll(sharp, 1)
     begun = np.maximum.accumulate(np.where(first, np.arange(len(made)), 0))
     here *= (phases * phases[begun].conj())[:, None]
-    return _joined(here, n_fft, length)
+    return synthesised(here, n_fft, length)
 
 
 def transposed(waveform: np.ndarray, semitones: float, sample_rate: int) -> np.ndarray:
@@ -68,16 +67,16 @@ def formants_moved(waveform: np.ndarray, factor: float, sample_rate: int) -> np.
     the true envelope (Röbel and Rodet, 2005) of each frame, of the channels together, as detailed
     as the frame's pitch lets it be.
     """
-    n_fft, hop = _frame(sample_rate)
+    n_fft, hop = frame_size(sample_rate)
     at = np.arange(-(-len(waveform) // hop) + 1) * hop
-    spectra = _spectra(np.pad(waveform, ((n_fft // 2, n_fft // 2 + hop), (0, 0))), at, n_fft)
+    spectra = analysed(np.pad(waveform, ((n_fft // 2, n_fft // 2 + hop), (0, 0))), at, n_fft)
     envelope = _true_envelope(spectra, sample_rate)  # [frames, bins], nepers
     place = np.minimum(np.arange(n_fft // 2 + 1) / factor, n_fft // 2)
     below = np.minimum(place.astype(int), n_fft // 2 - 1)
     share = (place - below).astype(np.float32)
     moved = envelope[:, below] * (1 - share) + envelope[:, below + 1] * share
     spectra *= np.exp(moved - envelope)[:, None]
-    return at_level(_joined(spectra, n_fft, len(waveform)), level_db(waveform))
+    return at_level(synthesised(spectra, n_fft, len(waveform)), level_db(waveform))
 
 
 def fitted(waveform: np.ndarray, samples: int) -> np.ndarray:
@@ -99,42 +98,6 @@ def _onsets(waveform: np.ndarray, hop: int, gap: float) -> np.ndarray:
         if all(abs(place - other) >= gap for other in found):
             found.append(place)
     return np.array(sorted(found), float)
-
-
-def _frame(sample_rate: int) -> tuple[int, int]:
-    n_fft = max(32, 2 ** round(np.log2(_FRAME_SECONDS * sample_rate)))
-    return n_fft, n_fft // _OVERLAP
-
-
-def _window(n_fft: int) -> np.ndarray:
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
-
-
-def _spectra(padded: np.ndarray, starts: np.ndarray, n_fft: int) -> np.ndarray:
-    """Frames from `starts` on, windowed, as spectra `[frames, channels, bins]`."""
-    from scipy import fft
-
-    padded = np.pad(padded, ((0, max(0, int(starts[-1]) + n_fft - len(padded))), (0, 0)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=0)[starts]
-    return fft.rfft(frames * _window(n_fft), axis=-1)
-
-
-def _joined(spectra: np.ndarray, n_fft: int, length: int) -> np.ndarray:
-    """Overlap-add what has a middle at every hop, from the first sample on, by least squares."""
-    from scipy import fft
-
-    window = _window(n_fft)
-    frames = fft.irfft(spectra, n_fft, axis=-1) * window  # [frames, channels, n_fft]
-    count, channels, hop = len(frames), frames.shape[1], n_fft // _OVERLAP
-    total = np.zeros((count + _OVERLAP - 1, channels, hop), np.float32)
-    weight = np.zeros((count + _OVERLAP - 1, 1, hop), np.float32)
-    for part in range(_OVERLAP):
-        piece = slice(part * hop, (part + 1) * hop)
-        total[part : part + count] += frames[..., piece]
-        weight[part : part + count] += np.square(window[piece])
-    total /= np.maximum(weight, 1e-6)
-    whole = total.transpose(0, 2, 1).reshape(-1, channels)
-    return whole[n_fft // 2 : n_fft // 2 + length]
 
 
 def _true_envelope(spectra: np.ndarray, sample_rate: int) -> np.ndarray:
