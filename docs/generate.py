@@ -23,6 +23,7 @@ from typing import Any
 import charts
 import docstrings
 import errors
+import variations
 
 import kzoo
 from kzoo import config, losses, metrics, models, presets
@@ -59,6 +60,7 @@ def write(folder: Path) -> None:
     shutil.copyfile(ladder, folder / "pages" / "ladder.md")
     charts.enhancers(folder / "pages" / "enhancers.png")
     errors.experiments(folder / "pages" / "guides" / "experiments.png")
+    variations.write(folder / "pages" / "reference" / "steps")
     errors.decomposition(folder / "pages" / "guides" / "decomposition.png")
     for name, text in pages().items():
         target = folder / "pages" / name
@@ -86,7 +88,7 @@ def pages() -> dict[str, str]:
         ),
         "reference/measures.md": measures(),
         "reference/steps.md": functions(
-            "Data steps", "names for `data.steps` and `kzoo.data.step`", STEPS
+            "Data steps", "names for `data.steps` and `kzoo.data.step`", STEPS, variations.shown
         ),
         "reference/corpora.md": functions(
             "Corpora", "kinds for `data.train.kind` and `kzoo.data.open_corpus`", KINDS
@@ -252,13 +254,19 @@ def loss_functions() -> dict[str, Callable]:
     return {name: getattr(losses, name) for name in losses.list_losses()}
 
 
-def functions(title: str, what: str, known: Mapping[str, Any]) -> str:
-    """A page of functions or dataclasses that a configuration calls by name."""
+def functions(
+    title: str, what: str, known: Mapping[str, Any], shown: Callable[[str], str] | None = None
+) -> str:
+    """A page of functions or dataclasses that a configuration calls by name.
+
+    shown: gives what stands under the options of one.
+    """
     text = f"# {title}\n\nThese are the {what}. {GENERATED}\n"
     for name, function in sorted(known.items()):
         text += f"\n## {name}\n\n{summary(function)}\n\n"
         rows = list(arguments(function))
         text += table(("option", "type", "default", "meaning"), rows) if rows else ""
+        text += f"\n{shown(name)}" if shown else ""
     return text
 
 

@@ -1,12 +1,15 @@
 """The chart of the enhancers, whose figures are those of the cards, and those of errors."""
 
 import csv
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from kzoo import presets
+from kzoo import audio, presets
+from kzoo.data import STEPS
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,3 +90,21 @@ def test_a_card_with_curves_has_them_drawn_on_its_page(charts, tmp_path, monkeyp
     charts.learning(card, tmp_path / "curves.png")
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
     monkeypatch.delitem(sys.modules, "generate")
+
+
+def test_every_step_is_seen_and_heard(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="pip install 'kzoo[plot]'")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import variations
+
+    monkeypatch.setattr(variations.data, "STEPS", {"pitch": None})
+    before = variations.mixture()
+    for name in STEPS:
+        after = variations.mixture(name)
+        assert after.shape == before.shape
+        assert not np.array_equal(after, before), name
+    variations.write(tmp_path)
+    for path in re.findall(r"steps/([a-z_]+[.][a-z]+)", variations.shown("pitch")):
+        assert (tmp_path / path).stat().st_size > 1000
+    sound, rate = audio.read(tmp_path / "pitch.ogg")
+    assert (len(sound), rate) == (len(before), variations.RATE)
