@@ -90,8 +90,8 @@ def export(
         str,
         typer.Option(
             metavar="TARGET",
-            help="cpu, or gpu: transforms as products and layers that hold in half precision, in "
-            "which the file, NAME_gpu, is tried too.",
+            help="cpu, or gpu: transforms as products, no tensor of more than four axes, and layers "
+            "that hold in half precision, in which the file, NAME_gpu, is tried too.",
         ),
     ] = "cpu",
     overwrite: options.Overwrite = False,

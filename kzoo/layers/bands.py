@@ -43,8 +43,9 @@ class ToBands(keras.layers.Layer):
         parts = [x[..., : self.linear_bins, :]]
         for first, width in _octaves(bins, self.linear_bins):
             octave = x[..., first : 2 * first, :]
-            octave = ops.reshape(octave, (-1, *lead[1:], first // width, width, channels))
-            parts.append(ops.mean(octave, axis=-2))
+            # Bands are examples here and below: GPUs take tensors of no more than four axes.
+            octave = ops.mean(ops.reshape(octave, (-1, width, channels)), axis=1)
+            parts.append(ops.reshape(octave, (-1, *lead[1:], first // width, channels)))
         return ops.concatenate(parts, axis=-2)
 
     def get_config(self):
@@ -60,10 +61,13 @@ class FromBands(keras.layers.Layer):
         self.bins, self.linear_bins = bins, linear_bins
 
     def call(self, x):
+        *lead, _, channels = x.shape
         parts, at = [x[..., : self.linear_bins, :]], self.linear_bins
         for first, width in _octaves(self.bins, self.linear_bins):
             count = first // width
-            parts.append(ops.repeat(x[..., at : at + count, :], width, axis=-2))
+            bands = ops.reshape(x[..., at : at + count, :], (-1, 1, channels))
+            bins = ops.tile(bands, (1, width, 1))
+            parts.append(ops.reshape(bins, (-1, *lead[1:], first, channels)))
             at += count
         return ops.concatenate(parts, axis=-2)
 

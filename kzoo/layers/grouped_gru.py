@@ -156,11 +156,13 @@ class BothWaysGRU(layers.Layer):
 
     def call(self, x):
         steps, features = x.shape[1:]
-        x = ops.reshape(x, (-1, steps, self.groups, 1, features // self.groups))
-        x = ops.concatenate([x, ops.flip(x, axis=1)], axis=3)
+        x = ops.reshape(x, (-1, steps, self.groups, features // self.groups))
+        x = ops.concatenate([x, ops.flip(x, axis=1)], axis=-1)
         x = self.gru(ops.reshape(x, (-1, steps, 2 * features)))
-        x = ops.reshape(x, (-1, steps, self.groups, 2, self.units // self.groups // 2))
-        x = ops.concatenate([x[:, :, :, :1], ops.flip(x[:, :, :, 1:], axis=1)], axis=3)
+        there, back = ops.split(
+            ops.reshape(x, (-1, steps, self.groups, self.units // self.groups)), 2, axis=-1
+        )
+        x = ops.concatenate([there, ops.flip(back, axis=1)], axis=-1)
         return ops.reshape(x, (-1, steps, self.units))
 
     def compute_output_shape(self, input_shape):

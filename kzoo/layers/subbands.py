@@ -23,10 +23,11 @@ class SubbandFeatures(layers.Layer):
     """
 
     def call(self, x):
-        bands = x.shape[2]
-        padded = ops.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
-        three = ops.stack([padded[:, :, k : k + bands] for k in range(3)], axis=-1)
-        return ops.reshape(three, (-1, ops.shape(x)[1], bands, 3 * x.shape[3]))
+        frames, (bands, channels) = ops.shape(x)[1], x.shape[2:]
+        # Frames are examples here and below: GPUs take tensors of no more than four axes.
+        padded = ops.pad(ops.reshape(x, (-1, bands, channels)), ((0, 0), (1, 1), (0, 0)))
+        three = ops.stack([padded[:, k : k + bands] for k in range(3)], axis=-1)
+        return ops.reshape(three, (-1, frames, bands, 3 * channels))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:3], 3 * input_shape[3])
@@ -42,8 +43,8 @@ class ChannelShuffle(layers.Layer):
 
     def call(self, x):
         frames, (bands, channels) = ops.shape(x)[1], x.shape[2:]
-        parts = ops.reshape(x, (-1, frames, bands, self.groups, channels // self.groups))
-        return ops.reshape(ops.swapaxes(parts, 3, 4), (-1, frames, bands, channels))
+        parts = ops.reshape(x, (-1, bands, self.groups, channels // self.groups))
+        return ops.reshape(ops.swapaxes(parts, 2, 3), (-1, frames, bands, channels))
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 import tensorflow as tf
 
 OPEN, DOUBLE, AXES = "open", "float64", "axes"
-_MOST_AXES = 4  # of a tensor, on GPUs
+MOST_AXES = 4  # of a tensor, on GPUs
 _NAMED = 4  # layers in a message
 
 
@@ -31,7 +31,7 @@ def troubles(content: bytes) -> dict[str, list[str]]:
                 found[OPEN][layer] = None
             if tensor.Type() == schema.TensorType.FLOAT64:
                 found[DOUBLE][layer] = None
-            if tensor.ShapeLength() > _MOST_AXES:
+            if tensor.ShapeLength() > MOST_AXES:
                 found[AXES][layer] = None
     return {trouble: list(layers) for trouble, layers in found.items()}
 

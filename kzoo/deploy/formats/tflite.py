@@ -21,8 +21,17 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.deploy.formats import saved_model
+from kzoo.deploy.formats.axes import without_first_axis
 from kzoo.deploy.formats.kernels import halve, kinds_stored, operator_names
-from kzoo.deploy.formats.layers import DOUBLE, OPEN, layers_with, listed, troubles
+from kzoo.deploy.formats.layers import (
+    AXES,
+    DOUBLE,
+    MOST_AXES,
+    OPEN,
+    layers_with,
+    listed,
+    troubles,
+)
 from kzoo.deploy.formats.metadata import finished
 from kzoo.deploy.formats.search import shrink
 from kzoo.deploy.forms import for_tflite
@@ -100,8 +109,9 @@ def converted(
     """The file of `write` in fp32, whose tensors have names, as quantisers want them.
 
     fft: "rfft2d" computes all Fourier transforms by TFLite's own, "matmul" none, and "auto" those
-        that `forms` has nothing faster for. target: for a "gpu" layers are safe in half precision.
-    Raises what `write` does.
+        that `forms` has nothing faster for. target: for a "gpu" layers are safe in half precision,
+        and tensors have no more than four axes.
+    Raises what `write` does, and ValueError for a GPU where more axes are left.
     """
     products = dft.as_products() if fft == "matmul" else contextlib.nullcontext()
     with recurrent.tflite_forms(), products:
@@ -112,6 +122,13 @@ def converted(
     if not allow_flex:
         check_operators(found, model.name)
     _check(found, proof, model.name)
+    if target == "gpu":
+        content = without_first_axis(content)
+        if wide := troubles(content)[AXES]:
+            raise ValueError(
+                f"the TFLite file of {model.name!r} has tensors of more than {MOST_AXES} axes, in "
+                f"{listed(wide)}, which delegates for GPUs refuse; leave target gpu out"
+            )
     if not _foreign(found):
         check_tensors(content, model.name)
     return content
