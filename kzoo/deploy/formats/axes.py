@@ -76,8 +76,8 @@ class _Graph:
             self._change(operator, 1, self._fewer)
         elif name == "TRANSPOSE":
             self._change(operator, 1, lambda order: self._fewer(order[1:]))
-        elif name == "CONCATENATION" and options.axis > 0:
-            options.axis -= 1
+        elif name == "CONCATENATION" and options.axis:
+            options.axis -= options.axis > 0
         elif name in ("PAD", "PADV2"):
             self._change(operator, 1, lambda widths: widths[1:])
         elif name == "STRIDED_SLICE" and not (

@@ -24,7 +24,8 @@ class Masks(layers.Layer):
         power = ops.square(x[:, :, 1:, 2:])
         x = power / (ops.max(x, axis=1, keepdims=True)[:, :, 1:, 2:] + 1)
         x = x / (ops.sum(power, axis=1, keepdims=True) + 1e-3)
-        x = ops.concatenate([x, -x[:, :, :, :2]], axis=3)
+        x = ops.concatenate([x, -x[:, :, :, :2]], axis=-2)
+        x = ops.concatenate([x, x[:, :, :1]], axis=2)[:, :, 1:]
         x = ops.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0), (0, 0)))
         return ops.sum(ops.reshape(x, (-1, 3, 256, 2)), axis=1)
 
