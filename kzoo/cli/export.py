@@ -90,7 +90,7 @@ def export(
         str,
         typer.Option(
             metavar="TARGET",
-            help="cpu, or gpu: transforms as products, no tensor of more than four axes, and layers "
+            help="cpu, or gpu: transforms as products, tensors of four axes at most, and layers "
             "that hold in half precision, in which the file, NAME_gpu, is tried too.",
         ),
     ] = "cpu",
