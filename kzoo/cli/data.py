@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kzoo.cli import options
+from kzoo.cli.download import download
 from kzoo.cli.terminal import bar, quiet_tensorflow, say
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 FRAMES_A_SECOND = 250  # of the controls of a corpus of kind solo
 
-app = typer.Typer(no_args_is_help=True, help="Check corpora, and prepare them for training.")
+app = typer.Typer(no_args_is_help=True, help="Fetch, check and prepare corpora.")
+app.command()(download)
 
 
 @app.command()

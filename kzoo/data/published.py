@@ -286,7 +286,7 @@ SCHEMES = {
     "quasi": Scheme(
         about="QUASI: <song>__snip_<start>_<end>__<instrument>.wav, in PATH or in folders under "
         "it. This is how SiSEC's archives and published programs call its files; the archive of "
-        "its authors, which is no longer offered, could not be compared. Names make sources as in "
+        "its authors could not be compared. Names make sources as in "
         "mass, and a file called mix is the mixture.",
         marks=_SNIPS, name=lambda mark: mark.stem.rpartition("__")[0], read=_multitrack,
     ),

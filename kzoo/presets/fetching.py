@@ -35,12 +35,19 @@ def forbid_offline(what: str) -> None:
 
 
 def fetch(
-    url: str, path: str | Path, *, sha256: str | None = None, progress: Progress | None = None
+    url: str,
+    path: str | Path,
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Download `url` to `path`, continuing `path`.part where an earlier try ended.
 
     sha256: None where the publisher's is not known; anything else that arrives is deleted and
-    raises PresetError, as do a server's refusal and a broken connection (the part is kept then).
+    raises PresetError, as do a server's refusal and a broken connection (the part is kept then),
+    a page of HTML instead of the file, and too little room on the disk.
+    size: in bytes, where it is known; a server that announces another one is not listened to.
     A file that has changed on the server since, by its ETag or date, is begun anew.
     """
     forbid_offline(url)
@@ -48,8 +55,9 @@ def fetch(
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _receive(url, part, progress)
+        _receive(url, part, size, progress)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code in _GONE:
             _forget(part)
         raise PresetError(f"{url}: the server answered {error.code} {error.reason}") from None
@@ -64,7 +72,7 @@ def fetch(
     return path
 
 
-def _receive(url: str, part: Path, progress: Progress | None) -> None:
+def _receive(url: str, part: Path, size: int | None, progress: Progress | None) -> None:
     done = part.stat().st_size if part.exists() else 0
     version = _version_file(part)
     request = urllib.request.Request(url, headers={"User-Agent": "kzoo"})
@@ -76,13 +84,16 @@ def _receive(url: str, part: Path, progress: Progress | None) -> None:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code == 416 and done:  # the part is the whole file already, or more than it
+            error.close()
             total = error.headers.get("Content-Range", "").rpartition("/")[2]
-            if total == str(done):
+            if total == str(done) and size in (None, done):
                 return
             _forget(part)
-            return _receive(url, part, progress)
+            return _receive(url, part, size, progress)
         raise
     with response:
+        if response.headers.get_content_type() == "text/html":
+            raise PresetError(f"{url}: the server answered with a web page, not with the file")
         resumed = response.status == 206
         if not resumed:
             _forget(part)
@@ -91,6 +102,10 @@ def _receive(url: str, part: Path, progress: Progress | None) -> None:
         done = done if resumed else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
+        if size is not None and total not in (None, size):
+            _forget(part)
+            raise PresetError(f"{url}: has {total:,} bytes, not the {size:,} that were published")
+        free_space_or_refuse(part.parent, (total or done) - done)
         with open(part, "ab" if resumed else "wb") as file:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
@@ -136,11 +151,11 @@ def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
         yield
 
 
-def free_space_or_refuse(folder: Path, needed: int) -> None:
+def free_space_or_refuse(
+    folder: Path, needed: int, way_out: str = "point KZOO_CACHE elsewhere"
+) -> None:
     """PresetError when the disk of `folder` has less than `needed` bytes left."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise PresetError(
-            f"{folder}: {free >> 20} MB free, {needed >> 20} MB needed; point KZOO_CACHE elsewhere"
-        )
+        raise PresetError(f"{folder}: {free >> 20} MB free, {needed >> 20} MB needed; {way_out}")

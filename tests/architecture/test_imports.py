@@ -38,6 +38,7 @@ MAY = {
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp presets engines pitch_tracking",
     "pictures": "dsp pitch_tracking separation synthesis",
+    "downloads": "presets",
     "web": "presets",
     "pages": "audio web",  # web: the style of its page
     "comparison": "audio data evaluation pages",

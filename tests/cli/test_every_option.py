@@ -228,6 +228,14 @@ OPTIONS = {
 }  # fmt: skip
 # Compared by tests that know what must come out.
 ELSEWHERE = {
+    **{
+        ("data download", option): f"downloads/test_downloads.py::{test}"
+        for option, test in {
+            "--out": "test_a_corpus_is_fetched_and_read",
+            "--accept-licence": "test_the_licence_is_accepted_first",
+            "--quiet": "test_its_folder_is_called_as_it_is_by_default",
+        }.items()
+    },
     ("presets download", "--litert"): "engines/test_litert.py::test_stems_are_those_of_tensorflow",
     ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
     ("separate", "--method"): "cli/test_separate_methods.py::test_a_method_writes_its_sources",

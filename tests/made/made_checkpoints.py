@@ -103,6 +103,7 @@ def served(
     drop_after: int | None = None,
     status: int | None = None,
     etag: str | None = None,
+    content_type: str = "application/octet-stream",
 ):
     """Serve `folder` with byte ranges; the first answer may break off after some bytes."""
     log: list[tuple[str, str | None]] = []
@@ -126,6 +127,7 @@ def served(
                 return
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(data) - start))
+            self.send_header("Content-Type", content_type)
             if etag:
                 self.send_header("ETag", etag)
             self.end_headers()
