@@ -29,6 +29,7 @@ import kzoo
 from kzoo import config, losses, metrics, models, presets
 from kzoo.cli.app import command as program
 from kzoo.data import KINDS, STEPS
+from kzoo.downloads.catalogue import COLUMNS, rows
 from kzoo.training.optimizers import optimizer
 from kzoo.training.settings import Fit
 
@@ -92,7 +93,8 @@ def pages() -> dict[str, str]:
         ),
         "reference/corpora.md": functions(
             "Corpora", "kinds for `data.train.kind` and `kzoo.data.open_corpus`", KINDS
-        ),
+        )
+        + catalogue(),
         "reference/configuration.md": functions(
             "Configuration",
             "sections of a YAML that is trained",
@@ -268,6 +270,12 @@ def functions(
         text += table(("option", "type", "default", "meaning"), rows) if rows else ""
         text += f"\n{shown(name)}" if shown else ""
     return text
+
+
+def catalogue() -> str:
+    """The published corpora that `kzoo data download` lists."""
+    told = "What has a question mark or is not known, no source was found for."
+    return f"\n## Where they come from\n\n{told}\n\n{table(COLUMNS, rows())}"
 
 
 def summary(function: Any) -> str:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kzoo.cli import options
 from kzoo.cli.terminal import bar, say
-
-if TYPE_CHECKING:
-    from kzoo.downloads import Entry
 
 
 def download(
@@ -43,7 +40,7 @@ def download(
     entry = config.named(CATALOGUE, name, "corpus")
     folder = out or Path(name)
     refuse_early(name, entry, folder)
-    say(f"{name}: {entry.what}; {size(entry)}")
+    say(f"{name}: {entry.what}; {entry.size_in_words}")
     say(f"licence: {entry.licence} ({entry.page})")
     if not accept_licence:
         _ask(name)
@@ -63,24 +60,16 @@ def _ask(name: str) -> None:
         raise ValueError(f"{name} is not fetched, as its licence is not accepted")
 
 
-def size(entry: Entry) -> str:
-    """How large its archives are, in words."""
-    return "size not known" if entry.size is None else f"{entry.size / 1e9:.1f} GB"
-
-
 def _print_table() -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    from kzoo.downloads import CATALOGUE
+    from kzoo.downloads.catalogue import COLUMNS, rows
 
-    table = Table("name", "what", "hours", "size", "licence", box=box.SIMPLE_HEAD)
-    table.add_column("how to get it", overflow="fold")  # addresses are whole
-    for name, entry in CATALOGUE.items():
-        hours = "?" if entry.hours is None else f"{entry.hours:.3g}"
-        how = f"kzoo data download {name}" if entry.archives else entry.otherwise
-        fetched = size(entry) if entry.archives else ""
-        table.add_row(name, entry.what, hours, fetched, entry.licence, f"{how}; {entry.page}")
+    table = Table(*COLUMNS, box=box.SIMPLE_HEAD)
+    table.columns[-1].overflow = "fold"  # addresses are whole
+    for row in rows():
+        table.add_row(*row)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
     Console(width=width).print(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -43,6 +43,23 @@ class Entry:
         """Bytes of all archives; None where one of them is not known."""
         sizes = [archive.size for archive in self.archives]
         return sum(sizes) if sizes and None not in sizes else None
+
+    @property
+    def size_in_words(self) -> str:
+        """That size as people read it."""
+        return "size not known" if self.size is None else f"{self.size / 1e9:.1f} GB"
+
+
+COLUMNS = ("name", "what", "hours", "size", "licence", "how to get it")
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    """What a table of the catalogue holds, in the order of COLUMNS."""
+    for name, entry in CATALOGUE.items():
+        hours = "?" if entry.hours is None else f"{entry.hours:.3g}"
+        size = entry.size_in_words if entry.archives else ""
+        how = f"kzoo data download {name}" if entry.archives else entry.otherwise
+        yield name, entry.what, hours, size, entry.licence, f"{how}; {entry.page}"
 
 
 _DATASHARE = "https://datashare.ed.ac.uk/bitstream/handle/10283/2791"

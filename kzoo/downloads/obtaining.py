@@ -25,6 +25,7 @@ from kzoo.presets.fetching import fetch, free_space_or_refuse, one_at_a_time
 
 Bar = Callable[[str], contextlib.AbstractContextManager[Progress]]
 _CHUNK = 1 << 20
+_ELSEWHERE = "make room, or name a folder on another disk"
 
 
 def refuse_early(name: str, entry: Entry, folder: Path) -> None:
@@ -54,9 +55,12 @@ def obtain(
         store = folder.parent / f".{folder.name}.download"
         store.mkdir(parents=True, exist_ok=True)
         paths = [store / archive.name for archive in entry.archives]
-        _room_or_refuse(store, entry.size, sum(_there(path) for path in paths))
+        # Sound is as large unpacked as it was packed, or larger.
+        needed = 2 * entry.size - sum(map(_there, paths)) if entry.size else 0
+        free_space_or_refuse(store, needed, _ELSEWHERE)
         for archive, path in zip(entry.archives, paths, strict=True):
             _fetch(archive, path, bar=bar, say=say)
+        free_space_or_refuse(store, sum(map(_there, paths)), _ELSEWHERE)
         unpacked = store / "unpacked"
         _unpack(paths, unpacked, bar)
         inside = list(unpacked.iterdir())
@@ -70,12 +74,6 @@ def _there(path: Path) -> int:
     """Bytes of a file, or of the part of it, that have been fetched."""
     places = (path, path.with_name(f"{path.name}.part"))
     return next((place.stat().st_size for place in places if place.exists()), 0)
-
-
-def _room_or_refuse(folder: Path, size: int | None, there: int) -> None:
-    # Sound is as large unpacked as it was packed, or larger.
-    needed = 2 * size - there if size else 0
-    free_space_or_refuse(folder, needed, "name a folder on another disk")
 
 
 def _fetch(archive: Archive, path: Path, *, bar: Bar, say: Callable[[str], None]) -> None:
@@ -131,7 +129,7 @@ def _unpack_members(path: Path, folder: Path, progress: Progress) -> None:
         for name, size, opened, place in members:
             target = folder / _inside(name, path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            free_space_or_refuse(target.parent, size, "name a folder on another disk")
+            free_space_or_refuse(target.parent, size, _ELSEWHERE)
             with opened() as content, open(target, "wb") as file:
                 while chunk := content.read(_CHUNK):
                     file.write(chunk)

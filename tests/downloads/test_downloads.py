@@ -157,7 +157,7 @@ def test_what_was_fetched_whole_is_not_fetched_again(corpus, run, tmp_path, monk
         ({}, {"content_type": "text/html; charset=utf-8"}, "answered with a web page, not with"),
         ({}, {"status": 503}, "the server answered 503"),
         ({}, {"status": 404}, "the server answered 404"),
-        ({"size": 1 << 60, "md5": None}, {}, "MB needed; name a folder on another disk"),
+        ({"size": 1 << 60, "md5": None}, {}, "MB needed; make room, or name a folder"),
     ],
     ids=["md5", "size", "html", "busy", "gone", "room"],
 )
@@ -183,6 +183,20 @@ def test_a_full_disk_is_seen_before_the_first_byte(corpus, run, tmp_path, monkey
     monkeypatch.setattr("kzoo.presets.fetching.shutil.disk_usage", lambda _: usage)
     refused(run("dsd100"), "0 MB free")
     assert not left(tmp_path)
+
+
+def test_room_for_what_an_archive_holds_is_looked_for_before_it_is_unpacked(
+    corpus, run, tmp_path, monkeypatch
+):
+    corpus(size=None)
+    archive = tmp_path / ".dsd100.download" / "DSD100.zip"
+
+    def usage(_):
+        return type("Usage", (), {"free": 100 if archive.exists() else 1 << 40})
+
+    monkeypatch.setattr("kzoo.presets.fetching.shutil.disk_usage", usage)
+    refused(run("dsd100"), "MB needed; make room, or name a folder")
+    assert left(tmp_path) == [".dsd100.download/DSD100.zip"]
 
 
 def test_a_sum_that_is_not_published_is_computed(corpus, run):
