@@ -1,26 +1,19 @@
-"""Training: time of a step and what of it is waiting for data; reading next to musdb.
+"""Training: time of a step and what of it is waiting for data.
 
     python benchmarks/training.py step CONFIG [section.key=value ...] [--steps 40]
-    python benchmarks/training.py reading MUSDB [--seconds 6] [--chunks 200]
 
-step: the model, data and loss of a configuration, on the backend that KERAS_BACKEND names
+The model, data and loss of a configuration, on the backend that KERAS_BACKEND names
 (tensorflow, jax or torch): seconds of a step with batches made as they are needed, of the same
 step on one batch over and over, and peak memory. The difference is what the data cost.
-reading: random chunks of all stems and the mixture of a MUSDB18 tree, by musdb (of its .stem.mp4
-files, or with --wav of its wav tree) and by kzoo's shards of the same tracks, in turn.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import os
 import platform
-import random
 import resource
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -84,50 +77,6 @@ def step(options: argparse.Namespace) -> None:
     )
 
 
-def reading(options: argparse.Namespace) -> None:
-    """Print chunks a second of musdb and of shards."""
-    from kzoo import data
-
-    with contextlib.redirect_stderr(io.StringIO()):
-        import musdb
-    tracks = musdb.DB(str(options.musdb), subsets="train", is_wav=options.wav)
-    stems = ("vocals", "drums", "bass", "other")
-    corpus = data.open_corpus("musdb", path=str(options.musdb), sources=list(stems))
-    rng = random.Random(0)
-
-    def by_musdb():
-        track = rng.choice(tracks.tracks)
-        track.chunk_duration = options.seconds
-        track.chunk_start = rng.uniform(0, track.duration - options.seconds)
-        return [track.audio, *(track.targets[stem].audio for stem in stems)]
-
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        data.prepare(corpus, folder)
-        prepared = time.perf_counter() - began
-        shards = data.open_corpus("shards", path=folder)
-        examples = data.Examples(shards, samples=round(options.seconds * shards.sample_rate))
-        numbers = iter(range(options.chunks))
-
-        def by_shards():
-            return examples.example(next(numbers))
-
-        runs = {"musdb": [], "shards": []}
-        for _ in range(5):  # in turn, so that a drifting machine is fair to both
-            runs["musdb"] += seconds_each(by_musdb, options.chunks // 50)
-            runs["shards"] += seconds_each(by_shards, options.chunks // 5)
-    rates = {name: 1 / statistics.median(found) for name, found in runs.items()}
-    kind = "wav" if options.wav else ".stem.mp4"
-    print(
-        f"{len(tracks.tracks)} tracks, {corpus.seconds:.0f} s, chunks of {options.seconds:g} s, "
-        f"mixture and {len(stems)} stems: {machine()}"
-    )
-    print(
-        f"musdb, {kind}: {rates['musdb']:.1f} chunks a second; shards: {rates['shards']:.1f}, "
-        f"{rates['shards'] / rates['musdb']:.0f} times; prepared once in {prepared:.1f} s"
-    )
-
-
 def machine() -> str:
     """Where and when."""
     return (
@@ -137,7 +86,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """One of the two."""
+    """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     verbs = parser.add_subparsers(required=True)
     verb = verbs.add_parser("step")
@@ -145,12 +94,6 @@ def main() -> None:
     verb.add_argument("settings", nargs="*")
     verb.add_argument("--steps", type=int, default=40)
     verb.set_defaults(run=step)
-    verb = verbs.add_parser("reading")
-    verb.add_argument("musdb", type=Path)
-    verb.add_argument("--wav", action="store_true")
-    verb.add_argument("--seconds", type=float, default=6.0)
-    verb.add_argument("--chunks", type=int, default=200)
-    verb.set_defaults(run=reading)
     options = parser.parse_args()
     options.run(options)
 

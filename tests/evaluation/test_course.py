@@ -1,13 +1,14 @@
-"""benchmarks/course.py: its page says what its records carry, and an interrupted run goes on."""
+"""The course and the study of augmentation: pages say what records carry; what stopped goes on."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from benchmarks import course_page
-from kzoo import config
+from benchmarks import augmentation_page, course_page
+from kzoo import config, data
 
 SETTINGS = {
     "sound": {"sample_rate": 8000, "channels": 1},
@@ -25,6 +26,7 @@ SETTINGS = {
         {"question": "A or D?", "change": "None is there.", "systems": ["a", "d"]},
     ],
 }
+SOURCES = SETTINGS["sources"]
 BOUNDS = {"mixture": {s: {"SDR": 0.0, "SI-SDR": 0.5} for s in ("vocals", "drums")}}
 
 
@@ -147,3 +149,57 @@ def test_an_interrupted_run_goes_on_and_takes_new_systems(tmp_path, monkeypatch)
     assert out.with_suffix(".png").is_file()
     with pytest.raises(SystemExit, match="holds runs of 4 steps"):
         course.main([*arguments, "--steps", "5"])
+
+
+def study_record(system, seed, sdr):
+    cells = {"SDR": sdr, "SIR": sdr + 3.0, "SAR": sdr + 5.0}
+    cells |= {f"{name} MAD": 1.5 for name in ("SDR", "SIR", "SAR")}
+    about = {"steps": 50, "step": 0.36, "trained_seconds": 30.0}
+    return {"system": system, "seed": seed, **about, "scores": dict.fromkeys(SOURCES, cells)}
+
+
+def test_the_study_takes_medians_and_deviations_over_the_seconds_of_all_songs():
+    def document(*seconds):
+        frames = [{"metrics": {"SDR": v, "SIR": v + 1, "SAR": float("nan")}} for v in seconds]
+        return {"targets": [{"name": "vocals", "frames": frames}]}
+
+    documents = [document(1.0, 2.0, float("nan")), document(4.0, 9.0, 10.0)]
+    found = augmentation_page.over_seconds(documents, SOURCES)
+    values = np.array([1.0, 2.0, 4.0, 9.0, 10.0])
+    assert found["vocals"]["SDR"] == np.median(values) == found["vocals"]["SIR"] - 1
+    assert found["vocals"]["SDR MAD"] == np.median(np.abs(values - np.median(values)))
+    assert np.isnan(found["vocals"]["SAR"])
+    assert np.isnan(found["drums"]["SDR"])  # came out silent
+
+
+def test_the_study_s_page_says_what_augmentation_gained():
+    settings = {**SETTINGS, "systems": {name: {"augmentation": name} for name in "abc"}}
+    records = [study_record("a", 0, 2.0), study_record("a", 1, 3.0)]
+    records += [study_record("b", 0, 0.0), study_record("b", 1, 0.5)]
+    text = augmentation_page.page(
+        records, {"mixture": records[0]["scores"]}, settings, expected=6, test=["song"]
+    )
+    row = "| `a` | a | 2.50 ± 0.50 (1.50) | 5.50 ± 0.50 (1.50) | 7.50 ± 0.50 (1.50) |"
+    assert row in text
+    assert "Trainings still missing: 2;" in text
+    assert "- SIR: `a` is better than `b`; `a` gains +2.25 dB on average (+2.00, +2.50)." in text
+    assert "2 minutes in all" in text
+
+
+def test_the_study_has_every_line_of_the_course_s_table():
+    path = Path(augmentation_page.__file__).with_name("augmentation_study.yaml")
+    settings = config.load_yaml(path)
+    for options in settings["augmentations"]:
+        data.step(**options)
+    steps = {
+        name: [step["name"] for step in system.get("data", {"steps": []})["steps"]]
+        for name, system in settings["systems"].items()
+    }
+    assert set(steps) >= {"unet_no_skips", "unet_no_mask"}
+    for network in ("unet", "wave_u_net"):
+        assert steps[network] == []
+        for name in ("stretch", "envelope", "pitch"):
+            assert steps[f"{network}_{name}"] == [name]
+        assert set(steps[f"{network}_all"]) == {"stretch", "envelope", "pitch"}
+    for contrast in settings["contrasts"]:
+        assert set(contrast["systems"]) <= set(settings["systems"])
