@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,7 +86,12 @@ def stem_recordings(folder: Path) -> dict[str, Recording]:
 
 
 def find_audio(folder: Path, *, deep: bool = True) -> list[Path]:
-    """Files in `folder` with the suffix of a format that can be read, in the order of their paths.
+    """Files in `folder` with the suffix of a format that can be read; as `files_in`."""
+    return files_in(folder, audio.READABLE, deep=deep)
+
+
+def files_in(folder: Path, suffixes: Container[str], *, deep: bool = True) -> list[Path]:
+    """Files in `folder` with one of the suffixes, in any case, in the order of their paths.
 
     deep: at any depth; otherwise only those directly in it. What `visible` leaves out is nobody's
     recording, and neither is what lies in such a folder.
@@ -95,8 +100,8 @@ def find_audio(folder: Path, *, deep: bool = True) -> list[Path]:
     return [
         path
         for path in paths
-        if path.suffix.lower() in audio.READABLE
-        and not any(map(is_hidden, path.relative_to(folder).parts))
+        if path.suffix.lower() in suffixes
+        and not any(map(_is_hidden, path.relative_to(folder).parts))
         and path.is_file()
     ]
 

@@ -59,12 +59,12 @@ def in_room(
     signal: np.ndarray, tail: np.ndarray, sample_rate: int, *, early_seconds: float | None = None
 ) -> np.ndarray:
     """The direct path and what `tail` adds to it; only its reflections within `early_seconds`."""
-    from scipy.signal import fftconvolve
+    from scipy.signal import oaconvolve
 
     gap = round(_ROOM_GAP_SECONDS * sample_rate)
     if early_seconds is not None:
         tail = tail[: max(round(early_seconds * sample_rate) - gap, 1)]
-    late = fftconvolve(signal, tail, axes=0)[: len(signal)]
+    late = oaconvolve(signal, tail, axes=0)[: len(signal)]
     heard = signal.copy()
     heard[gap:] += late[: len(signal) - gap].astype(np.float32)
     return heard

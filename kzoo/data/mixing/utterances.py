@@ -241,8 +241,7 @@ def partitioned(
     for value, known, what in ((partition, PARTITIONS, "partition"), (split, SPLITS, "split")):
         if value not in known:
             raise ValueError(f"{what} must be one of {', '.join(known)}; got {value!r}")
-    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"shares must be three numbers that sum to one; got {list(shares)}")
+    checked_shares(shares)
     for key, names in held_out.items():
         unknown = [name for name in names if name not in speakers]
         if key not in PARTITIONS[1:] or unknown:
@@ -260,7 +259,7 @@ def partitioned(
     required = tuple(own)
     names = [name for name, _ in recordings.tracks]
     for name in others:
-        mine = [u for u in speakers[name] if _side(names[u], shares, seed) == partition]
+        mine = [u for u in speakers[name] if side(names[u], shares, seed) == partition]
         own |= {name: mine} if mine else {}
     return {name: own[name] for name in speakers if name in own}, required
 
@@ -279,7 +278,14 @@ def _shared_out(names: Sequence[str], shares: Sequence[float], seed: int) -> dic
     return dict(zip(order, sides, strict=False))
 
 
-def _side(utterance: str, shares: Sequence[float], seed: int) -> str:
-    digest = hashlib.sha256(f"{seed} {utterance}".encode()).digest()
+def checked_shares(shares: Sequence[float]) -> None:
+    """Raise ValueError for what cannot be the shares of train, validation and test."""
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"shares must be three numbers that sum to one; got {list(shares)}")
+
+
+def side(name: str, shares: Sequence[float], seed: int) -> str:
+    """The one of `PARTITIONS` that a name falls to, whatever other names there are."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     return PARTITIONS[min(int(np.searchsorted(np.cumsum(shares), place, side="right")), 2)]
