@@ -11,6 +11,7 @@ import typer
 
 from kzoo.cli import options
 from kzoo.cli.download import download
+from kzoo.cli.render import render
 from kzoo.cli.terminal import bar, quiet_tensorflow, say
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 FRAMES_A_SECOND = 250  # of the controls of a corpus of kind solo
 
-app = typer.Typer(no_args_is_help=True, help="Fetch, check and prepare corpora.")
+app = typer.Typer(no_args_is_help=True, help="Fetch, render, check and prepare corpora.")
 app.command()(download)
+app.command()(render)
 
 
 @app.command()

@@ -14,6 +14,7 @@ OUR_ERRORS = (ValueError, OSError, MemoryError, ImportError)  # the last: an ext
 INTERRUPTED, TERMINATED = 130, 143
 UNITS = {
     "seconds": "s of audio",
+    "tracks": "tracks",
     "scores": "scores",
     "kernels": "kernels",
     "systems": "systems",

@@ -101,7 +101,7 @@ def files_in(folder: Path, suffixes: Container[str], *, deep: bool = True) -> li
         path
         for path in paths
         if path.suffix.lower() in suffixes
-        and not any(map(_is_hidden, path.relative_to(folder).parts))
+        and not any(map(is_hidden, path.relative_to(folder).parts))
         and path.is_file()
     ]
 

@@ -236,6 +236,26 @@ ELSEWHERE = {
             "--quiet": "test_its_folder_is_called_as_it_is_by_default",
         }.items()
     },
+    **{
+        ("data render", option): "data/test_midi_rendering.py::"
+        "test_every_option_changes_what_is_rendered"
+        for option in (
+            "--out",
+            "--soundfont",
+            "--versions",
+            "--seed",
+            "--shares",
+            "--sample-rate",
+            "--tempo",
+            "--transpose",
+            "--programs",
+            "--gain-db",
+            "--reverb-seconds",
+            "--direct-db",
+            "--jobs",
+            "--quiet",
+        )
+    },
     ("presets download", "--litert"): "engines/test_litert.py::test_stems_are_those_of_tensorflow",
     ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
     ("separate", "--method"): "cli/test_separate_methods.py::test_a_method_writes_its_sources",
