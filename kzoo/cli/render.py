@@ -79,8 +79,8 @@ def render(
 ) -> None:
     """Play MIDI files into a corpus of stems with their truth.
 
-    The truth is notes, onsets, beats, f0 and instruments. It needs fluidsynth and a soundfont. Interrupted, the same command goes on. Exit status 1 tells
-    that a MIDI file could not be rendered.
+    The truth is notes, onsets, beats, f0 and instruments. It needs fluidsynth and a soundfont.
+    Interrupted, the same command goes on. Exit status 1 tells that a file could not be rendered.
     """
     from kzoo.data import midi as rendering
 
