@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import bar, complain, say
+from kzoo.cli.terminal import bar, say
 
 
 def render(
@@ -91,7 +91,8 @@ def render(
     with bar(f"rendering {out}", unit="tracks", show=not quiet) as progress:
         rendered = rendering.render(
             midi, out, soundfont=soundfont, versions=versions, seed=seed, shares=shares,
-            sample_rate=sample_rate, changes=changes, workers=jobs, progress=progress, say=complain,
+            sample_rate=sample_rate, changes=changes, workers=jobs, progress=progress,
+            say=lambda line: say(f"kzoo: {line}"),
             command=shlex.join(["kzoo", *sys.argv[1:]]),
         )  # fmt: skip
     if not quiet:

@@ -169,6 +169,20 @@ def test_stems_sum_to_the_mixture_to_the_last_bit_and_are_a_corpus(corpora):
         }  # fmt: skip
 
 
+def test_what_a_soundfont_does_not_play_is_in_no_truth(tmp_path, soundfont, monkeypatch):
+    play = playing.play
+
+    def without_drums(score, stem, *others):
+        return play(score, stem, *others) * np.float32(stem != "drums")
+
+    monkeypatch.setattr(playing, "play", without_drums)
+    options = {"soundfont": soundfont, "sample_rate": 8000, "shares": (1, 0, 0)}
+    midi.render([song(tmp_path / "a.mid")], tmp_path / "out", **options)
+    truth = midi.read_truth(tmp_path / "out" / "train" / "a_0")
+    assert list(truth.instruments) == list(truth.about["gain_db"]) == ["bass"]
+    assert len(truth.notes()) == len(BASS)
+
+
 def contents(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")
             if p.is_file()}  # fmt: skip

@@ -235,7 +235,8 @@ def _render(
             "reverb_seconds": version.reverb_seconds,
             "gain_db": {stem: gain for stem, gain in version.gain_db.items() if stem in stems},
         }  # fmt: skip
-        truth.write(unfinished, version.score, version.parts, samples / settings.sample_rate, about)
+        parts = [part for part in version.parts if part.stem in stems]
+        truth.write(unfinished, version.score, parts, seconds, about)
         shutil.rmtree(folder, ignore_errors=True)  # of a file of this name that has changed
         os.replace(unfinished, folder)
     finally:
