@@ -51,6 +51,7 @@ MULTITRACK_SOURCES = {
     "guitar": ("gtr", "git", "guit"),
 }  # fmt: skip
 _MIXTURES = ("mix", "mixture")
+_UUID = "-".join("?" * letters for letters in (8, 4, 4, 4, 12))
 _SNIPS = ("*__snip_*__*.wav", "*/*__snip_*__*.wav")
 
 Found = tuple[Mapping[str, Recording], Recording | None, bool]  # stems, mixture, bleed
@@ -91,7 +92,8 @@ class Scheme:
         subset = subset or (default if parts else "all")
         parts = parts or {"test": self._found(root, "")}
         if not any(parts.values()):
-            looked = " or ".join(mark.format(f"<{'|'.join(self.subsets)}>") for mark in self.marks)
+            folders = f"<{'|'.join(self.subsets.values())}>"
+            looked = " or ".join(mark.format(folders) for mark in self.marks)
             raise ValueError(f"{root}: holds no tracks; expected {looked}")
         if subset not in (*parts, "all"):
             raise ValueError(
@@ -257,7 +259,8 @@ SCHEMES = {
         about="MoisesDB: <uuid>/data.json, which lists the stems and the files <stem>/<uuid>.wav "
         "whose sum each is: vocals, bass, drums, guitar, piano, percussion, bowed_strings, wind, "
         "other_keys, other_plucked, other. The mixture is the sum of all.",
-        marks=("*/data.json", "*/*/data.json"), name=_parent, read=_moisesdb, tells_bleed=True,
+        marks=(f"{_UUID}/data.json", f"*/{_UUID}/data.json"), name=_parent, read=_moisesdb,
+        tells_bleed=True,
     ),
     "ccmixter": Scheme(
         about="ccMixter, the corpus of kernel additive modelling: <song>/mix.wav, source-01.wav "

@@ -335,6 +335,9 @@ def test_a_folder_without_it_is_told_what_was_looked_for(trees, kind):
     (trees.root / kind).mkdir()
     with pytest.raises(ValueError, match=rf"{kind}: holds no tracks; expected "):
         opened(trees, kind)
+    if kind == "dsd100":
+        with pytest.raises(ValueError, match=r"expected Mixtures/<Dev\|Test>/"):
+            opened(trees, kind)
     with pytest.raises(ValueError, match="nowhere: there is no such folder"):
         data.open_corpus(kind, path=str(trees.root / "nowhere"))
 
@@ -351,5 +354,6 @@ def test_rates_and_widths_that_differ_are_one_line(trees):
 
 def test_stems_by_their_own_folders_are_no_published_corpus(trees):
     trees.write("own/song/vocals.wav", "own/song/my__part.wav")
+    trees.text("own/song/data.json", "{}")
     (track,) = find_tracks(trees.root / "own")
     assert list(track.stems) == ["my__part", "vocals"]
