@@ -42,11 +42,12 @@ def page(
     settings: Mapping[str, Any],
     *,
     expected: int,
+    step: float,
     test: Sequence[str],
 ) -> str:
     """Markdown. bounds: the scores of the mixture and of an ideal mask. test: the songs scored.
 
-    expected: how many records there will be in the end.
+    expected: how many records there will be in the end. step: seconds for one of each system.
     """
     systems = course_page.by_system(records)
     steps = ", ".join(map(str, sorted({record["steps"] for record in records})))
@@ -68,9 +69,9 @@ def page(
 `benchmarks/augmentation_study.yaml`.
 {more}
 A cell holds the median over the seconds of all songs and, in brackets, their median absolute
-deviation from it, by BSS Eval v4 (museval) in dB: of each seed, and of these the mean, the median
-with half of its range over the seeds, whose number is in the last column. SIR and SAR of recordings
-that came from lossy files rest on rounding, their SDR does not.
+deviation from it, by BSS Eval v4 (museval) in dB: both are means over the seeds, whose number is in
+the last column, and behind ± is half of the range of the medians. SIR and SAR of recordings that
+came from lossy files rest on rounding, their SDR does not.
 
 {table(systems, bounds, settings)}
 So short a training says how fast a network learns: augmentation is there for long ones, in which a
@@ -91,7 +92,7 @@ On MUSDB18 (its 100 songs to learn from, its 50 to be scored):
 
     python -m benchmarks.augmentation_study MUSDB18 --kind musdb --full --work runs/full -o full.md
 
-{course_page.full_time(records, settings)}
+{course_page.full_time(step, settings)}
 """
 
 

@@ -188,6 +188,7 @@ class Course:
             _write(bounds, self._scores([], baselines=("mixture", "irm")))
         text = self._page(
             records, json.loads(bounds.read_text()), expected=self.seeds * len(chosen),
+            step=sum(self.probes[name]["step"] for name in chosen),
             test=sorted(folder.name for folder in self.test.iterdir()),
         )  # fmt: skip
         with replacing(self.options.out) as temporary:

@@ -30,11 +30,12 @@ def page(
     *,
     chart: str,
     expected: int,
+    step: float,
     test: Sequence[str],
 ) -> str:
     """Markdown. bounds: the scores of the mixture and of an ideal mask. test: the songs scored.
 
-    expected: how many records there will be in the end.
+    expected: how many records there will be in the end. step: seconds for one of each system.
     """
     systems = by_system(records)
     steps = ", ".join(map(str, sorted({record["steps"] for record in records})))
@@ -73,7 +74,7 @@ On MUSDB18 (its 100 songs to learn from, its 50 to be scored):
 
     python -m benchmarks.course MUSDB18 --kind musdb --full --work runs/course_full -o full.md
 
-{full_time(records, settings)}
+{full_time(step, settings)}
 """
 
 
@@ -183,9 +184,8 @@ def spread(values: Sequence[float]) -> str:
     return f"{text} ± {(max(values) - min(values)) / 2:.2f}" if len(values) > 1 else text
 
 
-def full_time(records: Sequence[Record], settings: Mapping[str, Any]) -> str:
-    """What the full run takes, by the steps that were measured."""
-    step = sum({record["system"]: record["step"] for record in records}.values())
+def full_time(step: float, settings: Mapping[str, Any]) -> str:
+    """What the full run takes, by the seconds of a step of each system that were measured."""
     hours = step * settings["full"]["steps"] * settings["full"]["seeds"] / 3600
     return (
         f"By the measured time of a step ({step:.2f} s for one of each system) its trainings would "

@@ -39,7 +39,7 @@ def record(system, seed, score):
 
 def page(records):
     return course_page.page(
-        records, BOUNDS, SETTINGS, chart="course.png", expected=4, test=["song"]
+        records, BOUNDS, SETTINGS, chart="course.png", expected=4, step=0.72, test=["song"]
     )
 
 
@@ -177,7 +177,7 @@ def test_the_study_s_page_says_what_augmentation_gained():
     records = [study_record("a", 0, 2.0), study_record("a", 1, 3.0)]
     records += [study_record("b", 0, 0.0), study_record("b", 1, 0.5)]
     text = augmentation_page.page(
-        records, {"mixture": records[0]["scores"]}, settings, expected=6, test=["song"]
+        records, {"mixture": records[0]["scores"]}, settings, expected=6, step=0.72, test=["song"]
     )
     row = "| `a` | a | 2.50 ± 0.50 (1.50) | 5.50 ± 0.50 (1.50) | 7.50 ± 0.50 (1.50) |"
     assert row in text
