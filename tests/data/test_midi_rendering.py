@@ -169,6 +169,21 @@ def test_stems_sum_to_the_mixture_to_the_last_bit_and_are_a_corpus(corpora):
         }  # fmt: skip
 
 
+def test_what_sounds_at_another_pitch_than_its_number_has_no_f0(tmp_path, soundfont):
+    events = [(0.0, mido.Message("program_change", channel=channel, program=program))
+              for channel, program in ((0, 9), (1, 24), (2, 40))]  # fmt: skip
+    for channel in range(3):
+        events += note(channel, 0.5, 0.7, 60)
+    events += note(2, 0.6, 0.9, 64)  # two at a time
+    midi.render(
+        [write(tmp_path / "a.mid", [events])], tmp_path / "out", soundfont=soundfont,
+        sample_rate=8000, shares=(1, 0, 0), changes=midi.NONE,
+    )  # fmt: skip
+    truth = midi.read_truth(tmp_path / "out" / "train" / "a_0")
+    assert sorted(truth.instruments) == ["chromatic_percussion", "guitar", "strings"]
+    assert list(truth.f0_hz) == ["guitar"]
+
+
 def test_what_a_soundfont_does_not_play_is_in_no_truth(tmp_path, soundfont, monkeypatch):
     play = playing.play
 

@@ -56,8 +56,9 @@ _ALIKE = (
 )  # fmt: skip
 _KITS = {0: "standard", 8: "room", 16: "power", 24: "electronic", 25: "tr808", 32: "jazz",
          40: "brush"}  # fmt: skip
-# Without a pitch of their own, or with a second one beside it.
-_UNPITCHED = {31, 47, 55, 86, *range(96, 104), *range(112, 128)}
+# Without a pitch of their own, with a second one beside it, or heard octaves from their number: the
+# glockenspiel, organs with a stop of 16 feet, the whistle.
+_UNPITCHED = {9, 16, 17, 18, 31, 47, 55, 78, 86, *range(96, 104), *range(112, 128)}
 
 
 def stem_of(channel: int, program: int) -> str:
