@@ -19,6 +19,7 @@ from kzoo.cli.export import export
 from kzoo.cli.info import info
 from kzoo.cli.models import models
 from kzoo.cli.pitch import pitch
+from kzoo.cli.reproduce import reproduce
 from kzoo.cli.separate import separate
 from kzoo.cli.serve import serve
 from kzoo.cli.synthesize import synthesize
@@ -26,8 +27,8 @@ from kzoo.cli.terminal import INTERRUPTED, errors_to_exit_codes, one_line, say
 from kzoo.cli.train import train
 from kzoo.cli.transfer import transfer
 
-VERBS = (separate, enhance, export, evaluate, decompose, compare, train, synthesize, transfer,
-         pitch, serve, demo, doctor, info, models)  # fmt: skip
+VERBS = (separate, enhance, export, evaluate, decompose, compare, train, reproduce, synthesize,
+         transfer, pitch, serve, demo, doctor, info, models)  # fmt: skip
 GROUPS = {"presets": presets.app, "data": data.app}
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+from typing import Annotated
+
+import typer
 
 EXTRAS = {
     "ai_edge_litert": ("tflite", "run and prove TFLite exports"),
@@ -28,10 +31,39 @@ EXTRAS = {
 }
 
 
-def doctor() -> None:
+def doctor(
+    test: Annotated[
+        bool,
+        typer.Option(
+            "--test",
+            help="Run a second of sound through every preset whose weights are here, and check what"
+            " comes out; exit status 1 where one fails.",
+        ),
+    ] = False,
+) -> None:
     """Show what is installed, and what each missing extra would add."""
+    if test:
+        _test()
+        return
     for line in describe_installation():
         print(line)
+
+
+def _test() -> None:
+    from kzoo.cli import self_test
+    from kzoo.cli.terminal import quiet_tensorflow
+
+    quiet_tensorflow()
+    names = self_test.presets_here()
+    width, failed = max(map(len, names), default=0), 0
+    for found in self_test.run(names):
+        verdict = "ok" if found.problem is None else f"FAILED: {found.problem}"
+        failed += found.problem is not None
+        print(
+            f"{found.preset:{width}} {found.task:17} {found.seconds:5.1f} s  {verdict}", flush=True
+        )
+    if failed:
+        raise SystemExit(1)
 
 
 def describe_installation() -> list[str]:

@@ -33,6 +33,7 @@ def show(values: Mapping[str, Any], folder: Path, *, devices: str | None, as_jso
         "step_seconds": {
             name: found.step_seconds(machine, count)
             for name, machine, count in _machines(forecast, places)
+            if found.batch_size % count == 0  # else kzoo train refuses it
         },
     }
     if as_json:
@@ -100,7 +101,7 @@ def _lines(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _gigabytes(count: float) -> str:
-    return f"{count / 1e9:.2g} GB"
+    return f"{count / 1e9:.3g} GB"
 
 
 def _time(seconds: float) -> str:

@@ -13,13 +13,14 @@ from kzoo.training.adversarial import AdversarialModel, AdversaryWatch
 from kzoo.training.compiling import Compiled, compiled
 from kzoo.training.running import train
 from kzoo.training.scores import TrackScores
-from kzoo.training.settings import Fit, resolved
+from kzoo.training.settings import Fit, Quick, resolved
 
 __all__ = [
     "AdversarialModel",
     "AdversaryWatch",
     "Compiled",
     "Fit",
+    "Quick",
     "TrackScores",
     "compiled",
     "resolved",

@@ -31,12 +31,14 @@ def optimizer(
     ema_momentum: float | None = None,
     warmup_steps: int = 0,
     decay_steps: int | None = None,
+    decay_rate: float | None = None,
     rates: Mapping[str, float] | None = None,
 ) -> keras.optimizers.Optimizer:
     """Make an optimizer of Keras; what is None keeps its default.
 
     warmup_steps, decay_steps: the rate rises from 0 over the first and falls to 0 as a cosine over
         the second; not together with fit.plateau.
+    decay_rate: instead of the cosine, over each decay_steps the rate is multiplied by it, smoothly.
     ema_momentum: average the weights over time; validation and the preset use the average.
     rates: {pattern of weight paths: factor}, such as {"*_down*": 0.1}; the first that fits counts.
     Raises ValueError for an unknown name, and for an option that this optimizer does not have.
@@ -44,7 +46,14 @@ def optimizer(
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}; got {name!r}")
     rate: float | keras.optimizers.schedules.LearningRateSchedule = learning_rate
-    if decay_steps is not None:
+    if decay_rate is not None:
+        if decay_steps is None or warmup_steps or not 0 < decay_rate <= 1:
+            raise ValueError(
+                "optimizer: decay_rate is above 0 and at most 1, needs decay_steps and takes no "
+                f"warmup_steps; got {decay_rate}, {decay_steps} and {warmup_steps}"
+            )
+        rate = keras.optimizers.schedules.ExponentialDecay(learning_rate, decay_steps, decay_rate)
+    elif decay_steps is not None:
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warmup_steps else learning_rate,
             decay_steps,

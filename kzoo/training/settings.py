@@ -62,10 +62,28 @@ class Fit:
     segment_seconds: Annotated[float, Field(gt=0)] | None = None
 
 
+@dataclass
+class Quick:
+    """The part `quick` of a configuration's section `expected`: a training of seconds.
+
+    settings: what replaces parts of the configuration, as on the command line; the data are made.
+    loss: that of its last epoch. tolerance: of the loss, relative: other processors and numbers of
+    threads round otherwise. data_sha256: of what it learns from. commit: of kzoo where it was
+    recorded.
+    """
+
+    settings: list[str]
+    loss: float
+    tolerance: Annotated[float, Field(gt=0)]
+    data_sha256: str
+    commit: str
+
+
 def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
     """Fill `values` up: every section, and the defaults of fit, optimizer, loss and variant.
 
-    A section without a line is one that says nothing. Of what was resolved before, nothing changes.
+    A section without a line is one that says nothing; `expected` is no part of a run and left out.
+    Of what was resolved before, nothing changes.
     Raises ConfigError and ValueError for whatever is wrong without a look at the data.
     """
 
@@ -83,11 +101,13 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
         start: dict | None = None,
         licences: dict | None = None,
         adversary: dict | None = None,
+        expected: dict | None = None,
     ):
         """Never called; `config.check` reads the allowed sections from this signature."""
 
     config.check(sections, values, where="the configuration")
     found = {**values, "seed": values.get("seed", 0)}
+    found.pop("expected", None)
     for section in ("loss", "optimizer", "fit", "start", "licences"):
         found[section] = values.get(section) or {}
     found["model"] = _model(values["model"])

@@ -229,6 +229,13 @@ OPTIONS = {
 # Compared by tests that know what must come out.
 ELSEWHERE = {
     **{
+        ("reproduce", option): "cli/test_reproduce.py::"
+        "test_the_short_form_of_a_training_comes_to_what_is_recorded"
+        for option in ("--quick", "--quiet")
+    },
+    ("doctor", "--test"): "cli/test_self_test.py::"
+    "test_the_doctor_fails_a_preset_that_gives_something_wrong",
+    **{
         ("data download", option): f"downloads/test_downloads.py::{test}"
         for option, test in {
             "--out": "test_a_corpus_is_fetched_and_read",

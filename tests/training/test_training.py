@@ -100,6 +100,14 @@ def test_the_preset_has_the_averaged_weights(straight):
     assert not any(same)
 
 
+def test_a_rate_decays_smoothly_over_its_steps():
+    rates = optimizer(learning_rate=0.5, decay_steps=100, decay_rate=0.81)._learning_rate
+    assert [float(rates(step)) for step in (0, 50, 200)] == pytest.approx([0.5, 0.45, 0.32805])
+    for wrong in ({"decay_rate": 0.9}, {"decay_rate": 1.5, "decay_steps": 2}):
+        with pytest.raises(ValueError, match="decay_rate is above 0 and at most 1"):
+            optimizer(**wrong)
+
+
 def test_averaging_is_undone_to_the_last_bit():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.compile(optimizer(learning_rate=0.1, ema_momentum=0.5), "mse")
