@@ -50,10 +50,10 @@ def batch(examples, number: int, batch_size: int) -> dict[str, np.ndarray]:
 
 
 def dataset(
-    examples, batch_size: int, *, start: int = 0, batches: int | None = None, workers: int = 2,
-    ahead: int = 4, errors: ReadErrors | None = None,
+    examples, batch_size: int, *, start: int = 0, every: int = 1, batches: int | None = None,
+    workers: int = 2, ahead: int = 4, errors: ReadErrors | None = None,
 ) -> tf.data.Dataset:  # fmt: skip
-    """Batches from `start` on, as dictionaries of float32.
+    """Batches from `start` on, each `every`-th of them, as dictionaries of float32.
 
     batches: how many; None goes on for ever. The last batch of `Windows` may be smaller.
     workers: threads that read `ahead` of what is asked for. errors: keeps what reading raises.
@@ -63,7 +63,7 @@ def dataset(
     shapes = {key: value.shape for key, value in examples.example(0).items()}
     errors = ReadErrors() if errors is None else errors
     if hasattr(examples, "__len__"):
-        rest = max(-(-len(examples) // batch_size) - start, 0)
+        rest = max(-(-(-(-len(examples) // batch_size) - start) // every), 0)
         batches = rest if batches is None else min(batches, rest)
 
     def read(number):
@@ -79,7 +79,7 @@ def dataset(
             array.set_shape((None, *shape))
         return dict(zip(shapes, arrays, strict=True))
 
-    numbers = tf.data.Dataset.counter(start)
+    numbers = tf.data.Dataset.counter(start, every)
     if batches is not None:
         numbers = numbers.take(batches)
     found = numbers.map(numbered, num_parallel_calls=workers, deterministic=True).prefetch(ahead)

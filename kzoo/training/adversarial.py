@@ -78,6 +78,7 @@ class AdversarialModel(keras.Model):
         noise_decay: float = 0.7,
         noise_steps: int = 1000,
         jit_compile: bool = False,
+        steps_per_execution: int = 1,
     ) -> None:
         """Both optimizers are built here: under a tf.distribute strategy, call it in the scope.
 
@@ -102,7 +103,12 @@ class AdversarialModel(keras.Model):
                 "an adversarial model takes no notice of losses that layers add; use the "
                 "optimizers' weight_decay"
             )
-        super().compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile)
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
+        )
         wrapped = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
         if wrapped and not isinstance(discriminator_optimizer, type(self.optimizer)):
             discriminator_optimizer = keras.optimizers.LossScaleOptimizer(discriminator_optimizer)

@@ -168,6 +168,7 @@ def compiled(
             "optimizer": chosen,
             "loss": DomainLoss(loss, found.domain),
             "jit_compile": jit_compile,
+            "steps_per_execution": settings.steps_per_execution,
         }
         if found.trainer is found.graph:
             found.graph.compile(**compiling)

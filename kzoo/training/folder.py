@@ -14,6 +14,15 @@ from kzoo.training.settings import resolved
 
 CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.npz", "history.csv"
 PICTURE = "history.png"
+_MAY_CHANGE = (
+    "epochs",
+    "score_every",
+    "score_tracks",
+    "score_seconds",
+    "strategy",
+    "meeting_seconds",
+    "steps_per_execution",
+)
 
 
 @contextlib.contextmanager
@@ -55,7 +64,8 @@ def check_folder(
 
     sizes_given: whether the configuration has sizes itself, as a run's own has.
     Raises ConfigError where the folder holds something else than their run. Of its configuration
-    only fit.epochs, data.workers and what is scored may change between the parts of a run. Until
+    only fit.epochs, data.workers, what is scored, and the machines that share the work may change
+    between the parts of a run. Until
     its first checkpoint a run has nothing to lose, and may be begun anew with another.
     """
     if not (folder / CHECKPOINT).is_file():
@@ -68,7 +78,7 @@ def check_folder(
         values = {**values, "model": {**values["model"], "sizes": before["model"]["sizes"]}}
         values = _with_kept_discriminator(values, before)
     # What may differ between the parts of a run: how long it is, and what changes no weight.
-    for key in ("epochs", "score_every", "score_tracks", "score_seconds"):
+    for key in _MAY_CHANGE:
         before["fit"][key] = values["fit"][key]
     before["data"]["workers"] = values["data"]["workers"]
     for key in {**before, **values}:

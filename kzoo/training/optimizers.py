@@ -76,12 +76,34 @@ def optimizer(
     if ema_momentum is not None:
         options.update(use_ema=True, ema_momentum=ema_momentum)
     kind = OPTIMIZERS[name]
+    clipped = any(value is not None for value in (clipnorm, global_clipnorm, clipvalue))
+    if clipped and keras.backend.backend() == "tensorflow":
+        kind = _clipping_the_sum(kind)
     if rates:
         kind = _with_rates(kind, dict(rates))
     try:
         return kind(**options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"optimizer {name}: {error}") from None
+
+
+def _clipping_the_sum(kind: type) -> type:
+    class Clipped(kind):
+        """The optimizer, clipping the gradient of a batch that several devices share.
+
+        Keras clips each device's part of it, which is smaller by their number, before the sum.
+        """
+
+        def _clip_gradients(self, grads):
+            return grads
+
+        def _all_reduce_sum_gradients(self, grads_and_vars):
+            summed = super()._all_reduce_sum_gradients(grads_and_vars)
+            gradients, variables = zip(*summed, strict=True)
+            return list(zip(super()._clip_gradients(list(gradients)), variables, strict=True))
+
+    Clipped.__name__ = kind.__name__
+    return Clipped
 
 
 def _with_rates(kind: type, rates: dict[str, float]) -> type:

@@ -7,7 +7,6 @@ and its picture history.png, and card.yaml with weights.npz, the best weights so
 from __future__ import annotations
 
 import datetime
-import functools
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,9 +25,10 @@ from kzoo.training.adversarial import AdversaryWatch
 from kzoo.training.allocation import keep_freed_memory
 from kzoo.training.callbacks import AveragedValidation, Checkpoints, Meter, TensorBoardExamples
 from kzoo.training.compiling import Compiled, compiled
-from kzoo.training.folder import CONFIG, check_folder, locked
+from kzoo.training.folder import CHECKPOINT, CONFIG, check_folder, locked
 from kzoo.training.scores import TrackScores
 from kzoo.training.settings import Fit, resolved
+from kzoo.training.strategies import Team, team
 
 
 def train(
@@ -43,37 +43,49 @@ def train(
     """Train what the configuration `values` says into `folder`, or go on where it stopped.
 
     devices: TensorFlow's names; by default every GPU, or the CPU. Several are a MirroredStrategy.
+    With fit.strategy=multi_worker this is one of several processes, and the folder the chief's.
     say: takes a line for each epoch. command: how the run was started, for the card.
     Raises ConfigError and ValueError for what cannot be trained, before the first step, and
     ValueError for a run whose loss is no number any more.
     """
     sizes_given = "sizes" in (values.get("model") or {})
-    values, folder = resolved(values), Path(folder)
-    settings = Fit(**values["fit"])
+    folder, settings = Path(folder), config.call(Fit, values.get("fit") or {}, where="fit")
     keep_freed_memory()
-    with locked(folder):
-        values = check_folder(values, folder, sizes_given=sizes_given)
+    # Before all else, as a strategy for several workers comes before any other use of TensorFlow.
+    with team(settings, devices, say=say) as ours, ours.place(folder) as place, locked(place):
+        values = resolved(values)
+        same = {"configuration": {**values, "data": None}, "version of kzoo": kzoo.__version__}
+        ours.agree(same)
+        if ours.chief:
+            check_folder(values, place, sizes_given=sizes_given)
+        else:
+            say = _silent
+        ours.share(place, (presets.CARD, CONFIG, CHECKPOINT))
+        values = check_folder(values, place, sizes_given=sizes_given)
         keras.utils.set_random_seed(values["seed"])
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
-        strategy = _strategy(devices)
-        replicas = strategy.num_replicas_in_sync
+        replicas = ours.strategy.num_replicas_in_sync
         if settings.batch_size % replicas:
             raise ValueError(
                 f"fit.batch_size must be a multiple of the {replicas} devices; got "
                 f"{settings.batch_size}"
             )
-        with strategy.scope():
+        with ours.strategy.scope():
             made = compiled(values, synchronized=replicas > 1)
-        _fit(made, values, folder, replicas, say=say, verbose=verbose, command=command)
+        verbose = verbose if ours.chief else 0
+        _fit(made, values, place, ours, say=say, verbose=verbose, command=command)
+        ours.wait()
     return folder
 
 
-def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, command) -> None:
+def _fit(made: Compiled, values, folder: Path, ours: Team, *, say, verbose, command) -> None:
     """Everything that can be refused comes before the first file."""
     settings, meter, errors = Fit(**values["fit"]), Meter(), data.ReadErrors()
     training, validation = made.open_data(values, say=say)
+    replicas = ours.strategy.num_replicas_in_sync
     card = _card(made, values, training, command)
+    ours.agree({"data": training.description})
 
     def save_preset(state):
         trained = {**card["trained"], **{k: state[k] for k in ("steps", "best", "best_epoch")}}
@@ -114,6 +126,7 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
         workers=workers,
         meter=meter,
         errors=errors,
+        ours=ours,
     )
     held_out = None
     if validation is not None:
@@ -126,7 +139,13 @@ def _fit(made: Compiled, values, folder: Path, replicas: int, *, say, verbose, c
                 f"batch of {settings.batch_size} for {replicas} devices"
             )
         held_out = _batches(
-            made, validation, settings.batch_size, batches=count, workers=workers, errors=errors
+            made,
+            validation,
+            settings.batch_size,
+            batches=count,
+            workers=workers,
+            errors=errors,
+            ours=ours,
         )
     for line in made.started:
         say(line)
@@ -225,21 +244,23 @@ def _schedules(settings: Fit, validated: bool) -> list[keras.callbacks.Callback]
 
 
 def _batches(
-    made: Compiled, examples, batch_size, *, workers, errors, start=0, batches=None, meter=None
-):
-    """(inputs, targets) of the graph, from batch `start` on."""
+    made: Compiled, examples, batch_size, *, workers, errors, ours, start=0, batches=None,
+    meter=None,
+):  # fmt: skip
+    """(inputs, targets) of the graph, from batch `start` on: this worker's part of each."""
     # Positions count batches, so that a run that is resumed sees what it would have seen.
     source = data.dataset(
         examples,
-        batch_size,
-        start=start,
+        batch_size // ours.workers,
+        start=start * ours.workers + ours.index,
+        every=ours.workers,
         batches=batches,
         workers=workers,
         ahead=max(4, 2 * workers),
         errors=errors,
     ).map(made.pair)
     if meter is None:
-        return source
+        return ours.distributed(source, batch_size)
     # The generator is asked for a batch when the training wants one, so its own wait is the run's.
     metered = tf.data.Dataset.from_generator(
         lambda: meter.through(source), output_signature=source.element_spec
@@ -247,7 +268,7 @@ def _batches(
     # No prefetch behind it, or it would be the prefetch that waits.
     options = tf.data.Options()
     options.experimental_optimization.inject_prefetch = False
-    return metered.with_options(options)
+    return ours.distributed(metered.with_options(options), batch_size)
 
 
 def _scores(settings: Fit, made: Compiled, validation, card, say) -> TrackScores:
@@ -300,16 +321,5 @@ def _tensorboard(folder: Path, every: int, made: Compiled, training) -> TensorBo
     )
 
 
-def _strategy(devices: Sequence[str] | None) -> tf.distribute.Strategy:
-    if devices is None:
-        devices = [device.name for device in tf.config.list_logical_devices("GPU")]
-    if len(devices) > 1:
-        return _mirrored(tuple(devices))
-    return tf.distribute.OneDeviceStrategy(devices[0]) if devices else tf.distribute.get_strategy()
-
-
-@functools.cache
-def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
-    # One for all runs of a process: those of a second strategy have the keys of the first one's
-    # collective operations, and TensorFlow waits for ever or gives up.
-    return tf.distribute.MirroredStrategy(list(devices))
+def _silent(line: str) -> None:
+    """Of what all workers would say, the chief's is enough."""

@@ -42,6 +42,12 @@ class Fit:
     score_tracks: so many of them, at equal distances in the corpus.
     score_seconds: of each of them, from its middle.
     segment_seconds: of an example; by default one block of the model, as it is used later.
+    strategy: mirrored, for the devices of one machine; multi_worker, for as many processes, here or
+        on other machines, as TF_CONFIG, SLURM or Kubernetes say; tpu, which nobody has tried. A
+        batch is shared among all devices, and its size stays what batch_size says.
+    meeting_seconds: for which multi_worker waits for its other workers.
+    steps_per_execution: batches that TensorFlow takes without a return to Python, which small
+        networks on fast devices are slowed down by. It changes no weight.
     """
 
     batch_size: AtLeastOne = 4
@@ -60,6 +66,9 @@ class Fit:
     score_tracks: AtLeastOne = 5
     score_seconds: Annotated[float, Field(gt=0)] = 30.0
     segment_seconds: Annotated[float, Field(gt=0)] | None = None
+    strategy: Literal["mirrored", "multi_worker", "tpu"] = "mirrored"
+    meeting_seconds: Annotated[float, Field(gt=0)] = 300.0
+    steps_per_execution: AtLeastOne = 1
 
 
 @dataclass
@@ -120,12 +129,26 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
     found["optimizer"] = {**config.defaults(optimizer), **found["optimizer"]}
     if found.get("adversary"):
         found["adversary"] = adversary.resolved(found["adversary"], found["model"])
+    _check_steps(Fit(**found["fit"]))
     if found["fit"]["plateau"] is not None and found["optimizer"]["decay_steps"] is not None:
         raise ConfigError(
             "fit.plateau and optimizer.decay_steps both lower the learning rate; got "
             f"{found['fit']['plateau']} and {found['optimizer']['decay_steps']}: leave one out"
         )
     return found
+
+
+def _check_steps(fit: Fit) -> None:
+    if fit.strategy == "multi_worker" and fit.steps_per_execution > 1:
+        raise ConfigError(
+            "fit.steps_per_execution must be 1 with fit.strategy=multi_worker, whose collective "
+            f"operations do not run in TensorFlow's loop over steps; got {fit.steps_per_execution}"
+        )
+    if fit.steps_per_epoch % fit.steps_per_execution:  # Keras would take more steps
+        raise ConfigError(
+            "fit.steps_per_epoch must be a multiple of fit.steps_per_execution; got "
+            f"{fit.steps_per_epoch} and {fit.steps_per_execution}"
+        )
 
 
 def sizes(values: Mapping[str, Any]) -> tuple[Signal, dict[str, Any]]:

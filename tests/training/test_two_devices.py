@@ -40,10 +40,11 @@ both(sys.argv[2])
 
 
 def plain():
-    """Steps of which each device takes a half, and validation on an odd number of windows."""
+    """Steps of which each device takes a half, clipped; validation on an odd number of windows."""
     values = test_training.settings(
-        model__dropout=0.0, fit__epochs=1, fit__plateau=None, optimizer={"name": "sgd"}
-    )
+        model__dropout=0.0, fit__epochs=1, fit__plateau=None,
+        optimizer={"name": "sgd", "learning_rate": 0.1, "global_clipnorm": 0.05},
+    )  # fmt: skip
     values["data"]["validation"]["seconds"] = 0.5
     return values
 
