@@ -8,11 +8,12 @@ variables of SLURM's steps are read, and those of a Kubernetes Job or StatefulSe
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ _SLURM = (
 )
 # Below the ports that Linux gives to outgoing connections.
 _FIRST_PORT, _PORTS = 12000, 20000
+_WELCOME = "welcome to kzoo\n"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Cluster:
     def name(self, index: int) -> str:
         """What to call a worker in a message."""
         return f"worker {index} ({self.addresses[index]})"
+
+    def names(self, numbers: Iterable[int]) -> str:
+        """What to call several."""
+        return ", ".join(map(self.name, numbers))
 
 
 def from_environment(environment: Mapping[str, str]) -> Cluster | None:
@@ -181,40 +187,108 @@ def _host_and_port(address: str) -> tuple[str | None, int | None]:
 
 
 def meet(cluster: Cluster, seconds: float, *, say: Callable[[str], None] = print) -> None:
-    """Wait until each worker of `cluster` listens at its port, for so many seconds at most.
+    """Return when every worker of `cluster` has come, or raise ConfigError after so many seconds.
 
-    TensorFlow itself would wait for an hour and not say for whom. Raises ConfigError for those that
-    never come, and where the own port is taken.
+    The others report at the chief's port, where TensorFlow listens afterwards: it would itself wait
+    for an hour, not say for whom, and take a worker that was started again for one of a run whose
+    other workers have yet to notice that they are to end. Raises ConfigError where a port is taken.
     """
+    deadline = time.monotonic() + seconds
     _, port = _host_and_port(cluster.own)
+    own = cluster.name(cluster.index)
     try:
-        door = socket.create_server(("", port), backlog=2 * len(cluster.addresses))
+        door = socket.create_server(("", port), backlog=len(cluster.addresses))
     except OSError as error:
         raise ConfigError(
-            f"{cluster.name(cluster.index)} cannot listen at its port ({error.strerror}): end what "
-            "listens there, or give the workers another"
+            f"{own} cannot listen at its port ({error.strerror}): end what listens there, or give "
+            "the workers another"
         ) from None
-    began, told = time.monotonic(), False
-    missing = [n for n in range(len(cluster.addresses)) if n != cluster.index]
     with door:
-        while missing := [n for n in missing if not _listens(cluster.addresses[n])]:
-            passed = time.monotonic() - began
-            names = ", ".join(cluster.name(n) for n in missing)
-            if passed > seconds:
-                raise ConfigError(
-                    f"{cluster.name(cluster.index)} has waited {passed:.0f} s, and nothing listens "
-                    f"at {names}: start every worker, and let their ports through between them "
-                    "(fit.meeting_seconds is how long to wait)"
-                )
-            if not told and passed > 2:
-                say(f"waiting for {names}")
-                told = True
-            time.sleep(min(0.2, seconds))
+        missing = _gather(door, cluster, deadline, say) if cluster.index == 0 else []
+    if cluster.index != 0:
+        missing = _report(cluster, deadline, say)
+    if missing:
+        raise ConfigError(
+            f"{own} has waited {seconds:g} s in vain for {cluster.names(missing)}: start every "
+            "worker, and let their ports through between them (fit.meeting_seconds is how long "
+            "to wait)"
+        )
 
 
-def _listens(address: str) -> bool:
+def _gather(door: socket.socket, cluster: Cluster, deadline: float, say) -> list[int]:
+    """Receive the others, and tell them who did not come."""
+    guests: dict[int, socket.socket] = {}
+    others, told = range(1, len(cluster.addresses)), False
+    door.settimeout(0.2)
     try:
-        socket.create_connection(_host_and_port(address), timeout=2).close()
+        while missing := [n for n in others if n not in guests or not _waits(guests[n])]:
+            if time.monotonic() > deadline:
+                break
+            try:
+                guest, _ = door.accept()
+            except TimeoutError:
+                if not told:
+                    say(f"waiting for {cluster.names(missing)}")
+                    told = True
+                continue
+            number = _introduced(guest, cluster)
+            if number is None:
+                guest.close()
+                continue
+            if number in guests:
+                guests[number].close()  # it has been started again
+            guests[number] = guest
+        for guest in guests.values():
+            with contextlib.suppress(OSError):
+                guest.sendall(f"{json.dumps(missing)}\n".encode())
+    finally:
+        for guest in guests.values():
+            guest.close()
+    return missing
+
+
+def _introduced(guest: socket.socket, cluster: Cluster) -> int | None:
+    """Which worker of this cluster has come; None for somebody else."""
+    guest.settimeout(2)
+    try:
+        with guest.makefile("r", encoding="utf-8") as words:
+            number, *addresses = json.loads(words.readline(100_000))
+        if tuple(addresses) != cluster.addresses or number not in range(1, len(addresses)):
+            return None
+        guest.sendall(_WELCOME.encode())
+    except (OSError, TypeError, ValueError):
+        return None
+    guest.setblocking(False)
+    return number
+
+
+def _waits(guest: socket.socket) -> bool:
+    """Whether a worker that has come is still there."""
+    try:
+        return guest.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
     except OSError:
         return False
-    return True
+
+
+def _report(cluster: Cluster, deadline: float, say) -> list[int]:
+    """Come to the chief, and return who else did not."""
+    told = False
+    while True:
+        # TensorFlow's server of a run that is about to end gives another answer, or none.
+        with (
+            contextlib.suppress(OSError, ValueError),
+            socket.create_connection(_host_and_port(cluster.addresses[0]), timeout=2) as chief,
+            chief.makefile("r", encoding="utf-8") as words,
+        ):
+            chief.sendall(f"{json.dumps([cluster.index, *cluster.addresses])}\n".encode())
+            if words.readline(100) == _WELCOME:
+                chief.settimeout(max(deadline - time.monotonic(), 0) + 5)
+                return json.loads(words.readline())
+        if time.monotonic() > deadline:
+            return [0]
+        if not told:
+            say(f"waiting for {cluster.names([0])}")
+            told = True
+        time.sleep(0.2)

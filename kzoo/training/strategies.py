@@ -185,11 +185,11 @@ def _survived(cluster: Cluster) -> Iterator[None]:
     except _GONE as error:
         found = {int(number) for number in re.findall(r"replica:0/task:(\d+)", error.message)}
         gone = sorted(number for number in found if number < len(cluster.addresses))
-        gone = [cluster.name(number) for number in gone if number != cluster.index]
+        gone = cluster.names(number for number in gone if number != cluster.index)
         if not gone and isinstance(error, tf.errors.InternalError | tf.errors.CancelledError):
             raise
         raise ValueError(
-            f"{', '.join(gone) or 'another worker'} is gone, and {cluster.name(cluster.index)} "
+            f"{gone or 'another worker'} is gone, and {cluster.name(cluster.index)} "
             "cannot go on alone: its own last lines say why; the same commands on all of them go "
             "on after the last whole epoch"
         ) from None

@@ -1,9 +1,11 @@
 """Which workers there are by TF_CONFIG, SLURM and Kubernetes, and that they find each other."""
 
+import concurrent.futures
+import contextlib
 import json
 import socket
 import subprocess
-import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -147,27 +149,80 @@ def pair(count=2):
     return addresses
 
 
-def test_workers_that_come_late_are_met():
-    addresses = pair()
-    doors = []
-
-    def listen():
-        host, port = addresses[1].split(":")
-        doors.append(socket.create_server((host, int(port))))
-
-    late = threading.Timer(0.3, listen)
-    late.start()
-    meet(Cluster(addresses, 0), 10)
-    late.join()
-    doors[0].close()
+@contextlib.contextmanager
+def started(*clusters, seconds=10):
+    """The meetings of some workers under way, each in a thread; afterwards all have returned."""
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        yield [threads.submit(meet, cluster, seconds) for cluster in clusters]
 
 
-def test_workers_that_never_come_are_named_after_the_time_that_was_given():
+def test_workers_meet_whoever_comes_first():
     addresses = pair(3)
-    with pytest.raises(ConfigError, match=r"nothing listens at worker 1.*, worker 2") as refused:
-        meet(Cluster(addresses, 0), 0.1)
-    assert all(address in str(refused.value) for address in addresses)
-    assert "fit.meeting_seconds" in str(refused.value)
+    with started(Cluster(addresses, 2)) as [early]:
+        time.sleep(0.3)
+        with started(Cluster(addresses, 0), Cluster(addresses, 1)):
+            early.result()
+
+
+def test_a_worker_is_not_taken_for_one_of_a_run_that_is_about_to_end():
+    """At the chief's port there is TensorFlow's server still, and only then the chief."""
+    addresses = pair()
+    host, port = addresses[0].split(":")
+    with socket.create_server((host, int(port))) as server, started(Cluster(addresses, 1)) as [own]:
+        client, _ = server.accept()
+        client.sendall(b"\0\0\x12\4\0\0\0\0\0")  # as HTTP/2 begins
+        client.close()
+        assert not own.done()
+        server.close()
+        meet(Cluster(addresses, 0), 10)
+
+
+def test_a_worker_that_left_before_the_meeting_is_waited_for():
+    addresses = pair(3)
+    with started(Cluster(addresses, 0)) as [chief]:
+        with called(addresses[0]) as killed:
+            killed.sendall(f"{json.dumps([1, *addresses])}\n".encode())
+            assert killed.recv(100) == b"welcome to kzoo\n"
+        with started(Cluster(addresses, 2)):
+            time.sleep(0.3)
+            assert not chief.done()
+            meet(Cluster(addresses, 1), 10)
+
+
+def test_strangers_at_the_door_do_not_keep_workers_from_meeting():
+    addresses = pair()
+    with started(Cluster(addresses, 0)):
+        for words in (b"GET / HTTP/1.1\r\n\r\n", b'[1, "one:1", "two:1"]\n', b"7\n"):
+            stranger = called(addresses[0])
+            stranger.sendall(words)
+            stranger.close()
+        meet(Cluster(addresses, 1), 10)
+
+
+def called(address):
+    """A connection to a worker that may not listen yet."""
+    host, port = address.split(":")
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            return socket.create_connection((host, int(port)))
+        time.sleep(0.02)
+    raise AssertionError(f"nothing listens at {address}")
+
+
+def test_workers_that_never_come_are_named_to_all_that_did():
+    addresses = pair(4)
+    ways = Cluster(addresses, 0), Cluster(addresses, 2)
+    with started(*ways, seconds=0.5) as both:
+        for meeting in both:
+            with pytest.raises(ConfigError) as refused:
+                meeting.result()
+            line = str(refused.value)
+            assert (
+                f"0.5 s in vain for worker 1 ({addresses[1]}), worker 3 ({addresses[3]}): " in line
+            )
+            assert "fit.meeting_seconds" in line
+    with pytest.raises(ConfigError, match="in vain for worker 0"):
+        meet(Cluster(addresses, 1), 0.1)
 
 
 def test_a_port_that_is_taken_is_said():
@@ -216,14 +271,16 @@ def test_without_a_tpu_the_strategy_is_refused(monkeypatch, tmp_path):
 def test_a_worker_that_waits_in_vain_trains_nothing(monkeypatch, tmp_path):
     environment = tf_config(index=0, worker=list(pair()))
     options = {"fit__strategy": "multi_worker", "fit__meeting_seconds": 0.1}
-    assert "nothing listens at worker 1" in refused(monkeypatch, tmp_path, environment, **options)
+    assert "in vain for worker 1" in refused(monkeypatch, tmp_path, environment, **options)
 
 
 def test_steps_per_execution_changes_no_weight_and_is_for_one_worker(tmp_path):
-    several = test_training.settings(fit__steps_per_execution=2, fit__steps_per_epoch=4)
+    several = test_training.settings(
+        fit__steps_per_execution=2, fit__steps_per_epoch=2, data__validation=None
+    )
     with pytest.raises(ConfigError, match=r"must be 1 with fit.strategy=multi_worker"):
         resolved({**several, "fit": {**several["fit"], "strategy": "multi_worker"}})
-    with pytest.raises(ConfigError, match=r"a multiple of fit.steps_per_exec.* 4 and 3"):
+    with pytest.raises(ConfigError, match=r"a multiple of fit.steps_per_exec.* 2 and 3"):
         resolved({**several, "fit": {**several["fit"], "steps_per_execution": 3}})
     with without_graphs():
         for name, steps in (("one", 1), ("two", 2)):

@@ -154,9 +154,9 @@ def test_a_worker_that_is_killed_ends_the_others_and_all_go_on_bit_by_bit(tmp_pa
     pair = Pair(tmp_path, values)
     last = 5 if killed == 1 else 2  # in the second epoch, or in the first
     both = [pair.start(index, last=last if index == killed else 0) for index in (0, 1)]
-    both[killed].wait(timeout=120)
+    [(status, *_)] = pair.end(both[killed])
     died = time.monotonic()
-    assert both[killed].returncode == -signal.SIGKILL
+    assert status == -signal.SIGKILL
     [(status, _, line)] = pair.end(both[1 - killed])
     assert time.monotonic() - died < 60, "TensorFlow's heartbeat takes 10 s"
     assert status == 1
@@ -197,6 +197,6 @@ def test_two_workers_score_and_average_as_one(tmp_path):
     found, expected = history(pair.run), history(tmp_path / "one")
     for row, other in zip(found, expected, strict=True):
         assert row.keys() == other.keys()
-        for key, value in row.items():
-            assert value == pytest.approx(other[key], rel=1e-3, abs=0.01), key
+        for key in row.keys() - {"val_loss"}:  # of whole batches alone
+            assert row[key] == pytest.approx(other[key], rel=1e-3, abs=0.01), key
     pair.weights()
