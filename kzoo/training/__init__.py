@@ -2,11 +2,11 @@
 
 `train` (in `running`) does all of it. `settings` says what a configuration leaves out, `compiling`
 makes a compiled model of it, `corpora` opens its data, `folder` lets one process at a time work in
-a run folder; `start` takes weights from a preset; `optimizers` averages and slows down;
-`adversarial` is a GAN's two networks as one model, `adversary` its section of a configuration;
-`forecast` tells beforehand what a run will take, by the `graph_costs` of its network;
-`scores` separates and scores whole tracks meanwhile; `callbacks` and `checkpoint` write down what a
-run needs to go on bit by bit.
+a run folder; `strategies` shares the work among devices and the workers that `cluster` finds;
+`start` takes weights from a preset; `optimizers` averages and slows down; `adversarial` is a GAN's
+two networks as one model, `adversary` its section of a configuration; `forecast` tells beforehand
+what a run will take, by the `graph_costs` of its network; `scores` separates and scores whole
+tracks meanwhile; `callbacks` and `checkpoint` write down what a run needs to go on bit by bit.
 """
 
 from kzoo.training.adversarial import AdversarialModel, AdversaryWatch
