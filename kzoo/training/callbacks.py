@@ -137,7 +137,8 @@ class Checkpoints(keras.callbacks.Callback):
         """Write history, checkpoint and, where the loss is best, the preset."""
         logs = {key: float(value) for key, value in (logs or {}).items()}
         seconds = time.perf_counter() - self._began
-        share = (self.meter.waited - self._waited) / seconds
+        # Several devices fetch ahead: some of the wait may have been before the epoch.
+        share = min((self.meter.waited - self._waited) / seconds, 1.0)
         state = self.state
         steps = self.params["steps"]
         row = {"epoch": epoch + 1, **logs, "learning_rate": learning_rate(self.model)}
