@@ -52,30 +52,29 @@ def train(
     folder, settings = Path(folder), config.call(Fit, values.get("fit") or {}, where="fit")
     keep_freed_memory()
     # Before all else, as a strategy for several workers comes before any other use of TensorFlow.
-    with team(settings, devices, say=say) as ours, ours.place(folder) as place, locked(place):
+    with team(settings, devices, say=say) as ours:
         values = resolved(values)
-        same = {"configuration": {**values, "data": None}, "version of kzoo": kzoo.__version__}
-        ours.agree(same)
-        if ours.chief:
-            check_folder(values, place, sizes_given=sizes_given)
-        else:
-            say = _silent
-        ours.share(place, (presets.CARD, CONFIG, CHECKPOINT))
-        values = check_folder(values, place, sizes_given=sizes_given)
-        keras.utils.set_random_seed(values["seed"])
-        if settings.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        replicas = ours.strategy.num_replicas_in_sync
-        if settings.batch_size % replicas:
-            raise ValueError(
-                f"fit.batch_size must be a multiple of the {replicas} devices; got "
-                f"{settings.batch_size}"
-            )
-        with ours.strategy.scope():
-            made = compiled(values, synchronized=replicas > 1)
-        verbose = verbose if ours.chief else 0
-        _fit(made, values, place, ours, say=say, verbose=verbose, command=command)
-        ours.wait()
+        ours.agree({"configuration": {**values, "data": None}, "version of kzoo": kzoo.__version__})
+        if not ours.chief:
+            say, verbose = _silent, 0
+        with ours.place(folder) as place, locked(place):
+            if ours.chief:
+                check_folder(values, place, sizes_given=sizes_given)
+            ours.share(place, (presets.CARD, CONFIG, CHECKPOINT))
+            values = check_folder(values, place, sizes_given=sizes_given)
+            keras.utils.set_random_seed(values["seed"])
+            if settings.deterministic:
+                tf.config.experimental.enable_op_determinism()
+            replicas = ours.strategy.num_replicas_in_sync
+            if settings.batch_size % replicas:
+                raise ValueError(
+                    f"fit.batch_size must be a multiple of the {replicas} devices; got "
+                    f"{settings.batch_size}"
+                )
+            with ours.strategy.scope():
+                made = compiled(values, synchronized=replicas > 1)
+            _fit(made, values, place, ours, say=say, verbose=verbose, command=command)
+            ours.wait()
     return folder
 
 
