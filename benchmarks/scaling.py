@@ -7,14 +7,15 @@ measure: the small U-Net of configs/separation/unet_2stems_mobile.yaml on made-u
 batches by one device on one core, by two devices of one process on two cores (mirrored), and by two
 processes on loopback with a core each (multi_worker). Time and waiting are those of the run's own
 history, as medians over the epochs behind the first one, which draws the graph.
-estimate: hours of published trainings on MUSDB18 by 1, 8 and 64 GPUs, on paper: multiply-adds are
-counted in the graph, all else are the assumptions that it prints. No GPU was there to measure on.
+estimate: hours of published trainings on MUSDB18 by 1, 8 and 64 GPUs, on paper: costs are counted
+in the graphs, all else are the assumptions that it prints. No GPU was there to measure on.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import json
 import os
 import socket
@@ -22,10 +23,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.training import machine
+
+if TYPE_CHECKING:
+    from kzoo.training.forecast import Forecast
 
 SETTINGS = {
     "name": "scaling",
@@ -45,37 +49,24 @@ SETUPS = {
 }
 
 
-@dataclass(frozen=True)
-class Published:
-    """A training on MUSDB18 as its authors describe it. in_turn: steps of its recurrent layers."""
-
-    model: str
-    variant: str
-    sources: tuple[str, ...]
-    seconds: float
-    batch: int
-    steps: int
-    source: str
-    in_turn: int = 0
-
-
-STEMS = ("vocals", "drums", "bass", "other")
-TRAININGS = (
-    Published(
-        "unet", "spleeter", STEMS, 512 * 1024 / 44100, 4, 200_000,
-        "Spleeter's configs/musdb_config.json: 200,000 steps of 4 examples of 512 frames",
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs" / "separation"
+STEMS = ["vocals", "drums", "bass", "other"]
+# What its authors publish -> the training.
+PUBLISHED = {
+    "Spleeter's network, as its configs/musdb_config.json trains it": {
+        "name": "spleeter",
+        "model": {"name": "unet", "sources": STEMS, "variant": "spleeter"},
+        "data": {"train": {"kind": "musdb", "path": "musdb18"}},
+        "fit": {"batch_size": 4, "steps_per_epoch": 1000, "epochs": 200},
+    },
+    "umxhq, one of four targets, 1000 epochs, as configs/separation has it": (
+        CONFIGS / "open_unmix_musdb18.yaml"
     ),
-    Published(
-        "open_unmix", "umxhq", STEMS[:1], 6.0, 16, 344_000,
-        "configs/separation/open_unmix_musdb18.yaml: at most 1000 epochs, one target",
-        in_turn=3 * 259,
-    ),
-)  # fmt: skip
-FLOPS = 25e12  # of an H100 in TF32, whose peak is 494e12
-NEAR, FAR = 200e9, 25e9  # bytes a second that an all-reduce moves within a machine and between them
-RECURRENCE = 60e-6  # seconds of one step of a recurrent layer, there and back
+}
+BETWEEN = 50e9  # bytes a second of each GPU's link to other machines, 400 Gb/s InfiniBand
+RECURRENCE = 60e-6  # seconds of a step that a recurrent layer takes after another, and back
 CORE = 473.3 * 6 / 2  # seconds of sound, in five stems, that a core reads from shards in a second
-MACHINE, OVERHEAD, LATENCY = 8, 5e-3, 50e-6  # GPUs; seconds of a step's launches; of an all-reduce
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -143,54 +134,52 @@ def worker(options: argparse.Namespace) -> None:
 
 def estimate(options: argparse.Namespace) -> None:
     """Print hours and what bounds them, for each training and number of GPUs."""
+    from kzoo.training import forecast
+
     print(f"""On paper, as no GPU was there: {machine()}.
-A step is three times the multiply-adds of a forward pass, two operations each, at an assumed
-{FLOPS / 1e12:.0f} TFLOP/s a GPU (5 % of an H100's TF32 peak), {1000 * OVERHEAD:.0f} ms to launch it, and {1e6 * RECURRENCE:.0f} us for each of
-the steps that recurrent layers take in turn, two directions side by side. Gradients are added up by a ring, at {NEAR / 1e9:.0f} GB/s within machines of {MACHINE} GPUs and {FAR / 1e9:.0f} GB/s
-between them and {1e6 * LATENCY:.0f} us a hop, not hidden behind the step. Every GPU gets the published batch, and
-the examples are as many as the paper's, so that steps become fewer. A larger batch may want
-another learning rate. A core reads {CORE:,.0f} s of sound a second from shards (measured here:
+Costs are counted in the graphs, and times are the forecast of kzoo train --dry-run for H100s of which
+{forecast.SHARE:.0%} is used, with {BETWEEN / 1e9:.0f} GB/s a GPU between machines of 8, and {1e6 * RECURRENCE:.0f} us, an assumption, for
+each step of a recurrent layer that waits for the one before. Every GPU gets the published batch, and
+the examples are as many as published, so that steps become fewer; a larger batch may want another
+learning rate. A core reads {CORE:,.0f} s of sound a second from shards (measured here:
 benchmarks/results/training.txt), before any step that varies it.""")  # noqa: E501
-    for published in TRAININGS:
-        for line in rows(published):
+    for source, values in PUBLISHED.items():
+        print(source)
+        for line in rows(values):
             print(line)
 
 
-def rows(published: Published) -> list[str]:
+def rows(values: dict | Path) -> list[str]:
     """The lines about one training."""
-    from benchmarks.multiply_adds import multiply_adds
-    from kzoo import models
+    from kzoo import config
+    from kzoo.training import forecast
 
-    size, _ = models.split(published.model, {"variant": published.variant})
-    segment, block = size.segment(round(published.seconds * size.sample_rate))
-    system = models.build(published.model, segment, sources=list(published.sources), **block)
-    count = multiply_adds(system, block["samples"])
-    weights = system.count_params()
+    values = values if isinstance(values, dict) else config.load_yaml(values)
+    found, _ = forecast.forecast(values)
+    seconds = found.samples / found.sample_rate
     lines = [
-        f"{published.model} {published.variant}, {len(published.sources)} sources, "
-        f"{weights / 1e6:.1f} million weights, {count / 1e9:.2f} GMAC an example of "
-        f"{block['samples'] / size.sample_rate:.1f} s ({published.source})"
+        f"  {found.trained / 1e6:.1f} million weights, "
+        f"{found.forwards.multiply_adds / 1e9:.2f} billion multiply-adds for {seconds:.1f} s"
     ]
     for gpus in (1, 8, 64):
-        computing, adding = step_seconds(count * published.batch, 4 * weights, gpus)
-        computing += RECURRENCE * published.in_turn
-        step = computing + adding
-        hours = step * published.steps / gpus / 3600
-        sound = published.batch * gpus * published.seconds / step
+        hours, step = hours_and_step(found, gpus)
+        sound = found.batch_size * gpus * seconds / step
         lines.append(
-            f"{gpus:>4} GPUs: {1000 * step:6.1f} ms a step ({adding / step:.0%} adding up), "
-            f"{hours:8.2f} h, reading {sound:,.0f} s of sound a second by {sound / CORE:.1f} cores"
+            f"  {gpus:>2} GPUs: {1000 * step:.0f} ms a step, {hours:.2f} h, "
+            f"{sound:,.0f} s of sound a second from {sound / CORE:.1f} cores"
         )
     return lines
 
 
-def step_seconds(multiply_adds: float, gradient_bytes: float, gpus: int) -> tuple[float, float]:
-    """(computing, adding up gradients) of a step of each GPU's `multiply_adds`."""
-    computing = OVERHEAD + 3 * 2 * multiply_adds / FLOPS
-    if gpus == 1:
-        return computing, 0.0
-    speed = NEAR if gpus <= MACHINE else FAR
-    return computing, 2 * (gpus - 1) / gpus * gradient_bytes / speed + 2 * (gpus - 1) * LATENCY
+def hours_and_step(found: Forecast, gpus: int) -> tuple[float, float]:
+    """Of a training that shows `found`'s examples, and seconds of its steps."""
+    from kzoo.training import forecast
+
+    link = forecast.H100.link_bytes if gpus <= 8 else BETWEEN
+    machine = dataclasses.replace(forecast.H100, link_bytes=link)
+    whole = dataclasses.replace(found, batch_size=found.batch_size * gpus)
+    step = whole.step_seconds(machine, gpus) + RECURRENCE * found.forwards.recurrent_steps
+    return step * found.epochs * found.steps_per_epoch / gpus / 3600, step
 
 
 def main() -> None:

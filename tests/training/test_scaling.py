@@ -3,27 +3,25 @@
 import argparse
 
 import pytest
+from test_training import settings
 
 from benchmarks import scaling
-from benchmarks.multiply_adds import multiply_adds
-from kzoo import models
+from kzoo.training import forecast
+
+NOWHERE = {"kind": "musdb", "path": "nowhere"}
 
 
-def test_the_estimate_counts_the_published_network_and_divides_its_steps(capsys):
-    published = scaling.Published("unet", "tiny", ("vocals",), 1.0, 2, 7200, "nowhere")
-    header, one, *_, many = scaling.rows(published)
-    size, _ = models.split("unet", {"variant": "tiny"})
-    segment, block = size.segment(size.sample_rate)
-    system = models.build("unet", segment, sources=["vocals"], **block)
-    count = multiply_adds(system, block["samples"])
-    assert f"{count / 1e9:.2f} GMAC" in header
-    computing, adding = scaling.step_seconds(2 * count, 4 * system.count_params(), 1)
-    assert adding == 0
-    assert computing == pytest.approx(scaling.OVERHEAD + 12 * count / scaling.FLOPS)
-    assert f"{1000 * computing:.1f} ms a step (0% adding up), {2 * computing:8.2f} h" in one
-    same, adding = scaling.step_seconds(2 * count, 4 * system.count_params(), 64)
-    assert same == computing
-    assert f"{(computing + adding) / 32:8.2f} h" in many
+def test_the_estimate_counts_a_network_and_divides_the_steps_among_gpus():
+    values = {**settings(fit__epochs=7, fit__steps_per_epoch=64), "data": {"train": NOWHERE}}
+    found, _ = forecast.forecast(values)
+    header, *lines = scaling.rows(values)
+    assert f"{found.forwards.multiply_adds / 1e9:.2f} billion multiply-adds" in header
+    assert [line.split(":")[0].strip() for line in lines] == ["1 GPUs", "8 GPUs", "64 GPUs"]
+    hours, step = scaling.hours_and_step(found, 1)
+    assert hours == pytest.approx(step * 7 * 64 / 3600)
+    fewer, longer = scaling.hours_and_step(found, 64)
+    assert longer > step, "gradients are added up"
+    assert fewer == pytest.approx(longer * 7 / 3600)
 
 
 @pytest.mark.slow
