@@ -70,21 +70,21 @@ def check(step: str, probability: float, sources: Sequence[str] | None = None) -
         raise ValueError(f"{step}: sources must name one or more; leave it out for all of them")
 
 
-def bounds(
-    step: str, low: float, high: float, *, above: float, nothing: float, names=("low", "high")
-) -> tuple[float, float]:
-    """(low, high), with above < low <= high, that are not both `nothing`; ValueError else."""
+def check_range(
+    step: str, low: float, high: float, *, least: float, most: float, nothing: float | None = None,
+    names: tuple[str, str] = ("low", "high"),
+) -> None:  # fmt: skip
+    """Refuse what is not least <= low <= high <= most, or is `nothing` throughout; ValueError."""
     first, last = names
-    if not above < low <= high < np.inf:
-        least = "" if above == -np.inf else f"{above:g} < "
+    if not least <= low <= high <= most:
         raise ValueError(
-            f"{step}: {least}{first} <= {last} is needed; got {first}={low} and {last}={high}"
+            f"{step}: {least:g} <= {first} <= {last} <= {most:g} is needed; got {first}={low} and "
+            f"{last}={high}"
         )
     if low == high == nothing:
         raise ValueError(
             f"{step}: {first} and {last} of {nothing:g} change nothing; leave the step out for that"
         )
-    return low, high
 
 
 def named(names: Sequence[str] | None, sources: Sequence[str], step: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from kzoo import audio, config
 from kzoo.data.examples import Step
 from kzoo.data.mixing.signals import at_level, in_room, level_db, room_tail
-from kzoo.data.steps.base import bounds, drawn
+from kzoo.data.steps.base import check_range, drawn
 
 ROOMS = ("noise", "images")
 CLIPS = ("hard", "soft")
@@ -43,18 +43,23 @@ def equalise(
     *, probability: float = 1.0, bands: int = 3, gain_db: float = 6.0, low_hz: float = 60.0,
     high_hz: float = 12000.0, sources: Sequence[str] | None = None, together: bool = False,
 ) -> Step:  # fmt: skip
-    """Raise and lower bands of sources by up to `gain_db`, by as many second-order filters.
+    """Raise and lower bands of sources, by as many second-order filters.
 
-    Bands lie anywhere between the two frequencies (evenly in octaves), and not above nine tenths of
-    what the sample rate can hold; they are peaks of 0.7 to 2.5 octaves. sources: these alone; all
-    by default. together: one equaliser for all; else each has its own.
+    They are peaks of 0.7 to 2.5 octaves, and none is above nine tenths of what the sample rate can
+    hold.
+
+    bands: how many there are. gain_db: by how much one is raised or lowered at most.
+    low_hz, high_hz: between which they lie, evenly in octaves. sources: these alone; all by
+        default.
+    together: one equaliser for all; else each has its own.
     """
     if bands < 1 or not gain_db > 0:
         raise ValueError(
             f"equalise: bands and gain_db must be above 0; got {bands} and {gain_db}: leave the "
             "step out for no change"
         )
-    bounds("equalise", low_hz, high_hz, above=0, nothing=0, names=("low_hz", "high_hz"))
+    names = ("low_hz", "high_hz")
+    check_range("equalise", low_hz, high_hz, least=1, most=100_000, names=names)
 
     def draw(rng):
         octaves = rng.uniform(np.log2(low_hz), np.log2(high_hz), bands)
@@ -82,10 +87,8 @@ def room(
     sources: these alone; all by default. What is learned to give back has the room, too.
     """
     config.named(ROOMS, kind, "kind of room")
-    bounds(
-        "room", low_seconds, high_seconds, above=0, nothing=0,
-        names=("low_seconds", "high_seconds"),
-    )  # fmt: skip
+    names = ("low_seconds", "high_seconds")
+    check_range("room", low_seconds, high_seconds, least=0.02, most=5, names=names)
     if kind == "images":
         _pyroomacoustics()
 
@@ -128,8 +131,7 @@ def codec(
         raise ValueError(f"codec: codecs must name one or more of {', '.join(CODECS)}; got none")
     for name in codecs:
         config.named(CODECS, name, "codec")
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"codec: 0 <= low <= high <= 1 is needed; got low={low} and high={high}")
+    check_range("codec", low, high, least=0, most=1)
 
     def draw(rng):
         return codecs[int(rng.integers(len(codecs)))], rng.uniform(low, high)
@@ -144,14 +146,13 @@ def clip(
     *, probability: float = 1.0, low_db: float = 1.0, high_db: float = 12.0,
     kinds: Sequence[str] = CLIPS, sources: Sequence[str] | None = None, together: bool = False,
 ) -> Step:  # fmt: skip
-    """Overdrive sources: what is above a limit, so many dB below their peak, is cut off.
+    """Overdrive sources: what is above a limit is cut off.
 
+    low_db, high_db: between which the limit is drawn, in dB below the source's peak.
     kinds: of which one is drawn; "hard" cuts at the limit, "soft" bends towards it (tanh).
     sources: these alone; all by default. together: all by the same; else each has its own.
     """
-    low_db, high_db = bounds(
-        "clip", low_db, high_db, above=-1e-9, nothing=0, names=("low_db", "high_db")
-    )
+    check_range("clip", low_db, high_db, least=0, most=60, nothing=0, names=("low_db", "high_db"))
     if not kinds:
         raise ValueError(f"clip: kinds must name one or more of {', '.join(CLIPS)}; got none")
     for name in kinds:

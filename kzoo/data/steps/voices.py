@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kzoo.data.examples import Step
-from kzoo.data.steps.base import bounds, drawn
+from kzoo.data.steps.base import check_range, drawn
 from kzoo.data.steps.vocoder import fitted, formants_moved, stretched, transposed
 
 
@@ -17,13 +17,14 @@ def pitch(
     *, probability: float = 1.0, low: float = -3.0, high: float = 3.0,
     sources: Sequence[str] | None = None, together: bool = True, keep_formants: bool = False,
 ) -> Step:  # fmt: skip
-    """Transpose sources by so many semitones; their length stays.
+    """Transpose sources; their length stays.
 
-    together: all by the same interval, so that they stay in tune; else each by its own.
-    sources: these alone; all by default. keep_formants: timbre stays, as of a voice that sings
+    low, high: between which the interval is drawn, in semitones. together: all by the same, so that
+        they stay in tune; else each by its own. sources: these alone; all by default.
+    keep_formants: timbre stays, as of a voice that sings
     another note; else it moves along, as on a tape at another speed.
     """
-    low, high = bounds("pitch", low, high, above=-float("inf"), nothing=0)
+    check_range("pitch", low, high, least=-24, most=24, nothing=0)
 
     def change(source, semitones, rate):
         moved = transposed(source, semitones, rate)
@@ -39,12 +40,14 @@ def stretch(
     *, probability: float = 1.0, low: float = 0.8, high: float = 1.25,
     sources: Sequence[str] | None = None, together: bool = True,
 ) -> Step:  # fmt: skip
-    """Play sources at so many times their tempo; their pitch stays.
+    """Play sources faster or slower; their pitch stays.
 
+    low, high: between which the tempo is drawn; 1 is its own, 1.25 faster by a quarter.
     together: all at the same tempo; else each at its own. sources: these alone; all by default.
+
     Segments that are `high` times as long are drawn for it, so that there is no silence at the end.
     """
-    low, high = bounds("stretch", low, high, above=0, nothing=1)
+    check_range("stretch", low, high, least=0.25, most=4, nothing=1)
 
     def change(source, tempo, rate):
         return fitted(stretched(source, 1 / tempo, rate), len(source))
@@ -61,12 +64,14 @@ def envelope(
     *, probability: float = 1.0, low: float = 0.85, high: float = 1.18,
     sources: Sequence[str] | None = None, together: bool = False,
 ) -> Step:  # fmt: skip
-    """Move the formants of sources to so many times their frequency; pitch and time stay.
+    """Move the formants of sources: one voice becomes those of smaller and larger heads.
 
-    So one voice becomes those of smaller and larger heads. sources: these alone, such as [vocals];
-    all by default. together: all by the same factor; else each by its own.
+    Pitch, time and level stay.
+
+    low, high: between which the factor of their frequencies is drawn. sources: these alone, such as
+        [vocals]; all by default. together: all by the same factor; else each by its own.
     """
-    low, high = bounds("envelope", low, high, above=0, nothing=1)
+    check_range("envelope", low, high, least=0.5, most=2, nothing=1)
     return drawn(
         lambda rng: rng.uniform(low, high), formants_moved, probability, "envelope", sources,
         together=together,
