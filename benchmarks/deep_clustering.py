@@ -6,21 +6,19 @@
 TORCH is the interpreter of an environment with torch, asteroid 0.7 and asteroid-filterbanks. Its
 network is that of asteroid's recipe (egs/wsj0-mix/DeepClustering), which no package holds, of
 asteroid's own recurrent layer and loss. Both sides have the same weights and magnitudes; a step is
-the loss with its bins above -40 dB, its gradients, clipping by 200 and RMSprop. Each side is a
-process of its own on the same cores; medians, and a speed with the least and greatest of the turns.
+the loss with its bins above -40 dB, its gradients, clipping by 200 and RMSprop. How sides are run,
+measured and compared is separators.py's.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import separators
 from separators_sides import _stand_in, serve
 
 SIZES = [
@@ -31,6 +29,22 @@ SIZES = [
 ]
 QUICK = [{"variant": "tiny", "batch": 2, "frames": 20}]
 CLIP, RATE = 200.0, 1e-4
+
+
+class Side(separators.Side):
+    """One process of this file."""
+
+    program = Path(__file__)
+
+
+class Row(separators.Row):
+    """A case on both sides, whose weights and magnitudes asteroid's side writes."""
+
+    kind = Side
+
+    def start(self) -> None:
+        peer = self._peer("torch", self.options.torch_python, "asteroid's network")
+        self.sides = [self._side("kzoo", sys.executable, "kzoo"), peer]
 
 
 def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.float64]:
@@ -131,65 +145,18 @@ def title(case: dict) -> str:
 
 def main() -> None:
     """All rows, one after the other."""
-    import separators
-
-    class Step(separators.Side):
-        """One process of this program."""
-
-        program = Path(__file__)
-
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--torch-python", required=True, metavar="PATH")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=[""], help="rows with one of these in them")
-    parser.add_argument("--quick", action="store_true", help="small and short: does it still work?")
-    options = parser.parse_args()
+    options = separators.command_line(__doc__.split("\n")[0], threads=1, repeats=10).parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.path.insert(0, str(separators.ROOT))
     from kzoo.models import deep_clustering
 
-    words = " ".join("TORCH" if x == options.torch_python else x for x in sys.argv[1:])
-    print(
-        f"python benchmarks/deep_clustering.py {words}\n"
-        f"{time.strftime('%Y-%m-%d')}, {separators.processor()}, {options.threads} of "
-        f"{os.cpu_count()} cores, median of {options.repeats}\n"
-        f"kzoo: {separators.versions(sys.executable, 'tensorflow', 'keras')}\n"
-        f"PyTorch: {separators.versions(options.torch_python, 'torch', 'asteroid')}"
-    )
+    print(separators.header(__file__, options, [], ["asteroid"]), flush=True)
+    cases = []
     for case in QUICK if options.quick else SIZES:
         size = deep_clustering.VARIANTS[case["variant"]]
         names = ("bins", "hidden", "n_layers", "embedding")
-        case = {**case, **{name: getattr(size, name) for name in names}}
-        if not any(text in title(case) for text in options.only):
-            continue
-        sides = []
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                for side, python in (("torch", options.torch_python), ("kzoo", sys.executable)):
-                    sides.append(
-                        Step(side, python, {**case, "label": side}, Path(folder), options.threads)
-                    )
-                separators.take_turns(sides, options.warm_up)
-                others = separators.take_turns(sides, options.repeats)
-            finally:
-                for side in sides:
-                    side.close()
-        peer, ours = sides
-        speeds = [b["wall"] / a["wall"] for a, b in zip(ours.turns, peer.turns, strict=True)]
-        print(f"\n{title(case)}", flush=True)
-        for side in (ours, peer):
-            print(
-                f"  {side.label:6}{side.median('wall') * 1e3:10.1f} ms"
-                f"{side.median('cpu') * 1e3:10.1f} CPU ms{side.turns[-1]['peak']:9.0f} peak MB"
-            )
-        print(
-            f"  kzoo has {np.median(speeds):.2f} times the speed of asteroid's network "
-            f"({min(speeds):.2f} to {max(speeds):.2f}); losses {float(ours.first):.7g} and "
-            f"{float(peer.first):.7g} in the first step"
-        )
-        if others > separators.BUSY:
-            print(f"  a busy machine: other processes had {others:.0%} of it")
+        cases.append({**case, **{name: getattr(size, name) for name in names}})
+    sys.exit(separators.measured(cases, title, Row, options))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Open-Unmix next to openunmix on PyTorch: steps of training and forward passes, in one run.
 
     python benchmarks/open_unmix.py --torch-python TORCH [--threads 1] [--repeats 5]
-        [--only TEXT ...] > benchmarks/results/open_unmix.txt
+        [--only TEXT ...] [--quick] > benchmarks/results/open_unmix.txt
 
 TORCH is the interpreter of an environment with torch and openunmix 1.3, whose other dependencies
 are stood in for by empty modules. Both sides hold the same weights, made by PyTorch and read by
@@ -11,11 +11,8 @@ squared differences and Adam. How sides are run, measured and compared is separa
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +25,7 @@ CASES = [
     *({"variant": "umxhq", "task": "step", "batch": batch} for batch in (1, 4, 16)),
     *({"variant": variant, "task": "forward", "batch": 1} for variant in ("umxhq", "umxl")),
 ]
+QUICK = [{"variant": "umxhq", "task": "step", "batch": 1}]
 RATE = 1e-3
 
 
@@ -40,16 +38,12 @@ class Side(separators.Side):
 class Row(separators.Row):
     """A case on both sides."""
 
+    kind = Side
+
     def start(self) -> None:
         peer = self._peer("torch", self.options.torch_python, "openunmix")
         self._side("convert", sys.executable, "kzoo.convert").close()
         self.sides = [self._side("kzoo", sys.executable, "kzoo"), peer]
-
-    def _side(self, side: str, python: str, label: str, *, spin: bool = True, **more) -> Side:
-        case = {**self.case, **more, "label": label}
-        made = Side(side, python, case, self.folder, self.options.threads, spin=spin)
-        self.open.append(made)
-        return made
 
 
 def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
@@ -145,40 +139,12 @@ def title(case: dict) -> str:
 
 def main() -> None:
     """All rows, one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--torch-python", required=True, metavar="PATH")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=[""], help="rows with one of these in them")
-    options = parser.parse_args()
+    options = separators.command_line(__doc__.split("\n")[0], threads=1, repeats=5).parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.path.insert(0, str(separators.ROOT))
-    command = " ".join(sys.argv[1:]).replace(options.torch_python, "TORCH")
-    print(
-        f"python benchmarks/open_unmix.py {command}\n"
-        f"{time.strftime('%Y-%m-%d')}, {separators.processor()}, {options.threads} of "
-        f"{os.cpu_count()} cores, median of {options.repeats}\n"
-        f"kzoo: {separators.versions(sys.executable, 'kzoo', 'tensorflow', 'keras')}\n"
-        f"PyTorch: {separators.versions(options.torch_python, 'torch', 'openunmix')}",
-        flush=True,
-    )
-    failed = False
-    for case in CASES:
-        if not any(text in title(case) for text in options.only):
-            continue
-        print(f"\n{title(case)}", flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            row = Row(case, Path(folder), options)
-            try:
-                row.start()
-                print("\n".join(row.lines(row.measure())), flush=True)
-            except separators.SideError as error:
-                failed = True
-                print(f"  failed: {error}", flush=True)
-            finally:
-                row.close()
-    sys.exit(int(failed))
+    print(separators.header(__file__, options, [], ["openunmix"]), flush=True)
+    cases = QUICK if options.quick else CASES
+    sys.exit(separators.measured(cases, title, Row, options))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 TORCH is the interpreter of an environment with torch, asteroid 0.7, demucs 2.0.3 (the last release
 of Demucs v2), onnx and onnxruntime; asteroid and demucs without their dependencies but
-asteroid-filterbanks and julius: whatever else they import is stood in for by empty modules.
+asteroid-filterbanks, julius, soundfile, requests, pandas, PyYAML and huggingface-hub: whatever else
+they import is stood in for by empty modules.
 ONNX is that of an environment with kzoo, tf2onnx, onnx and onnxruntime; without it the file of
 ONNX Runtime comes from the PyTorch twin alone.
 
@@ -36,7 +37,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,12 @@ def _cpu_of_others(sides: Sequence[Side]) -> float:
 
 
 class Row:
-    """The processes of one case: ours first, and for each peer the faster of two ways to wait."""
+    """The processes of one case: ours first, and for each peer the faster of two ways to wait.
+
+    kind: of the processes.
+    """
+
+    kind = Side
 
     def __init__(self, case: dict, folder: Path, options: argparse.Namespace):
         self.case = {**case, "weights": str(folder / "kzoo.weights.h5")}
@@ -193,7 +199,7 @@ class Row:
 
     def _side(self, side: str, python: str, label: str, *, spin: bool = True, **more) -> Side:
         case = {**self.case, **more, "label": label}
-        made = Side(side, python, case, self.folder, self.options.threads, spin=spin)
+        made = self.kind(side, python, case, self.folder, self.options.threads, spin=spin)
         self.open.append(made)
         return made
 
@@ -299,58 +305,75 @@ def processor() -> str:
     return platform.machine()
 
 
-def header(options: argparse.Namespace) -> str:
-    """Command, date, machine and versions."""
-    paths = {options.torch_python: "TORCH", options.onnx_python: "ONNX"}
-    ort = options.onnx_python or options.torch_python
-    ours = versions(sys.executable, "kzoo", "tensorflow", "keras", "ai-edge-litert")
-    onnx = versions(ort, "onnxruntime", "onnx", *(["tf2onnx"] if options.onnx_python else []))
-    command = " ".join(paths.get(argument, argument) for argument in sys.argv[1:])
+def header(
+    program: str, options: argparse.Namespace, ours: Sequence[str], peers: Sequence[str]
+) -> str:
+    """Command, date, machine and versions; ours, peers: packages of either side."""
+    places = {options.torch_python: "TORCH", getattr(options, "onnx_python", None): "ONNX"}
+    command = " ".join(places.get(argument, argument) for argument in sys.argv[1:])
     return (
-        f"python benchmarks/separators.py {command}\n"
+        f"python benchmarks/{Path(program).name} {command}\n"
         f"{time.strftime('%Y-%m-%d')}, {processor()}, {options.threads} of {os.cpu_count()} cores, "
         f"as many threads a side, median of {options.repeats}, load before "
         f"{os.getloadavg()[0]:.1f}\n"
-        f"kzoo: {ours}\n"
-        f"PyTorch: {versions(options.torch_python, 'torch', 'asteroid', 'demucs')}\n"
-        f"ONNX: {onnx}"
+        f"kzoo: {versions(sys.executable, 'kzoo', 'tensorflow', 'keras', *ours)}\n"
+        f"PyTorch: {versions(options.torch_python, 'torch', *peers)}"
     )
+
+
+def command_line(description: str, *, threads: int, repeats: int) -> argparse.ArgumentParser:
+    """The options of every comparison with PyTorch, with these defaults."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--torch-python", required=True, metavar="PATH")
+    parser.add_argument("--threads", type=int, default=threads)
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--warm-up", type=int, default=2)
+    parser.add_argument("--only", nargs="*", default=[""], help="rows with one of these in them")
+    parser.add_argument("--quick", action="store_true", help="small and short: does it still work?")
+    return parser
+
+
+def measured(
+    cases: Sequence[dict],
+    title: Callable[[dict], str],
+    row: type[Row],
+    options: argparse.Namespace,
+) -> int:
+    """Print the rows that `options.only` leaves, one after the other; 1 where any failed, or 0."""
+    failed = False
+    for case in cases:
+        if not any(text in title(case) for text in options.only):
+            continue
+        print(f"\n{title(case)}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            made = row(case, Path(folder), options)
+            try:
+                made.start()
+                print("\n".join(made.lines(made.measure())), flush=True)
+            except SideError as error:
+                failed = True
+                print(f"  failed: {error}", flush=True)
+            finally:
+                made.close()
+    return int(failed)
 
 
 def main() -> None:
     """All rows, one after the other."""
     cores = len(os.sched_getaffinity(0))
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--torch-python", required=True, metavar="PATH")
+    parser = command_line(__doc__.split("\n")[0], threads=cores, repeats=10)
     parser.add_argument("--onnx-python", metavar="PATH")
-    parser.add_argument("--threads", type=int, default=cores)
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=[""], help="rows with one of these in them")
-    parser.add_argument("--quick", action="store_true", help="small and short: does it still work?")
     options = parser.parse_args()
     if not 1 <= options.threads <= cores:
         parser.error(f"--threads must be from 1 to the {cores} cores here; got {options.threads}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.path.insert(0, str(ROOT))
-    print(header(options), flush=True)
-    failed = False
-    for case in QUICK if options.quick else FULL:
-        if not any(text in title(case) for text in options.only):
-            continue
-        print(f"\n{title(case)}", flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            row = Row(completed(case), Path(folder), options)
-            try:
-                row.start()
-                others = row.measure()
-                print("\n".join(row.lines(others)), flush=True)
-            except SideError as error:
-                failed = True
-                print(f"  failed: {error}", flush=True)
-            finally:
-                row.close()
-    sys.exit(int(failed))
+    print(header(__file__, options, ["ai-edge-litert"], ["asteroid", "demucs"]))
+    ort = options.onnx_python or options.torch_python
+    onnx = ["onnxruntime", "onnx", *(["tf2onnx"] if options.onnx_python else [])]
+    print(f"ONNX: {versions(ort, *onnx)}", flush=True)
+    cases = [completed(case) for case in (QUICK if options.quick else FULL)]
+    sys.exit(measured(cases, title, Row, options))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class FrameStreamSizes(Sizes):
 
     @property
     def latency_ms(self) -> float:
-        """From a sound to its estimate: the delay, and the hop that must be full before a step."""
+        """From a sound to its estimate: the delay, and the block that must be full before it."""
         return 1000 * (self.delay_samples + self.live_frames * self.hop_length) / self.sample_rate
 
     def whole(self, samples: int | None) -> int:

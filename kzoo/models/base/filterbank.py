@@ -12,7 +12,7 @@ from keras import layers, ops
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.layers.filterbank import FilterbankDecoder, FitToWaveform, PadToFrames
 from kzoo.layers.masks import Estimates
-from kzoo.models.base.causal import UNROLLED_FRAMES, Past, step_model
+from kzoo.models.base.causal import UNROLLED_FRAMES, FrameStreamSizes, Past, step_model
 from kzoo.models.base.sizes import Sizes, check_positive, check_sources
 
 
@@ -61,10 +61,7 @@ class FilterbankSizes(Sizes):
         """Frames of a block of live sound: 5 ms, and no more than LSTMs are unrolled for."""
         return min(max(1, int(0.005 * self.sample_rate / self.hop_length)), UNROLLED_FRAMES)
 
-    @property
-    def latency_ms(self) -> float:
-        """From a sound to its estimate: the delay, and the block that must be full before it."""
-        return 1000 * (self.delay_samples + self.live_frames * self.hop_length) / self.sample_rate
+    latency_ms = FrameStreamSizes.latency_ms
 
     def grid(self) -> BlockGrid:
         """Blocks that join into the whole file's estimate where the context is finite.
