@@ -23,6 +23,7 @@ from typing import Any
 import charts
 import docstrings
 import errors
+import trainings
 import variations
 
 import kzoo
@@ -60,6 +61,7 @@ def write(folder: Path) -> None:
     ladder = HERE.parent / "benchmarks" / "results" / "ladder.md"
     shutil.copyfile(ladder, folder / "pages" / "ladder.md")
     charts.enhancers(folder / "pages" / "enhancers.png")
+    trainings.draw(folder / "pages" / "trainings")
     errors.experiments(folder / "pages" / "guides" / "experiments.png")
     variations.write(folder / "pages" / "reference" / "steps")
     errors.decomposition(folder / "pages" / "guides" / "decomposition.png")
@@ -73,7 +75,7 @@ def write(folder: Path) -> None:
     listed = {
         "Presets": ["presets/index.md", *(f"presets/{n}.md" for n in presets.list_presets())],
         "Python": ["api/index.md", *(f"api/{name}.md" for name in PACKAGES)],
-        "Measured": ["measured.md", "ladder.md"],
+        "Measured": ["measured.md", "ladder.md", "trainings.md"],
     }
     settings["nav"] += [{title: names} for title, names in listed.items()]
     config.dump_yaml(settings, folder / "mkdocs.yml")
@@ -102,6 +104,7 @@ def pages() -> dict[str, str]:
         ),
         "presets/index.md": preset_index(),
         "api/index.md": short_way_in(),
+        "trainings.md": trainings.page(),
     }
     for name in presets.list_presets():
         made[f"presets/{name}.md"] = preset_page(presets.load_card(name))
