@@ -12,6 +12,7 @@ from kzoo import config, presets
 from kzoo.pictures.training import draw_history
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+PLANNED = re.compile(r"Not (yet )?(trained|measured|run)\b")
 DATE = re.compile(r"\b20\d\d-\d\d-\d\d\b")
 INTRODUCTION = """# Trainings that are no presets
 
@@ -22,10 +23,14 @@ them again.
 
 
 def unshipped(configs: Path = CONFIGS) -> list[Path]:
-    """Configurations that no preset is made of, and whose header has a figure with its date."""
+    """Configurations that no preset is made of, whose header has a date and calls them trained."""
     known = set(presets.list_presets())
-    paths = sorted(configs.glob("*/*.yaml"), key=lambda path: (path.parent.name, path.stem))
-    return [path for path in paths if path.stem not in known and DATE.search(header(path))]
+    found = []
+    for path in sorted(configs.glob("*/*.yaml"), key=lambda path: (path.parent.name, path.stem)):
+        said = header(path)
+        if path.stem not in known and DATE.search(said) and not PLANNED.match(said):
+            found.append(path)
+    return found
 
 
 def header(path: Path) -> str:

@@ -26,6 +26,7 @@ def configs(tmp_path):
     headers = {
         "unet_2stems_mobile": "# A preset.\n# 2026-11-26\n",
         "planned": "# Not measured here.\n",
+        "timed": "# Not trained here: a step takes 5 s, 2026-11-26.\n",
         "measured": "# Vocals -3.6 | -0.8 dB,\n#   and 2 < 3, 2026-11-26\n",
         "with_curves": "# Scored on 2026-11-26.\n",
     }
