@@ -117,5 +117,7 @@ def table(
 
 def figures(scores: Sequence[Mapping[str, float]], measure: str) -> str:
     """A cell: the median of each seed and its deviation."""
+    if any(math.isnan(score[measure]) for score in scores):
+        return "silent"
     deviation = statistics.mean(score[f"{measure} MAD"] for score in scores)
     return f"{course_page.spread([score[measure] for score in scores])} ({deviation:.2f})"

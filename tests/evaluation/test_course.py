@@ -103,19 +103,56 @@ def test_every_system_costs_what_the_page_says(tmp_path):
         assert 20e6 < cost["multiply_adds"] < 32e6, name
 
 
+QUICK = {
+    "segment_seconds": 0.5,
+    "batch_size": 2,
+    "epochs": 2,
+    "test": {"start_seconds": 0.0, "duration_seconds": 3.0},
+}
+
+
+def write_songs(folder):
+    rng = np.random.default_rng(0)
+    for song in ("one", "two", "held"):
+        for stem in ("vocals", "other"):
+            path = folder / song / f"{stem}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, 0.1 * rng.standard_normal(40_000), 8000)
+
+
+@pytest.mark.slow
+def test_the_study_trains_with_each_augmentation_and_goes_on(tmp_path):
+    from benchmarks import augmentation_study
+
+    write_songs(tmp_path / "music")
+    found = Path(augmentation_study.__file__).with_suffix(".yaml")
+    settings = config.load_yaml(found) | QUICK
+    for system in settings["systems"].values():
+        system["model"] = {"name": system["model"]["name"], "variant": "tiny"}
+    path, out = tmp_path / "study.yaml", tmp_path / "study.md"
+    config.dump_yaml(settings, path)
+    arguments = [tmp_path / "music", "--held-out", "held", "--without", "--settings", path]
+    arguments = [*arguments, "-o", out, "--work", tmp_path / "work", "--steps", "2"]
+    arguments = [*map(str, [*arguments, "--seeds", "1", "--systems", "unet", "unet_all"])]
+    augmentation_study.main(arguments)
+    text = out.read_text()
+    assert "| `unet_all` | all | " in text
+    assert "`unet_all` gains " in text
+    card = config.load_yaml(tmp_path / "work" / "unet_all_0" / "card.yaml")
+    steps = card["trained"]["data"]["steps"]
+    assert [step["name"] for step in steps] == ["stretch", "envelope", "pitch"]
+    written = (tmp_path / "work" / "unet_0" / "checkpoint.npz").stat().st_mtime_ns
+    augmentation_study.main([*arguments, "wave_u_net_pitch"])
+    assert (tmp_path / "work" / "unet_0" / "checkpoint.npz").stat().st_mtime_ns == written
+    assert "| `wave_u_net_pitch` | pitch | " in out.read_text()
+
+
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_takes_new_systems(tmp_path, monkeypatch):
     from benchmarks import course
 
-    rng = np.random.default_rng(0)
-    for song in ("one", "two", "held"):
-        for stem in ("vocals", "other"):
-            path = tmp_path / "music" / song / f"{stem}.wav"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, 0.1 * rng.standard_normal(40_000), 8000)
-    settings = config.load_yaml(course.SETTINGS)
-    settings |= {"segment_seconds": 0.5, "batch_size": 2, "epochs": 2}
-    settings["test"] = {"start_seconds": 0.0, "duration_seconds": 3.0}
+    write_songs(tmp_path / "music")
+    settings = config.load_yaml(course.SETTINGS) | QUICK
     systems = {name: settings["systems"][name] for name in ("unet", "wave_u_net")}
     systems["unet"]["model"] = {"name": "unet", "variant": "tiny"}
     systems["wave_u_net"]["model"] = {"name": "wave_u_net", "variant": "tiny"}
