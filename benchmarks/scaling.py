@@ -37,7 +37,6 @@ SETTINGS = {
         "name": "unet", "sources": ["vocals", "accompaniment"], "variant": "mobile", "frames": 128,
         "trunk": "shared", "masks": "softmax",
     },
-    "data": {"train": {"kind": "synthetic", "tracks": 4, "seconds": 8.0}, "workers": 1},
     "optimizer": {"learning_rate": 1e-3, "global_clipnorm": 1.0},
 }  # fmt: skip
 BATCH = 8
@@ -72,11 +71,13 @@ CORE = 473.3 * 6 / 2  # seconds of sound, in five stems, that a core reads from 
 def measure(options: argparse.Namespace) -> None:
     """Print a row for each setup."""
     rows = {}
-    for name, (cores, devices) in SETUPS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            rows[name] = _run(Path(folder), cores, devices, options)
+    with tempfile.TemporaryDirectory() as scratch:
+        words = [sys.executable, "-m", "benchmarks.scaling", "shards", str(Path(scratch, "shards"))]
+        subprocess.run(words, check=True)
+        for name, (cores, devices) in SETUPS.items():
+            rows[name] = _run(Path(scratch), name, cores, devices, options)
     first, _ = rows["one device"]
-    print(f"unet mobile, batches of {BATCH}, synthetic sound: {machine()}")
+    print(f"unet mobile, batches of {BATCH}, shards of made-up sound: {machine()}")
     for name, (seconds, waiting) in rows.items():
         print(
             f"{name:>14}: {seconds:.3f} s a step, {first / seconds:.2f} times as fast as one "
@@ -84,8 +85,20 @@ def measure(options: argparse.Namespace) -> None:
         )
 
 
-def _run(folder: Path, cores, devices: int, options) -> tuple[float, float]:
+def shards(options: argparse.Namespace) -> None:
+    """Write what all setups learn from, as made-up sound takes longer to make than to read."""
+    from kzoo import data
+
+    corpus = data.open_corpus(
+        "synthetic", tracks=4, seconds=8.0, sources=SETTINGS["model"]["sources"], sample_rate=44100,
+        channels=2,
+    )  # fmt: skip
+    data.prepare(corpus, options.folder)
+
+
+def _run(scratch: Path, name: str, cores, devices: int, options) -> tuple[float, float]:
     """(seconds of a step, share of waiting) of one setup."""
+    folder = scratch / name
     doors = [socket.create_server(("127.0.0.1", 0)) for _ in cores]
     addresses = [f"127.0.0.1:{door.getsockname()[1]}" for door in doors]
     for door in doors:
@@ -98,12 +111,12 @@ def _run(folder: Path, cores, devices: int, options) -> tuple[float, float]:
             task = {"type": "worker", "index": index}
             cluster = {"cluster": {"worker": addresses}, "task": task}
             environment["TF_CONFIG"] = json.dumps(cluster)
-        words = [json.dumps(sorted(own)), devices, folder / "run", options.steps, options.epochs]
+        words = [json.dumps(sorted(own)), devices, folder, options.steps, options.epochs]
         command = [sys.executable, "-m", "benchmarks.scaling", "worker", *map(str, words)]
         processes.append(subprocess.Popen(command, env=environment))
     if any([process.wait() for process in processes]):  # all of them, whatever the first one says
         raise SystemExit("a training has failed")
-    with open(folder / "run" / "history.csv", newline="", encoding="utf-8") as file:
+    with open(folder / "history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[1:]
     seconds = statistics.median(float(row["seconds"]) for row in rows) / options.steps
     return seconds, statistics.median(float(row["waiting"]) for row in rows)
@@ -123,9 +136,10 @@ def worker(options: argparse.Namespace) -> None:
     fit = {"batch_size": BATCH, "epochs": options.epochs, "steps_per_epoch": options.steps}
     if "TF_CONFIG" in os.environ:
         fit["strategy"] = "multi_worker"
+    train_data = {"kind": "shards", "path": str(options.folder.parent / "shards")}
     names = [f"/device:CPU:{number}" for number in range(options.devices)]
     train(
-        {**SETTINGS, "fit": fit},
+        {**SETTINGS, "data": {"train": train_data, "workers": 1}, "fit": fit},
         options.folder,
         devices=names if options.devices > 1 else None,
         say=lambda line: None,
@@ -192,7 +206,10 @@ def main() -> None:
     verb.set_defaults(run=measure)
     verb = verbs.add_parser("estimate")
     verb.set_defaults(run=estimate)
-    verb = verbs.add_parser("worker")  # what `measure` starts
+    verb = verbs.add_parser("shards")  # this and the next are what `measure` starts
+    verb.add_argument("folder", type=Path)
+    verb.set_defaults(run=shards)
+    verb = verbs.add_parser("worker")
     verb.add_argument("cores")
     verb.add_argument("devices", type=int)
     verb.add_argument("folder", type=Path)
