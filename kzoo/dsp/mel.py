@@ -1,11 +1,13 @@
-"""Mel-frequency cepstral coefficients: the shape of a spectrum in a few numbers.
+"""Spectra in bands of the mel scale: their logarithms, and the coefficients of their shape.
 
-On the mel scale of the HTK book, as `tf.signal` has it.
+`mfcc` is on the scale of the HTK book, with triangles as `tf.signal` has them; `log_mel` has
+librosa's, of which the networks that tag music were trained on several.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import Literal
 
 import keras
 import numpy as np
@@ -13,9 +15,13 @@ from keras import ops
 
 from kzoo.dsp.framing import pad_last
 from kzoo.dsp.stft import magnitude, stft
+from kzoo.dsp.units import power_to_db
 
 # What counts as an empty band, and what its magnitude is taken for: as loud as faint noise.
 _EMPTY, _IF_EMPTY = 1e-8, 1e-5
+_LEAST_DB = -100.0  # librosa's, of a power
+SCALES = ("slaney", "htk")
+COMPRESSIONS = ("db", "log", "none")
 
 
 def mfcc(
@@ -45,16 +51,90 @@ def mfcc(
     return ops.matmul(logarithms, ops.convert_to_tensor(cosines, spectrum.dtype))
 
 
+def log_mel(
+    waveform,
+    *,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    bands: int,
+    low_hz: float = 0.0,
+    high_hz: float | None = None,
+    scale: str = "slaney",
+    equal_area: bool = True,
+    power: Literal[1, 2] = 2,
+    compression: str = "db",
+    gain: float = 10000.0,
+    win_length: int | None = None,
+    padding: str = "center",
+    pad_mode: str = "constant",
+):
+    """Compute `[..., frames, bands]` of `[..., samples]`, frames as those of `stft`.
+
+    The defaults are librosa's. high_hz: None is Nyquist. scale, equal_area: as in `mel_filters`.
+    power: of the magnitude that the bands sum. compression: "db" is 10 log10, at least -100 dB;
+    "log" is log10(1 + gain * x), which musicnn has with a gain of 10,000; "none" is none.
+    Raises ValueError for a compression or power that there is not, and as `mel_filters` and `stft`.
+    """
+    if compression not in COMPRESSIONS:
+        raise ValueError(
+            f"compression must be one of {', '.join(COMPRESSIONS)}; got {compression!r}"
+        )
+    if power not in (1, 2):
+        raise ValueError(f"power must be 1 or 2; got {power!r}")
+    high_hz = sample_rate / 2 if high_hz is None else high_hz
+    real, imag = stft(
+        waveform, n_fft, hop_length, win_length=win_length, padding=padding, pad_mode=pad_mode
+    )
+    spectrum = magnitude(real, imag) if power == 1 else real * real + imag * imag
+    filters = mel_filters(sample_rate, n_fft, bands, low_hz, high_hz, scale, equal_area)
+    levels = ops.matmul(spectrum, ops.convert_to_tensor(filters, spectrum.dtype))
+    if compression == "db":
+        return power_to_db(levels, -_LEAST_DB)
+    return ops.log(1 + gain * levels) / np.log(10) if compression == "log" else levels
+
+
+@functools.cache
+def mel_filters(
+    sample_rate: int,
+    n_fft: int,
+    bands: int,
+    low_hz: float,
+    high_hz: float,
+    scale: str = "slaney",
+    equal_area: bool = True,
+) -> np.ndarray:
+    """Triangles over hertz `[bins, bands]`, float64, as librosa.filters.mel gives them.
+
+    scale: of the edges, which are even on it: "slaney" is linear below 1 kHz, "htk" is
+    2595 log10(1 + f / 700). equal_area: each triangle is divided by half of its width in hertz;
+    else its peak is 1. Raises ValueError for another scale, for a band outside 0 Hz to Nyquist,
+    and for bands so narrow that one lies between two bins and holds none.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}")
+    _check_band(sample_rate, low_hz, high_hz)
+    to_mel, to_hz = (_slaney, _slaney_hz) if scale == "slaney" else (_mel, _mel_hz)
+    edges = to_hz(np.linspace(to_mel(low_hz), to_mel(high_hz), bands + 2))
+    hertz = np.arange(n_fft // 2 + 1)[:, None] * (sample_rate / n_fft)
+    rising = (hertz - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - hertz) / (edges[2:] - edges[1:-1])
+    filters = np.maximum(0, np.minimum(rising, falling))
+    if not np.all(filters.max(axis=0) > 0):
+        raise ValueError(
+            f"each band must hold a bin: take fewer bands or a longer n_fft; got bands={bands}, "
+            f"n_fft={n_fft} at {sample_rate} Hz"
+        )
+    return filters * (2 / (edges[2:] - edges[:-2])) if equal_area else filters
+
+
 @functools.cache
 def mel_bank(sample_rate: int, n_fft: int, bands: int, low_hz: float, high_hz: float) -> np.ndarray:
     """Triangles `[bins, bands]`, float64, even on the mel scale; bin 0 is in none.
 
     Raises ValueError for a band outside 0 Hz to Nyquist.
     """
-    if not 0 <= low_hz < high_hz <= sample_rate / 2:
-        raise ValueError(
-            f"bands must lie between 0 Hz and {sample_rate / 2:g} Hz; got {low_hz:g} to {high_hz:g}"
-        )
+    _check_band(sample_rate, low_hz, high_hz)
     edges = np.linspace(_mel(low_hz), _mel(high_hz), bands + 2)
     mel = _mel(np.arange(n_fft // 2 + 1) * (sample_rate / n_fft))[:, None]
     rising = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2])
@@ -64,8 +144,31 @@ def mel_bank(sample_rate: int, n_fft: int, bands: int, low_hz: float, high_hz: f
     return bank
 
 
+def _check_band(sample_rate: int, low_hz: float, high_hz: float) -> None:
+    if not 0 <= low_hz < high_hz <= sample_rate / 2:
+        raise ValueError(
+            f"bands must lie between 0 Hz and {sample_rate / 2:g} Hz; got {low_hz:g} to {high_hz:g}"
+        )
+
+
 def _mel(frequency_hz):
     return 1127.0 * np.log1p(np.asarray(frequency_hz) / 700.0)
+
+
+def _mel_hz(mel):
+    return 700.0 * np.expm1(np.asarray(mel) / 1127.0)
+
+
+def _slaney(frequency_hz):
+    """15 a kilohertz up to 1 kHz, and above it 27 each factor of 6.4."""
+    hertz = np.asarray(frequency_hz, np.float64)
+    above = 15 + 27 * np.log(np.maximum(hertz, 1000) / 1000) / np.log(6.4)
+    return np.where(hertz < 1000, hertz * 15 / 1000, above)
+
+
+def _slaney_hz(mel):
+    mel = np.asarray(mel)
+    return np.where(mel < 15, mel * 1000 / 15, 1000 * 6.4 ** ((mel - 15) / 27))
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -98,3 +201,33 @@ class MFCC(keras.layers.Layer):
     def get_config(self):
         names = ("sample_rate", "n_fft", "hop_length", "coefficients", "high_hz")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class LogMel(keras.layers.Layer):
+    """Waveform `[batch, samples, channels]` to `[batch, frames, bands, channels]`.
+
+    Its options are those of `log_mel`. float32 whatever the policy: powers overflow half precision.
+    """
+
+    def __init__(
+        self, sample_rate: int, n_fft: int, hop_length: int, bands: int, *, low_hz: float = 0.0,
+        high_hz: float | None = None, scale: str = "slaney", equal_area: bool = True,
+        power: Literal[1, 2] = 2, compression: str = "db", gain: float = 10000.0,
+        win_length: int | None = None, padding: str = "center", pad_mode: str = "constant",
+        dtype="float32", **kwargs,
+    ):  # fmt: skip
+        super().__init__(dtype=dtype, **kwargs)
+        self.options = {
+            "sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length, "bands": bands,
+            "low_hz": low_hz, "high_hz": high_hz, "scale": scale, "equal_area": equal_area,
+            "power": power, "compression": compression, "gain": gain, "win_length": win_length,
+            "padding": padding, "pad_mode": pad_mode,
+        }  # fmt: skip
+
+    def call(self, waveform):
+        levels = log_mel(ops.swapaxes(waveform, 1, 2), **self.options)
+        return ops.transpose(levels, (0, 2, 3, 1))
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
