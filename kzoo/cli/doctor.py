@@ -26,6 +26,7 @@ EXTRAS = {
     "tensorboard": ("train", "show what kzoo train logs"),
     "stempeg": ("eval", "a real song with its stems, for exports and the demo"),
     "librosa": ("librosa", "pYIN, and most of kzoo separate --method"),
+    "mido": ("midi", "render MIDI files to stems"),
     "pyroomacoustics": ("rooms", "compute the reflections of rooms to train with"),
     "tensorflow_io": ("tfio", "spectrogram masking and fades"),
 }
