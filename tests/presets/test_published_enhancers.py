@@ -1,4 +1,4 @@
-"""The enhancers that their authors publish: fetched from a mirror, their own bytes alone.
+"""Networks that their authors publish, enhancers mostly: from a mirror, their own bytes alone.
 
 And what they make, with these weights, of any sound and of ten minutes.
 """
@@ -25,6 +25,9 @@ FILES = {
     "gtcrn_vctk": ("gtcrn/model_trained_on_vctk.tar", None),
     "ul_unas_dns3": ("ulunas/model_trained_on_dns3.tar", None),
     "deepfilternet3": ("deepfilternet3/DeepFilterNet3_onnx.tar.gz", None),
+    "deep_salience_melody": ("deep_salience/melody1.h5", 406_921),
+    "deep_salience_multif0": ("deep_salience/multif0.h5", 406_921),
+    "deep_salience_vocal": ("deep_salience/vocal.h5", 406_921),
 }
 
 
@@ -48,6 +51,9 @@ def mirror(monkeypatch, shared, tmp_path):
     [
         "dtln",
         "gtcrn_vctk",
+        "deep_salience_melody",
+        pytest.param("deep_salience_multif0", marks=pytest.mark.slow),
+        pytest.param("deep_salience_vocal", marks=pytest.mark.slow),
         pytest.param("gtcrn_dns3", marks=pytest.mark.slow),
         pytest.param("gtcrn_dns3_stream", marks=pytest.mark.slow),
         pytest.param("ul_unas_dns3", marks=pytest.mark.slow),
