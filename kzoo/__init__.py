@@ -6,6 +6,7 @@
     model = kzoo.from_preset("spleeter_2stems")         # a keras.Model with verified weights
     model = kzoo.build("unet", sources=["vocals"])      # the same architecture, untrained
     times, f0_hz, confidence = kzoo.pitch(waveform, sample_rate)
+    times, f0_hz, salience = kzoo.melody(waveform, sample_rate)
     sound, rate = kzoo.transfer(voice, sample_rate, "runs/violin")  # played by what is trained
     kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven
 
@@ -32,6 +33,7 @@ __all__ = [
     "from_preset",
     "list_models",
     "list_presets",
+    "melody",
     "pitch",
     "save_to_preset",
     "separate",

@@ -37,6 +37,7 @@ __all__ = [
     "from_preset",
     "list_models",
     "list_presets",
+    "melody",
     "pitch",
     "save_to_preset",
     "separate",
@@ -184,6 +185,28 @@ def pitch(
     from kzoo.pitch_tracking import PitchTracker
 
     found = PitchTracker(method, **options)(waveform, sample_rate)
+    f0_hz = np.where(found.confidence < threshold, np.nan, found.f0_hz)
+    return found.times_seconds, f0_hz, found.confidence
+
+
+def melody(
+    waveform: np.ndarray,
+    sample_rate: int,
+    preset: str | Path = "deep_salience_melody",
+    *,
+    threshold: float = 0.3,
+    **options: Any,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (times in seconds, f0_hz, salience), one value a frame, of the melody of a mixture.
+
+    waveform: `[samples]` or `[samples, channels]`, full scale 1.0.
+
+    threshold: f0_hz is NaN where the salience is below it. options: those of
+    `kzoo.pitch_tracking.melody.MelodyTracker`, which is the object to keep for many signals.
+    """
+    from kzoo.pitch_tracking.melody import MelodyTracker
+
+    found = MelodyTracker(preset, **options)(waveform, sample_rate)
     f0_hz = np.where(found.confidence < threshold, np.nan, found.f0_hz)
     return found.times_seconds, f0_hz, found.confidence
 

@@ -17,6 +17,7 @@ from kzoo.cli.enhance import enhance
 from kzoo.cli.evaluate import evaluate
 from kzoo.cli.export import export
 from kzoo.cli.info import info
+from kzoo.cli.melody import melody
 from kzoo.cli.models import models
 from kzoo.cli.pitch import pitch
 from kzoo.cli.reproduce import reproduce
@@ -28,7 +29,7 @@ from kzoo.cli.train import train
 from kzoo.cli.transfer import transfer
 
 VERBS = (separate, enhance, export, evaluate, decompose, compare, train, reproduce, synthesize,
-         transfer, pitch, serve, demo, doctor, info, models)  # fmt: skip
+         transfer, pitch, melody, serve, demo, doctor, info, models)  # fmt: skip
 GROUPS = {"presets": presets.app, "data": data.app}
 
 

@@ -14,12 +14,13 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kzoo.dsp.constant_q import HarmonicCQT
+from kzoo.dsp.constant_q import HarmonicCQT, context_samples
 from kzoo.dsp.units import power_to_db
 from kzoo.models.base.sizes import Sizes, check_positive
 
 RANGE_DB = 80.0
 LEAST_DB = -100.0  # of a magnitude
+_NEIGHBOURS = 7  # frames on each side that the convolutions see
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,12 @@ class DeepSalience(Sizes):
         """Frequency of each bin, float64."""
         return self.fmin_hz * 2 ** (np.arange(self.bins) / self.bins_per_octave)
 
+    def context_frames(self) -> int:
+        """Frames on each side of one that its salience depends on, but for the loudest bin."""
+        lowest_hz = self.fmin_hz * min(self.harmonics)
+        samples = context_samples(self.sample_rate, lowest_hz, self.bins_per_octave)
+        return -(-samples // self.hop_length) + _NEIGHBOURS
+
     def whole(self, samples: int | None) -> int:
         """The length nearest to `samples`, or to `block_seconds`, of whole hops."""
         return max(1, round(super().whole(samples) / self.hop_length)) * self.hop_length
@@ -103,12 +110,39 @@ def build(size: DeepSalience = VARIANTS["paper"], *, samples: int | None = None)
     that what is said of a frame depends a little on all of it.
     """
     waveform = keras.Input((samples, 1), name="waveform")
-    transform = HarmonicCQT(
+    levels = RelativeLevels(dtype="float32", name="levels")(_transform(size)(waveform))
+    return keras.Model(waveform, core(size)(levels), name="deep_salience")
+
+
+def build_blocks(
+    size: DeepSalience, network: keras.Model, *, frames: int
+) -> tuple[keras.Model, keras.Model]:
+    """(magnitudes, salience) of a block of a recording that is gone through twice.
+
+    The first takes the waveform `[batch, samples, 1]` of `frames` frames and `context_frames` more
+    on both sides, samples = (frames + 2 * context_frames - 1) * hop_length, to the loudest
+    magnitude in each of the `frames`, `[batch, frames]`. The second takes it and the loudest
+    magnitude of all, `[batch, 1]`, to salience `[batch, frames, bins]`. network: the `core`.
+    """
+    context = size.context_frames()
+    waveform = keras.Input(((frames + 2 * context - 1) * size.hop_length, 1), name="waveform")
+    loudest = keras.Input((1,), name="loudest")
+    transform = _transform(size)(waveform)
+    inside = transform[:, context : context + frames]
+    seen = transform[:, context - _NEIGHBOURS : context + frames + _NEIGHBOURS]
+    levels = RelativeLevels(dtype="float32", name="levels")(seen, loudest[:, :, None, None])
+    salience = network(levels)[:, _NEIGHBOURS : _NEIGHBOURS + frames]
+    return (
+        keras.Model(waveform, ops.max(inside, axis=(2, 3)), name="deep_salience_loudest"),
+        keras.Model([waveform, loudest], salience, name="deep_salience_block"),
+    )
+
+
+def _transform(size: DeepSalience) -> HarmonicCQT:
+    return HarmonicCQT(
         size.sample_rate, size.hop_length, size.fmin_hz, size.bins, size.bins_per_octave,
         size.harmonics, name="harmonic_cqt",
-    )(waveform)  # fmt: skip
-    levels = RelativeLevels(dtype="float32", name="levels")(transform)
-    return keras.Model(waveform, core(size)(levels), name="deep_salience")
+    )  # fmt: skip
 
 
 def relative_levels(magnitudes, loudest):
@@ -125,7 +159,12 @@ def relative_levels(magnitudes, loudest):
 
 @keras.saving.register_keras_serializable("kzoo")
 class RelativeLevels(layers.Layer):
-    """`relative_levels` of `[batch, frames, bins, harmonics]` under each example's loudest bin."""
+    """`relative_levels` of `[batch, frames, bins, harmonics]`, by default under the loudest."""
 
-    def call(self, magnitudes):
-        return relative_levels(magnitudes, ops.max(magnitudes, axis=(1, 2, 3), keepdims=True))
+    def call(self, magnitudes, loudest=None):
+        if loudest is None:
+            loudest = ops.max(magnitudes, axis=(1, 2, 3), keepdims=True)
+        return relative_levels(magnitudes, loudest)
+
+    def compute_output_shape(self, magnitudes_shape, loudest_shape=None):
+        return magnitudes_shape

@@ -142,18 +142,23 @@ def check_request(
     return hop_length
 
 
-def mono(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
-    """Blocks `[samples, channels]` to `[samples]` at 16 kHz, the channels' mean."""
-    resampler = StreamResampler(sample_rate, SAMPLE_RATE, 1)
+def mono(
+    blocks: Iterable[np.ndarray], sample_rate: int, new_rate: int = SAMPLE_RATE
+) -> Iterator[np.ndarray]:
+    """Blocks `[samples, channels]` to `[samples]` at `new_rate`, the channels' mean."""
+    resampler = StreamResampler(sample_rate, new_rate, 1)
     for block in blocks:
         yield resampler.push(block.mean(axis=1, keepdims=True))[:, 0]
     yield resampler.flush()[:, 0]
 
 
-def _pieces(
+def pieces(
     signal: Iterable[np.ndarray], frame_length: int, hop_length: int, frames: int, context: int = 0
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """(Samples of `frames` centred frames and `context` more on both sides, how many count)."""
+    """Yield (samples of `frames` centred frames and `context` more on both sides, how many count).
+
+    Silence lies before the signal and after it; frame_length: 0 for frames without extent.
+    """
     size = frame_length + (frames + 2 * context - 1) * hop_length
     step = frames * hop_length
     kept = np.zeros(frame_length // 2 + context * hop_length, np.float32)
@@ -210,7 +215,7 @@ def _crepe(network: Callable, hop_length: int, allowed: slice, decoder: str) -> 
 
     def estimates(signal, silence_db):
         path = _Path(allowed) if decoder == "viterbi" else _FrameByFrame(allowed)
-        for piece, count in _pieces(signal, _FRAME_LENGTH, hop_length, _FRAMES_AT_ONCE):
+        for piece, count in pieces(signal, _FRAME_LENGTH, hop_length, _FRAMES_AT_ONCE):
             level_db = _levels_db(piece, _FRAME_LENGTH, hop_length)[:count]
             activations = np.array(network(piece)[:count])
             activations[:, outside] = 0
@@ -284,9 +289,7 @@ def _pyin(hop_length: int, fmin_hz: float | None, fmax_hz: float | None) -> Call
     context = int(np.ceil(_PYIN_CONTEXT_SECONDS * SAMPLE_RATE / hop_length))
 
     def estimates(signal, silence_db):
-        for piece, count in _pieces(
-            signal, frame_length, hop_length, _PYIN_FRAMES_AT_ONCE, context
-        ):
+        for piece, count in pieces(signal, frame_length, hop_length, _PYIN_FRAMES_AT_ONCE, context):
             piece = piece[: frame_length + (count + 2 * context - 1) * hop_length]
             f0_hz, _, voiced = librosa.pyin(
                 piece,

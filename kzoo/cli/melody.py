@@ -1,0 +1,78 @@
+"""The verb `melody`: the predominant pitch of every recording as files, whole or not at all."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kzoo.cli import options
+from kzoo.cli.terminal import quiet_tensorflow
+
+
+def melody(
+    files: options.Files,
+    out: Annotated[
+        str, options.out("Folder of the files; - writes one CSV to standard output.")
+    ] = "out",
+    preset: options.Preset = "deep_salience_melody",
+    threshold: Annotated[
+        float,
+        typer.Option(
+            metavar="SALIENCE", min=0, max=1, help="There is a melody where it is so salient."
+        ),
+    ] = 0.3,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the salience, too.")] = False,
+    sonify: Annotated[
+        bool, typer.Option("--sonify", help="Write a tone that plays the melody, too.")
+    ] = False,
+    midi: Annotated[bool, typer.Option("--midi", help="Write the melody's notes, too.")] = False,
+    overwrite: options.Overwrite = False,
+    device: options.Device = None,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Follow the melody of music: OUT/<recording>.csv, and .png, .wav and .mid where asked for.
+
+    A recording may hold any mixture, at any length, sample rate and number of channels. The CSV
+    has a row a frame: time, f0, whether there is a melody, and how salient its pitch is.
+    """
+    from kzoo import audio
+    from kzoo.cli.files import Job, Outcome, each_recording
+    from kzoo.cli.presets import fetch
+    from kzoo.pictures.images import figure
+    from kzoo.pitch_tracking.melody import MelodyTracker, check_preset
+    from kzoo.pitch_tracking.melody_files import follow_melody, require_mido
+
+    check_preset(preset)
+    wanted = {"png": plot, "wav": sonify, "mid": midi}
+    endings = ["csv", *(ending for ending, asked in wanted.items() if asked)]
+    if out == "-" and (len(files) != 1 or len(endings) > 1):
+        raise ValueError(
+            "stdout takes the CSV of one recording; got "
+            f"{len(files)} recordings, {', '.join(endings)}"
+        )
+    if midi:
+        require_mido()
+    if plot:
+        figure(1, 1)
+
+    def load():
+        fetch(preset, show=not quiet)
+        quiet_tensorflow()
+        tracker = MelodyTracker(preset, device=device)
+
+        def work(job: Job, progress) -> Outcome:
+            from kzoo.pictures.melody import Overview
+
+            line, warnings = follow_melody(
+                tracker, job.path, job.targets, threshold=threshold, progress=progress,
+                picture=Overview(tracker) if plot else None,
+            )  # fmt: skip
+            return Outcome(f"{line} -> {', '.join(map(str, job.targets.values()))}", warnings)
+
+        return work
+
+    each_recording(
+        files, out, places=lambda name: {ending: f"{name}.{ending}" for ending in endings},
+        check=lambda job: audio.info(job.path), load=load, overwrite=overwrite, quiet=quiet,
+    )  # fmt: skip
