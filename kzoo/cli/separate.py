@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,6 +56,15 @@ def separate(
         ),
     ] = False,
     live: options.Live = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Separate the recordings of a .csv or .jsonl: a path, and where wished an id, "
+            "start and duration a row. Stems are OUT/<id>/<stem>.wav, each made once; what is "
+            "damaged is listed in OUT/dead_letters.jsonl; interrupted, the same command goes on.",
+        ),
+    ] = None,
     start: options.Start = 0.0,
     duration: options.Duration = None,
     format: options.Format = "wav",
@@ -75,7 +85,10 @@ def separate(
     from kzoo.engines import exported, litert
     from kzoo.separation import ONE_IS_CONSISTENT, selection
 
-    refuse_both_or_none(live, files, "separate")
+    if manifest is None:
+        refuse_both_or_none(live, files, "separate")
+    elif files or live or plot or out == "-":
+        raise ValueError("--manifest takes no FILES, --live, --plot or -o -: it names recordings")
     by = _method(
         method,
         {"components": components, "templates": templates, "divergence": divergence,
@@ -104,14 +117,25 @@ def separate(
             raise ValueError("--live takes no --two-stems, --consistent or --mwf")
         play(by, live, list(stems), device=device, engine=engine, quiet=quiet)
         return
+    output = output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite)
+    if manifest is not None:
+        from kzoo.cli.manifest import separate_rows
+
+        graph["consistent"] = consistent
+        separate_rows(
+            manifest, out, by=by, stems=stems, output=output, start=start, duration=duration,
+            separators=functools.partial(separators, by, quiet=quiet, **graph), graph=graph,
+            quiet=quiet,
+        )  # fmt: skip
+        return
     if out == "-" and (len(files) != 1 or len(stems) != 1):
         raise ValueError("stdout takes one stem of one recording: name it with --only")
     if out == "-" and plot:
         raise ValueError("stdout takes a stem and no picture: leave --plot out")
     separate_each(
         files, out, stems=stems, place=lambda track, stem: f"{track}/{stem}", by=by,
-        output=output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite),
-        start=start, duration=duration, quiet=quiet, plot=plot, consistent=consistent, **graph,
+        output=output, start=start, duration=duration, quiet=quiet, plot=plot,
+        consistent=consistent, **graph,
     )  # fmt: skip
 
 
@@ -162,7 +186,7 @@ def separate_each(
     from kzoo.cli.files import Job, Outcome, each_recording
     from kzoo.files import replacing
     from kzoo.presets import Preset
-    from kzoo.separation import BlockSeparator, separate_file
+    from kzoo.separation import separate_file
 
     by_preset = isinstance(by, Preset)
     if plot:
@@ -189,17 +213,7 @@ def separate_each(
             )
 
     def load():
-        separator = None
-        if by_preset:
-            separator = _separator(by, quiet=quiet, **separator_options)
-            for note in separator.notes:
-                say(f"kzoo: {note}")
-
-        def separator_for(path: Path) -> BlockSeparator:
-            if separator is not None:
-                return separator
-            about = audio.info(path)
-            return BlockSeparator(by.system(about.sample_rate, about.channels), **separator_options)
+        separator_for = separators(by, quiet=quiet, **separator_options)
 
         def work(job: Job, progress) -> Outcome:
             surveyed: list = []
@@ -213,8 +227,8 @@ def separate_each(
                 with replacing(job.targets[_PICTURE]) as temporary:
                     draw_clusters(
                         surveyed[0].model,
-                        separator.sources,
-                        separator.system.sample_rate,
+                        separator_for(job.path).sources,
+                        separator_for(job.path).system.sample_rate,
                         temporary,
                     )
             notes = list(report.notes)
@@ -241,6 +255,28 @@ def _named(path: Path) -> Iterator[None]:
         raise
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def separators(
+    by: Preset | Method, *, quiet: bool, **separator_options: Any
+) -> Callable[[str | Path], BlockSeparator]:
+    """What gives a recording its separator: one build of a preset's, or a method's own of each."""
+    from kzoo import audio
+    from kzoo.presets import Preset
+    from kzoo.separation import BlockSeparator
+
+    if isinstance(by, Preset):
+        separator = _separator(by, quiet=quiet, **separator_options)
+        for note in separator.notes:
+            say(f"kzoo: {note}")
+        return lambda path: separator
+
+    def separator_for(path: str | Path) -> BlockSeparator:
+        about = audio.info(path)
+        by.refuse(about.channels)
+        return BlockSeparator(by.system(about.sample_rate, about.channels), **separator_options)
+
+    return separator_for
 
 
 def _separator(

@@ -18,6 +18,7 @@ UNITS = {
     "scores": "scores",
     "kernels": "kernels",
     "systems": "systems",
+    "recordings": "recordings",
 }
 
 

@@ -22,6 +22,7 @@ MAY = {
     "losses": "config dsp",  # config: a loss is named, with options, in a YAML
     "layers": "dsp",
     "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML
+    "batches": "audio",
     "classical": "audio dsp separation",  # dsp: the grid on which blocks lie
     "convert": "models dsp",  # dsp: a filterbank that is a transform is known by it
     "deploy": "dsp audio metrics layers",  # layers: the names that the last one carries

@@ -285,6 +285,7 @@ ELSEWHERE = {
         "test_options_of_methods_come_to_the_method"
         for option in ("--n-sources", "--components", "--templates", "--divergence", "--margin")
     },
+    ("separate", "--manifest"): "cli/test_separate_manifest.py::test_stems_are_those_of_the_verb",
     ("separate", "--plot"): "cli/test_separate_by_clusters.py::"
     "test_as_many_sources_as_are_asked_for_and_their_picture",
     **{

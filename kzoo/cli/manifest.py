@@ -1,0 +1,99 @@
+"""What `kzoo separate --manifest` does: rows to stems, each once, and a list of what is damaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kzoo.cli.terminal import bar, say
+
+if TYPE_CHECKING:
+    from kzoo.batches import Row
+    from kzoo.classical import Method
+    from kzoo.presets import Preset
+    from kzoo.separation import BlockSeparator, OutputOptions
+
+
+@dataclass(frozen=True)
+class Stems:
+    """A `batches.Job`: a row's recording to its stems, one file each.
+
+    separators: called once a worker, for what gives a recording its separator.
+    """
+
+    separators: Callable[[], Callable[[str | Path], BlockSeparator]]
+    stems: Mapping[str, Sequence[int] | None]
+    output: OutputOptions
+    start: float
+    duration: float | None
+    settings: Mapping[str, Any]
+
+    def load(self):
+        """Build the model, if any: returns what writes the stems of a row to a folder."""
+        from kzoo.separation import separate_file
+
+        separator_for = self.separators()
+
+        def work(row: Row, folder: Path) -> list[str]:
+            targets = {stem: folder / f"{stem}.{self.output.format}" for stem in self.stems}
+            report = separate_file(
+                separator_for(row.path), row.path, targets, stems=self.stems, output=self.output,
+                start_seconds=row.options.get("start", self.start),
+                duration_seconds=row.options.get("duration", self.duration),
+            )  # fmt: skip
+            return report.notes
+
+        return work
+
+
+def separate_rows(
+    manifest: Path,
+    out: str,
+    *,
+    by: Preset | Method,
+    stems: Mapping[str, Sequence[int] | None],
+    output: OutputOptions,
+    start: float,
+    duration: float | None,
+    separators: Callable[[], Callable[[str | Path], BlockSeparator]],
+    graph: Mapping[str, Any],
+    quiet: bool,
+) -> None:
+    """The stems of each row to OUT/<id>/, and a line that counts them; SystemExit(1) for damage.
+
+    graph: options of the separator, as the record of each row keeps them.
+    """
+    from kzoo import batches
+
+    rows = batches.Manifest.opened(manifest)
+    written = dataclasses.asdict(output)
+    overwrite = written.pop("overwrite")
+    settings = {
+        "by": _known_by(by, quiet=quiet), "stems": stems, "start": start, "duration": duration,
+        **written, **graph,
+    }  # fmt: skip
+    settings = json.loads(json.dumps(settings, default=str))  # as the record gives them back
+    job = Stems(separators, stems, output, start, duration, settings)
+    with bar(f"separating {manifest.name}", unit="recordings", show=not quiet) as progress:
+        counts = batches.run(rows, job, out, overwrite=overwrite, progress=progress)
+    if not quiet:
+        say(f"{manifest.name}: {counts.made} made and {counts.kept} kept in {out}")
+    if counts.dead:
+        letters = Path(out, batches.DEAD_LETTERS)
+        say(f"kzoo: {counts.dead} could not be separated; {letters} tells why of each")
+        raise SystemExit(1)
+
+
+def _known_by(by: Preset | Method, *, quiet: bool) -> dict[str, Any]:
+    """What tells a preset or method, and the bytes that it learned, from any other."""
+    from kzoo import presets
+    from kzoo.cli.presets import fetch
+
+    if not isinstance(by, presets.Preset):
+        return {"method": type(by).__name__, **dataclasses.asdict(by), **by.identity()}
+    fetch(by, show=not quiet)
+    return {"preset": by.card["name"], "weights": presets.file_sha256(by.weights_path())}
