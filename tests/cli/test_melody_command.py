@@ -12,7 +12,7 @@ import kzoo
 from kzoo import cli, models, presets
 from kzoo.audio import AudioWriter
 from kzoo.pitch_tracking.melody import Melody, MelodyTracker, notes
-from kzoo.pitch_tracking.melody_files import Tone
+from kzoo.pitch_tracking.melody_files import Tone, write_midi
 
 RATE = 8000
 
@@ -188,3 +188,19 @@ def test_notes_are_runs_of_one_semitone_and_short_ones_are_left_out():
     found = list(notes([stretch(0, 2), stretch(2, 10)], 10.0, 0.3, least_seconds=0.15))
     expected = [(69, 0.0, 0.3, 0.8), (69, 0.4, 0.6, 0.7), (57, 0.8, 1.0, 0.6)]
     np.testing.assert_allclose(found, expected)
+
+
+def test_midi_has_the_notes_at_their_times(tmp_path):
+    mido = pytest.importorskip("mido", reason="pip install 'kzoo[midi]'")
+    write_midi(tmp_path / "a.mid", [(69, 0.0, 0.3, 0.8), (57, 0.3, 1.0, 0.6)])
+    seconds, found = 0.0, []
+    for message in mido.MidiFile(tmp_path / "a.mid"):
+        seconds += message.time
+        if message.type.startswith("note"):
+            found.append((message.type, message.note, message.velocity, round(seconds, 3)))
+    assert found == [
+        ("note_on", 69, 102, 0.0),
+        ("note_off", 69, 0, 0.3),
+        ("note_on", 57, 76, 0.3),
+        ("note_off", 57, 0, 1.0),
+    ]
