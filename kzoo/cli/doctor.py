@@ -28,6 +28,7 @@ EXTRAS = {
     "librosa": ("librosa", "pYIN, and most of kzoo separate --method"),
     "mido": ("midi", "render MIDI files to stems"),
     "pyroomacoustics": ("rooms", "compute the reflections of rooms to train with"),
+    "apache_beam": ("beam", "spread a manifest over processes and machines"),
     "tensorflow_io": ("tfio", "spectrogram masking and fades"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kzoo.cli.terminal import bar, say
+from kzoo.cli.terminal import bar, say, without_notes
 
 if TYPE_CHECKING:
     from kzoo.batches import Row
@@ -61,15 +62,22 @@ def separate_rows(
     duration: float | None,
     separators: Callable[[], Callable[[str | Path], BlockSeparator]],
     graph: Mapping[str, Any],
+    runner: str | None,
+    runner_options: Sequence[str],
     quiet: bool,
 ) -> None:
     """The stems of each row to OUT/<id>/, and a line that counts them; SystemExit(1) for damage.
 
-    graph: options of the separator, as the record of each row keeps them.
+    graph: options of the separator, as the record of each row keeps them. runner: of Beam, None
+    for this process; runner_options: KEY=VALUE. Raises ImportError where Beam is not installed.
     """
     from kzoo import batches
 
     rows = batches.Manifest.opened(manifest)
+    if runner is None and runner_options:
+        raise ValueError("--runner-option goes with --runner")
+    beam = _beam() if runner is not None else None
+    beam_options = beam.pipeline_options(runner, runner_options) if beam else None
     written = dataclasses.asdict(output)
     overwrite = written.pop("overwrite")
     settings = {
@@ -78,14 +86,31 @@ def separate_rows(
     }  # fmt: skip
     settings = json.loads(json.dumps(settings, default=str))  # as the record gives them back
     job = Stems(separators, stems, output, start, duration, settings)
-    with bar(f"separating {manifest.name}", unit="recordings", show=not quiet) as progress:
-        counts = batches.run(rows, job, out, overwrite=overwrite, progress=progress)
+    if beam:
+        # Beam's local workers write pages of notes, which no option of its own keeps back.
+        with without_notes() if runner == "direct" else contextlib.nullcontext():
+            counts = beam.run(rows, job, out, options=beam_options, overwrite=overwrite)
+    else:
+        with bar(f"separating {manifest.name}", unit="recordings", show=not quiet) as progress:
+            counts = batches.run(rows, job, out, overwrite=overwrite, progress=progress)
     if not quiet:
         say(f"{manifest.name}: {counts.made} made and {counts.kept} kept in {out}")
     if counts.dead:
         letters = Path(out, batches.DEAD_LETTERS)
         say(f"kzoo: {counts.dead} could not be separated; {letters} tells why of each")
         raise SystemExit(1)
+
+
+def _beam():
+    try:
+        with without_notes():
+            from kzoo.batches import on_beam
+    except ImportError as error:
+        raise ImportError(
+            "--runner needs Apache Beam, in an environment of its own: "
+            "pip install -c constraints-beam.txt 'kzoo[beam]'"
+        ) from error
+    return on_beam
 
 
 def _known_by(by: Preset | Method, *, quiet: bool) -> dict[str, Any]:

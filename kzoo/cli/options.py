@@ -171,6 +171,23 @@ Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", help="Show no progress and no summary, only warnings.")
 ]
 
+Runner = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Spread the work by Apache Beam (kzoo[beam]): direct, over the processors of this "
+        "machine; flink, spark or dataflow. By default this process does all of it.",
+    ),
+]
+RunnerOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="An option of Beam, such as direct_num_workers=2, flink_master=HOST:8081, "
+        "spark_master_url=URL, or project, region and temp_location of dataflow; repeatable.",
+    ),
+]
+
 Kind = Annotated[
     str | None,
     typer.Option(

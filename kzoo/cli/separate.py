@@ -65,6 +65,8 @@ def separate(
             "damaged is listed in OUT/dead_letters.jsonl; interrupted, the same command goes on.",
         ),
     ] = None,
+    runner: options.Runner = None,
+    runner_option: options.RunnerOptions = None,
     start: options.Start = 0.0,
     duration: options.Duration = None,
     format: options.Format = "wav",
@@ -85,6 +87,8 @@ def separate(
     from kzoo.engines import exported, litert
     from kzoo.separation import ONE_IS_CONSISTENT, selection
 
+    if (runner or runner_option) and manifest is None:
+        raise ValueError("--runner and --runner-option go with --manifest")
     if manifest is None:
         refuse_both_or_none(live, files, "separate")
     elif files or live or plot or out == "-":
@@ -125,7 +129,7 @@ def separate(
         separate_rows(
             manifest, out, by=by, stems=stems, output=output, start=start, duration=duration,
             separators=functools.partial(separators, by, quiet=quiet, **graph), graph=graph,
-            quiet=quiet,
+            runner=runner, runner_options=runner_option or [], quiet=quiet,
         )  # fmt: skip
         return
     if out == "-" and (len(files) != 1 or len(stems) != 1):

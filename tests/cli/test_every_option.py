@@ -286,6 +286,13 @@ ELSEWHERE = {
         for option in ("--n-sources", "--components", "--templates", "--divergence", "--margin")
     },
     ("separate", "--manifest"): "cli/test_separate_manifest.py::test_stems_are_those_of_the_verb",
+    **{
+        ("separate", option): f"cli/test_separate_manifest.py::{test}"
+        for option, test in {
+            "--runner": "test_two_processes_of_beam_give_the_same_stems",
+            "--runner-option": "test_options_of_runners_are_checked",
+        }.items()
+    },
     ("separate", "--plot"): "cli/test_separate_by_clusters.py::"
     "test_as_many_sources_as_are_asked_for_and_their_picture",
     **{

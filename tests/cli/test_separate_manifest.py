@@ -1,15 +1,21 @@
 """`kzoo separate --manifest`: the stems of the verb, each once, and a list of damage."""
 
+import importlib.util
 import json
+import pickle
 import sys
 from pathlib import Path
 
 import pytest
 import soundfile
 
-from kzoo import cli
+from kzoo import batches, cli
 
 RATE = 2000
+with_beam = pytest.mark.skipif(
+    importlib.util.find_spec("apache_beam") is None,
+    reason="Apache Beam has an environment of its own: constraints-beam.txt",
+)
 
 
 @pytest.fixture
@@ -80,3 +86,74 @@ def test_a_manifest_names_the_recordings_itself(run, songs, words):
     assert status == 1
     assert "--manifest takes no FILES" in err
     assert err.count("\n") == 1
+
+
+def test_a_job_comes_to_other_processes_whole(run, songs, monkeypatch):
+    """What Beam's workers do is what this process does, with a job that was pickled."""
+    in_process = batches.run
+
+    def unpickled(rows, job, out, **options):
+        return in_process(rows, pickle.loads(pickle.dumps(job)), out, **options)
+
+    monkeypatch.setattr(batches, "run", unpickled)
+    assert run("--manifest", songs)[0] == 0
+    assert run("a.wav", "-o", "plain")[0] == 0
+    assert stems("out/a") == stems("plain/a")
+
+
+def test_without_beam_a_line_says_how_to_have_it(run, songs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    monkeypatch.delitem(sys.modules, "kzoo.batches.on_beam", raising=False)
+    monkeypatch.delattr(batches, "on_beam", raising=False)
+    status, err = run("--manifest", songs, "--runner", "direct")
+    assert status == 1
+    assert err.endswith("pip install -c constraints-beam.txt 'kzoo[beam]'\n")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("a.wav", "--runner", "direct"), "--runner and --runner-option go with --manifest"),
+        (("--manifest", "songs.csv", "--runner-option", "project=p"), "goes with --runner"),
+    ],
+)
+def test_a_runner_without_a_manifest_is_refused(run, songs, words, message):
+    status, err = run(*words)
+    assert status == 1
+    assert message in err
+
+
+@with_beam
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("steam",), "--runner must be one of direct, flink, spark, dataflow; got 'steam'"),
+        (("direct", "--runner-option", "direct_num_worker=2"), "mean 'direct_num_workers'"),
+        (("direct", "--runner-option", "direct_num_workers=two"), "invalid int value: 'two'"),
+        (("flink",), "--runner flink needs --runner-option flink_master=VALUE"),
+        (("dataflow", "--runner-option", "project=kzoo1"), "region=VALUE --runner-option temp_"),
+    ],
+)
+def test_options_of_runners_are_checked(run, songs, words, message):
+    status, err = run("--manifest", songs, "--runner", *words)
+    assert status == 1
+    assert message in err.splitlines()[-1]
+    assert not Path("out").exists()
+
+
+@with_beam
+def test_two_processes_of_beam_give_the_same_stems(run, songs):
+    with open(songs, "a") as file:
+        file.write("a.wav,,\ngone.wav,,\n")
+    beam = ("--runner", "direct", "--runner-option", "direct_num_workers=2")
+    status, err = run("--manifest", songs, *beam)
+    assert status == 1
+    assert err.startswith("songs.csv: 2 made and 1 kept in out\nkzoo: 1 could not be separated")
+    assert run("a.wav", "-o", "plain")[0] == 0
+    assert run("b.wav", "-o", "plain", "--start", "0.25")[0] == 0
+    assert stems("out/late") == stems("plain/b")
+    assert stems("out/a") == stems("plain/a")
+    (letter,) = map(json.loads, Path("out/dead_letters.jsonl").read_text().splitlines())
+    assert letter["id"] == "gone"
+    assert "0 made and 3 kept" in run("--manifest", songs, *beam)[1]
