@@ -49,6 +49,13 @@ def pytest_collection_finish(session):
         made_quick.quicken()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """What a file's tests have freed goes back at its end: pieces of heap grew to 9 GB a worker."""
+    if "tensorflow" in sys.modules and (nextitem is None or nextitem.path != item.path):
+        made_quick.give_back()
+
+
 def pytest_sessionfinish():
     """What is left goes with the process: pytest would look through it ten times, for seconds."""
     gc.collect()

@@ -43,7 +43,7 @@ def doctor(
         ),
     ] = False,
 ) -> None:
-    """Show what is installed, and what each missing extra would add."""
+    """Show what is installed and what extras would add; test presets."""
     if test:
         _test()
         return

@@ -31,10 +31,11 @@ def melody(
     device: options.Device = None,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Follow the melody of music: OUT/<recording>.csv, and .png, .wav and .mid where asked for.
+    """Follow the melody of music: OUT/<recording>.csv.
 
     A recording may hold any mixture, at any length, sample rate and number of channels. The CSV
-    has a row a frame: time, f0, whether there is a melody, and how salient its pitch is.
+    has a row a frame: time, f0, whether there is a melody, and how salient its pitch is. A
+    picture, a tone and notes stand beside it where asked for.
     """
     from kzoo import audio
     from kzoo.cli.files import Job, Outcome, each_recording

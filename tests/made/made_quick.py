@@ -4,6 +4,7 @@ They come to the same answer each time, or to one that no test asks for. As the 
 thousands of small networks, that took an eighth of their time.
 """
 
+import ctypes
 import functools
 import inspect
 import sys
@@ -35,6 +36,13 @@ def quicken():
     tf_stack.extract_stack = lambda stacklevel=1: stack
     traceback_utils.disable_traceback_filtering()  # watched for in each call of an operation
     keep_freed_memory()
+
+
+def give_back():
+    """Return freed memory to the system, where the C library is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def once_a_function(tell):
