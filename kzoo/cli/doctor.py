@@ -43,7 +43,7 @@ def doctor(
         ),
     ] = False,
 ) -> None:
-    """Show what is installed and what extras would add; test presets."""
+    """Show what is installed and what is missing, or test presets."""
     if test:
         _test()
         return
