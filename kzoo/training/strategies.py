@@ -198,6 +198,10 @@ def _survived(cluster: Cluster) -> Iterator[None]:
 def _mirrored(devices: Sequence[str] | None) -> tf.distribute.Strategy:
     if devices is None:
         devices = [device.name for device in tf.config.list_logical_devices("GPU")]
+    devices = list(devices)
+    twice = sorted({name for name in devices if devices.count(name) > 1})
+    if twice:
+        raise ConfigError(f"a device is named once; got {', '.join(twice)} more often")
     if len(devices) > 1:
         return _several(tuple(devices))
     return tf.distribute.OneDeviceStrategy(devices[0]) if devices else tf.distribute.get_strategy()

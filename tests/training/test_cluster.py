@@ -257,6 +257,11 @@ def test_several_workers_need_a_cluster(monkeypatch, tmp_path):
     assert "finds no other workers: set TF_CONFIG" in line
 
 
+def test_a_device_is_named_once(monkeypatch, tmp_path):
+    twice = ["/device:CPU:0", "/device:CPU:0"]
+    assert "named once; got /device:CPU:0" in refused(monkeypatch, tmp_path, {}, devices=twice)
+
+
 def test_several_workers_take_all_their_devices(monkeypatch, tmp_path):
     options = {"devices": ["/device:CPU:0"], "fit__strategy": "multi_worker"}
     assert "leave --devices out" in refused(monkeypatch, tmp_path, tf_config(), **options)
