@@ -53,6 +53,8 @@ def test_no_weight_is_allocated():
     path = CONFIGS / "separation" / "deep_karaoke_medleydb.yaml"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found, parts = forecast.forecast({"name": path.stem, **config.load_yaml(path)})
+    with keras.StatelessScope():  # which allocates what Keras believes to be wanted still
+        pass
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert grown < found.weights < 4 * found.weights  # bytes
     assert [bool(part.missing) for part in parts] == [True] * len(parts)
