@@ -7,14 +7,15 @@
     model = kzoo.build("unet", sources=["vocals"])      # the same architecture, untrained
     times, f0_hz, confidence = kzoo.pitch(waveform, sample_rate)
     times, f0_hz, salience = kzoo.melody(waveform, sample_rate)
+    kzoo.tag(waveform, sample_rate)                     # [("rock", 0.41), ("guitar", 0.27), ...]
     sound, rate = kzoo.transfer(voice, sample_rate, "runs/violin")  # played by what is trained
     kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven
 
 Packages, from the ground up: `audio` (files), `dsp` (signal processing), `layers`, `losses`,
 `models`, `data` (corpora), `convert` (published weights), `presets` (verified weights and their
-cards), `separation`, `pitch_tracking` and `synthesis` (recordings of any length), `training`,
-`metrics` and `evaluation` (scores), `comparison` and `pages` (to compare by ear), `deploy`
-(SavedModel and TFLite). TensorFlow is imported when a model is, not before.
+cards), `separation`, `listening`, `pitch_tracking` and `synthesis` (recordings of any length),
+`training`, `metrics` and `evaluation` (scores), `comparison` and `pages` (to compare by ear),
+`deploy` (SavedModel and TFLite). TensorFlow is imported when a model is, not before.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "build",
     "compare",
+    "embed",
     "enhance",
     "evaluate",
     "export",
@@ -37,6 +39,7 @@ __all__ = [
     "pitch",
     "save_to_preset",
     "separate",
+    "tag",
     "transfer",
 ]
 

@@ -29,6 +29,7 @@ __all__ = [
     "Separator",
     "build",
     "compare",
+    "embed",
     "enhance",
     "evaluate",
     "export",
@@ -41,6 +42,7 @@ __all__ = [
     "pitch",
     "save_to_preset",
     "separate",
+    "tag",
     "transfer",
 ]
 
@@ -209,6 +211,41 @@ def melody(
     found = MelodyTracker(preset, **options)(waveform, sample_rate)
     f0_hz = np.where(found.confidence < threshold, np.nan, found.f0_hz)
     return found.times_seconds, f0_hz, found.confidence
+
+
+def tag(
+    waveform: np.ndarray,
+    sample_rate: int,
+    preset: str | Path = "choi_crnn",
+    *,
+    top: int | None = 5,
+    threshold: float = 0.0,
+    **options: Any,
+) -> list[tuple[str, float]]:
+    """Return (tag, mean probability) of the `top` likeliest tags, the likeliest first.
+
+    waveform: `[samples]` or `[samples, channels]`, full scale 1.0. top: None for all. threshold:
+    leaves out tags of a lower mean. options: those of `listening.Listener` (hop_seconds, device),
+    which is the object to keep for many signals, and which has the tags over time too.
+    """
+    return _heard(waveform, sample_rate, preset, options).top(top, threshold=threshold)
+
+
+def embed(
+    waveform: np.ndarray, sample_rate: int, preset: str | Path = "choi_crnn", **options: Any
+) -> np.ndarray:
+    """Return what a tagger's last dense layer takes, `[windows, features]` float32.
+
+    waveform, options: as in `tag`. Similar recordings lie close, so these features are what
+    another classifier can learn from few examples by.
+    """
+    return _heard(waveform, sample_rate, preset, options).embeddings
+
+
+def _heard(waveform, sample_rate: int, preset: str | Path, options: Mapping[str, Any]):
+    from kzoo.listening import Listener
+
+    return Listener(preset, **options)(waveform, sample_rate)
 
 
 def transfer(

@@ -24,12 +24,13 @@ from kzoo.cli.reproduce import reproduce
 from kzoo.cli.separate import separate
 from kzoo.cli.serve import serve
 from kzoo.cli.synthesize import synthesize
+from kzoo.cli.tag import tag
 from kzoo.cli.terminal import INTERRUPTED, errors_to_exit_codes, one_line, say
 from kzoo.cli.train import train
 from kzoo.cli.transfer import transfer
 
 VERBS = (separate, enhance, export, evaluate, decompose, compare, train, reproduce, synthesize,
-         transfer, pitch, melody, serve, demo, doctor, info, models)  # fmt: skip
+         transfer, pitch, tag, melody, serve, demo, doctor, info, models)  # fmt: skip
 GROUPS = {"presets": presets.app, "data": data.app}
 
 

@@ -21,10 +21,14 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What to say of a job that is done: a line that --quiet leaves out, and warnings."""
+    """What to say of a job that is done: a line that --quiet leaves out, warnings, and an answer.
+
+    answer: a line on standard output, where it is what the verb is for.
+    """
 
     summary: str
     notes: Sequence[str] = ()
+    answer: str = ""
 
 
 # Called with (seconds done, seconds in all or None).
@@ -105,6 +109,8 @@ def each_job(
             complain(error)
             failed += 1
             continue
+        if outcome.answer:  # not within the bar, which takes standard output for its own
+            print(outcome.answer, flush=True)
         for note in outcome.notes:
             say(f"{job.path.name}: {note}")
         if outcome.summary and not quiet:

@@ -12,6 +12,7 @@ wsj0mix    wsj0-mix: PATH/2speakers/wav8k/min/tr/{mix,s1,s2}/<name>.wav
 dsd100, slakh, medleydb, moisesdb, ccmixter, mir1k, ikala, mass, quasi  published corpora, see
            `kzoo.data.published`; stems and musdb know them by their folders
 csv        a table with a column a source (and mixture, track), each cell a path
+labelled   ROOT/<name>/.../<file>.wav, or a table of files and tags, see `kzoo.data.labelled`
 solo       what `kzoo data prepare --kind solo` wrote: pitch, loudness and sound of an instrument
 synthetic  made on the fly, see `kzoo.data.synthetic`; needs no path
 shards     what `kzoo data prepare` wrote, see `kzoo.data.shards`
@@ -23,6 +24,7 @@ from typing import Any
 
 from kzoo import config
 from kzoo.data.corpus import Corpus
+from kzoo.data.labelled import labelled
 from kzoo.data.mixing.noisy_speech import NoisySpeech
 from kzoo.data.mixing.speech import Speech
 from kzoo.data.recorded import LAYOUTS, Layout
@@ -32,7 +34,7 @@ from kzoo.data.synthetic import synthetic
 
 KINDS = {
     **LAYOUTS, "speech": Speech, "noisy_speech": NoisySpeech, "synthetic": synthetic, "solo": solo,
-    "shards": shards,
+    "labelled": labelled, "shards": shards,
 }  # fmt: skip
 
 

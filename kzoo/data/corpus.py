@@ -20,6 +20,7 @@ class Corpus:
     aligned: whether the sources of a track belong together; otherwise each is drawn by itself.
     mixes: whether `mixed` makes new mixtures of any length, which training then takes.
     controls: names of what `read` gives beside the waveform, where it is for a synthesiser.
+    labels: names of what `read` says under "labels" is heard or not, where it is for a listener.
     rates: {sample rate in Hz: how many recordings have it}, where recordings are read.
     excluded: names, or patterns of them, that were held out of it, which `prepare` lets into no
         folder of its shards.
@@ -33,6 +34,7 @@ class Corpus:
     mixes: bool = False
     records_mixture: bool = False
     controls: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     rates: Mapping[int, int] = MappingProxyType({})
     excluded: tuple[str, ...] = ()
 

@@ -136,6 +136,27 @@ def frames_proof(
     output: what that is called, `[batch, frames, ...]`: "activations" of pitch, or "embeddings".
     sound: as in `sound_proof`; by default a made-up voice in noise, whose pitch glides.
     """
+    card = {"frames": model.outputs[0].shape[1], "hop_length": hop_length}
+    return _of_waveform(model, output, sample_rate, sound, description, card)
+
+
+def names_proof(
+    model: keras.Model,
+    *,
+    names: Sequence[str],
+    sample_rate: int,
+    sound: np.ndarray | None = None,
+    description: str | None = None,
+) -> Proof:
+    """Prove a listener: `[batch, samples, channels]` to "probabilities" `[batch, ..., names]`.
+
+    The card has the names. sound: as in `frames_proof`.
+    """
+    card = {"names": list(names)}
+    return _of_waveform(model, "probabilities", sample_rate, sound, description, card)
+
+
+def _of_waveform(model, output: str, sample_rate: int, sound, description, card) -> Proof:
     _, block, channels = model.inputs[0].shape
     length = block or _DEFAULT_SECONDS * sample_rate
     if sound is None:
@@ -145,14 +166,9 @@ def frames_proof(
         inputs={WAVEFORM: sound[None]},
         outputs=[output],
         description=description or "given by the caller",
-        probes={
-            what: {WAVEFORM: probe[None]} for what, probe in probes(channels, length).items()
-        },
-        card={
-            "block_samples": block, "channels": channels, "input": WAVEFORM,
-            "frames": model.outputs[0].shape[1], "hop_length": hop_length,
-        },
-    )  # fmt: skip
+        probes={what: {WAVEFORM: probe[None]} for what, probe in probes(channels, length).items()},
+        card={"block_samples": block, "channels": channels, "input": WAVEFORM, **card},
+    )
 
 
 def melody(

@@ -105,6 +105,16 @@ def binary_cross_entropy(target, estimate, *, floor: float = 1e-7):
     return over_examples(-likely)
 
 
+def categorical_cross_entropy(target, estimate, *, floor: float = 1e-7):
+    """Cross-entropy of probabilities `[..., names]` that sum to 1, a mean `[batch]` in nats.
+
+    floor: the least that an estimate is taken for, so that the loss is finite.
+    """
+    target, estimate = same_shape(target, estimate)
+    likely = ops.sum(target * ops.log(ops.maximum(estimate, floor)), axis=-1)
+    return over_examples(-likely)
+
+
 def _each_source(values):
     if len(values.shape) < 3:
         raise ValueError(f"expected [batch, sources, ...]; got shape {tuple(values.shape)}")

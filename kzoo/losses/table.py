@@ -13,6 +13,7 @@ from kzoo.losses.multi_resolution import multi_resolution_stft
 from kzoo.losses.predictors import log_likelihood_ratio
 from kzoo.losses.spectral import (
     binary_cross_entropy,
+    categorical_cross_entropy,
     compressed_l2,
     discriminative,
     l1,
@@ -28,6 +29,7 @@ LOSSES: dict[str, Callable] = {
         l1, l2, compressed_l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr,
         mixture_l1, mixture_l2, multi_resolution_stft, compressed_stft, loudness_l1,
         log_likelihood_ratio, discriminative, binary_cross_entropy,
+        categorical_cross_entropy,
     )
 }  # fmt: skip
 

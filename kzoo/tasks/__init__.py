@@ -19,6 +19,7 @@ from __future__ import annotations
 from kzoo import config
 from kzoo.tasks.base import Task
 from kzoo.tasks.clustering import Clustering
+from kzoo.tasks.listening import Listening
 from kzoo.tasks.pitch import Pitch
 from kzoo.tasks.separation import Separation
 from kzoo.tasks.synthesis import Synthesis
@@ -28,9 +29,10 @@ TASKS: dict[str, type[Task]] = {
     "clustering": Clustering,
     "synthesis": Synthesis,
     "pitch": Pitch,
+    "listening": Listening,
 }
 
-__all__ = ["TASKS", "Clustering", "Pitch", "Separation", "Synthesis", "Task", "task"]
+__all__ = ["TASKS", "Clustering", "Listening", "Pitch", "Separation", "Synthesis", "Task", "task"]
 
 
 def task(name: str) -> type[Task]:

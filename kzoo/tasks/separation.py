@@ -53,6 +53,8 @@ class Separation(Task):
     def check(self, corpus: data.Corpus, where: str, kind: str) -> None:
         if corpus.controls:
             raise ValueError(f"{where}: is for synthesisers, and the model separates")
+        if corpus.labels:
+            raise ValueError(f"{where}: is labelled, for listeners, and the model separates")
         if list(corpus.sources) != self.sources:
             raise ValueError(
                 f"{where}: has the sources {', '.join(corpus.sources)}, the model "

@@ -36,9 +36,10 @@ MAY = {
     "pictures",
     "engines": "dsp models presets separation deploy",
     "pitch_tracking": "audio presets engines",
+    "listening": "audio presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp presets engines pitch_tracking",
-    "pictures": "dsp pitch_tracking separation synthesis",
+    "pictures": "dsp listening pitch_tracking separation synthesis",
     "downloads": "presets",
     "web": "presets",
     "pages": "audio web",  # web: the style of its page

@@ -64,6 +64,7 @@ def write_material(root):
     save(root / "enhancer", root / "other_enhancer", "unet", SPEECH, **unet)
     save(root / "gains", root / "other_gains", "gain_net", MUSIC, variant="tiny")
     save_synthesisers(root)
+    save_listeners(root)
     made_crepe.nano_preset(root / "nano", contrast=300.0)
     made_crepe.nano_preset(root / "wide", filters=(3, 2, 2, 2, 2, 4), contrast=300.0)
     return {path.stem: path for path in root.iterdir()}
@@ -86,6 +87,18 @@ def save(folder, other, name, sources, **options):
 def halved(model):
     model.set_weights([0.5 * weight for weight in model.get_weights()])
     return model
+
+
+def save_listeners(root):
+    """Two presets of the tiny tagger, the second with other weights."""
+    keras.utils.set_random_seed(0)
+    card = {
+        "name": "ear", "task": "listening", "sample_rate": RATE,
+        "model": {"name": "choi", "options": {"variant": "tiny"}}, "trained": "not at all",
+    }  # fmt: skip
+    model = models.build("choi", variant="tiny")
+    presets.save_to_preset(model, root / "ear", card)
+    presets.save_to_preset(halved(model), root / "other_ear", card)
 
 
 def save_synthesisers(root):

@@ -300,6 +300,7 @@ PARAMETERS = {
     "demucs_2stems_small": (1_452_412, 0),
     "gtcrn_dns3": (23_669, None),
     "ul_unas_dns3": (146_752, None),
+    "choi_crnn": (396_786, None),
     "dtln": (986_753, None),
 }
 

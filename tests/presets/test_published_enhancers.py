@@ -27,6 +27,7 @@ FILES = {
     "deepfilternet3": ("deepfilternet3/DeepFilterNet3_onnx.tar.gz", None),
     "deep_salience_melody": ("deep_salience/melody1.h5", 406_921),
     "deep_salience_multif0": ("deep_salience/multif0.h5", 406_921),
+    "choi_crnn": ("choi_crnn/music_tagger_crnn_weights_tensorflow.h5", 400_562),
     "deep_salience_vocal": ("deep_salience/vocal.h5", 406_921),
 }
 
@@ -52,6 +53,7 @@ def mirror(monkeypatch, shared, tmp_path):
         "dtln",
         "gtcrn_vctk",
         "deep_salience_melody",
+        "choi_crnn",
         pytest.param("deep_salience_multif0", marks=pytest.mark.slow),
         pytest.param("deep_salience_vocal", marks=pytest.mark.slow),
         pytest.param("gtcrn_dns3", marks=pytest.mark.slow),

@@ -1,0 +1,75 @@
+"""What is heard in a recording, as files: a CSV of names over time, embeddings, a picture."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from kzoo.audio import AudioReader
+from kzoo.listening.listener import Heard, Listener
+
+
+def hear_file(
+    listener: Listener,
+    path: Path,
+    targets: Mapping[str, Path],
+    *,
+    draw: Callable[[Heard, Path, str], object] | None = None,
+    progress: Callable[[float, float | None], object] | None = None,
+) -> tuple[Heard, list[str]]:
+    """Write what is heard in a recording to `targets`; that, and what its reader warns of.
+
+    targets: "csv" a row a window, with a column a name; "npy" the windows' embeddings; "png" what
+    `draw` makes of (what is heard, path, title). progress: called with (seconds done, seconds in
+    all or None). Whatever is raised, nothing half-written stays.
+    """
+    heard, warnings = _heard(listener, path, progress)
+    if not targets:
+        return heard, warnings
+    folder = next(iter(targets.values())).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=folder))
+    try:
+        new = {ending: temporary / f"new.{ending}" for ending in targets}
+        if "csv" in new:
+            _write_csv(new["csv"], heard)
+        if "npy" in new:
+            np.save(new["npy"], heard.embeddings)
+        if "png" in new:
+            draw(heard, new["png"], path.name)
+        for ending, target in targets.items():
+            os.replace(new[ending], target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return heard, warnings
+
+
+def _heard(listener, path, progress) -> tuple[Heard, list[str]]:
+    with AudioReader(path) as reader:
+        total = reader.samples and reader.samples / reader.sample_rate
+
+        def blocks():
+            samples = 0
+            for block in reader.blocks():
+                samples += len(block)
+                if progress:
+                    progress(samples / reader.sample_rate, total)
+                yield block
+
+        return listener.gathered(listener.windows(blocks(), reader.sample_rate)), reader.warnings
+
+
+def _write_csv(path: Path, heard: Heard) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["start_s", "end_s", *heard.names])
+        for start, end, row in zip(
+            heard.starts_seconds, heard.ends_seconds, heard.probabilities, strict=True
+        ):
+            writer.writerow([f"{start:.3f}", f"{end:.3f}", *(f"{value:.4f}" for value in row)])
