@@ -4,12 +4,13 @@
     model.compile(optimizer, loss=loss)           # Keras takes the mean over the batch
 
 The names are the public functions of this package's modules: `l1`, `l2`, `compressed_l2`,
-`l1_mask`, `weighted_l1_mask`, `discriminative`, `binary_cross_entropy` (`spectral`); `si_sdr`,
-`sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`, `mixture_l2` (`waveform`); `multi_resolution_stft`;
-`compressed_stft` (`compressed`); `loudness_l1` (`loudness`); `log_likelihood_ratio` (`predictors`);
-`weighted_sum` (`weighted`) of others; `pit` (`permutation`), for sources that have no order: the
-least of another loss over all orders of the estimates; `deep_clustering` and `chimera`
-(`clustering`), for embeddings. `adversarial` has what a GAN's two networks lose.
+`l1_mask`, `weighted_l1_mask`, `discriminative`, `binary_cross_entropy`, `categorical_cross_entropy`
+(`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`, `mixture_l2` (`waveform`);
+`multi_resolution_stft`; `compressed_stft` (`compressed`); `loudness_l1` (`loudness`);
+`log_likelihood_ratio` (`predictors`); `weighted_sum` (`weighted`) of others; `pit` (`permutation`),
+for sources that have no order: the least of another loss over all orders of the estimates;
+`deep_clustering` and `chimera` (`clustering`), for embeddings. `adversarial` has what a GAN's two
+networks lose.
 Estimates are `[batch, sources, samples, channels]` or, as magnitudes,
 `[batch, sources, frames, bins, channels]`. Half-precision input is computed in float32.
 """
@@ -31,6 +32,7 @@ from kzoo.losses.permutation import best_permutation, pit, reorder, resolved_pai
 from kzoo.losses.predictors import log_likelihood_ratio
 from kzoo.losses.spectral import (
     binary_cross_entropy,
+    categorical_cross_entropy,
     compressed_l2,
     discriminative,
     l1,
@@ -47,11 +49,11 @@ _WITHOUT_ORDER = (pit, deep_clustering, chimera)
 _LOSSES = {**LOSSES, **{loss.__name__: loss for loss in (*_WITHOUT_ORDER, weighted_sum)}}
 
 __all__ = [
-    "Loss", "best_permutation", "binary_cross_entropy", "chimera", "compressed_l2",
-    "compressed_stft", "deep_clustering", "discriminative", "get", "get_adversarial", "l1",
-    "l1_mask", "l2", "list_losses", "log_likelihood_ratio", "loudness_l1", "mixture_l1",
-    "mixture_l2", "multi_resolution_stft", "pit", "reorder", "sd_sdr", "si_sdr", "snr",
-    "weighted_l1_mask", "weighted_sdr", "weighted_sum",
+    "Loss", "best_permutation", "binary_cross_entropy", "categorical_cross_entropy", "chimera",
+    "compressed_l2", "compressed_stft", "deep_clustering", "discriminative", "get",
+    "get_adversarial", "l1", "l1_mask", "l2", "list_losses", "log_likelihood_ratio", "loudness_l1",
+    "mixture_l1", "mixture_l2", "multi_resolution_stft", "pit", "reorder", "sd_sdr", "si_sdr",
+    "snr", "weighted_l1_mask", "weighted_sdr", "weighted_sum",
 ]  # fmt: skip
 
 

@@ -44,6 +44,10 @@ def numpy_binary_cross_entropy(t, e):
     return -(t * np.log(p) + (1 - t) * np.log1p(-p)).mean(axis=(1, 2, 3, 4))
 
 
+def numpy_categorical_cross_entropy(t, e):
+    return -(t * np.log(e)).sum(axis=-1).mean(axis=(1, 2, 3))
+
+
 def numpy_l1_mask(t, e):
     return sum(numpy_l1(t[:, i], e[:, i]) for i in range(t.shape[1]))
 
@@ -144,6 +148,7 @@ TWINS = [
     ("compressed_l2", "magnitude", numpy_compressed_l2),
     ("discriminative", "magnitude", numpy_discriminative),
     ("binary_cross_entropy", "magnitude", numpy_binary_cross_entropy),
+    ("categorical_cross_entropy", "magnitude", numpy_categorical_cross_entropy),
     ("l1_mask", "magnitude", numpy_l1_mask),
     ("weighted_l1_mask", "magnitude", numpy_weighted_l1_mask),
     ("si_sdr", "waveform", numpy_si_sdr),
@@ -190,6 +195,8 @@ def test_the_distances_to_other_sources_are_those_found_by_hand():
 def test_cross_entropy_is_that_found_by_hand():
     found = losses.binary_cross_entropy(np.array([[1.0, 0.0]]), np.array([[0.25, 0.5]]))
     np.testing.assert_allclose(found, [(np.log(4) + np.log(2)) / 2], rtol=1e-6)
+    found = losses.categorical_cross_entropy(np.array([[1.0, 0.0]]), np.array([[0.25, 0.75]]))
+    np.testing.assert_allclose(found, [np.log(4)], rtol=1e-6)
 
 
 def test_ratios_are_those_found_by_hand():
