@@ -108,16 +108,20 @@ class Task(ABC):
         )
 
 
+def sound_of(sound: str | Path | None, size: Any) -> tuple[Any, str | None]:
+    """(waveform at the rate of `size`, name) of the file that an export is to be compared on."""
+    if sound is None:
+        return None, None
+    return audio.read(sound, sample_rate=size.sample_rate)[0], Path(sound).name
+
+
 def prove_frames(
     output: str, size: Any, sound: str | Path | None
 ) -> Callable[[keras.Model], Proof]:
     """`Task.prove` of what says something of frames: a sound, and what the model calls `output`."""
     from kzoo.deploy.examples import frames_proof
 
-    waveform, description = None, None
-    if sound is not None:
-        waveform, _ = audio.read(sound, sample_rate=size.sample_rate)
-        description = Path(sound).name
+    waveform, description = sound_of(sound, size)
     return functools.partial(
         frames_proof, output=output, sample_rate=size.sample_rate, hop_length=size.hop_length,
         sound=waveform, description=description,

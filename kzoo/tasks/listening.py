@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kzoo import audio, data
+from kzoo import data
 from kzoo.config import ConfigError
-from kzoo.tasks.base import Task
+from kzoo.tasks.base import Task, sound_of
 
 if TYPE_CHECKING:
     import keras
@@ -66,10 +66,7 @@ class Listening(Task):
         """A sound, and the probabilities that the model gives its names."""
         from kzoo.deploy.examples import names_proof
 
-        waveform, description = None, None
-        if sound is not None:
-            waveform, _ = audio.read(sound, sample_rate=size.sample_rate)
-            description = Path(sound).name
+        waveform, description = sound_of(sound, size)
         return functools.partial(
             names_proof, names=size.names, sample_rate=size.sample_rate, sound=waveform,
             description=description,

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import cli
 from kzoo.audio import safe_track_name
 from kzoo.cli import separate as verb
 from kzoo.dsp.blocks import BlockGrid
@@ -22,25 +21,15 @@ SOURCES = ["vocals", "accompaniment"]
 
 
 @pytest.fixture
-def run(monkeypatch, capfd):
+def run(verb_run, monkeypatch):
     """Run `kzoo WORDS...` with an identity for a model; returns (exit status, stderr)."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["kzoo", *map(str, words)])
-        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(b"sound")))
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        return status, capfd.readouterr().err
-
     system = System(
         function=lambda block: np.stack([block, 0.5 * block], axis=1), sources=SOURCES,
         sample_rate=RATE, channels=2, grid=BlockGrid(4000, 4000),
     )  # fmt: skip
     monkeypatch.setattr(verb, "_separator", lambda *_, **__: BlockSeparator(system))
-    return call
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(b"sound")))
+    return verb_run
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`kzoo separate --manifest`: the stems of the verb, each once, and a list of damage."""
 
+import functools
 import importlib.util
 import json
 import pickle
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from kzoo import batches, cli
+from kzoo import batches
 
 RATE = 2000
 with_beam = pytest.mark.skipif(
@@ -19,21 +20,10 @@ with_beam = pytest.mark.skipif(
 
 
 @pytest.fixture
-def run(monkeypatch, capfd, tmp_path):
+def run(verb_run, monkeypatch, tmp_path):
     """Run `kzoo separate --method repet WORDS...`; returns (exit status, stderr)."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        command = ["kzoo", "separate", "--method", "repet", *map(str, words)]
-        monkeypatch.setattr(sys, "argv", command)
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        return status, capfd.readouterr().err
-
-    return call
+    return functools.partial(verb_run, "separate", "--method", "repet")
 
 
 @pytest.fixture

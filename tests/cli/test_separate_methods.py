@@ -1,5 +1,6 @@
 """`kzoo separate --method`: what is written, under which names, and what is refused."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kzoo import audio, cli
+from kzoo import audio
 from kzoo.classical import METHODS
 from kzoo.cli.app import command as program
 
@@ -15,22 +16,12 @@ RATE = 2000
 
 
 @pytest.fixture
-def run(monkeypatch, capfd, tmp_path):
+def run(verb_run, monkeypatch, tmp_path):
     """Run `kzoo separate WORDS...` without TensorFlow; returns (exit status, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     monkeypatch.setitem(sys.modules, "keras", None)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["kzoo", "separate", *map(str, words)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        return status, capfd.readouterr().err
-
-    return call
+    return functools.partial(verb_run, "separate")
 
 
 @pytest.fixture
