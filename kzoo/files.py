@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
@@ -28,6 +28,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_all(paths: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    """`replacing` of several files by their keys: none of them moves before all are written."""
+    with contextlib.ExitStack() as stack:
+        yield {key: stack.enter_context(replacing(path)) for key, path in paths.items()}
 
 
 def file_sha256(path: str | Path) -> str:

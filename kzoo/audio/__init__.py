@@ -23,7 +23,7 @@ from kzoo.audio.formats import (
 )
 from kzoo.audio.layouts import channel_groups, speaker_mask
 from kzoo.audio.reading import AudioInfo, AudioReader, info, read
-from kzoo.audio.resampling import StreamResampler, resample
+from kzoo.audio.resampling import StreamResampler, mono, resample
 from kzoo.audio.writing import AudioWriter, Written, check_writable, write
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "checked_rate",
     "checked_waveform",
     "info",
+    "mono",
     "read",
     "resample",
     "safe_track_name",

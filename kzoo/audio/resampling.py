@@ -4,6 +4,8 @@ soxr's VHQ is a linear-phase filter, so nothing is delayed; both ways give exact
 round(samples * to_rate / from_rate) samples.
 """
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from kzoo.audio.arrays import checked_rate
@@ -62,6 +64,14 @@ class StreamResampler:
     def _counted(self, block: np.ndarray) -> np.ndarray:
         self._given += len(block)
         return block.reshape(-1, self.channels)
+
+
+def mono(blocks: Iterable[np.ndarray], sample_rate: int, new_rate: int) -> Iterator[np.ndarray]:
+    """Blocks `[samples, channels]` to `[samples]` at `new_rate`, the channels' mean."""
+    resampler = StreamResampler(sample_rate, new_rate, 1)
+    for block in blocks:
+        yield resampler.push(block.mean(axis=1, keepdims=True))[:, 0]
+    yield resampler.flush()[:, 0]
 
 
 def _channels(waveform: np.ndarray) -> int:

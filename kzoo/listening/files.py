@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from kzoo.audio import AudioReader
+from kzoo.files import replacing_all
 from kzoo.listening.listener import Heard, Listener
 
 
@@ -30,23 +28,13 @@ def hear_file(
     all or None). Whatever is raised, nothing half-written stays.
     """
     heard, warnings = _heard(listener, path, progress)
-    if not targets:
-        return heard, warnings
-    folder = next(iter(targets.values())).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=folder))
-    try:
-        new = {ending: temporary / f"new.{ending}" for ending in targets}
+    with replacing_all(targets) as new:
         if "csv" in new:
             _write_csv(new["csv"], heard)
         if "npy" in new:
             np.save(new["npy"], heard.embeddings)
         if "png" in new:
             draw(heard, new["png"], path.name)
-        for ending, target in targets.items():
-            os.replace(new[ending], target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return heard, warnings
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import presets
-from kzoo.audio import StreamResampler, checked_waveform
+from kzoo.audio import checked_waveform, mono
 
 DEFAULT_PRESET = "choi_crnn"
 
@@ -103,7 +103,7 @@ class Listener:
     def windows(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Window]:
         """Yield what is heard in blocks `[samples, channels]` of any length, window by window."""
         kept, start, upcoming = np.zeros(0, np.float32), 0, 0  # `kept` begins at sample `start`
-        for block in self._mono(blocks, sample_rate):
+        for block in mono(blocks, sample_rate, self.sample_rate):
             kept = np.concatenate([kept, block])
             while len(kept) >= upcoming - start + self.samples:
                 at = upcoming - start
@@ -129,12 +129,6 @@ class Listener:
             np.array(part, np.float32) for part in zip(*windows, strict=True)
         )
         return Heard(self.names, starts, ends, probabilities, embeddings)
-
-    def _mono(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
-        resampler = StreamResampler(sample_rate, self.sample_rate, 1)
-        for block in blocks:
-            yield resampler.push(block.mean(axis=1, keepdims=True))[:, 0]
-        yield resampler.flush()[:, 0]
 
     def _hear(self, window: np.ndarray, start: int, samples: int) -> Window:
         probabilities, embedding = self._network(window[None, :, None])

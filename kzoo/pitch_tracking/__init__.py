@@ -7,7 +7,6 @@ from kzoo.pitch_tracking.tracker import (
     Pitch,
     PitchTracker,
     check_request,
-    mono,
     uses_litert,
 )
 
@@ -18,6 +17,5 @@ __all__ = [
     "Pitch",
     "PitchTracker",
     "check_request",
-    "mono",
     "uses_litert",
 ]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from kzoo.audio import AudioReader
-from kzoo.pitch_tracking.tracker import SAMPLE_RATE, Pitch, PitchTracker, mono
+from kzoo.audio import AudioReader, mono
+from kzoo.files import replacing_all
+from kzoo.pitch_tracking.tracker import SAMPLE_RATE, Pitch, PitchTracker
 
 COLUMNS = ("time_s", "f0_hz", "confidence", "level_db")
 
@@ -46,22 +44,15 @@ def follow_file(
     progress: called with (seconds done, seconds in all or None). Whatever is raised, nothing
     half-written stays.
     """
-    folder = targets["csv"].parent
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{targets['csv'].stem}.", dir=folder))
-    try:
+    with replacing_all(targets) as new:
         confident = []
-        with open(temporary / "new.csv", "w", newline="", encoding="ascii") as file:
+        with open(new["csv"], "w", newline="", encoding="ascii") as file:
             seconds, warnings = _write_csv(
                 file, tracker, path, threshold, progress, picture, confident
             )
         if picture:
             title = f"{path.name}, {tracker.method}, {1000 / tracker.frame_rate:g} ms"
-            picture.draw(temporary / "new.png", title)
-        for ending, target in targets.items():
-            os.replace(temporary / f"new.{ending}", target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            picture.draw(new["png"], title)
     sure, frames = np.sum(confident, axis=0)
     return f"{seconds:.1f} s, {100 * sure / frames:.0f} % of the frames confident", warnings
 
@@ -76,7 +67,7 @@ def _write_csv(file, tracker, path, threshold, progress, picture, confident: lis
 
         def blocks():
             nonlocal seconds
-            for block in mono(reader.blocks(), reader.sample_rate):
+            for block in mono(reader.blocks(), reader.sample_rate, SAMPLE_RATE):
                 seconds += len(block) / SAMPLE_RATE
                 if picture:
                     picture.hear(block)

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import presets
-from kzoo.audio import checked_waveform
-from kzoo.pitch_tracking.tracker import mono, pieces
+from kzoo.audio import checked_waveform, mono
+from kzoo.pitch_tracking.tracker import pieces
 
 DEFAULT_PRESET = "deep_salience_melody"
 THRESHOLD = 0.3  # the authors'

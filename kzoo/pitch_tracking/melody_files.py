@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from kzoo.audio import AudioReader, AudioWriter
+from kzoo.files import replacing_all
 from kzoo.pitch_tracking.melody import Melody, MelodyTracker, notes
 
 COLUMNS = ("time_s", "f0_hz", "voiced", "confidence")
@@ -47,12 +45,8 @@ def follow_melody(
     same. progress: called with (seconds done, seconds in all or None); a recording is read twice.
     Whatever is raised, nothing half-written stays.
     """
-    folder = targets["csv"].parent
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{targets['csv'].stem}.", dir=folder))
-    new = {ending: temporary / f"new.{ending}" for ending in targets}
     voiced, frames, done, warnings = 0, 0, 0.0, []
-    try:
+    with replacing_all(targets) as new:
         with AudioReader(path) as reader:
             rate = reader.sample_rate
             total = reader.samples and reader.samples / rate
@@ -92,10 +86,6 @@ def follow_melody(
             write_midi(new["mid"], played)
         if picture:
             picture.draw(new["png"], f"{path.name}, {tracker.preset}")
-        for ending, target in targets.items():
-            os.replace(new[ending], target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     share = 100 * voiced / frames
     return f"{done:.1f} s, melody in {share:.0f} % of it, {len(played)} notes", list(warnings)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import presets
-from kzoo.audio import StreamResampler, checked_waveform
+from kzoo.audio import checked_waveform, mono
 from kzoo.engines import litert
 from kzoo.pitch_tracking import decoding
 
@@ -94,7 +94,7 @@ class PitchTracker:
         """Yield the pitch of `[samples, channels]` blocks of any length, a stretch at a time."""
         frames = 0
         for f0_hz, confidence, level_db in self._estimates(
-            mono(blocks, sample_rate), self.silence_db
+            mono(blocks, sample_rate, SAMPLE_RATE), self.silence_db
         ):
             seconds = (frames + np.arange(len(f0_hz))) * self.hop_length / SAMPLE_RATE
             frames += len(f0_hz)
@@ -140,16 +140,6 @@ def check_request(
         )
     presets.refuse_untrained(method, card)
     return hop_length
-
-
-def mono(
-    blocks: Iterable[np.ndarray], sample_rate: int, new_rate: int = SAMPLE_RATE
-) -> Iterator[np.ndarray]:
-    """Blocks `[samples, channels]` to `[samples]` at `new_rate`, the channels' mean."""
-    resampler = StreamResampler(sample_rate, new_rate, 1)
-    for block in blocks:
-        yield resampler.push(block.mean(axis=1, keepdims=True))[:, 0]
-    yield resampler.flush()[:, 0]
 
 
 def pieces(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kzoo import audio, config, data
+from kzoo import config, data
 from kzoo.config import ConfigError
 from kzoo.files import file_sha256
-from kzoo.tasks.base import Task
+from kzoo.tasks.base import Task, sound_of
 
 if TYPE_CHECKING:
     import keras
@@ -96,7 +96,7 @@ class Separation(Task):
         from kzoo.deploy.examples import sound_proof
         from kzoo.deploy.proof import Streaming
 
-        streaming, waveform, description, speech_db = None, None, None, None
+        streaming, speech_db = None, None
         conditions: Sequence[str] = ()
         if getattr(size, "condition", None) == "input":  # the model is told what to extract
             conditions = size.conditions or preset.sources
@@ -112,9 +112,7 @@ class Separation(Task):
                 differs=size.stream_differs,
                 twin=True,
             )
-        if sound is not None:
-            waveform, _ = audio.read(sound, sample_rate=size.sample_rate)
-            description = Path(sound).name
+        waveform, description = sound_of(sound, size)
         if "speech" in preset.sources:
             speech_db = preset.card.get("level_db", _SPEECH_DB)
         return functools.partial(

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.pitch_tracking import PitchTracker, check_request, mono
+from kzoo.audio import mono
+from kzoo.pitch_tracking import PitchTracker, check_request
 
 RATE = 16000
 
@@ -92,8 +93,8 @@ def test_how_a_recording_is_cut_into_blocks_does_not_matter(nano, rng, size, dec
 
 def test_any_rate_and_channels_come_to_one_at_sixteen_kilohertz():
     left, _ = sweep(200, 400, 0.5, rate=44100)
-    mixed = np.concatenate(list(mono([np.stack([left, 0 * left], axis=1)], 44100)))
-    alone = np.concatenate(list(mono([left[:, None]], 44100)))
+    mixed = np.concatenate(list(mono([np.stack([left, 0 * left], axis=1)], 44100, 16000)))
+    alone = np.concatenate(list(mono([left[:, None]], 44100, 16000)))
     assert len(mixed) == 8000
     np.testing.assert_allclose(mixed, alone / 2, atol=1e-6)
 
