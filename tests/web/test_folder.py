@@ -40,7 +40,7 @@ def exported(monkeypatch):
         stem.with_suffix(".json").write_text(json.dumps(card))
         return {**card, "path": f"{stem}.tflite"}
 
-    monkeypatch.setattr(api, "export", export)
+    monkeypatch.setattr(api.exporting, "export", export)
 
 
 def contents(folder):

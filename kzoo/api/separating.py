@@ -1,0 +1,113 @@
+"""Signals to their sources: a separator kept, or made for one signal."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kzoo import presets, separation
+
+DEFAULT_PRESET = "spleeter_2stems"
+
+
+class Separator(separation.BlockSeparator):
+    """A preset ready to separate many signals: built and compiled once, thread-safe.
+
+    Pickled, it is its preset and options, and is built anew where it is loaded.
+    """
+
+    _rebuild: Callable[[], Separator] | None = None
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str | Path = DEFAULT_PRESET,
+        *,
+        overlap: float = 0.0,
+        consistent: bool = False,
+        attenuation_limit_db: float | None = None,
+        mwf: bool = False,
+        n_sources: int | None = None,
+        device: str | None = None,
+        engine: str = "auto",
+        progress: presets.Progress | None = None,
+        **options: Any,
+    ) -> Separator:
+        """Fetch (once), verify, build and compile a preset, or load an exported .tflite of one.
+
+        overlap: share of a block, up to 0.5, that fades into the next; 0 is the model's own grid,
+            or what the preset's card says.
+        consistent: make the stems sum to the mixture. mwf: refine them by a multichannel
+            Wiener filter, in two passes. attenuation_limit_db: by how much at most an enhancer
+            lowers what is no speech.
+        n_sources: how many a preset that separates by clusters gives, by default as its card says.
+        device: "cpu", "gpu", "gpu:1". progress: called with bytes fetched and bytes in all.
+        engine: "tensorflow"; "litert", which starts without it, from a file that is made at the
+            first time; or "auto", LiteRT where that file is there, see `kzoo.engines`.
+        options: of the architecture's sizes and build, such as mask_extension="average".
+        """
+        from kzoo.engines import exported, litert
+
+        opened = presets.open_preset(exported.opened(preset))
+        if n_sources is not None:
+            opened = opened.with_n_sources(n_sources)
+        if litert.chosen(engine, opened, device=device, mwf=mwf, **options):
+            system = litert.system(opened, progress=progress)
+        else:
+            from kzoo.engines import tensorflow
+
+            system = tensorflow.system(opened, mwf=mwf, device=device, progress=progress, **options)
+        share = overlap or opened.card.get("overlap", 0.0)
+        limit = {"attenuation_limit_db": attenuation_limit_db}
+        separator = cls(system, overlap=share, consistent=consistent, **limit)
+        separator._rebuild = functools.partial(
+            cls.from_preset, preset, overlap=overlap, consistent=consistent, mwf=mwf,
+            n_sources=n_sources, device=device, engine=engine, **limit, **options,
+        )  # fmt: skip
+        return separator
+
+    def __reduce__(self):
+        return super().__reduce__() if self._rebuild is None else (self._rebuild, ())
+
+
+def separate(
+    waveform: np.ndarray,
+    sample_rate: int,
+    preset: str | Path = DEFAULT_PRESET,
+    *,
+    progress: separation.Progress | None = None,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Separate a signal: `[samples, channels]` or `[samples]` to {source: array of that shape}.
+
+    waveform: floating point, full scale 1.0, at any rate; progress(seconds done, in all) may
+    return False to cancel. options: those of `Separator.from_preset`. Where there is
+    more than one signal keep a Separator: this function builds the model on every call.
+    """
+    separator = Separator.from_preset(preset, **options)
+    return separator.separate(waveform, sample_rate, progress=progress)
+
+
+def enhance(
+    waveform: np.ndarray,
+    sample_rate: int,
+    preset: str | Path | None = None,
+    *,
+    progress: separation.Progress | None = None,
+    **options: Any,
+) -> np.ndarray:
+    """Return the speech of a noisy signal, `[samples, channels]` or `[samples]`, in its shape.
+
+    preset: one that gives "speech"; by default the best that ships. Channels are enhanced one by
+    one where the model takes one channel. The other arguments are those of `separate`; for many
+    signals keep a Separator and take its "speech".
+    Raises presets.PresetError for a preset that gives no speech.
+    """
+    from kzoo.engines import exported
+
+    enhancer = presets.enhancer(exported.opened(preset))
+    return separate(waveform, sample_rate, enhancer, progress=progress, **options)["speech"]
