@@ -18,6 +18,8 @@ COLUMNS = ("SDR", "SI-SDR")
 _COLOURS = {"magnitude": "tab:blue", "complex": "tab:green", "waveform": "tab:orange"}
 _MARKERS = {"mask": "o", "source": "s"}
 
+# Where a label may stand, in points from its point: right of it, left of it, above, below.
+_SIDES = ((7, 0), (-7, 0), (0, 10), (0, -10), (7, 10), (7, -10), (-7, 10), (-7, -10), (0, 20))
 _LOWEST_DB = -10.0  # that the chart shows: a source that comes out silent has about -100
 
 Record = Mapping[str, Any]  # what course.py knows of a system trained with a seed
@@ -199,6 +201,7 @@ def draw(
     """The chart: SI-SDR over the sources against milliseconds for a second of sound."""
     made = figure(8, 5)
     axis = made.subplots()
+    labels = {}
     systems = by_system(records)
     for name, found in systems.items():
         about = settings["systems"][name]
@@ -210,7 +213,7 @@ def draw(
         style = {"color": _COLOURS[about["input"]], "marker": _MARKERS[about["output"]]}
         axis.vlines(cost, min(scores), max(scores), color=style["color"], lw=1.5)
         axis.plot(cost, height, ls="", ms=7, **style)
-        axis.annotate(label, (cost, height), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        labels[label] = cost, height
     used = [settings["systems"][name] for name in systems]
     for kind, colour in _COLOURS.items():
         if any(about["input"] == kind for about in used):
@@ -230,8 +233,30 @@ def draw(
     axis.grid(color="0.92", which="both")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
+    _write_beside(axis, labels)
     made.savefig(path, dpi=100, format="png")
     return path
+
+
+def _write_beside(axis, labels: Mapping[str, tuple[float, float]]) -> None:
+    """Each label at its point, on the first side where it covers no other label and no point."""
+    axis.figure.draw_without_rendering()
+    points = axis.transData.transform(list(labels.values()))
+    taken = [[point - 5, point + 5] for point in points]  # corners, in pixels
+    taken.append(axis.get_legend().get_window_extent().get_points())
+    for label, point in labels.items():
+        for x, y in _SIDES:
+            text = axis.annotate(
+                label, point, xytext=(x, y), textcoords="offset points", fontsize=8, va="center",
+                ha="left" if x > 0 else "right" if x < 0 else "center",
+            )  # fmt: skip
+            room = text.get_window_extent().get_points()
+            if all((room[0] > other[1]).any() or (room[1] < other[0]).any() for other in taken):
+                break
+            text.set_visible(False)
+        else:
+            text.set_visible(True)
+        taken.append(room)
 
 
 def line(cells: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from kzoo.engines.blocks import (
     open_network,
     refuse_whole_blocks,
 )
+from kzoo.layers.recurrent import compiled_loops
 from kzoo.models.base.sizes import Signal
 from kzoo.presets import Preset
 from kzoo.separation import System, at_level
@@ -236,7 +237,7 @@ def compiled(model: keras.Model, place: str | None):
 
     @tf.function(input_signature=signature, autograph=False)
     def graph(*inputs):
-        with tf.device(place):
+        with tf.device(place), compiled_loops():
             return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
 
     concrete = graph.get_concrete_function()

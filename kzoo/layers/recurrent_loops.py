@@ -34,7 +34,9 @@ def lstm(x, kernel, recurrent_kernel, bias, h, c):
     Weights are laid out as keras.layers.LSTM has them. Raises NotImplementedError for second
     derivatives.
     """
-    return _lstm(_projected(x, kernel, bias, h, c), recurrent_kernel, h, c)
+    projected = _projected(x, kernel, bias, h, c)
+    outputs, cell = _lstm(projected, recurrent_kernel, h, c)
+    return _as_long_as(projected, outputs), cell
 
 
 def gru(x, kernel, recurrent_kernel, bias, h):
@@ -43,7 +45,8 @@ def gru(x, kernel, recurrent_kernel, bias, h):
     Weights are laid out as keras.layers.GRU(reset_after=True) has them. Raises NotImplementedError
     for second derivatives.
     """
-    return _gru(_projected(x, kernel, bias[0], h), recurrent_kernel, bias[1], h)
+    projected = _projected(x, kernel, bias[0], h)
+    return _as_long_as(projected, _gru(projected, recurrent_kernel, bias[1], h))
 
 
 def lstm_in_blocks(x, kernel, recurrent_kernel, bias, h, c):
@@ -118,6 +121,11 @@ def _projected(x, kernel, bias, *states):
         batch = batch.merge_with(state.shape[:1])
     projected = tf.reshape(flat, tf.concat([tf.shape(x)[:2], [width]], 0))
     return tf.ensure_shape(projected, [x.shape[0], *batch, width])
+
+
+def _as_long_as(projected, outputs):
+    """`outputs`, known to have as many steps: a compiled loop forgets how many there are."""
+    return tf.ensure_shape(outputs, [*projected.shape[:2], None])
 
 
 @tf.custom_gradient

@@ -34,7 +34,7 @@ MAY = {
     # separation, engines: by which it scores; pictures: of its history
     "training": "config data losses models metrics presets dsp layers tasks separation engines "
     "pictures",
-    "engines": "dsp models presets separation deploy",
+    "engines": "dsp layers models presets separation deploy",  # layers: loops for this processor
     "pitch_tracking": "audio presets engines",
     "listening": "audio presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kzoo.engines import tensorflow as engine
 from kzoo.layers import recurrent, recurrent_loops
 
 UNITS, FEATURES = 5, 3
@@ -160,6 +161,26 @@ def test_without_training_the_graph_is_that_of_keras():
         nodes = [node.op for function in library for node in function.node_def]
         graphs.append(sorted([op.type for op in concrete.graph.get_operations()] + nodes))
     assert graphs[0] == graphs[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recordings_go_through_long_layers_by_the_compiled_loop(kind, monkeypatch):
+    name, traced = kind.lower(), []
+    loop = getattr(recurrent_loops, name)
+    monkeypatch.setattr(recurrent_loops, name, lambda *x: [traced.append(x[0].shape), loop(*x)][1])
+    monkeypatch.setattr(recurrent, "_WORTH_COMPILING", 40 * UNITS)
+    one, two = (getattr(recurrent, kind)(UNITS, return_sequences=True) for _ in range(2))
+    whole = keras.Input((None, FEATURES))
+    network = keras.Model(whole, two(keras.layers.Bidirectional(one)(whole)))
+    x = np.random.default_rng(0).normal(size=(1, 40, FEATURES)).astype(np.float32)
+    wanted = np.asarray(network(x))
+    for steps in (40, 39):
+        sequence = keras.Input((steps, FEATURES))
+        run = engine.compiled(keras.Model(sequence, network(sequence)), None)
+        if steps == 40:
+            np.testing.assert_allclose(run(x), wanted, atol=1e-6)
+    tf.function(network).get_concrete_function(tf.TensorSpec(x.shape))
+    assert traced == [(40, 1, FEATURES)] * 2 + [(40, 1, 2 * UNITS)]
 
 
 OTHERS = {
