@@ -23,7 +23,7 @@ from kzoo.audio.formats import (
 )
 from kzoo.audio.layouts import channel_groups, speaker_mask
 from kzoo.audio.reading import AudioInfo, AudioReader, info, read
-from kzoo.audio.resampling import StreamResampler, mono, resample
+from kzoo.audio.resampling import StreamResampler, mono, pieces, resample
 from kzoo.audio.writing import AudioWriter, Written, check_writable, write
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "checked_waveform",
     "info",
     "mono",
+    "pieces",
     "read",
     "resample",
     "safe_track_name",

@@ -74,6 +74,29 @@ def mono(blocks: Iterable[np.ndarray], sample_rate: int, new_rate: int) -> Itera
     yield resampler.flush()[:, 0]
 
 
+def pieces(
+    signal: Iterable[np.ndarray], hop_length: int, frames: int, before: int, after: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield (the samples that `frames` frames see, how many of these frames count).
+
+    signal: blocks `[samples]` of any length, float32. Frame m tells of sample m * hop_length, and
+    sees `before` samples before it and `after` from it on; outside of the signal is silence. Of a
+    signal there are 1 + samples // hop_length frames, and all pieces are of one length.
+    """
+    size, step = (frames - 1) * hop_length + before + after, frames * hop_length
+    kept = np.zeros(before, np.float32)
+    samples = done = 0
+    for block in signal:
+        samples += len(block)
+        kept = np.concatenate([kept, block])
+        while len(kept) >= max(size, step):
+            yield kept[:size], frames
+            kept, done = kept[step:], done + frames
+    while (rest := 1 + samples // hop_length - done) > 0:
+        yield np.pad(kept[:size], (0, max(0, size - len(kept)))), min(frames, rest)
+        kept, done = kept[step:], done + frames
+
+
 def _channels(waveform: np.ndarray) -> int:
     if waveform.ndim != 2:
         raise ValueError(f"a waveform must be [samples, channels]; got shape {waveform.shape}")

@@ -13,6 +13,7 @@ dsd100, slakh, medleydb, moisesdb, ccmixter, mir1k, ikala, mass, quasi  publishe
            `kzoo.data.published`; stems and musdb know them by their folders
 csv        a table with a column a source (and mixture, track), each cell a path
 labelled   ROOT/<name>/.../<file>.wav, or a table of files and tags, see `kzoo.data.labelled`
+events     recordings with the times of what happens in them, see `kzoo.data.events`
 solo       what `kzoo data prepare --kind solo` wrote: pitch, loudness and sound of an instrument
 synthetic  made on the fly, see `kzoo.data.synthetic`; needs no path
 shards     what `kzoo data prepare` wrote, see `kzoo.data.shards`
@@ -24,6 +25,7 @@ from typing import Any
 
 from kzoo import config
 from kzoo.data.corpus import Corpus
+from kzoo.data.events import events
 from kzoo.data.labelled import labelled
 from kzoo.data.mixing.noisy_speech import NoisySpeech
 from kzoo.data.mixing.speech import Speech
@@ -34,7 +36,7 @@ from kzoo.data.synthetic import synthetic
 
 KINDS = {
     **LAYOUTS, "speech": Speech, "noisy_speech": NoisySpeech, "synthetic": synthetic, "solo": solo,
-    "labelled": labelled, "shards": shards,
+    "labelled": labelled, "events": events, "shards": shards,
 }  # fmt: skip
 
 

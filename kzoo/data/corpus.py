@@ -21,6 +21,8 @@ class Corpus:
     mixes: whether `mixed` makes new mixtures of any length, which training then takes.
     controls: names of what `read` gives beside the waveform, where it is for a synthesiser.
     labels: names of what `read` says under "labels" is heard or not, where it is for a listener.
+    frame_wise: whether it knows when they are heard: `in_frames` then makes a corpus of it whose
+        labels are `[frames, labels]`, as `data.events.Events` has it.
     rates: {sample rate in Hz: how many recordings have it}, where recordings are read.
     excluded: names, or patterns of them, that were held out of it, which `prepare` lets into no
         folder of its shards.
@@ -35,6 +37,7 @@ class Corpus:
     records_mixture: bool = False
     controls: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    frame_wise: bool = False
     rates: Mapping[int, int] = MappingProxyType({})
     excluded: tuple[str, ...] = ()
 

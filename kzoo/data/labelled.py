@@ -17,6 +17,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,45 +31,65 @@ Files = Mapping[str, tuple[Path, Sequence[str]]]  # a name: the recording, and i
 _TABLE = "a table needs the columns file and tags, with ; between tags"
 
 
-class Labelled(Corpus):
-    """Recordings, and which of `labels` each has.
+class MonoRecordings(Corpus):
+    """Recordings in which `labels` are heard: what `read` says of them is for subclasses.
 
-    `read` gives {"mixture": `[samples, channels]`, "labels": `[labels]` of 0 and 1}, float32; files
-    of other rates are resampled, and channels are averaged to one.
+    files: {name: recording}. rate: in Hz; by default the lowest of the files. Files of other rates
+    are resampled, and channels are averaged to one.
     """
 
     sources = ()
     channels = 1
     records_mixture = True
 
-    def __init__(self, files: Files, labels: Sequence[str], rate: int | None):
-        self._files, self.labels = [path for path, _ in files.values()], tuple(labels)
-        infos = [audio.info(path) for path in self._files]
+    def __init__(self, files: Mapping[str, Path], labels: Sequence[str], rate: int | None):
+        self.files, self.labels = list(files.values()), tuple(labels)
+        infos = [audio.info(path) for path in self.files]
         self.rates = Counter(info.sample_rate for info in infos)
         self.sample_rate = rate or min(self.rates)
         self.tracks = [
             (name, round((info.duration_seconds or 0) * self.sample_rate))
             for name, info in zip(files, infos, strict=True)
         ]
+
+    def sound(self, track: int, start: int, samples: int) -> np.ndarray:
+        """`[samples, 1]` of a recording; before its begin and after its end there is silence."""
+        before = min(max(-start, 0), samples)
+        start, samples = start + before, samples - before
+        sound = np.zeros((0, 1), np.float32)
+        if samples and start < self.tracks[track][1]:
+            sound, _ = audio.read(
+                self.files[track], start_seconds=start / self.sample_rate,
+                duration_seconds=samples / self.sample_rate, sample_rate=self.sample_rate,
+            )  # fmt: skip
+        sound = fitted_to(sound.mean(axis=1, keepdims=True), samples, 1)
+        return np.pad(sound, ((before, 0), (0, 0)))
+
+    def identity_with(self, track: int, truth: Any) -> str:
+        """Return the sha256 of the file's bytes and of its truth, which JSON can write."""
+        text = file_sha256(self.files[track]) + json.dumps(truth)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Labelled(MonoRecordings):
+    """Recordings, and which of `labels` each has.
+
+    `read` gives {"mixture": `[samples, 1]`, "labels": `[labels]` of 0 and 1}, float32.
+    """
+
+    def __init__(self, files: Files, labels: Sequence[str], rate: int | None):
+        super().__init__({name: path for name, (path, _) in files.items()}, labels, rate)
         self.truth = np.array(
             [[label in tags for label in labels] for _, tags in files.values()], np.float32
         )  # [tracks, labels]
 
     def read(self, track: int, start: int, samples: int) -> dict[str, np.ndarray]:
         """Same as `Corpus.read`, without sources, and with the labels of the whole recording."""
-        sound = np.zeros((0, 1), np.float32)
-        if start < self.tracks[track][1]:
-            sound, _ = audio.read(
-                self._files[track], start_seconds=start / self.sample_rate,
-                duration_seconds=samples / self.sample_rate, sample_rate=self.sample_rate,
-            )  # fmt: skip
-        mixture = fitted_to(sound.mean(axis=1, keepdims=True), samples, 1)
-        return {"mixture": mixture, "labels": self.truth[track]}
+        return {"mixture": self.sound(track, start, samples), "labels": self.truth[track]}
 
     def identity(self, track: int) -> str:
         """Return the sha256 of the file's bytes and of its labels."""
-        text = file_sha256(self._files[track]) + json.dumps(self.truth[track].tolist())
-        return hashlib.sha256(text.encode()).hexdigest()
+        return self.identity_with(track, self.truth[track].tolist())
 
 
 def labelled(

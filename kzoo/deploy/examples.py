@@ -145,18 +145,27 @@ def names_proof(
     *,
     names: Sequence[str],
     sample_rate: int,
+    hop_length: int | None = None,
     sound: np.ndarray | None = None,
     description: str | None = None,
+    stream: Streaming | None = None,
 ) -> Proof:
     """Prove a listener: `[batch, samples, channels]` to "probabilities" `[batch, ..., names]`.
 
-    The card has the names. sound: as in `frames_proof`.
+    The card has the names. hop_length: of one that tells of frames, in samples. sound: as in
+    `frames_proof`. stream: its streaming form.
     """
-    card = {"names": list(names)}
-    return _of_waveform(model, "probabilities", sample_rate, sound, description, card)
+    card: dict = {"names": list(names)}
+    if hop_length is not None:
+        card |= {"frames": model.outputs[0].shape[1], "hop_length": hop_length}
+    return _of_waveform(
+        model, "probabilities", sample_rate, sound, description, card, stream=stream
+    )
 
 
-def _of_waveform(model, output: str, sample_rate: int, sound, description, card) -> Proof:
+def _of_waveform(
+    model, output: str, sample_rate: int, sound, description, card, *, stream=None
+) -> Proof:
     _, block, channels = model.inputs[0].shape
     length = block or _DEFAULT_SECONDS * sample_rate
     if sound is None:
@@ -166,6 +175,7 @@ def _of_waveform(model, output: str, sample_rate: int, sound, description, card)
         inputs={WAVEFORM: sound[None]},
         outputs=[output],
         description=description or "given by the caller",
+        stream=stream,
         probes={what: {WAVEFORM: probe[None]} for what, probe in probes(channels, length).items()},
         card={"block_samples": block, "channels": channels, "input": WAVEFORM, **card},
     )

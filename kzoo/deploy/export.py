@@ -342,8 +342,7 @@ def _compare_stream(expected: Answers, step: Callable, proof: Proof) -> dict[str
     step: of the stream, which begins in silence. expected: what Keras's whole model says; where the
     stream says something else by intent it is compared with Keras's own blocks.
     """
-    own = proof.stream.differs
-    late = 0 if own else proof.stream.delay_samples
+    own, block = proof.stream.differs, proof.stream.frames * proof.stream.hop_length
     inputs = {x.name: x for x in proof.stream.step.inputs}
     sizes = {name: inputs[name].shape[1] for name in proof.inputs}
     blocks = [
@@ -355,7 +354,13 @@ def _compare_stream(expected: Answers, step: Callable, proof: Proof) -> dict[str
         found = [step(**block) for block in blocks]
         return {name: np.concatenate([one[name] for one in found], 1) for name in proof.outputs}
 
-    found = {name: x[:, late:] for name, x in joined(step).items()}
+    found = joined(step)
+    if not own:
+        late = {  # in what an output counts: samples, or frames
+            name: proof.stream.delay_samples * (x.shape[1] // len(blocks)) // block
+            for name, x in found.items()
+        }
+        found = {name: x[:, late[name] :] for name, x in found.items()}
     whole = joined(_keras_steps(proof)) if own else expected
     compared = parity.compare(
         {name: whole[name][:, : x.shape[1]] for name, x in found.items()}, found

@@ -7,6 +7,7 @@ librosa's, of which the networks that tag music were trained on several.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Literal
 
 import keras
@@ -92,6 +93,29 @@ def log_mel(
     if compression == "db":
         return power_to_db(levels, -_LEAST_DB)
     return ops.log(1 + gain * levels) / np.log(10) if compression == "log" else levels
+
+
+def log_mels(
+    waveform, *, n_ffts: Sequence[int], hop_length: int, padding: str = "center", **options
+):
+    """Compute `[..., frames, bands, windows]`: `log_mel` with every window of `n_ffts` samples.
+
+    Frames of one number have one centre. padding: "center" has 1 + samples // hop_length of them,
+    "valid" those in which the longest window lies inside of the waveform. options: the others of
+    `log_mel`. Raises ValueError for no window, for an odd one, and as `log_mel`.
+    """
+    if not n_ffts or any(n % 2 for n in n_ffts):
+        raise ValueError(f"n_ffts must be one or more even numbers; got {tuple(n_ffts)}")
+    if padding not in ("center", "valid"):
+        raise ValueError(f"padding must be one of center, valid; got {padding!r}")
+    levels = []
+    for n_fft in n_ffts:
+        around = (max(n_ffts) - n_fft) // 2 if padding == "valid" else 0
+        inner = waveform[..., around:-around] if around else waveform
+        levels.append(
+            log_mel(inner, n_fft=n_fft, hop_length=hop_length, padding=padding, **options)
+        )
+    return ops.stack(levels, axis=-1)
 
 
 @functools.cache
@@ -228,6 +252,34 @@ class LogMel(keras.layers.Layer):
     def call(self, waveform):
         levels = log_mel(ops.swapaxes(waveform, 1, 2), **self.options)
         return ops.transpose(levels, (0, 2, 3, 1))
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class LogMels(keras.layers.Layer):
+    """Waveform `[batch, samples, 1]` to `[batch, frames, bands, windows]`; see `log_mels`.
+
+    float32 whatever the policy: powers overflow half precision.
+    """
+
+    def __init__(
+        self, sample_rate: int, n_ffts: Sequence[int], hop_length: int, bands: int, *,
+        low_hz: float = 0.0, high_hz: float | None = None, scale: str = "slaney",
+        equal_area: bool = True, power: Literal[1, 2] = 2, compression: str = "db",
+        gain: float = 10000.0, padding: str = "center", dtype="float32", **kwargs,
+    ):  # fmt: skip
+        super().__init__(dtype=dtype, **kwargs)
+        self.options = {
+            "sample_rate": sample_rate, "n_ffts": tuple(n_ffts), "hop_length": hop_length,
+            "bands": bands, "low_hz": low_hz, "high_hz": high_hz, "scale": scale,
+            "equal_area": equal_area, "power": power, "compression": compression, "gain": gain,
+            "padding": padding,
+        }  # fmt: skip
+
+    def call(self, waveform):
+        return log_mels(waveform[..., 0], **self.options)
 
     def get_config(self):
         return {**super().get_config(), **self.options}

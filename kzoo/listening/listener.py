@@ -82,6 +82,8 @@ class Listener:
 
         place = tensorflow.prepare_devices(device)
         size, _ = opened.sizes()
+        if size.frame_wise:
+            raise presets.PresetError(f"preset {opened} tells of frames, not of windows")
         self.names, self.sample_rate = tuple(size.names), size.sample_rate
         self.samples = size.whole(None)
         hop = self.samples if hop_seconds is None else round(hop_seconds * self.sample_rate)

@@ -4,8 +4,9 @@
     model.compile(optimizer, loss=loss)           # Keras takes the mean over the batch
 
 The names are the public functions of this package's modules: `l1`, `l2`, `compressed_l2`,
-`l1_mask`, `weighted_l1_mask`, `discriminative`, `binary_cross_entropy`, `categorical_cross_entropy`
-(`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`, `mixture_l2` (`waveform`);
+`l1_mask`, `weighted_l1_mask`, `discriminative`, `binary_cross_entropy`, `weighted_cross_entropy`,
+`categorical_cross_entropy` (`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`,
+`mixture_l2` (`waveform`);
 `multi_resolution_stft`; `compressed_stft` (`compressed`); `loudness_l1` (`loudness`);
 `log_likelihood_ratio` (`predictors`); `weighted_sum` (`weighted`) of others; `pit` (`permutation`),
 for sources that have no order: the least of another loss over all orders of the estimates;
@@ -38,6 +39,7 @@ from kzoo.losses.spectral import (
     l1,
     l1_mask,
     l2,
+    weighted_cross_entropy,
     weighted_l1_mask,
 )
 from kzoo.losses.table import LOSSES, checked
@@ -53,7 +55,7 @@ __all__ = [
     "compressed_l2", "compressed_stft", "deep_clustering", "discriminative", "get",
     "get_adversarial", "l1", "l1_mask", "l2", "list_losses", "log_likelihood_ratio", "loudness_l1",
     "mixture_l1", "mixture_l2", "multi_resolution_stft", "pit", "reorder", "sd_sdr", "si_sdr",
-    "snr", "weighted_l1_mask", "weighted_sdr", "weighted_sum",
+    "snr", "weighted_cross_entropy", "weighted_l1_mask", "weighted_sdr", "weighted_sum",
 ]  # fmt: skip
 
 

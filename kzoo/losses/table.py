@@ -19,6 +19,7 @@ from kzoo.losses.spectral import (
     l1,
     l1_mask,
     l2,
+    weighted_cross_entropy,
     weighted_l1_mask,
 )
 from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr, weighted_sdr
@@ -29,7 +30,7 @@ LOSSES: dict[str, Callable] = {
         l1, l2, compressed_l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr,
         mixture_l1, mixture_l2, multi_resolution_stft, compressed_stft, loudness_l1,
         log_likelihood_ratio, discriminative, binary_cross_entropy,
-        categorical_cross_entropy,
+        categorical_cross_entropy, weighted_cross_entropy,
     )
 }  # fmt: skip
 

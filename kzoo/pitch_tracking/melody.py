@@ -16,8 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import presets
-from kzoo.audio import checked_waveform, mono
-from kzoo.pitch_tracking.tracker import pieces
+from kzoo.audio import checked_waveform, mono, pieces
 
 DEFAULT_PRESET = "deep_salience_melody"
 THRESHOLD = 0.3  # the authors'
@@ -95,7 +94,8 @@ class MelodyTracker:
 
     def _pieces(self, blocks: Iterable[np.ndarray], sample_rate: int):
         signal = mono(blocks, sample_rate, self.sample_rate)
-        return pieces(signal, 0, self.hop_length, _FRAMES_AT_ONCE, self._context)
+        around = self._context * self.hop_length
+        return pieces(signal, self.hop_length, _FRAMES_AT_ONCE, around, around)
 
 
 def check_preset(preset: str | Path) -> presets.Preset:

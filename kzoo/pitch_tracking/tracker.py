@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import presets
-from kzoo.audio import checked_waveform, mono
+from kzoo.audio import checked_waveform, mono, pieces
 from kzoo.engines import litert
 from kzoo.pitch_tracking import decoding
 
@@ -142,28 +142,6 @@ def check_request(
     return hop_length
 
 
-def pieces(
-    signal: Iterable[np.ndarray], frame_length: int, hop_length: int, frames: int, context: int = 0
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (samples of `frames` centred frames and `context` more on both sides, how many count).
-
-    Silence lies before the signal and after it; frame_length: 0 for frames without extent.
-    """
-    size = frame_length + (frames + 2 * context - 1) * hop_length
-    step = frames * hop_length
-    kept = np.zeros(frame_length // 2 + context * hop_length, np.float32)
-    samples = done = 0
-    for block in signal:
-        samples += len(block)
-        kept = np.concatenate([kept, block])
-        while len(kept) >= max(size, step):
-            yield kept[:size], frames
-            kept, done = kept[step:], done + frames
-    while (rest := 1 + samples // hop_length - done) > 0:
-        yield np.pad(kept[:size], (0, max(0, size - len(kept)))), min(frames, rest)
-        kept, done = kept[step:], done + frames
-
-
 def _levels_db(piece: np.ndarray, frame_length: int, hop_length: int) -> np.ndarray:
     """Standard deviation of each frame in dB of full scale."""
     frames = np.lib.stride_tricks.sliding_window_view(piece, frame_length)[::hop_length]
@@ -204,8 +182,9 @@ def _crepe(network: Callable, hop_length: int, allowed: slice, decoder: str) -> 
     outside[allowed] = False
 
     def estimates(signal, silence_db):
+        half = _FRAME_LENGTH // 2
         path = _Path(allowed) if decoder == "viterbi" else _FrameByFrame(allowed)
-        for piece, count in pieces(signal, _FRAME_LENGTH, hop_length, _FRAMES_AT_ONCE):
+        for piece, count in pieces(signal, hop_length, _FRAMES_AT_ONCE, half, half):
             level_db = _levels_db(piece, _FRAME_LENGTH, hop_length)[:count]
             activations = np.array(network(piece)[:count])
             activations[:, outside] = 0
@@ -279,7 +258,8 @@ def _pyin(hop_length: int, fmin_hz: float | None, fmax_hz: float | None) -> Call
     context = int(np.ceil(_PYIN_CONTEXT_SECONDS * SAMPLE_RATE / hop_length))
 
     def estimates(signal, silence_db):
-        for piece, count in pieces(signal, frame_length, hop_length, _PYIN_FRAMES_AT_ONCE, context):
+        around = frame_length // 2 + context * hop_length
+        for piece, count in pieces(signal, hop_length, _PYIN_FRAMES_AT_ONCE, around, around):
             piece = piece[: frame_length + (count + 2 * context - 1) * hop_length]
             f0_hz, _, voiced = librosa.pyin(
                 piece,

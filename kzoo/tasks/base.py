@@ -15,21 +15,22 @@ if TYPE_CHECKING:
     import keras
 
     from kzoo import data
-    from kzoo.deploy.proof import Proof
+    from kzoo.deploy.proof import Proof, Streaming
     from kzoo.evaluation import System
 
 
 class Task(ABC):
     """One model's task, made of the graph that is trained and the arguments of its `build`.
 
+    size: the model's sizes.
     samples, channels: of the waveforms in an example of the training.
     exported: whether models of this task are exported, as `prove` then says.
     """
 
     exported: ClassVar[bool] = False
 
-    def __init__(self, graph: keras.Model, arguments: Mapping[str, Any]):
-        self.graph, self.arguments = graph, arguments
+    def __init__(self, graph: keras.Model, arguments: Mapping[str, Any], size: Any):
+        self.graph, self.arguments, self.size = graph, arguments, size
         _, self.samples, self.channels = self.waveform.shape
 
     @property
@@ -126,3 +127,23 @@ def prove_frames(
         frames_proof, output=output, sample_rate=size.sample_rate, hop_length=size.hop_length,
         sound=waveform, description=description,
     )  # fmt: skip
+
+
+def streaming_form(preset: Any, size: Any, *arguments: Any) -> Streaming:
+    """The form of a preset's model that runs for ever.
+
+    arguments: of the architecture's `build_step`, before `size`.
+    """
+    from kzoo.deploy.proof import Streaming
+
+    step = preset.module.build_step(*arguments, size, frames=size.live_frames)
+    preset.assign(step)
+    return Streaming(
+        step=step,
+        state=preset.module.initial_state(step),
+        frames=size.live_frames,
+        hop_length=size.hop_length,
+        delay_samples=size.delay_samples,
+        differs=size.stream_differs,
+        twin=True,
+    )

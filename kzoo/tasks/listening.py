@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kzoo import data
 from kzoo.config import ConfigError
-from kzoo.tasks.base import Task, sound_of
+from kzoo.tasks.base import Task, sound_of, streaming_form
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class Listening(Task):
-    """`[batch, samples, 1]` to `[batch, names]`, whose last layer is `layers.labels.Labels`."""
+    """`[batch, samples, 1]` to `[batch, names]`, whose last layer is `layers.labels.Labels`.
+
+    Of `FrameListenerSizes` to `[batch, frames, names]`; such a model learns from corpora that know
+    when names are heard.
+    """
 
     exported = True
 
@@ -38,6 +42,10 @@ class Listening(Task):
         return {"names": self.names}
 
     def check(self, corpus: data.Corpus, where: str, kind: str) -> None:
+        if corpus.frame_wise != self.size.frame_wise:
+            rule = "the model tells of each frame" if self.size.frame_wise else "the model does not"
+            known = "when its labels are heard" if corpus.frame_wise else "whole recordings alone"
+            raise ValueError(f"{where}: is of the kind {kind} and knows {known}; {rule}")
         if list(corpus.labels) != self.names:
             raise ValueError(
                 f"{where}: is of the kind {kind} and has the labels "
@@ -51,10 +59,24 @@ class Listening(Task):
             raise ConfigError("data.steps vary sources; a listener's examples have none")
         if conditions is not None:
             raise ConfigError("data.conditions is for models that take a condition")
-        return data.Examples(corpus, samples=self.samples, seed=seed)
+        return data.Examples(self._framed(corpus), samples=self._told_samples, seed=seed)
 
     def windows(self, corpus: data.Corpus) -> Any:
-        return data.Windows(corpus, samples=self.samples)
+        return data.Windows(self._framed(corpus), samples=self._told_samples)
+
+    @property
+    def _told_samples(self) -> int:
+        """How many samples an example tells of: of frames, those without what they see around."""
+        if not self.size.frame_wise:
+            return self.samples
+        return self.graph.outputs[0].shape[1] * self.size.hop_length
+
+    def _framed(self, corpus: data.Corpus) -> data.Corpus:
+        if not self.size.frame_wise:
+            return corpus
+        return corpus.in_frames(
+            self.size.hop_length, self.size.before_samples, self.size.after_samples
+        )
 
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
         return batch["mixture"], batch["labels"]
@@ -69,5 +91,6 @@ class Listening(Task):
         waveform, description = sound_of(sound, size)
         return functools.partial(
             names_proof, names=size.names, sample_rate=size.sample_rate, sound=waveform,
-            description=description,
+            hop_length=size.hop_length if size.frame_wise else None, description=description,
+            stream=streaming_form(preset, size) if stream and size.streams else None,
         )  # fmt: skip

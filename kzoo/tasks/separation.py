@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kzoo import config, data
 from kzoo.config import ConfigError
 from kzoo.files import file_sha256
-from kzoo.tasks.base import Task, sound_of
+from kzoo.tasks.base import Task, sound_of, streaming_form
 
 if TYPE_CHECKING:
     import keras
@@ -94,24 +94,13 @@ class Separation(Task):
         What gives speech is compared on speech in noise, at the level that its card asks for.
         """
         from kzoo.deploy.examples import sound_proof
-        from kzoo.deploy.proof import Streaming
 
         streaming, speech_db = None, None
         conditions: Sequence[str] = ()
         if getattr(size, "condition", None) == "input":  # the model is told what to extract
             conditions = size.conditions or preset.sources
         if stream and size.streams:
-            step = preset.module.build_step(preset.sources, size, frames=size.live_frames)
-            preset.assign(step)
-            streaming = Streaming(
-                step=step,
-                state=preset.module.initial_state(step),
-                frames=size.live_frames,
-                hop_length=size.hop_length,
-                delay_samples=size.delay_samples,
-                differs=size.stream_differs,
-                twin=True,
-            )
+            streaming = streaming_form(preset, size, preset.sources)
         waveform, description = sound_of(sound, size)
         if "speech" in preset.sources:
             speech_db = preset.card.get("level_db", _SPEECH_DB)

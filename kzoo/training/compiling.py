@@ -113,7 +113,7 @@ class Drawn:
 
     def task(self) -> Task:
         """What the model is for."""
-        return tasks.task(self.size.task)(self.graph, self.options)
+        return tasks.task(self.size.task)(self.graph, self.options, self.size)
 
 
 def drawn(values: Mapping[str, Any]) -> Drawn:

@@ -5,15 +5,18 @@ import functools
 import keras
 import numpy as np
 import pytest
+import soundfile
 
 from kzoo import api, models, presets
-from kzoo.data import labelled
+from kzoo.data import Windows, events, labelled
 from kzoo.deploy.formats import saved_model
 from kzoo.layers.labels import Labels
 from kzoo.models import architecture, list_models
 from kzoo.training import train
 
 MODELS = [n for n in list_models() if architecture(n).VARIANTS["tiny"].task == "listening"]
+
+STREAMS = [n for n in MODELS if architecture(n).VARIANTS["tiny"].streams]
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -49,7 +52,8 @@ def test_the_last_layer_names_what_comes_out(name):
     assert isinstance(model.layers[-1], Labels)
     assert tuple(model.layers[-1].names) == size.names
     heard = np.asarray(model(sound(name)))
-    assert heard.shape == (2, len(size.names))
+    frames = (1 + sound(name).shape[1] // size.hop_length,) if size.frame_wise else ()
+    assert heard.shape == (2, *frames, len(size.names))
     assert heard.dtype == np.float32
     assert np.all((heard > 0) & (heard < 1))
     alone = np.concatenate([model(one[None]) for one in sound(name)])
@@ -70,18 +74,44 @@ def test_a_keras_file_keeps_the_names(name, tmp_path):
     np.testing.assert_array_equal(loaded(sound(name)), built(name)(sound(name)))
 
 
-def test_it_learns_from_a_folder_a_name(name, tmp_path):
-    import soundfile
-
-    size = architecture(name).VARIANTS["tiny"]
+def write_folders(size, folder):
+    """A folder of recordings for each name, and the examples that a model learns from."""
     rate, rng = size.sample_rate, np.random.default_rng(0)
     for label, hz in zip(size.names, (200.0, 1500.0), strict=True):
-        (tmp_path / "corpus" / label).mkdir(parents=True)
+        (folder / label).mkdir(parents=True)
         for k in range(4):
             wave = 0.3 * np.sin(2 * np.pi * hz * (1 + 0.05 * k) * np.arange(rate) / rate)
             wave += rng.normal(0, 0.01, rate)
-            soundfile.write(tmp_path / "corpus" / label / f"{k}.wav", wave, rate)
-    corpus = {"kind": "labelled", "path": str(tmp_path / "corpus")}
+            soundfile.write(folder / label / f"{k}.wav", wave, rate)
+    return Windows(labelled.labelled(folder, names=size.names), samples=size.whole(None))
+
+
+def write_events(size, folder):
+    """Recordings of one name after another with their times, and the examples."""
+    rate, rng = size.sample_rate, np.random.default_rng(0)
+    folder.mkdir()
+    for k in range(4):
+        turns = [(0.2, size.names[k % 2], 200.0), (0.7, size.names[1 - k % 2], 1500.0)]
+        turns = [(start, name, (200.0, 1500.0)[size.names.index(name)]) for start, name, _ in turns]
+        wave = rng.normal(0, 0.01, rate)
+        for start, _, hz in turns:
+            at = slice(round(start * rate), round((start + 0.25) * rate))
+            wave[at] += 0.3 * np.sin(2 * np.pi * hz * (1 + 0.05 * k) * np.arange(rate)[at] / rate)
+        soundfile.write(folder / f"{k}.wav", wave, rate)
+        lines = [f"{start} {start + 0.25} {name}" for start, name, _ in turns]
+        (folder / f"{k}.txt").write_text("\n".join(lines))
+    corpus = events.events(folder, names=size.names)
+    framed = corpus.in_frames(size.hop_length, size.before_samples, size.after_samples)
+    frames = 1 + (size.whole(None) - size.valid_samples(1)) // size.hop_length
+    return Windows(framed, samples=frames * size.hop_length)
+
+
+def test_it_learns_from_a_folder_a_name_or_from_times(name, tmp_path):
+    size = architecture(name).VARIANTS["tiny"]
+    write = write_events if size.frame_wise else write_folders
+    examples = write(size, tmp_path / "corpus")
+    kind = "events" if size.frame_wise else "labelled"
+    corpus = {"kind": kind, "path": str(tmp_path / "corpus")}
     settings = {
         "name": "ear", "model": {"name": name, "variant": "tiny"},
         "data": {"train": corpus, "validation": corpus}, "loss": {"name": "binary_cross_entropy"},
@@ -91,15 +121,16 @@ def test_it_learns_from_a_folder_a_name(name, tmp_path):
     folder = train(settings, tmp_path / "run", say=lambda line: None)
     card = presets.load_card(folder)
     assert card["task"] == "listening"
-    assert card["trained"]["data"]["validation"][0] == f"{sorted(size.names)[0]}/0"
-    truth = labelled.labelled(tmp_path / "corpus", names=size.names)
-    examples = [truth.read(k, 0, size.whole(None)) for k in range(8)]
+    first = "0" if size.frame_wise else f"{sorted(size.names)[0]}/0"
+    assert card["trained"]["data"]["validation"][0] == first
+    found = [examples.example(k) for k in range(len(examples))]
     # In training mode: the moving averages of so few steps are not those of the sound yet.
-    heard = presets.from_preset(folder, samples=size.whole(None))(
-        np.stack([example["mixture"] for example in examples]), training=True
+    heard = presets.from_preset(folder, **size.block())(
+        np.stack([example["mixture"] for example in found]), training=True
     )
-    wanted = np.stack([example["labels"] for example in examples])
-    np.testing.assert_array_equal(np.asarray(heard) > 0.5, wanted > 0.5)
+    right = (np.asarray(heard) > 0.5) == (np.stack([one["labels"] for one in found]) > 0.5)
+    # A frame at an edge sees both sides of it.
+    assert np.mean(right) > 0.9 if size.frame_wise else np.all(right)
 
 
 def test_a_saved_model_says_what_keras_says(name, tmp_path):
@@ -112,6 +143,27 @@ def test_a_saved_model_says_what_keras_says(name, tmp_path):
 
 def test_a_tflite_file_says_what_keras_says_with_built_in_operators(name, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    size = architecture(name).VARIANTS["tiny"]
     card = api.export(preset(name, tmp_path / "preset"), "tflite", tmp_path / "out")
     assert [op for op in card["operators"] if not op.isupper()] == []
-    assert card["parity"]["sources"]["probabilities"]["snr_db"] > 80
+    parities = card["parity"]["sources"]
+    assert set(parities) == {"probabilities", *(("stream", "step") if size.streams else ())}
+    assert min(parity["snr_db"] for parity in parities.values()) > 80
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_says_late_what_the_whole_says(name):
+    module, size = architecture(name), architecture(name).VARIANTS["tiny"]
+    step = module.build_step(size, frames=3)
+    step.set_weights(built(name).get_weights())
+    state = {f"state_{key}": value for key, value in module.initial_state(step).items()}
+    waveform = sound(name, batch=1)
+    whole, block, found = np.asarray(built(name)(waveform)), 3 * size.hop_length, []
+    for k in range(waveform.shape[1] // block):
+        said = step({"waveform": waveform[:, k * block : (k + 1) * block], **state})
+        said = {key: np.asarray(value) for key, value in said.items()}
+        state = {key: said[key] for key in state}
+        found.append(said["probabilities"])
+    found = np.concatenate(found, axis=1)[:, size.delay_samples // size.hop_length :]
+    assert found.shape[1] > 3
+    np.testing.assert_allclose(found, whole[:, : found.shape[1]], atol=1e-5)

@@ -1,12 +1,14 @@
 """Log-mel spectra against librosa, constant-Q transforms against their definition and librosa."""
 
+import re
+
 import keras
 import librosa
 import numpy as np
 import pytest
 
 from kzoo.dsp.constant_q import HarmonicCQT, constant_q, context_samples, harmonic_cqt
-from kzoo.dsp.mel import LogMel, log_mel, mel_filters
+from kzoo.dsp.mel import LogMel, LogMels, log_mel, log_mels, mel_filters
 
 
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
@@ -47,6 +49,33 @@ def test_a_longer_window_is_centred_in_a_longer_frame(rng):
     np.testing.assert_allclose(
         ours, librosa.power_to_db(theirs, top_db=None).swapaxes(1, 2), atol=2e-3
     )
+
+
+def test_several_windows_have_one_centre_and_lie_behind_each_other(rng):
+    signal = 0.1 * rng.standard_normal((2, 4000)).astype(np.float32)
+    options = {"sample_rate": 16000, "hop_length": 150, "bands": 30, "scale": "htk"}
+    ours = np.asarray(log_mels(signal, n_ffts=(400, 1024), **options))
+    assert ours.shape == (2, 1 + 4000 // 150, 30, 2)
+    for window, n_fft in enumerate((400, 1024)):
+        theirs = librosa.feature.melspectrogram(
+            y=signal, sr=16000, n_fft=n_fft, hop_length=150, n_mels=30, htk=True
+        ).swapaxes(1, 2)
+        expected = librosa.power_to_db(theirs, top_db=None)
+        np.testing.assert_allclose(ours[..., window], expected, atol=2e-3)
+    padded = np.pad(signal, ((0, 0), (512, 512)))[..., None]
+    layer = LogMels(16000, (400, 1024), 150, 30, scale="htk", padding="valid")
+    np.testing.assert_allclose(LogMels.from_config(layer.get_config())(padded), ours, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n_ffts", "padding", "message"), [
+    ((), "center", "one or more even numbers; got ()"),
+    ((512, 401), "center", "one or more even numbers; got (512, 401)"),
+    ((512,), "full", "padding must be one of center, valid; got 'full'"),
+])  # fmt: skip
+def test_windows_that_have_no_centre_are_refused(n_ffts, padding, message):
+    options = {"sample_rate": 16000, "hop_length": 150, "bands": 30, "padding": padding}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        log_mels(np.zeros((1, 4000), np.float32), n_ffts=n_ffts, **options)
 
 
 @pytest.mark.parametrize(

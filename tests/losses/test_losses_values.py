@@ -48,6 +48,12 @@ def numpy_categorical_cross_entropy(t, e):
     return -(t * np.log(e)).sum(axis=-1).mean(axis=(1, 2, 3))
 
 
+def numpy_weighted_cross_entropy(t, e):
+    """Of magnitudes, none of which is 0 to the last bit."""
+    p = np.minimum(np.float32(e), np.float32(1 - 1e-7)).astype(float)
+    return -np.where(t > 0, t * np.log(p), np.log1p(-p)).mean(axis=(1, 2, 3, 4))
+
+
 def numpy_l1_mask(t, e):
     return sum(numpy_l1(t[:, i], e[:, i]) for i in range(t.shape[1]))
 
@@ -149,6 +155,7 @@ TWINS = [
     ("discriminative", "magnitude", numpy_discriminative),
     ("binary_cross_entropy", "magnitude", numpy_binary_cross_entropy),
     ("categorical_cross_entropy", "magnitude", numpy_categorical_cross_entropy),
+    ("weighted_cross_entropy", "magnitude", numpy_weighted_cross_entropy),
     ("l1_mask", "magnitude", numpy_l1_mask),
     ("weighted_l1_mask", "magnitude", numpy_weighted_l1_mask),
     ("si_sdr", "waveform", numpy_si_sdr),
@@ -197,6 +204,10 @@ def test_cross_entropy_is_that_found_by_hand():
     np.testing.assert_allclose(found, [(np.log(4) + np.log(2)) / 2], rtol=1e-6)
     found = losses.categorical_cross_entropy(np.array([[1.0, 0.0]]), np.array([[0.25, 0.75]]))
     np.testing.assert_allclose(found, [np.log(4)], rtol=1e-6)
+    targets, estimates = np.array([[1.0, 0.25, 0.0]]), np.array([[0.5, 0.25, 0.75]])
+    found = losses.weighted_cross_entropy(targets, estimates)
+    expected = (np.log(2) + np.log(4) / 4 + np.log(4)) / 3
+    np.testing.assert_allclose(found, [expected], rtol=1e-6)
 
 
 def test_ratios_are_those_found_by_hand():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.models.base.sizes import Sizes
+from kzoo.models.base.sizes import Sizes, check_positive
 
 # The 50 tags of MagnaTagATune that are used most, in the order of most published networks.
 MAGNATAGATUNE = (
@@ -30,6 +30,7 @@ class ListenerSizes(Sizes):
     """
 
     task: ClassVar[str] = "listening"
+    frame_wise: ClassVar[bool] = False  # whether each frame has probabilities of its own
 
     channels: Literal[1] = 1
     names: tuple[str, ...] = MAGNATAGATUNE
@@ -48,3 +49,51 @@ class ListenerSizes(Sizes):
     def smaller(self) -> None:
         """Nothing: what is said of shorter windows is another thing."""
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameListenerSizes(ListenerSizes):
+    """Sizes of a model that gives each name a probability in every frame.
+
+    `build` gives `[batch, frames, names]`: by default 1 + samples // hop_length frames, of which m
+    tells of sample m * hop_length, and silence lies around the recording; with padding="valid"
+    only those frames whose `before_samples` and `after_samples` are all in the waveform.
+
+    hop_length: samples from frame to frame. block_seconds: of the pieces that a long recording is
+        cut into, less what frames see on both sides.
+    """
+
+    frame_wise: ClassVar[bool] = True
+
+    hop_length: int
+    block_seconds: float = 4.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive(self, "hop_length")
+
+    @property
+    def before_samples(self) -> int:
+        """How many samples before its own a frame depends on."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its frames see")
+
+    @property
+    def after_samples(self) -> int:
+        """How many samples a frame depends on from its own on."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its frames see")
+
+    def context_samples(self) -> int:
+        return max(self.before_samples, self.after_samples)
+
+    def valid_samples(self, frames: int) -> int:
+        """How many samples make so many frames with padding="valid"."""
+        return (frames - 1) * self.hop_length + self.before_samples + self.after_samples
+
+    def block(self) -> dict[str, Any]:
+        """Frames that lie inside the block with all that they depend on."""
+        return {**super().block(), "padding": "valid"}
+
+    def whole(self, samples: int | None) -> int:
+        """The length nearest to `samples`, or to `block_seconds`, that leaves no sample over."""
+        hops = round((super().whole(samples) - self.valid_samples(1)) / self.hop_length)
+        return self.valid_samples(max(0, hops) + 1)
