@@ -17,6 +17,7 @@ from kzoo.layers.synthesis import (
     HarmonicsPlusNoise,
     Reverb,
 )
+from kzoo.layers.whitening import PCAWhitening
 from kzoo.models.base.causal import ContinueFrames, ContinueOverlapAdd, CutFrames
 from kzoo.models.base.demucs_lengths import CenterTrim, PadToValid, TrimToInput
 from kzoo.models.crepe import NormalisedFrames
@@ -52,6 +53,7 @@ LAYERS = [
     (JoinSegments(), [(6, 2, 4, 3, 2), (2, 9, 3, 2)]),
     (RatioMasks(), [(1, 2, 3, 4, 5)]),
     (ComplexBound(), [(2, 3, 4)]),
+    (PCAWhitening(3), [(2, 5, 4)]),
     (ComplexConv1DTranspose(3, 5, strides=2, padding="same"), [(2, 4, 6)]),
     (ComplexMaxPooling((3, 2), (2, 1)), [(2, 8, 5, 4)]),
     *((PadFrames(4), [(2, n, 3, 2)]) for n in (8, 9)),
