@@ -14,6 +14,7 @@ dsd100, slakh, medleydb, moisesdb, ccmixter, mir1k, ikala, mass, quasi  publishe
 csv        a table with a column a source (and mixture, track), each cell a path
 labelled   ROOT/<name>/.../<file>.wav, or a table of files and tags, see `kzoo.data.labelled`
 events     recordings with the times of what happens in them, see `kzoo.data.events`
+timit      TIMIT: PATH/{TRAIN,TEST}/DR1/<speaker>/<sentence>.WAV and .PHN, see `kzoo.data.timit`
 solo       what `kzoo data prepare --kind solo` wrote: pitch, loudness and sound of an instrument
 synthetic  made on the fly, see `kzoo.data.synthetic`; needs no path
 shards     what `kzoo data prepare` wrote, see `kzoo.data.shards`
@@ -33,10 +34,11 @@ from kzoo.data.recorded import LAYOUTS, Layout
 from kzoo.data.shards import shards
 from kzoo.data.solo import solo
 from kzoo.data.synthetic import synthetic
+from kzoo.data.timit import timit
 
 KINDS = {
     **LAYOUTS, "speech": Speech, "noisy_speech": NoisySpeech, "synthetic": synthetic, "solo": solo,
-    "labelled": labelled, "events": events, "shards": shards,
+    "labelled": labelled, "events": events, "timit": timit, "shards": shards,
 }  # fmt: skip
 
 

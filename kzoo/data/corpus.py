@@ -54,6 +54,10 @@ class Corpus:
             mixture = sources.sum(axis=0)
         return {"sources": sources, "mixture": mixture}
 
+    def in_windows(self, samples: int) -> Corpus:
+        """The corpus that a listener of whole windows of `samples` learns from: this one."""
+        return self
+
     def read_part(self, track: int, part: str, start: int, samples: int) -> np.ndarray:
         """One source, or "mixture", `[samples, channels]`."""
         raise NotImplementedError

@@ -91,7 +91,9 @@ class Events(MonoRecordings):
         """
         found = np.zeros((count + 2, len(self.labels)), np.float32)  # one more on both sides
         for k, label in enumerate(self.labels):
-            places = (self.events[track][label] * self.sample_rate - start) / hop_length + 1
+            seconds = self.events[track][label]
+            # Rounded, so that an edge on a frame does not lie behind it by an error of arithmetic.
+            places = np.round((seconds * self.sample_rate - start) / hop_length + 1, 6)
             for first, last in places:
                 if np.isnan(last):
                     at = round(first)

@@ -73,7 +73,7 @@ class Listening(Task):
 
     def _framed(self, corpus: data.Corpus) -> data.Corpus:
         if not self.size.frame_wise:
-            return corpus
+            return corpus.in_windows(self.samples)
         return corpus.in_frames(
             self.size.hop_length, self.size.before_samples, self.size.after_samples
         )
