@@ -148,7 +148,8 @@ def test_a_tflite_file_says_what_keras_says_with_built_in_operators(name, tmp_pa
     assert [op for op in card["operators"] if not op.isupper()] == []
     parities = card["parity"]["sources"]
     assert set(parities) == {"probabilities", *(("stream", "step") if size.streams else ())}
-    assert min(parity["snr_db"] for parity in parities.values()) > 80
+    for parity in parities.values():  # None where all bits are the same
+        assert parity["snr_db"] is None or parity["snr_db"] > 80
 
 
 @pytest.mark.parametrize("name", STREAMS)
