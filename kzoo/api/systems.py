@@ -9,6 +9,7 @@ from typing import Any
 
 import kzoo
 from kzoo import classical, presets, tasks
+from kzoo.api.hearing_systems import PYIN, RUNS, pyin
 from kzoo.evaluation.museval_scores import holds_scores, read_scores
 from kzoo.evaluation.systems import (
     BASELINES,
@@ -33,6 +34,7 @@ def evaluation_systems(
 
     NAME=PATH gives a system another name, so that two of one name can be told apart. A+B, or
     0.7*A+0.3*B, is the mean of the stems of presets, run folders and methods.
+    What hears gives a `hearing.Hearing`, "pyin" too.
     n_sources: of the presets among them that separate by clusters; the others stay as they are.
     interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated; `say` is told what a user should know of
@@ -88,6 +90,8 @@ def _system_of(
     except presets.PresetError as error:
         if name in BASELINES:
             return [Baseline(name)]
+        if name == PYIN:
+            return [pyin()]
         if name.partition(":")[0] in classical.METHODS:
             return [untrained(name)]
         raise ValueError(f"{error}; nor is it a folder of estimates or a method") from None
@@ -95,7 +99,8 @@ def _system_of(
         preset.refuse_mwf()
     if n_sources is not None and preset.clusters:
         preset = preset.with_n_sources(n_sources)
-    run, task = _separator(preset, options, say), tasks.task(preset.task)
+    run = RUNS.get(preset.task, _separator)(preset, options, say)
+    task = tasks.task(preset.task)
     return [task.scored(preset, run, options, interchangeable=interchangeable)]
 
 

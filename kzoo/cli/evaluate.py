@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,13 +15,17 @@ from kzoo.cli import options
 from kzoo.cli.scoreboard import scoreboard
 from kzoo.cli.terminal import quietly, say
 
+if TYPE_CHECKING:
+    from kzoo.evaluation import Report
+
 
 def evaluate(
     systems: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="SYSTEMS",
-            help="What to score: presets, run folders, folders of estimates, baselines, methods of "
+            help="What to score: presets that separate or hear, run folders, folders of estimates, "
+            "baselines, methods of "
             "kzoo separate --method (nmf:components=40 sets an option), or folders of scores that "
             "museval or kzoo has written; NAME=PATH gives it another name, and "
             "0.7*A+0.3*B is the mean of the stems of two or more.",
@@ -33,14 +37,16 @@ def evaluate(
             "--corpus", metavar="FOLDER",
             help="True stems as <track>/<source>.wav, MUSDB18's tree, or speech as "
             "clean/<track>.wav and noisy/<track>.wav, or a published corpus that kzoo data check "
-            "knows; several are scored as one if it is given several times.",
+            "knows; for presets that hear, recordings with what is true of them. Several are "
+            "scored as one if it is given several times.",
         ),
     ] = ...,
     sources: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Sources to score, with commas between; by default those of the first preset.",
+            help="Sources to score, or of taggers the names, with commas between; by default "
+            "those of the first preset.",
         ),
     ] = None,
     out: Annotated[
@@ -54,13 +60,14 @@ def evaluate(
     start: options.Start = 0.0,
     duration: options.Duration = None,
     baselines: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAMES",
-            help="Baselines to show beside the systems: the untouched mixture, and the oracle "
-            "masks irm, ibm, wfm and cirm.",
+            help="Baselines to show beside the systems: mixture, and the oracle masks irm, ibm, "
+            "wfm and cirm, by default mixture,irm; of taggers majority and random, of onsets "
+            "librosa, of melodies pyin, by default the first of these.",
         ),
-    ] = "mixture,irm",
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -111,30 +118,49 @@ def evaluate(
     ] = 1,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Score systems against true stems, beside baselines.
+    """Score systems against what is true, beside baselines.
 
     Sources are scored by BSS Eval v4 as museval defines it and by SI-SDR, also as improvement over
-    the mixture. Speech in noise is scored by PESQ, STOI, SSNR, CSIG, CBAK, COVL and SI-SDR. Every
-    average has its 95 % bootstrap interval, and systems are compared on the same tracks. Exit
-    status 1 tells that a track could not be scored.
+    the mixture. Speech in noise is scored by PESQ, STOI, SSNR, CSIG, CBAK, COVL and SI-SDR. Tags
+    are scored by ROC-AUC, average precision and accuracy, onsets by F-measure, melodies by pitch
+    and chroma accuracy, phones by their error rate. Averages over tracks have their 95 % bootstrap
+    intervals, and systems are compared on the same tracks. Exit status 1 tells that a track could
+    not be scored.
     """
     given = dict(locals())  # first of all: the options, as they were given
     from kzoo import evaluation
+    from kzoo.api.hearing_systems import hearing_baselines, hears, refuse_for_hearing
     from kzoo.api.systems import evaluation_systems
     from kzoo.evaluation.measures import named_measures, what_to_score
 
-    shown = options.names(baselines)
-    for name in shown:
-        if name not in evaluation.BASELINES:
-            raise ValueError(
-                f"a baseline is one of {', '.join(evaluation.BASELINES)}; got {name!r}"
-            )
+    shown = None if baselines is None else options.names(baselines)
     kind, columns = named_measures(options.names(measures))
     scored = evaluation_systems(
         systems or [], {"overlap": overlap, "mwf": mwf}, n_sources=n_sources,
         interchangeable=interchangeable, say=say,
     )  # fmt: skip
     scored = [quietly(system) for system in scored]
+    if hears(scored, shown):
+        refuse_for_hearing(
+            start=start, duration=duration, measures=measures, dnsmos=dnsmos, jobs=jobs > 1,
+            interchangeable=interchangeable,
+        )  # fmt: skip
+        beside = hearing_baselines(scored, shown)
+        with scoreboard(show=not quiet) as (progress, each):
+            report = evaluation.evaluate_hearing(
+                corpus, scored, names=options.names(sources), baselines=beside, out=out,
+                subset=subset, tracks=track or [],
+                against=None if against is None else options.names(against),
+                progress=progress, scored=each, command=_command(**given), page=page,
+            )  # fmt: skip
+        _show(report, out, page=page, quiet=quiet)
+        return
+    shown = ["mixture", "irm"] if shown is None else shown
+    for name in shown:
+        if name not in evaluation.BASELINES:
+            raise ValueError(
+                f"a baseline is one of {', '.join(evaluation.BASELINES)}; got {name!r}"
+            )
     wanted, speech = what_to_score(
         corpus, scored, sources=options.names(sources), measures=kind, dnsmos=dnsmos,
         subset=subset, tracks=track or [],
@@ -146,6 +172,11 @@ def evaluate(
             against=None if against is None else options.names(against), processes=jobs,
             progress=progress, scored=each, command=_command(**given), page=page, columns=columns,
         )  # fmt: skip
+    _show(report, out, page=page, quiet=quiet)
+
+
+def _show(report: Report, out: Path | None, *, page: bool, quiet: bool) -> None:
+    """Print a report and where its files are; exit 1 where a track failed."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(report.text(width), end="")
     if out is not None and not quiet:

@@ -104,16 +104,20 @@ def quietly(system):
 
     A method without training builds none, and never waits for TensorFlow.
     """
-    from kzoo.evaluation import Separation
+    from kzoo.evaluation import Hearing, Separation
 
-    if not isinstance(system, Separation) or "method" in (system.known_by or {}):
+    if not isinstance(system, Separation | Hearing) or {"method", "baseline"} & set(
+        system.known_by or {}
+    ):
         return system
+    field = "answer" if isinstance(system, Hearing) else "separate"
+    run = getattr(system, field)
 
-    def separate(waveform, sample_rate):
+    def quiet(waveform, sample_rate):
         quiet_tensorflow()
-        return system.separate(waveform, sample_rate)
+        return run(waveform, sample_rate)
 
-    return dataclasses.replace(system, separate=separate)
+    return dataclasses.replace(system, **{field: quiet})
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ vary an example, `examples` draw them, `conditions` say what is asked for, `pipe
 Keras. NumPy throughout: TensorFlow and Keras are imported by `pipeline` alone, when it is used.
 """
 
+from kzoo.data import annotated
 from kzoo.data.conditions import Conditioned, ConditionedWindows
 from kzoo.data.corpora import KINDS, open_corpus
 from kzoo.data.corpus import Corpus
@@ -27,6 +28,7 @@ __all__ = [
     "Examples",
     "ReadErrors",
     "Windows",
+    "annotated",
     "batch",
     "dataset",
     "open_corpus",

@@ -116,7 +116,7 @@ def labelled(
         )
     if not path.exists():
         raise ValueError(f"{path}: is not there; a folder with a folder for each name, or a table")
-    files = _folders(path) if path.is_dir() else _table(path)
+    files = files_of(path)
     files = {name: files[name] for name in chosen(list(files), include, exclude, str(path))}
     found = Counter(tag for _, tags in files.values() for tag in tags)
     names = sorted(found) if names is None else list(names)
@@ -127,6 +127,11 @@ def labelled(
             f"{', '.join(sorted(found)[:8]) or 'no names'}"
         )
     return Labelled(files, names, sample_rate)
+
+
+def files_of(path: Path) -> Files:
+    """The recordings of a folder of folders or of a table; ValueError for what is neither."""
+    return _folders(path) if path.is_dir() else _table(path)
 
 
 def _folders(root: Path) -> Files:

@@ -12,9 +12,10 @@ also be one track, a folder or a .stem.mp4. The stem of a pair is its speech.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -39,6 +40,7 @@ _SUMS = ("accompaniment", "instrumental")
 _RESTS = (*_SUMS, "other", "rest")
 
 Corpora = str | Path | Sequence[str | Path]  # one, or several that are taken together
+Named = TypeVar("Named")  # a dataclass with a name, such as Track
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,13 @@ def find_tracks(
     tracks: only these names. Where a stem comes in two formats the lossless one is taken. Raises
     ValueError where nothing is found, a name is unknown, or two corpora have folders of one name.
     """
+    return pooled(corpus, lambda root: _tracks_under(root, subset), tracks)
+
+
+def pooled(
+    corpus: Corpora, under: Callable[[Path], Sequence[Named]], tracks: Sequence[str] = ()
+) -> list[Named]:
+    """What `under` gives of each of `corpus`, in the names and of the choice of `find_tracks`."""
     corpora = corpora_of(corpus)
     folders = [Path(one).resolve().name for one in corpora]
     if len(set(folders)) < len(folders):
@@ -72,7 +81,7 @@ def find_tracks(
     found = [
         replace(track, name=f"{folder}/{track.name}") if len(corpora) > 1 else track
         for folder, one in zip(folders, corpora, strict=True)
-        for track in _tracks_under(one, subset)
+        for track in under(Path(one))
     ]
     known = [track.name for track in found]
     for name in tracks:
@@ -82,10 +91,9 @@ def find_tracks(
     return [track for track in found if not tracks or track.name in tracks]
 
 
-def _tracks_under(corpus: str | Path, subset: str | None) -> list[Track]:
-    root = Path(corpus)
+def _tracks_under(root: Path, subset: str | None) -> list[Track]:
     if not root.exists():
-        raise ValueError(f"{corpus}: there is no such folder")
+        raise ValueError(f"{root}: there is no such folder")
     if scheme := published.recognised(root):
         return scheme.tracks(root, subset, default="test")
     folders = {name: [root / name] for name in SUBSETS if (root / name).is_dir()}
@@ -93,7 +101,7 @@ def _tracks_under(corpus: str | Path, subset: str | None) -> list[Track]:
     if subset not in (None, "all", *SUBSETS):
         raise ValueError(f"subset must be one of {', '.join(SUBSETS)}, all; got {subset!r}")
     if subset in SUBSETS and subset not in folders:
-        raise ValueError(f"{corpus}: has no folder {subset!r}")
+        raise ValueError(f"{root}: has no folder {subset!r}")
     if folders and subset != "all":
         wanted = subset or next(name for name in ("test", *SUBSETS) if name in folders)
         folders = {wanted: folders[wanted]}
@@ -106,7 +114,7 @@ def _tracks_under(corpus: str | Path, subset: str | None) -> list[Track]:
     ]
     if not found:
         raise ValueError(
-            f"{corpus}: holds no tracks; expected <track>/<source>.wav, or *{STEM_FILE} files"
+            f"{root}: holds no tracks; expected <track>/<source>.wav, or *{STEM_FILE} files"
         )
     return found
 

@@ -5,10 +5,14 @@ a folder of estimates, and beside them always the untouched mixture and the orac
 one track's scores, in museval's JSON, and `speech` those of speech in noise; `report` takes the
 medians, or of speech the means, and `statistics` says how sure they are, and what one system gains
 over another.
+
+`evaluate_hearing` (in `hearing`) does so with systems that say something of recordings, by what
+`aspects` has of names, onsets, melodies and phones.
 """
 
 from kzoo.data.recordings import Track
 from kzoo.data.tracks import find_tracks
+from kzoo.evaluation.hearing import Hearing, evaluate_hearing
 from kzoo.evaluation.report import Comparison, Failure, Report, Row
 from kzoo.evaluation.running import evaluate
 from kzoo.evaluation.scoring import Settings
@@ -24,6 +28,7 @@ __all__ = [
     "Estimate",
     "EstimatesFolder",
     "Failure",
+    "Hearing",
     "Report",
     "Row",
     "Separation",
@@ -33,5 +38,6 @@ __all__ = [
     "difference",
     "estimate",
     "evaluate",
+    "evaluate_hearing",
     "find_tracks",
 ]

@@ -68,7 +68,7 @@ def make_report(
         if table
     ]
     comparisons = [
-        _comparison((system, other), source, tables, settings.measures, averages)
+        comparison((system, other), source, tables, settings.measures, averages)
         for k, other in enumerate(against)
         for source in settings.sources
         for system in systems
@@ -167,7 +167,7 @@ def _average(
     return Row(system, source, scores, tracks=len(tracks), intervals=intervals)
 
 
-def _comparison(
+def comparison(
     pair: tuple[str, str],
     source: str,
     tables: Mapping[tuple[str, str], Mapping],
@@ -214,9 +214,6 @@ def _improved(rows: Sequence[Row]) -> list[Row]:
 def _header(
     documents, settings: Settings, *, corpus: str, command: str | None, improved: bool
 ) -> dict[str, Any]:
-    data = {(d["kzoo"]["track"], d["kzoo"]["data_sha256"]) for d in documents}
-    seconds = {d["kzoo"]["track"]: _seconds(d) for d in documents}
-    digest = hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in sorted(data)).encode())
     stretch = ""
     if settings.start_seconds or settings.duration_seconds is not None:
         length = settings.duration_seconds
@@ -229,16 +226,28 @@ def _header(
         else {}
     )
     return {
-        "command": command or "kzoo.evaluate(...)",
-        "corpus": f"{corpus}: {len(data)} tracks, {sum(seconds.values()):.1f} s{stretch}",
-        "data_sha256": digest.hexdigest(),
+        **data_header(documents, corpus, command, stretch),
         "definition": list(settings.definition),
         "aggregation": _aggregation(settings, improved),
         **_intervals(settings),
         **order,
         "oracles": "ibm, irm, wfm, cirm: ideal binary, ratio (magnitudes), Wiener-like (powers), "
         "complex masks",
-        "versions": _versions(settings),
+        "versions": versions(("scipy", *(settings.speech.packages if settings.speech else ()))),
+    }
+
+
+def data_header(
+    documents: Sequence[Mapping[str, Any]], corpus: str, command: str | None, stretch: str = ""
+) -> dict[str, Any]:
+    """The command, and the tracks that were scored with their sha256."""
+    data = {(d["kzoo"]["track"], d["kzoo"]["data_sha256"]) for d in documents}
+    seconds = {d["kzoo"]["track"]: _seconds(d) for d in documents}
+    digest = hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in sorted(data)).encode())
+    return {
+        "command": command or "kzoo.evaluate(...)",
+        "corpus": f"{corpus}: {len(data)} tracks, {sum(seconds.values()):.1f} s{stretch}",
+        "data_sha256": digest.hexdigest(),
     }
 
 
@@ -257,9 +266,12 @@ def _aggregation(settings: Settings, improved: bool) -> str:
 
 
 def _intervals(settings: Settings) -> dict[str, Any]:
-    """How the intervals and the comparisons were made."""
     average, track = ("mean", "clip") if settings.speech else ("median", "track")
-    average = "average" if settings.others else average
+    return interval_header("average" if settings.others else average, track)
+
+
+def interval_header(average: str, track: str) -> dict[str, Any]:
+    """How the intervals and the comparisons were made; average, track: what they are called."""
     return {
         "interval": {
             "level": statistics.LEVEL,
@@ -275,9 +287,10 @@ def _intervals(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _versions(settings: Settings) -> dict[str, str]:
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of kzoo, Python, NumPy and these packages, and of a backend that was imported."""
     found = {"kzoo": kzoo.__version__, "python": platform.python_version()}
     # The models' packages count only where a model ran.
-    wanted = ["numpy", "scipy", *(n for n in ("tensorflow", "keras") if sys.modules.get(n))]
-    wanted += settings.speech.packages if settings.speech else ()
+    models = [name for name in ("tensorflow", "keras") if sys.modules.get(name)]
+    wanted = dict.fromkeys(["numpy", *packages, *models])
     return {**found, **{name: importlib.metadata.version(name) for name in wanted}}

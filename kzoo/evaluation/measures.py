@@ -14,6 +14,7 @@ from kzoo.evaluation.systems import Baseline, Separation, System
 from kzoo.hints import nearest
 
 MEASURES = ("separation", "speech")
+_LESS_IS_BETTER = ("VFA", "PER")  # of `aspects`
 
 
 def named_measures(names: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
@@ -41,8 +42,10 @@ def named_measures(names: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
 
 
 def higher_is_better(name: str) -> bool:
-    """Of a column; those that are not in `kzoo.metrics.MEASURES` are all so."""
-    return name not in metrics.MEASURES or metrics.MEASURES[name].higher_is_better
+    """Of a column; those that are not in `kzoo.metrics.MEASURES` are so but for some."""
+    if name in metrics.MEASURES:
+        return metrics.MEASURES[name].higher_is_better
+    return name not in _LESS_IS_BETTER
 
 
 def what_to_score(

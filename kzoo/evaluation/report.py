@@ -22,6 +22,11 @@ _COMPARISON = (
     "system", "against", "source", "tracks", "measure", "difference", *_ENDS, "better", "p",
     "verdict",
 )  # fmt: skip
+# Measures between 0 and 1, of which the third decimal counts.
+_SHARES = {
+    "STOI", "ESTOI", "accuracy", "ROC-AUC", "AP", "F", "precision", "recall", "OA", "RPA", "RCA",
+    "VR", "VFA", "PER",
+}  # fmt: skip
 _LABELS = 3  # columns before the measures'
 _GAP = "  "
 
@@ -77,7 +82,8 @@ class Report:
     were scored on. Where the mixture is among the systems, SI-SDRi is what a track's SI-SDR is
     above the mixture's. measures: the columns, of which `shown` are those of the text. header: what
     the figures are. costs: {system: seconds of separating a second of sound} where it was measured;
-    parameters: {system: numbers in its weights} where it has any.
+    parameters: {system: numbers in its weights} where it has any. tables: {name: rows of
+    {column: figure}} that are written beside the others.
     """
 
     header: dict[str, Any]
@@ -91,6 +97,7 @@ class Report:
     shown: tuple[str, ...] = ()
     costs: dict[str, float] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     def scores(self, system: str, source: str) -> Mapping[str, float]:
         """{measure: its median or mean}; KeyError for what was not scored."""
@@ -144,7 +151,8 @@ class Report:
         """The tables as text, as JSON and as CSV.
 
         scores.txt is `text`; scores.json has all; tracks.csv; medians.csv or means.csv, whose last
-        columns are the intervals; comparisons.csv, which has a line a measure.
+        columns are the intervals; comparisons.csv, which has a line a measure; <name>.csv of each
+        of `tables`.
         """
         averages = f"{self.average}s"
         compared = [line for row in self.comparisons for line in _comparison_lines(row)]
@@ -156,6 +164,7 @@ class Report:
             ],
             "comparisons": compared,
             "tracks": [_plain(row) for row in self.tracks],
+            **self.tables,
             "separation_seconds_per_second": {k: round(v, 5) for k, v in self.costs.items()},
             "notes": self.notes,
             "failures": [str(failure) for failure in self.failures],
@@ -171,6 +180,8 @@ class Report:
         rows = [_plain(row) for row in self.tracks]
         _replace(folder / "tracks.csv", _csv(rows, (*columns, "track", *self.measures)))
         _replace(folder / "comparisons.csv", _csv(compared, _COMPARISON))
+        for name, rows in self.tables.items():
+            _replace(folder / f"{name}.csv", _csv(rows, tuple(rows[0]) if rows else ()))
 
 
 def _flat(header: Mapping[str, Any]):
@@ -275,7 +286,7 @@ def _interval_row(
 
 
 def number_text(value: float, measure: str, sign: str = "") -> str:
-    return "-" if math.isnan(value) else f"{value:{sign}.{3 if 'STOI' in measure else 2}f}"
+    return "-" if math.isnan(value) else f"{value:{sign}.{3 if measure in _SHARES else 2}f}"
 
 
 def _share(value: float) -> str:

@@ -8,7 +8,8 @@ signals.
 
 Of the measures of speech, those of Loizou's book (`ssnr`, `llr`, `wss`) are computed here; `pesq`,
 `composite` (which holds PESQ), `stoi` and `DNSMOS` need packages: pip install 'kzoo[speech]'.
-`peass` needs python-peass, which is under the GPL-3: pip install 'kzoo[peass]'.
+`peass` needs python-peass, which is under the GPL-3: pip install 'kzoo[peass]'. What is heard in
+recordings is scored by packages alone (`hearing`): pip install 'kzoo[listen]'.
 """
 
 from kzoo.metrics.bsseval import (
@@ -28,6 +29,7 @@ from kzoo.metrics.energy import (
     snr,
     usdr,
 )
+from kzoo.metrics.hearing import melody_scores, name_scores, onset_scores, phone_errors
 from kzoo.metrics.intelligibility import stoi
 from kzoo.metrics.opinion import DNSMOS, Composite, Opinions, composite, pesq
 from kzoo.metrics.order import best_order, pairwise
@@ -57,9 +59,13 @@ __all__ = [
     "llr",
     "log_spectral_distance",
     "log_wmse",
+    "melody_scores",
+    "name_scores",
+    "onset_scores",
     "pairwise",
     "peass",
     "pesq",
+    "phone_errors",
     "scale_invariant",
     "score_track",
     "sd_sdr",

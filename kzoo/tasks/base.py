@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kzoo import audio
 from kzoo.config import ConfigError
+from kzoo.files import file_sha256
 
 if TYPE_CHECKING:
     import keras
 
     from kzoo import data
     from kzoo.deploy.proof import Proof, Streaming
-    from kzoo.evaluation import System
+    from kzoo.evaluation import Hearing, System
 
 
 class Task(ABC):
@@ -95,7 +96,7 @@ class Task(ABC):
         """
         raise ConfigError(
             f"preset {preset} is for {preset.task}, which is not scored: kzoo evaluate takes "
-            "presets that separate or enhance"
+            "presets that separate, enhance or hear"
         )
 
     def sounds(self, example: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -114,6 +115,25 @@ def sound_of(sound: str | Path | None, size: Any) -> tuple[Any, str | None]:
     if sound is None:
         return None, None
     return audio.read(sound, sample_rate=size.sample_rate)[0], Path(sound).name
+
+
+def heard_system(
+    preset: Any, truth: str, run: Callable, options: Mapping[str, Any], names: Sequence[str] = ()
+) -> Hearing:
+    """`Task.scored` of what says something of recordings; truth: of `data.annotated`.
+
+    run: to an answer, as `evaluation.aspects` has it. Raises ConfigError for `options` that are not
+    None, 0 or False: they are of what separates.
+    """
+    from kzoo import evaluation
+
+    if given := [name for name, value in options.items() if value]:
+        raise ConfigError(
+            f"preset {preset} is for {preset.task}, and {', '.join(given)} of what separates"
+        )
+    name, model = preset.card["name"], preset.card["model"]
+    known_by = {"preset": name, "weights_sha256": file_sha256(preset.download()), "model": model}
+    return evaluation.Hearing(name, truth, run, known_by, names, preset.count_weights())
 
 
 def prove_frames(

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from kzoo import data
 from kzoo.config import ConfigError
-from kzoo.tasks.base import Task, sound_of, streaming_form
+from kzoo.tasks.base import Task, heard_system, sound_of, streaming_form
 
 if TYPE_CHECKING:
     import keras
 
     from kzoo.deploy.proof import Proof
+    from kzoo.evaluation import System
 
 
 class Listening(Task):
@@ -94,3 +95,16 @@ class Listening(Task):
             hop_length=size.hop_length if size.frame_wise else None, description=description,
             stream=streaming_form(preset, size) if stream and size.streams else None,
         )  # fmt: skip
+
+    @staticmethod
+    def scored(
+        preset: Any, run: Callable, options: Mapping[str, Any], *, interchangeable: bool
+    ) -> System:
+        """By the names that recordings have."""
+        size, _ = preset.sizes()
+        if size.frame_wise:
+            raise ConfigError(
+                f"preset {preset} tells of frames, which are not scored: kzoo evaluate takes "
+                "listeners that tell of whole recordings"
+            )
+        return heard_system(preset, data.annotated.NAMES, run, options, names=tuple(size.names))

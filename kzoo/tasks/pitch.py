@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kzoo import data
 from kzoo.config import ConfigError
-from kzoo.tasks.base import Task, prove_frames
+from kzoo.tasks.base import Task, heard_system, prove_frames
 
 if TYPE_CHECKING:
     import keras
 
     from kzoo.deploy.proof import Proof
+    from kzoo.evaluation import System
 
 
 class Pitch(Task):
@@ -51,6 +52,13 @@ class Pitch(Task):
     ) -> Callable[[keras.Model], Proof]:
         """A sound, and the activations that the model gives of it."""
         return prove_frames("activations", size, sound)
+
+    @staticmethod
+    def scored(
+        preset: Any, run: Callable, options: Mapping[str, Any], *, interchangeable: bool
+    ) -> System:
+        """By the melody that recordings have."""
+        return heard_system(preset, data.annotated.MELODY, run, options)
 
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
         self.corpus()

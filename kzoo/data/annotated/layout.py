@@ -1,0 +1,94 @@
+"""What a layout of annotated recordings is, and what is true of one recording."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kzoo.data.recordings import Recording, recordings_sha256
+
+# What can be true of a recording, and what `Annotated.truth` then is.
+NAMES = "names"  # a tuple of names
+ONSETS = "onsets"  # sorted float64 `[onsets]`, in seconds
+MELODY = "melody"  # (seconds, hertz), float64 `[frames]` each; 0 Hz where there is no melody
+PHONES = "phones"  # a list of `Segment`
+
+
+class Segment(NamedTuple):
+    """A stretch of a recording, in seconds, and what it is."""
+
+    start_seconds: float
+    end_seconds: float
+    name: str
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A recording of a subset, and `read`, which gives what is true of it.
+
+    path: of the sound. files: others that the truth is read from.
+    """
+
+    name: str
+    subset: str
+    path: Path
+    read: Callable[[], Any]
+    files: Sequence[Path] = ()
+
+    def sha256(self) -> str:
+        """Return the sha256 of the sound and of the truth: of its files, or else of itself."""
+        named = {"sound": self.path, **{str(k): path for k, path in enumerate(self.files)}}
+        digest = recordings_sha256({name: Recording(path) for name, path in named.items()})
+        said = "" if self.files else repr(self.read())
+        return hashlib.sha256(f"{digest} {said}".encode()).hexdigest()
+
+
+Reader = Callable[[Path], Sequence[Annotated]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a corpus of annotated recordings lies below its folder.
+
+    about: what it is, and its layout. is_at: whether it lies there, as names of files tell.
+    readers: {what is true, of NAMES and the others: all recordings below a folder}. names: those
+        that are asked for where nobody says which, of all recordings; by default all that there
+        are, sorted.
+    """
+
+    about: str
+    is_at: Callable[[Path], bool]
+    readers: Mapping[str, Reader]
+    names: Callable[[Sequence[Annotated]], Sequence[str]] = field(
+        default=lambda found: sorted({name for one in found for name in one.read()})
+    )
+
+
+def said(value: Any) -> Callable[[], Any]:
+    """A `read` of what is known already."""
+    return lambda: value
+
+
+def numbers(path: Path, *, delimiter: str | None = None, columns: Sequence[int]) -> np.ndarray:
+    """Columns of a table of numbers without a header, float64 `[rows, columns]`.
+
+    delimiter: by default white space. Raises ValueError for a line without them.
+    """
+    try:
+        rows = [
+            [float(line.split(delimiter)[k]) for k in columns]
+            for line in path.read_text("utf-8-sig").splitlines()
+            if line.strip()
+        ]
+    except (ValueError, IndexError, OSError):
+        what = {",": "commas"}.get(delimiter or "", "white space")
+        raise ValueError(
+            f"{path}: must have a number in column {', '.join(str(k + 1) for k in columns)} of "
+            f"every line, with {what} between"
+        ) from None
+    return np.array(rows, np.float64).reshape(len(rows), len(columns))
