@@ -18,6 +18,7 @@ import yaml
 
 from kzoo import config, data, models
 from kzoo.data import solo
+from kzoo.models import sincnet
 from kzoo.training import resolved, train
 from kzoo.training.settings import sizes
 
@@ -123,6 +124,11 @@ def recordings(tmp_path_factory):
     (root / "violin" / "0.wav").rename(root / "violin" / "minji-kim_bwv1003_mov4.wav")
     solo.prepare(root / "violin", root / "data/violin", estimate=constant_pitch,
                  sample_rate=16000, hop_length=64)  # fmt: skip
+    write_noise(root / "utterances", 16000, count=1)
+    for part in ("train", "test"):
+        (root / "data/timit_speakers" / part).mkdir(parents=True)
+        for speaker in sincnet.TIMIT_SPEAKERS:
+            (root / "data/timit_speakers" / part / speaker).symlink_to(root / "utterances")
     return root
 
 
@@ -167,6 +173,7 @@ def test_a_recipe_takes_a_step_of_the_smallest_variant(path, recordings, tmp_pat
         "sample_rate": size.sample_rate,
         "channels": size.channels,
         **{key: value for key, value in options.items() if key == "sources"},
+        **({"names": list(size.names)} if size.task == "listening" else {}),
     }
     if values["model"]["name"] in ("unet", "cunet"):
         values["model"]["bins"] = 64

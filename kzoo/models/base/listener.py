@@ -26,7 +26,8 @@ class ListenerSizes(Sizes):
 
     names: of what is heard, in the order of the output. exclusive: one of them is right at a time;
         otherwise each is right or not by itself.
-    block_seconds: of the windows.
+    block_seconds: of the windows. hop_seconds: from one window's start to the next, by default a
+        window's length.
     """
 
     task: ClassVar[str] = "listening"
@@ -35,11 +36,14 @@ class ListenerSizes(Sizes):
     channels: Literal[1] = 1
     names: tuple[str, ...] = MAGNATAGATUNE
     exclusive: bool = False
+    hop_seconds: float | None = None
 
     def __post_init__(self):
         super().__post_init__()
         if not self.names or len(set(self.names)) != len(self.names):
             raise ValueError(f"names must be different, and one at least; got {list(self.names)}")
+        if self.hop_seconds is not None:
+            check_positive(self, "hop_seconds")
 
     def grid(self) -> BlockGrid:
         """Windows, one after another."""
