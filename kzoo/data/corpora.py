@@ -31,6 +31,7 @@ from kzoo.data.labelled import labelled
 from kzoo.data.mixing.noisy_speech import NoisySpeech
 from kzoo.data.mixing.speech import Speech
 from kzoo.data.recorded import LAYOUTS, Layout
+from kzoo.data.recordings import Track
 from kzoo.data.shards import shards
 from kzoo.data.solo import solo
 from kzoo.data.synthetic import synthetic
@@ -42,17 +43,18 @@ KINDS = {
 }  # fmt: skip
 
 
-def open_corpus(kind: str, **options: Any) -> Corpus:
+def open_corpus(kind: str, *, damaged: list[Track] | None = None, **options: Any) -> Corpus:
     """Open a corpus by its kind; options are those of the kind, `path` first among them.
 
     Every kind takes sources (their names and order; "accompaniment" is the sum of whatever no other
     source claims), include and exclude (tracks by names, or by patterns such as "p226_*"),
-    sample_rate, channels.
+    sample_rate, channels. damaged: gets the tracks of recordings that cannot be opened, which are
+    then left out; by default the first of them is an error.
     Raises config.ConfigError for an unknown kind or option, ValueError for what is not there.
     """
     opener = config.named(KINDS, kind, "kind of corpus")
     corpus = config.call(opener, options, where=f"corpus {kind}")
     if isinstance(corpus, Layout):
-        corpus = corpus.open()
+        corpus = corpus.open(damaged)
     corpus.excluded = tuple(options.get("exclude", ()))
     return corpus

@@ -306,6 +306,13 @@ ELSEWHERE = {
             "--runner-option": "test_options_of_runners_are_checked",
         }.items()
     },
+    **{
+        ("data prepare", option): f"cli/test_prepare_runner.py::{test}"
+        for option, test in {
+            "--runner": "test_damage_is_counted_listed_and_left_out",
+            "--runner-option": "test_what_does_not_go_together_is_refused",
+        }.items()
+    },
     ("separate", "--plot"): "cli/test_separate_by_clusters.py::"
     "test_as_many_sources_as_are_asked_for_and_their_picture",
     **{
