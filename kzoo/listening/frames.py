@@ -80,5 +80,9 @@ class FrameListener:
         Frame m tells of sample m * hop_length at the network's rate; there are
         1 + samples // hop_length.
         """
-        stretches = self.track([checked_waveform(waveform, sample_rate)], sample_rate)
+        return self.joined(self.track([checked_waveform(waveform, sample_rate)], sample_rate))
+
+    @staticmethod
+    def joined(stretches: Iterable[Frames]) -> Frames:
+        """All frames of a recording together."""
         return Frames(*(np.concatenate(part) for part in zip(*stretches, strict=True)))

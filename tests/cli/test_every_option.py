@@ -290,6 +290,20 @@ ELSEWHERE = {
             "--quiet",
         )
     },
+    **{
+        ("onsets", option): "cli/test_onsets_command.py::test_every_option_changes_what_is_written"
+        for option in (
+            "--out",
+            "--preset",
+            "--threshold",
+            "--distance-ms",
+            "--plot",
+            "--clicks",
+            "--overwrite",
+            "--device",
+            "--quiet",
+        )
+    },
     ("presets download", "--litert"): "engines/test_litert.py::test_stems_are_those_of_tensorflow",
     ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
     ("separate", "--method"): "cli/test_separate_methods.py::test_a_method_writes_its_sources",
