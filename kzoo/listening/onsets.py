@@ -1,6 +1,6 @@
 """Onsets: when notes and beats begin, as the peaks of what a network says of each frame.
 
-    detector = OnsetDetector("onset_cnn")              # the model is built once
+    detector = OnsetDetector("runs/onset_cnn")              # the model is built once
     onsets = detector(waveform, sample_rate)
     onsets.times_seconds, onsets.strengths
 
@@ -20,7 +20,6 @@ from kzoo import presets
 from kzoo.audio import checked_waveform
 from kzoo.listening.frames import FrameListener, Frames
 
-DEFAULT_PRESET = "onset_cnn"
 THRESHOLD = 0.3
 SMOOTHING_SECONDS, DISTANCE_SECONDS = 0.05, 0.03
 
@@ -48,7 +47,7 @@ class OnsetDetector:
 
     def __init__(
         self,
-        preset: str | Path = DEFAULT_PRESET,
+        preset: str | Path,
         *,
         threshold: float = THRESHOLD,
         distance_seconds: float = DISTANCE_SECONDS,

@@ -91,6 +91,13 @@ def recordings(tmp_path_factory):
         write_noise(pairs, 16000, count=3)
         for number, name in enumerate(("p226_001", "p227_001", "p287_001")):
             (pairs / f"{number}.wav").rename(pairs / f"{name}.wav")
+    for place, name in (("onset_db", "a"), ("data/onset_pieces/piece", "mixture")):
+        write_noise(root / place, 44100, count=1)
+        (root / place / "0.wav").rename(root / place / f"{name}.wav")
+        (root / place / f"{name}.onsets").write_text("0.5\n")
+    for subset in ("train", "validation"):
+        row = "piece/mixture.wav,piece/mixture.onsets"
+        (root / f"data/onset_pieces/{subset}.csv").write_text(f"file,events\n{row}\n")
     write_stems(root / "songs/first", 44100, TWO)
     write_stems(root / "stems/train/first", 16000, TWO)
     write_stems(root / "medleydb/first", 44100, TWO)
