@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,16 @@ def check(
             metavar="CORPUS", help="Folder of a corpus, or of shards that prepare has written."
         ),
     ],
-    kind: options.Kind = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="How the corpus is laid out: as --kind of prepare, or of recordings with what is "
+            "true of them: labelled, events, melodies, rendered, or a published corpus by its "
+            "name: magnatagatune, gtzan, ballroom, librispeech, timit, mdb_melody_synth, "
+            "medleydb_melody; by default stems, or the published corpus that lies there.",
+        ),
+    ] = None,
     sources: options.Sources = None,
     mixture: options.Mixture = None,
     subset: options.Subset = None,
@@ -39,6 +49,7 @@ def check(
     """
     from kzoo import data
     from kzoo.data import checking, shards, solo
+    from kzoo.data.annotated import checking as annotated
 
     names = options.names(sources)
     given = given_options(subset=subset, sources=names, mixture=mixture)
@@ -49,6 +60,14 @@ def check(
         problems = solo.verify(path)
         corpus = None if problems else data.open_corpus("solo", path=path, **given)
         lines = describe_solo(corpus) if corpus else []
+    elif annotated_kind := annotated.checked_as(kind, Path(path)):
+        if names or mixture:
+            raise ValueError(f"{annotated_kind} has no sources and no mixtures to be named")
+        with bar("reading", unit="seconds", show=not quiet) as progress:
+            lines, problems = annotated.check(
+                path, annotated_kind, subset,
+                functools.partial(checking.check_tracks, progress=progress, aligned=False),
+            )  # fmt: skip
     else:
         tracks, lines = checking.list_tracks(path, kind, given)
         with bar("reading", unit="seconds", show=not quiet) as progress:

@@ -11,6 +11,7 @@ import numpy as np
 
 from kzoo import audio, config
 from kzoo.data import published, solo
+from kzoo.data.annotated import checking as annotated
 from kzoo.data.recorded import LAYOUTS, Published, Stems
 from kzoo.data.recordings import Track, stem_recordings, visible
 from kzoo.data.tracks import SUBSETS, components, find_tracks, fitted_to, members, source_of
@@ -32,8 +33,8 @@ def list_tracks(path: str, kind: str | None, options: dict[str, Any]) -> tuple[l
     there are no tracks.
     """
     if kind not in (None, *KINDS):
-        raise config.ConfigError(f"a kind that can be checked is one of {', '.join(KINDS)}; "
-                                 f"got {kind!r}")  # fmt: skip
+        listed = ", ".join((*KINDS, *annotated.KINDS))
+        raise config.ConfigError(f"a kind that can be checked is one of {listed}; got {kind!r}")
     options = {"path": path, **options}
     if kind == "solo":
         return config.call(solo.find_tracks, options, where="corpus solo"), []

@@ -12,6 +12,8 @@ wsj0mix    wsj0-mix: PATH/2speakers/wav8k/min/tr/{mix,s1,s2}/<name>.wav
 dsd100, slakh, medleydb, moisesdb, ccmixter, mir1k, ikala, mass, quasi  published corpora, see
            `kzoo.data.published`; stems and musdb know them by their folders
 csv        a table with a column a source (and mixture, track), each cell a path
+magnatagatune, gtzan, ballroom, librispeech, rendered  recordings with names, see
+           `kzoo.data.annotated`
 labelled   ROOT/<name>/.../<file>.wav, or a table of files and tags, see `kzoo.data.labelled`
 events     recordings with the times of what happens in them, see `kzoo.data.events`
 timit      TIMIT: PATH/{TRAIN,TEST}/DR1/<speaker>/<sentence>.WAV and .PHN, see `kzoo.data.timit`
@@ -25,6 +27,7 @@ from __future__ import annotations
 from typing import Any
 
 from kzoo import config
+from kzoo.data.annotated.training import OPENERS
 from kzoo.data.corpus import Corpus
 from kzoo.data.events import events
 from kzoo.data.labelled import labelled
@@ -39,7 +42,7 @@ from kzoo.data.timit import timit
 
 KINDS = {
     **LAYOUTS, "speech": Speech, "noisy_speech": NoisySpeech, "synthetic": synthetic, "solo": solo,
-    "labelled": labelled, "events": events, "timit": timit, "shards": shards,
+    "labelled": labelled, "events": events, "timit": timit, "shards": shards, **OPENERS,
 }  # fmt: skip
 
 
