@@ -1,6 +1,7 @@
 """What is heard of recordings against what is true: figures of the kept libraries, resumed."""
 
 import csv
+import itertools
 import json
 
 import made_crepe
@@ -11,7 +12,7 @@ import soundfile
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import kzoo
-from kzoo import cli, models, presets
+from kzoo import cli, listening, models, presets
 from kzoo.api import hearing_systems
 from kzoo.data import annotated
 from kzoo.evaluation import Hearing, evaluate_hearing
@@ -246,6 +247,36 @@ def test_librosa_hears_clicks_and_beside_it_nothing_is_heard(tmp_path):
     assert report.scores("deaf", "onsets")["F"] == 0
     [row] = report.comparisons
     assert (row.system, row.against, row.measures["F"].value) == ("deaf", "librosa", -1)
+
+
+def test_a_network_of_frames_is_scored_by_onsets_or_phones(tmp_path):
+    (tmp_path / "drums").mkdir()
+    write_sound(tmp_path / "drums" / "a.wav", 5)
+    (tmp_path / "drums" / "a.txt").write_text("0.1\n0.4\n")
+    folder = tmp_path / "TRAIN" / "DR1" / "FCJF0"
+    write_sound(folder / "SI1.WAV", 5)
+    (folder / "SI1.PHN").write_text("0 2000 h#\n2000 5000 aa\n")
+    for names, place, what in ((["onset"], "drums", "onsets"), (["aa", "sil"], ".", "phones")):
+        options = {"variant": "tiny", "names": names}
+        card = {
+            "name": what, "task": "listening", "sample_rate": RATE, "trained": "not at all",
+            "model": {"name": "onset_cnn", "options": options},
+        }  # fmt: skip
+        preset = presets.save_to_preset(
+            models.build("onset_cnn", **options), tmp_path / f"{what}.preset", card
+        )
+        report = kzoo.evaluate(tmp_path / place, [preset], baselines=())
+        if what == "onsets":
+            found, _ = kzoo.onsets(*soundfile.read(tmp_path / "drums" / "a.wav"), preset)
+            assert len(found) > 1
+            expected = mir_eval.onset.f_measure(np.array([0.1, 0.4]), found)[0]
+            assert report.scores(what, what)["F"] == pytest.approx(expected, abs=1e-5)
+        else:
+            frames = listening.FrameListener(preset)(*soundfile.read(folder / "SI1.WAV"))
+            best = [names[k] for k in frames.probabilities.argmax(axis=1)]
+            spoken = [best[0], *(b for a, b in itertools.pairwise(best) if a != b)]
+            expected = kzoo.metrics.phone_errors(["sil", "aa"], spoken) / 2
+            assert report.scores(what, what)["PER"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_phone_error_rate_is_of_all_phones(tmp_path):
