@@ -117,6 +117,19 @@ def test_onsets_are_the_peaks_of_what_the_model_says(detector, tiny, song):
             OnsetDetector(tiny[0], **options)
 
 
+def test_detectors_are_scored_beside_librosa(tiny, detector, song):
+    mir_eval = pytest.importorskip("mir_eval", reason="pip install 'kzoo[eval]'")
+    song.with_suffix(".onsets").write_text("0.25\n0.625\n1.0\n")
+    report = kzoo.evaluate(song.parent, [tiny[0]])
+    assert [row.system for row in report.averages] == ["onset", "librosa"]
+    found = detector(*soundfile.read(song, dtype="float32")).times_seconds
+    expected = mir_eval.onset.f_measure(np.array([0.25, 0.625, 1.0]), found)
+    scores = report.scores("onset", "onsets")
+    np.testing.assert_allclose(
+        [scores[k] for k in ("F", "precision", "recall")], expected, atol=1e-5
+    )
+
+
 def test_every_option_changes_what_is_written(run, tiny, song, detector, tmp_path):
     pytest.importorskip("matplotlib", reason="pip install 'kzoo[plot]'")
     place = tmp_path / "a"
