@@ -25,6 +25,7 @@ def optimizer(
     beta_2: float | None = None,
     rho: float | None = None,
     momentum: float | None = None,
+    nesterov: bool | None = None,
     weight_decay: float | None = None,
     clipnorm: float | None = None,
     global_clipnorm: float | None = None,
@@ -39,6 +40,7 @@ def optimizer(
 
     warmup_steps, decay_steps: the rate rises from 0 over the first and falls to 0 as a cosine over
         the second; not together with fit.plateau.
+    nesterov: SGD's momentum looks a step ahead.
     rho: how much of the past RMSprop's mean square keeps.
     decay_rate: instead of the cosine, over each decay_steps the rate is multiplied by it, smoothly.
     ema_momentum: average the weights over time; validation and the preset use the average.
@@ -70,6 +72,7 @@ def optimizer(
         "beta_2": beta_2,
         "rho": rho,
         "momentum": momentum,
+        "nesterov": nesterov,
         "weight_decay": weight_decay,
         "clipnorm": clipnorm,
         "global_clipnorm": global_clipnorm,

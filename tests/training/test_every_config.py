@@ -19,6 +19,7 @@ import yaml
 from kzoo import config, data, models
 from kzoo.data import solo
 from kzoo.models import sincnet
+from kzoo.models.base.listener import MAGNATAGATUNE
 from kzoo.training import resolved, train
 from kzoo.training.settings import sizes
 
@@ -131,12 +132,25 @@ def recordings(tmp_path_factory):
     (root / "violin" / "0.wav").rename(root / "violin" / "minji-kim_bwv1003_mov4.wav")
     solo.prepare(root / "violin", root / "data/violin", estimate=constant_pitch,
                  sample_rate=16000, hop_length=64)  # fmt: skip
+    write_tags(root / "data/magnatagatune")
     write_noise(root / "utterances", 16000, count=1)
     for part in ("train", "test"):
         (root / "data/timit_speakers" / part).mkdir(parents=True)
         for speaker in sincnet.TIMIT_SPEAKERS:
             (root / "data/timit_speakers" / part / speaker).symlink_to(root / "utterances")
     return root
+
+
+def write_tags(folder):
+    """A clip of the training and one of the validation that have all tags, as MagnaTagATune."""
+    clips = ("0/clip.mp3", "c/clip.mp3")
+    for place in ("0", "c"):
+        write_noise(folder / place, 16000, count=1)
+        (folder / place / "0.wav").rename(folder / place / "clip.mp3")
+    rows = [["clip_id", *MAGNATAGATUNE, "mp3_path"]]
+    rows += [["1", *["1"] * len(MAGNATAGATUNE), clip] for clip in clips]
+    table = "\n".join("\t".join(row) for row in rows)
+    (folder / "annotations_final.csv").write_text(table + "\n", encoding="utf-8")
 
 
 def write_shards(folder, sources, **options):
