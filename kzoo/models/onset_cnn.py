@@ -22,7 +22,7 @@ from keras import layers, ops
 
 from kzoo.dsp.mel import LogMels
 from kzoo.layers.labels import Labels
-from kzoo.models.base.causal import STATE, Past, silent_state, step_model
+from kzoo.models.base.causal import Past, silent_state, step_model
 from kzoo.models.base.listener import EMBEDDING, FrameListenerSizes
 from kzoo.models.base.sizes import check_padding, check_positive
 
@@ -163,7 +163,7 @@ def build(
     if padding == "full":
         around = (size.before_samples, size.after_samples)
         x = layers.ZeroPadding1D(around, name="silence")(x)
-    return keras.Model(waveform, _network(_levels(x, size), size), name="onset_cnn")
+    return keras.Model(waveform, _network(_standardised(_levels(x, size)), size), name="onset_cnn")
 
 
 def build_step(size: OnsetCNN = VARIANTS["paper"], *, frames: int = 1) -> keras.Model:
@@ -178,25 +178,24 @@ def build_step(size: OnsetCNN = VARIANTS["paper"], *, frames: int = 1) -> keras.
     late = -(longest // 2) % size.hop_length  # so that windows are centred on whole hops
     sound = past.before(waveform, longest - size.hop_length + late, "sound")
     levels = _levels(sound[:, : longest + (frames - 1) * size.hop_length], size)
-    levels = past.before(levels, size.frames - 1, "levels")
-    outputs = {"probabilities": _network(levels, size)}
+    # Counted from silence up, so that a stream begins with zeros.
+    levels = past.before(levels + _RANGE_DB, size.frames - 1, "levels") - _RANGE_DB
+    outputs = {"probabilities": _network(_standardised(levels), size)}
     return step_model({"waveform": waveform}, outputs, past, name="onset_cnn_step")
 
 
-def initial_state(step: keras.Model) -> dict[str, np.ndarray]:
-    """{name: array `[1, ...]`} of silence, whose standardised levels are not 0."""
-    (levels,) = (x for x in step.inputs if x.name == f"{STATE}levels")
-    silence = np.full((1, *levels.shape[1:]), -_RANGE_DB, np.float32)
-    standardised = step.get_layer("standardised")(silence)
-    return silent_state(step, levels=ops.convert_to_numpy(standardised))
+initial_state = silent_state  # of a step model: {name: array `[1, ...]`}
 
 
 def _levels(waveform, size: OnsetCNN):
-    x = LogMels(
+    return LogMels(
         size.sample_rate, size.n_ffts, size.hop_length, size.bands, low_hz=size.low_hz,
         high_hz=size.high_hz, scale="htk", padding="valid", name="mels",
     )(waveform)  # fmt: skip
-    return Standardised(name="standardised")(x)
+
+
+def _standardised(levels):
+    return Standardised(name="standardised")(levels)
 
 
 def _network(x, size: OnsetCNN):
