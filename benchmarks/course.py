@@ -48,21 +48,17 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(kind: type[Course], options: argparse.Namespace) -> None:
     """The same for any kind of course."""
-    settings = config.load_yaml(options.settings)
-    chosen = options.systems or list(settings["systems"])
-    if unknown := set(chosen) - set(settings["systems"]):
+    course = kind(config.load_yaml(options.settings), options)
+    systems = course.settings["systems"]
+    chosen = options.systems or list(systems)
+    if unknown := set(chosen) - set(systems):
         names = ", ".join(sorted(unknown))
         raise SystemExit(f"no system is called {names}; see {options.settings.name}")
-    course = kind(settings, options)
     course.prepare()
     course.plan(chosen)
-    asked = {name for contrast in settings["contrasts"] for name in contrast["systems"]}
-    # What answers a question comes first, with all seeds.
-    for group in ([n for n in chosen if n in asked], [n for n in chosen if n not in asked]):
-        for seed in range(course.seeds):
-            for name in group:
-                course.record(name, seed)
-                course.write(chosen)
+    for name, seed in course.trainings(chosen):
+        course.record(name, seed)
+        course.write(chosen)
     print(f"{options.out}: {len(chosen)} systems, {course.steps} steps, {course.seeds} seeds")
 
 
@@ -73,17 +69,24 @@ def parsed(
 
     program: a file whose name others have: of the settings beside it, the page and the folder.
     """
-    name = Path(program).stem
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("music", type=Path)
     parser.add_argument("--kind", choices=("stems", "musdb"), default="stems")
     parser.add_argument("--held-out", nargs="+", default=HELD_OUT, metavar="SONG")
     parser.add_argument("--without", nargs="*", default=WITHOUT, metavar="SONG")
+    return with_length(parser, program).parse_args(arguments)
+
+
+def with_length(
+    parser: argparse.ArgumentParser, program: str, *, minutes: float = 40.0, seeds: int = 2
+) -> argparse.ArgumentParser:
+    """Add what every such program takes: how long it trains, of which systems, and where to."""
+    name = Path(program).stem
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, default=40.0)
-    length.add_argument("--steps", type=int)
+    length.add_argument("--minutes", type=_above(float, 0), default=minutes)
+    length.add_argument("--steps", type=_above(int, 0))
     length.add_argument("--full", action="store_true", help="the steps and seeds of the settings")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=_above(int, 0), default=seeds)
     parser.add_argument("--systems", nargs="+", metavar="NAME")
     parser.add_argument("-o", "--out", type=Path, default=Path(f"benchmarks/results/{name}.md"))
     parser.add_argument("--work", type=Path, default=Path(f"runs/{name}"))
@@ -91,10 +94,16 @@ def parsed(
         "--settings", type=Path, default=Path(program).with_suffix(".yaml"),
         help=f"in place of {name}.yaml",
     )  # fmt: skip
-    options = parser.parse_args(arguments)
-    if options.minutes <= 0 or options.seeds < 1 or (options.steps or 1) < 1:
-        parser.error("--minutes, --steps and --seeds must be above 0")
-    return options
+    return parser
+
+
+def _above(kind: type, bound: float):
+    def number(text: str):
+        if not (value := kind(text)) > bound:
+            raise argparse.ArgumentTypeError(f"must be above {bound}; got {text}")
+        return value
+
+    return number
 
 
 class Course:
@@ -142,14 +151,15 @@ class Course:
             if name not in plan["probes"]:
                 plan["probes"][name] = self._probed(name)
                 print(f"{name}: {plan['probes'][name]['step']:.3f} s a step", flush=True)
-                _write(path, plan)
-        probes = [plan["probes"][name] for name in chosen]
+                write_json(path, plan)
         if "steps" not in plan:
-            begun = sum(probe["start"] for probe in probes)
-            left = 60 * self.options.minutes * (1 - RESERVE) - begun * (1 + self.seeds)
-            fitting = int(left / (self.seeds * sum(probe["step"] for probe in probes)))
+            trained = [plan["probes"][name] for name, _ in self.trainings(chosen)]
+            begun = sum(plan["probes"][name]["start"] for name in chosen)
+            begun += sum(probe["start"] for probe in trained)
+            left = 60 * self.options.minutes * (1 - RESERVE) - begun
+            fitting = int(left / sum(probe["step"] for probe in trained))
             plan["steps"] = self.steps or max(1, fitting)
-            _write(path, plan)
+            write_json(path, plan)
         if self.steps not in (None, plan["steps"]):
             raise SystemExit(
                 f"{self.work}: holds runs of {plan['steps']} steps; name another --work for "
@@ -157,40 +167,59 @@ class Course:
             )
         self.steps, self.probes = plan["steps"], plan["probes"]
 
+    def trainings(self, chosen: list[str]) -> list[tuple[str, int]]:
+        """(system, seed) in their order: what answers a question comes first, with all seeds."""
+        asked = {name for contrast in self.settings["contrasts"] for name in contrast["systems"]}
+        groups = [n for n in chosen if n in asked], [n for n in chosen if n not in asked]
+        return [(name, seed) for group in groups for seed in range(self.seeds) for name in group]
+
     def record(self, name: str, seed: int) -> None:
         """Train and score one system with one seed, where that has not been done."""
         path = self._record(name, seed)
         if path.is_file():
             return
-        folder = self.work / f"{name}_{seed}"
-        began = time.perf_counter()
-        training.train(self._values(name, seed), folder, say=lambda line: None)
-        seconds = time.perf_counter() - began
         found = {
             **self.probes[name],
             "system": name,
             "seed": seed,
             "steps": self.steps,
-            "trained_seconds": round(seconds, 1),
-            "scores": self._scores([f"{name}_{seed}={folder}"])[f"{name}_{seed}"],
-            **self._timed(folder),
+            **self._trained(name, seed),
         }
-        _write(path, found)
+        write_json(path, found)
+        print(
+            f"{name}, seed {seed}: {found['trained_seconds']:.0f} s, {found['scores']}", flush=True
+        )
+
+    def _trained(self, name: str, seed: int) -> dict[str, Any]:
+        """Seconds of a training, its scores, and what else is measured of it."""
+        folder = self.work / f"{name}_{seed}"
+        began = time.perf_counter()
+        training.train(self._values(name, seed), folder, say=lambda line: None)
+        seconds = time.perf_counter() - began
+        scores = self._scores([f"{name}_{seed}={folder}"])[f"{name}_{seed}"]
+        found = {"trained_seconds": round(seconds, 1), "scores": scores, **self._timed(folder)}
         _forget()
-        print(f"{name}, seed {seed}: {seconds:.0f} s, {found['scores']}", flush=True)
+        return found
 
     def write(self, chosen: list[str]) -> None:
         """The page and the chart of what has been recorded."""
-        paths = [self._record(name, seed) for seed in range(self.seeds) for name in chosen]
-        records = [json.loads(path.read_text()) for path in paths if path.is_file()]
+        records = self._records(chosen)
         bounds = self.work / "records" / "bounds.json"
         if not bounds.is_file():
-            _write(bounds, self._scores([], baselines=("mixture", "irm")))
+            write_json(bounds, self._scores([], baselines=("mixture", "irm")))
         text = self._page(
             records, json.loads(bounds.read_text()), expected=self.seeds * len(chosen),
             step=sum(self.probes[name]["step"] for name in chosen),
             test=sorted(folder.name for folder in self.test.iterdir()),
         )  # fmt: skip
+        self._write_page(text)
+
+    def _records(self, chosen: list[str]) -> list[dict[str, Any]]:
+        """What is recorded of the trainings, in their order."""
+        paths = [self._record(name, seed) for name, seed in self.trainings(chosen)]
+        return [json.loads(path.read_text()) for path in paths if path.is_file()]
+
+    def _write_page(self, text: str) -> None:
         with replacing(self.options.out) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
@@ -301,7 +330,7 @@ def _forget() -> None:
     gc.collect()
 
 
-def _write(path: Path, values: Mapping[str, Any]) -> None:
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

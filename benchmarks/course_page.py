@@ -180,10 +180,11 @@ def mean_score(record: Record, measure: str) -> float:
     return statistics.mean(scores[measure] for scores in record["scores"].values())
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float], digits: int = 2) -> str:
     """The mean of some seeds with half of their range; one seed has none."""
-    text = f"{statistics.mean(values):.2f}"
-    return f"{text} ± {(max(values) - min(values)) / 2:.2f}" if len(values) > 1 else text
+    text = f"{statistics.mean(values):.{digits}f}"
+    half = (max(values) - min(values)) / 2
+    return f"{text} ± {half:.{digits}f}" if len(values) > 1 else text
 
 
 def full_time(step: float, settings: Mapping[str, Any]) -> str:
