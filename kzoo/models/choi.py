@@ -35,6 +35,7 @@ class Choi(ListenerSizes):
     filters: of the convolutions. pools: (bands, frames) that become one behind each.
     pad_frames: silence of this many frames, already normalised, lies on both sides of a window.
     gru: units of two recurrent layers; 0 takes the largest value over what is left of time.
+    gates: of those, as "keras1" has them, or "torch", which resets behind the product.
     dropout: share dropped after each pooling, last_dropout before the dense layer, in training.
     """
 
@@ -50,6 +51,7 @@ class Choi(ListenerSizes):
     activation: Literal["relu", "elu"] = "relu"
     pad_frames: int = 0
     gru: int = 0
+    gates: Literal["keras1", "torch"] = "keras1"
     epsilon: float = 1e-3
     dropout: float = 0.5
     last_dropout: float = 0.0
@@ -80,15 +82,23 @@ class Choi(ListenerSizes):
         return max(samples, (needed - 1) * self.hop_length, self.n_fft)
 
 
-_DEEPER = {
-    "pools": ((2, 4), (2, 4), (2, 4), (3, 5), (4, 4)), "sample_rate": 16000, "mel": "torchaudio",
+_TORCH = {
+    "sample_rate": 16000, "mel": "torchaudio",
     "block_seconds": 29.1, "input_norm": "all", "epsilon": 1e-5, "dropout": 0.0,
     "last_dropout": 0.5,
 }  # fmt: skip
 VARIANTS = {
+    # The paper compares this depth: its filters and pools here are our choice.
+    "fcn3": Choi(filters=(256, 768, 2048), pools=((3, 5), (4, 16), (8, 17))),
     "fcn4": Choi(),
-    # As https://github.com/minzwon/sota-music-tagging-models has it.
-    "fcn5": Choi(filters=(64, 128, 128, 128, 64), **_DEEPER),
+    # These two are as https://github.com/minzwon/sota-music-tagging-models has them.
+    "fcn5": Choi(
+        filters=(64, 128, 128, 128, 64), pools=((2, 4), (2, 4), (2, 4), (3, 5), (4, 4)), **_TORCH
+    ),
+    "crnn_torch": Choi(
+        filters=(64, 128, 128, 128), pools=((2, 2), (3, 3), (4, 4), (4, 4)), gru=32, gates="torch",
+        **_TORCH,
+    ),
     # As https://github.com/keunwoochoi/music-auto_tagging-keras released it.
     "crnn": Choi(
         filters=(64, 128, 128, 128), pools=((2, 2), (3, 3), (4, 4), (4, 4)), activation="elu",
@@ -148,8 +158,10 @@ def _network(x, size: Choi):
     if size.gru:
         _, steps, bands, filters = x.shape
         x = layers.Reshape((-1 if steps is None else steps, bands * filters), name="sequence")(x)
-        # Keras 1's: the reset gate acts before the product. Unrolled, TFLite has no loop to run.
-        gru = {"reset_after": False, "recurrent_activation": gate, "unroll": steps is not None}
+        old = size.gates == "keras1"
+        # Unrolled, TFLite has no loop to run.
+        gru = {"reset_after": not old, "unroll": steps is not None}
+        gru["recurrent_activation"] = gate if old else "sigmoid"
         x = layers.GRU(size.gru, return_sequences=True, name="gru1", **gru)(x)
         x = layers.GRU(size.gru, name="gru2", **gru)(x)
     else:

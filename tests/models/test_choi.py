@@ -43,33 +43,48 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
         conversion.read(tmp_path / "page.h5")
 
 
-def test_fcn5_gives_what_the_torch_reference_gives(vectors):
-    reference = vectors("tag_fcn")
-    model = models.build(
-        "choi", variant="fcn5", filters=[4, 6, 6, 6, 5], samples=7 * len(reference["audio_int16"])
-    )
-    assert model.get_layer("pool5").output.shape[1:] == (1, 1, 5)
+@pytest.mark.parametrize(("variant", "filters", "times"), [
+    ("fcn5", [4, 6, 6, 6, 5], 7), ("crnn_torch", [4, 6, 6, 7], 3),
+])  # fmt: skip
+def test_the_torch_references_output_is_reproduced(variant, filters, times, vectors):
+    reference = vectors("tag_fcn" if variant == "fcn5" else "tag_crnn")
+    options = {"gru": 5} if variant == "crnn_torch" else {}
+    samples = times * len(reference["audio_int16"])
+    model = models.build("choi", variant=variant, filters=filters, samples=samples, **options)
     for ours, theirs in [("input_norm", "spec_bn"), *(
-        (f"norm{k}", f"layer{k}.bn") for k in range(1, 6)
+        (f"norm{k + 1}", f"layer{k + 1}.bn") for k in range(len(filters))
     )]:  # fmt: skip
         model.get_layer(ours).set_weights([
             reference[f"param/{theirs}.{part}"]
             for part in ("weight", "bias", "running_mean", "running_var")
         ])  # fmt: skip
-    for k in range(1, 6):
+    for k in range(1, len(filters) + 1):
         kernel = np.transpose(reference[f"param/layer{k}.conv.weight"], (3, 2, 1, 0))
         model.get_layer(f"conv{k}").set_weights([kernel, reference[f"param/layer{k}.conv.bias"]])
+    for k in (0, 1) if options else ():
+        kernel, recurrent, bias, recurrent_bias = (
+            updated_first(reference[f"param/layer5.{part}_l{k}"])
+            for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        layer = model.get_layer(f"gru{k + 1}")
+        layer.set_weights([kernel.T, recurrent.T, np.stack([bias, recurrent_bias])])
     model.get_layer("logits").set_weights(
         [reference["param/dense.weight"].T, reference["param/dense.bias"]]
     )
-    first = np.tile(np.float32(reference["audio_int16"] / 32768), 7)
+    first = np.tile(np.float32(reference["audio_int16"] / 32768), times)
     both = np.stack([first, 0.5 * np.roll(first, 5000)])[..., None]
     np.testing.assert_allclose(model(both), reference["output"], atol=1e-4)
 
 
+def updated_first(array):
+    """PyTorch's gates r, z and candidate in Keras's order z, r and candidate."""
+    r, z, candidate = np.split(array, 3)
+    return np.concatenate([z, r, candidate])
+
+
 @pytest.mark.usefixtures("unfilled")
 @pytest.mark.parametrize(("variant", "norms", "count"), [
-    ("fcn4", True, 17_359_282), ("fcn5", False, 447_732),
+    ("fcn4", True, 17_359_282), ("fcn5", False, 447_732), ("crnn_torch", False, 394_100),
 ])  # fmt: skip
 def test_weights_are_as_many_as_published(variant, norms, count):
     model = models.build("choi", variant=variant)
@@ -81,6 +96,14 @@ def test_weights_are_as_many_as_published(variant, norms, count):
     ]
     numbers = [sum(int(np.prod(w.shape)) for w in ws) for ws in (model.trainable_weights, left_out)]
     assert numbers[0] - numbers[1] == count
+
+
+def test_each_paper_depth_leaves_one_number_a_filter(unfilled):
+    for variant in ("fcn3", "fcn4"):
+        size = models.sizes("choi", variant=variant)
+        model = models.build("choi", size, samples=size.whole(None))
+        last = model.get_layer(f"pool{len(size.filters)}")
+        assert last.output.shape[1:] == (1, 1, 2048)
 
 
 def test_a_window_of_any_length_is_heard_and_a_recurrent_one_of_its_own(rng):
