@@ -33,6 +33,7 @@ STEMS = ("vocals", "drums", "bass", "other")
 ALSO = {
     "pitch, keep_formants": ("pitch", {"keep_formants": True}),
     "room, images": ("room", {"kind": "images"}),
+    "spec_augment, tensorflow_io": ("spec_augment", {"masks": "tensorflow_io"}),
     "codec, mp3": ("codec", {"codecs": ["mp3"]}),
     "codec, vorbis": ("codec", {"codecs": ["vorbis"]}),
     "codec, opus": ("codec", {"codecs": ["opus"]}),
@@ -61,7 +62,7 @@ def steps(options: argparse.Namespace) -> None:
                 for number, chunk in enumerate(chunks):
                     change(chunk, np.random.default_rng(number), examples)
                 spent = time.process_time() - began
-            print(f"{name:24}{1000 * spent / seconds:8.2f} ms a second of a source")
+            print(f"{name:28}{1000 * spent / seconds:8.2f} ms a second of a source")
 
 
 def reading(options: argparse.Namespace) -> None:

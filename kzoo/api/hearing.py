@@ -1,4 +1,4 @@
-"""What is heard in a signal: its pitch, its melody, its tags; and the signal played anew."""
+"""What is heard in a signal: its pitch, melody, onsets and tags; and the signal played anew."""
 
 from __future__ import annotations
 
@@ -51,6 +51,21 @@ def melody(
     found = MelodyTracker(preset, **options)(waveform, sample_rate)
     f0_hz = np.where(found.confidence < threshold, np.nan, found.f0_hz)
     return found.times_seconds, f0_hz, found.confidence
+
+
+def onsets(
+    waveform: np.ndarray, sample_rate: int, preset: str | Path, **options: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (times in seconds, strengths), one value for each place where a note or beat begins.
+
+    waveform: `[samples]` or `[samples, channels]`, full scale 1.0. options: those of
+    `listening.OnsetDetector` (threshold, distance_seconds, device), which is the object to keep for
+    many signals, and which says what begins where a preset knows several names.
+    """
+    from kzoo.listening import OnsetDetector
+
+    found = OnsetDetector(preset, **options)(waveform, sample_rate)
+    return found.times_seconds, found.strengths
 
 
 def tag(

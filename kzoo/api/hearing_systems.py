@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from kzoo import presets
+import numpy as np
+
+from kzoo import presets, tasks
 from kzoo.data import annotated
 from kzoo.evaluation.hearing import BASELINES, Hearing
 
@@ -59,19 +62,48 @@ def pyin() -> Hearing:
 
 
 def _listener(preset: presets.Preset, options, say):
-    """Every name's mean probability, by a listener that is built when it is first called."""
+    """An answer by a listener that is built when it is first called: see `_ANSWERS`."""
+    size, _ = preset.sizes()
+    made = functools.cache(functools.partial(_ANSWERS[tasks.Listening.truth_of(size)], preset))
+    return lambda waveform, sample_rate: made()(waveform, sample_rate)
 
-    @functools.cache
-    def listener():
-        from kzoo.listening import Listener
 
-        return Listener(preset)
+def _names(preset: presets.Preset):
+    """Every name's mean probability."""
+    from kzoo.listening import Listener
+
+    listener = Listener(preset)
 
     def answer(waveform, sample_rate):
-        heard = listener()(waveform, sample_rate)
+        heard = listener(waveform, sample_rate)
         return dict(zip(heard.names, map(float, heard.mean), strict=True))
 
     return answer
+
+
+def _onsets(preset: presets.Preset):
+    """The times of what begins, whatever its name."""
+    from kzoo.listening import OnsetDetector
+
+    detector = OnsetDetector(preset)
+    return lambda waveform, sample_rate: np.unique(detector(waveform, sample_rate).times_seconds)
+
+
+def _phones(preset: presets.Preset):
+    """The likeliest phone of each frame, those that follow each other as one."""
+    from kzoo.listening import FrameListener
+
+    listener = FrameListener(preset)
+
+    def answer(waveform, sample_rate):
+        best = listener(waveform, sample_rate).probabilities.argmax(axis=1)
+        phones = (listener.names[k].partition(".")[0] for k in best)
+        return [phone for phone, _ in itertools.groupby(phones)]
+
+    return answer
+
+
+_ANSWERS = {annotated.NAMES: _names, annotated.ONSETS: _onsets, annotated.PHONES: _phones}
 
 
 def _tracker(preset: presets.Preset | str, options, say):

@@ -5,8 +5,8 @@ any number of workers, and any number of runs, make it once.
 """
 
 from kzoo.batches.manifest import Manifest, Row
-from kzoo.batches.once import KEPT, MADE, RECORD, Job, Refused, do_once
-from kzoo.batches.running import DEAD_LETTERS, Counts, alone, run
+from kzoo.batches.once import KEPT, MADE, RECORD, Job, Refused, do_once, record_of
+from kzoo.batches.running import DEAD_LETTERS, Counts, Run, alone, run
 
 __all__ = [
     "DEAD_LETTERS",
@@ -18,7 +18,9 @@ __all__ = [
     "Manifest",
     "Refused",
     "Row",
+    "Run",
     "alone",
     "do_once",
+    "record_of",
     "run",
 ]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.audio import safe_track_name
+from kzoo.files import file_sha256
 
 KEYS = ("path", "id", "start", "duration")
 
@@ -30,6 +31,10 @@ class Row:
     path: str
     id: str
     options: Mapping[str, float] = field(default_factory=dict)
+
+    def sha256(self) -> str:
+        """Of the bytes that its results are made of."""
+        return file_sha256(self.path)
 
 
 @dataclass(frozen=True)

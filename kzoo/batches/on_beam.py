@@ -51,7 +51,7 @@ def pipeline_options(runner: str, given: Sequence[str]) -> PipelineOptions:
     Raises ValueError for a runner, key or value that is not known, and for one that is missing.
     """
     if runner not in RUNNERS:
-        raise ValueError(f"--runner must be one of {', '.join(RUNNERS)}; got {runner!r}")
+        raise ValueError(f"--runner must be one of local, {', '.join(RUNNERS)}; got {runner!r}")
     name, needed, defaults = RUNNERS[runner]
     values = dict(defaults)
     for option in given:

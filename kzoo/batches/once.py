@@ -17,7 +17,8 @@ from kzoo.files import file_sha256
 RECORD, UNFINISHED = "record.json", ".unfinished"
 MADE, KEPT = "made", "kept"
 
-Work = Callable[[Row, Path], list[str]]
+# Writes a row's results to a folder; what it returns, as JSON has it, are the notes of the record.
+Work = Callable[[Row, Path], Any]
 
 
 class Refused(ValueError):
@@ -62,7 +63,7 @@ def do_once(row: Row, worker: Worker, out: str | Path, *, overwrite: bool = Fals
     target = Path(out, row.id)
     try:
         asked = {
-            "path": row.path, "sha256": file_sha256(row.path), "options": dict(row.options),
+            "path": row.path, "sha256": row.sha256(), "options": dict(row.options),
             "settings": dict(worker.job.settings),
         }  # fmt: skip
         if _is_there(target, asked, overwrite=overwrite):
@@ -95,6 +96,16 @@ def do_once(row: Row, worker: Worker, out: str | Path, *, overwrite: bool = Fals
     return MADE
 
 
+def record_of(folder: Path) -> dict[str, Any] | None:
+    """The record that `do_once` left in a folder; None where there is none, or no whole one."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    needed = ("path", "files", "notes", "settings")
+    return record if isinstance(record, dict) and all(key in record for key in needed) else None
+
+
 def clear_unfinished(out: str | Path) -> None:
     """Remove what a killed run has left half-made; no other run may be writing to `out`."""
     shutil.rmtree(Path(out, UNFINISHED), ignore_errors=True)
@@ -104,17 +115,15 @@ def _is_there(target: Path, asked: Mapping[str, Any], *, overwrite: bool) -> boo
     """Whether `target` is what is asked for; Refused where it is something that must stay."""
     if not target.exists():
         return False
-    try:
-        record = json.loads((target / RECORD).read_text(encoding="utf-8"))
-        files, path = record.pop("files"), record["path"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise Refused(f"{target}: exists, and no manifest made it: name another folder") from None
-    record.pop("notes", None)
+    record = record_of(target)
+    if record is None:
+        raise Refused(f"{target}: exists, and no manifest made it: name another folder")
+    path = record["path"]
     differing = [key for key in asked if key != "path" and record.get(key) != asked[key]]
     if not differing:
         return all(
             (target / name).is_file() and file_sha256(target / name) == sha256
-            for name, sha256 in files.items()
+            for name, sha256 in record["files"].items()
         )
     if path != asked["path"]:
         raise Refused(f"{target}: is of {path}: give the rows ids of their own")

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from kzoo.batches.manifest import Manifest
 from kzoo.batches.once import Job, Refused, Worker, clear_unfinished, do_once
@@ -22,6 +23,14 @@ class Counts:
     made: int = 0
     kept: int = 0
     dead: int = 0
+
+
+class Run(Protocol):
+    """What `run` does, by this process or by others."""
+
+    def __call__(
+        self, manifest: Manifest, job: Job, out: str | Path, *, overwrite: bool
+    ) -> Counts: ...
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from kzoo.cli.export import export
 from kzoo.cli.info import info
 from kzoo.cli.melody import melody
 from kzoo.cli.models import models
+from kzoo.cli.onsets import onsets
 from kzoo.cli.pitch import pitch
 from kzoo.cli.reproduce import reproduce
 from kzoo.cli.separate import separate
@@ -30,7 +31,7 @@ from kzoo.cli.train import train
 from kzoo.cli.transfer import transfer
 
 VERBS = (separate, enhance, export, evaluate, decompose, compare, train, reproduce, synthesize,
-         transfer, pitch, tag, melody, serve, demo, doctor, info, models)  # fmt: skip
+         transfer, pitch, tag, melody, onsets, serve, demo, doctor, info, models)  # fmt: skip
 GROUPS = {"presets": presets.app, "data": data.app}
 
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from kzoo.cli import options
+from kzoo.cli.corpora import describe, describe_solo, given_options
 from kzoo.cli.download import download
+from kzoo.cli.prepare import prepare
 from kzoo.cli.render import render
-from kzoo.cli.terminal import bar, quiet_tensorflow, say
-
-if TYPE_CHECKING:
-    from kzoo.data.corpus import Corpus
-    from kzoo.data.pseudolabelled import Pseudolabelled, Taught
-    from kzoo.data.solo import Solo
-
-FRAMES_A_SECOND = 250  # of the controls of a corpus of kind solo
+from kzoo.cli.terminal import bar, say
 
 app = typer.Typer(no_args_is_help=True, help="Fetch, render, check and prepare corpora.")
 app.command()(download)
@@ -34,7 +28,16 @@ def check(
             metavar="CORPUS", help="Folder of a corpus, or of shards that prepare has written."
         ),
     ],
-    kind: options.Kind = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="How the corpus is laid out: as --kind of prepare, or of recordings with what is "
+            "true of them: labelled, events, melodies, rendered, or a published corpus by its "
+            "name: magnatagatune, gtzan, ballroom, librispeech, timit, mdb_melody_synth, "
+            "medleydb_melody; by default stems, or the published corpus that lies there.",
+        ),
+    ] = None,
     sources: options.Sources = None,
     mixture: options.Mixture = None,
     subset: options.Subset = None,
@@ -46,16 +49,25 @@ def check(
     """
     from kzoo import data
     from kzoo.data import checking, shards, solo
+    from kzoo.data.annotated import checking as annotated
 
     names = options.names(sources)
-    given = _given(subset=subset, sources=names, mixture=mixture)
+    given = given_options(subset=subset, sources=names, mixture=mixture)
     if kind == "shards" or (kind is None and (Path(path) / shards.INDEX).is_file()):
         corpus = data.open_corpus("shards", path=path, **given)
-        lines, problems = _describe(corpus), shards.verify(path)
+        lines, problems = describe(corpus), shards.verify(path)
     elif kind in (None, "solo") and (Path(path) / solo.INDEX).is_file():
         problems = solo.verify(path)
         corpus = None if problems else data.open_corpus("solo", path=path, **given)
-        lines = _describe_solo(corpus) if corpus else []
+        lines = describe_solo(corpus) if corpus else []
+    elif annotated_kind := annotated.checked_as(kind, Path(path)):
+        if names or mixture:
+            raise ValueError(f"{annotated_kind} has no sources and no mixtures to be named")
+        with bar("reading", unit="seconds", show=not quiet) as progress:
+            lines, problems = annotated.check(
+                path, annotated_kind, subset,
+                functools.partial(checking.check_tracks, progress=progress, aligned=False),
+            )  # fmt: skip
     else:
         tracks, lines = checking.list_tracks(path, kind, given)
         with bar("reading", unit="seconds", show=not quiet) as progress:
@@ -72,101 +84,7 @@ def check(
         raise SystemExit(1)
 
 
-@app.command()
-def prepare(
-    path: Annotated[
-        str,
-        typer.Argument(
-            metavar="CORPUS", help="Folder of a corpus; with --teacher of plain recordings."
-        ),
-    ],
-    out: Annotated[Path, options.out("Folder of the shards.")],
-    kind: options.Kind = None,
-    sources: options.Sources = None,
-    mixture: options.Mixture = None,
-    subset: options.Subset = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Leave this track out; a pattern such as p226_*, and repeatable."
-        ),
-    ] = None,
-    sample_rate: Annotated[
-        int | None,
-        typer.Option(
-            metavar="HZ", min=1,
-            help="Rate of the shards; by default the lowest of the recordings, for solo 16000.",
-        ),
-    ] = None,
-    channels: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Channels of the shards; by default the most of any recording."
-        ),
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(metavar="TYPE", help="How samples are stored: int16 or float32.")
-    ] = "int16",
-    licence: Annotated[
-        str, typer.Option(metavar="TEXT", help="Licence of the recordings, kept in the index.")
-    ] = "not stated",
-    pitch: Annotated[
-        str,
-        typer.Option(
-            metavar="METHOD", help="Pitch tracker for kind solo, as --method of kzoo pitch."
-        ),
-    ] = "crepe_full",
-    teacher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PRESET",
-            help="Learn what this preset makes of recordings, or of a --kind's recorded mixtures.",
-        ),
-    ] = None,
-    quiet: options.Quiet = False,
-) -> None:  # fmt: skip
-    """Decode a corpus once, into shards for training.
-
-    Interrupted, the same command goes on. A corpus of kind solo gets its pitch and loudness, too.
-    """
-    from kzoo import data
-
-    if kind == "solo":
-        _prepare_solo(
-            path, out, pitch=pitch, exclude=exclude or [], sample_rate=sample_rate or 16000,
-            licence=licence, quiet=quiet,
-        )  # fmt: skip
-        return
-    given = _given(
-        sources=options.names(sources), mixture=mixture, subset=subset, sample_rate=sample_rate,
-        channels=channels,
-    )  # fmt: skip
-    if teacher is not None and kind is None:
-        corpus: Corpus = pseudolabelled(path, teacher, exclude=exclude or [])
-        for name, value in given.items():
-            own = getattr(corpus, name, None)
-            if value != (list(own) if isinstance(own, tuple) else own):
-                raise ValueError(
-                    f"--{name.replace('_', '-')} does not go with --teacher, which gives "
-                    f"{', '.join(corpus.sources)} at {corpus.sample_rate} Hz in {corpus.channels} "
-                    "channels: leave it out, or name the --kind of a corpus with mixtures"
-                )
-    else:
-        # Of speech the utterances are kept: they are mixed anew in every training.
-        kind = {None: "stems", "speech": "sources"}.get(kind, kind)
-        corpus = data.open_corpus(kind, path=path, **given, **_given(exclude=exclude or []))
-        if sample_rate is None and len(corpus.rates) > 1:
-            counts = ", ".join(f"{n} at {rate} Hz" for rate, n in sorted(corpus.rates.items()))
-            say(
-                f"kzoo: the recordings have different rates ({counts}); {corpus.sample_rate} Hz, "
-                "the lowest, is taken: give --sample-rate for another"
-            )
-        if teacher is not None:
-            corpus = taught(corpus, teacher)
-    with bar(f"preparing {out}", unit="seconds", show=not quiet) as progress:
-        data.prepare(corpus, out, dtype=dtype, licence=licence, progress=progress)
-    for line in _describe(data.open_corpus("shards", path=str(out))):
-        print(line)
+app.command()(prepare)
 
 
 @app.command()
@@ -198,107 +116,4 @@ def mix(
     with bar(f"mixing {out}", unit="seconds", show=not quiet) as progress:
         corpora = write_mixtures(tests, out, progress=progress)
     for name, corpus in corpora.items():
-        print(f"{out / name}: {_describe(corpus)[0]}")
-
-
-def pseudolabelled(path: str | Path, preset: str, *, exclude: Sequence[str] = ()) -> Pseudolabelled:
-    """Plain recordings with the sources that `preset` makes of them, built when first needed."""
-    from kzoo.data.pseudolabelled import Pseudolabelled
-
-    opened, separate, weights = _teacher(preset)
-    return Pseudolabelled(
-        path, separate, sources=opened.sources, sample_rate=opened.card["sample_rate"],
-        channels=opened.card["channels"], teacher=weights, exclude=exclude,
-    )  # fmt: skip
-
-
-def taught(corpus: Corpus, preset: str) -> Taught:
-    """Recorded mixtures of `corpus` with the sources that `preset` makes of them."""
-    from kzoo.data.pseudolabelled import Taught
-
-    opened, separate, weights = _teacher(preset)
-    if missing := [name for name in corpus.sources if name not in opened.sources]:
-        raise ValueError(
-            f"{preset} knows {', '.join(opened.sources)}, and not {', '.join(missing)}: name its "
-            "own with --sources"
-        )
-    return Taught(corpus, separate, teacher=weights, name=Path(preset).name)
-
-
-def _teacher(preset: str):
-    """(the preset, what separates with it, the sha256 of its weights), built when first needed."""
-    from kzoo import presets
-
-    opened = presets.open_preset(preset)
-    weights = opened.weights_path()
-
-    @functools.cache
-    def separator():
-        quiet_tensorflow()
-        from kzoo import api
-
-        return api.Separator.from_preset(opened, engine="tensorflow")
-
-    def separate(waveform, rate):
-        return separator().separate(waveform, rate)
-
-    return opened, separate, presets.file_sha256(weights) if weights else ""
-
-
-def _prepare_solo(
-    path: str, out: Path, *, pitch: str, exclude: Sequence[str], sample_rate: int, licence: str,
-    quiet: bool,
-) -> None:  # fmt: skip
-    """Follow every recording under `path` into `out`, and print what was found.
-
-    pitch: a method of `kzoo pitch`. Raises ValueError for a rate without 250 hops a second, and
-    where nothing can be followed.
-    """
-    hop_length, rest = divmod(sample_rate, FRAMES_A_SECOND)
-    if rest or not hop_length:
-        raise ValueError(
-            f"sample_rate must be a multiple of {FRAMES_A_SECOND} Hz, for as many frames a second; "
-            f"got {sample_rate}"
-        )
-    quiet_tensorflow()
-    from kzoo.data import solo
-    from kzoo.pitch_tracking import PitchTracker
-
-    tracker = PitchTracker(pitch, hop_ms=1000 / FRAMES_A_SECOND)
-    with bar(f"preparing {out}", unit="seconds", show=not quiet) as progress:
-        solo.prepare(
-            path, out, estimate=tracker.estimate, method=pitch, sample_rate=sample_rate,
-            hop_length=hop_length, exclude=exclude, licence=licence, progress=progress, say=say,
-        )  # fmt: skip
-    for line in _describe_solo(solo.solo(str(out))):
-        print(line)
-
-
-def _describe_solo(corpus: Solo) -> list[str]:
-    """Lines about a prepared folder: how much, and where its pitch and loudness are."""
-    found = corpus.statistics()
-    lines = [
-        f"{len(corpus.tracks)} recordings, {corpus.seconds / 60:.1f} minutes, "
-        f"{corpus.sample_rate} Hz; {100 * found['voiced']:.0f} % of the frames have a pitch"
-    ]
-    for name, unit in (("midi", "notes"), ("loudness_db", "dB")):
-        quantiles = found[name]["quantiles"]
-        lines.append(
-            f"{name}: mean {found[name]['mean']:.1f}, deviation {found[name]['std']:.1f} {unit}; "
-            f"{quantiles[0.05]:.1f} to {quantiles[0.95]:.1f} in nine of ten frames"
-        )
-    return lines
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that are not None or empty."""
-    return {name: value for name, value in options.items() if value}
-
-
-def _describe(corpus: Corpus) -> list[str]:
-    with_source = [f"{name} in {len(corpus.tracks_of(name))}" for name in corpus.sources]
-    seconds = corpus.seconds * (len(corpus.tracks) if corpus.mixes else 1)  # of each, or of all
-    return [
-        f"{len(corpus.tracks)} tracks, {seconds / 60:.1f} minutes, {corpus.sample_rate} Hz, "
-        f"{corpus.channels} channels; {', '.join(with_source)}"
-    ]
+        print(f"{out / name}: {describe(corpus)[0]}")

@@ -29,7 +29,7 @@ EXTRAS = {
     "mido": ("midi", "render MIDI files to stems"),
     "pyroomacoustics": ("rooms", "compute the reflections of rooms to train with"),
     "apache_beam": ("beam", "spread a manifest over processes and machines"),
-    "tensorflow_io": ("tfio", "spectrogram masking and fades"),
+    "tensorflow_io": ("tfio", "masks of the step spec_augment, as masks: tensorflow_io"),
 }
 
 

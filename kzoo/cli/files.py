@@ -76,6 +76,15 @@ def each_recording(
                  overwrite=overwrite, quiet=quiet)  # fmt: skip
 
 
+def check_stdout(files: Sequence[str], out: str, endings: Sequence[str]) -> None:
+    """Raise ValueError where `out` is stdout and there is more than the CSV of one recording."""
+    if out == "-" and (len(files) != 1 or len(endings) > 1):
+        raise ValueError(
+            "stdout takes the CSV of one recording; got "
+            f"{len(files)} recordings, {', '.join(endings)}"
+        )
+
+
 def each_job(
     jobs: Sequence[Job],
     *,

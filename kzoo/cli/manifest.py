@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kzoo.cli.terminal import bar, say, without_notes
 
 if TYPE_CHECKING:
-    from kzoo.batches import Row
+    from kzoo.batches import Counts, Row, Run
     from kzoo.classical import Method
     from kzoo.presets import Preset
     from kzoo.separation import BlockSeparator, OutputOptions
@@ -74,10 +75,7 @@ def separate_rows(
     from kzoo import batches
 
     rows = batches.Manifest.opened(manifest)
-    if runner is None and runner_options:
-        raise ValueError("--runner-option goes with --runner")
-    beam = _beam() if runner is not None else None
-    beam_options = beam.pipeline_options(runner, runner_options) if beam else None
+    run = runner_of(runner, runner_options, doing=f"separating {manifest.name}", quiet=quiet)
     written = dataclasses.asdict(output)
     overwrite = written.pop("overwrite")
     settings = {
@@ -86,18 +84,48 @@ def separate_rows(
     }  # fmt: skip
     settings = json.loads(json.dumps(settings, default=str))  # as the record gives them back
     job = Stems(separators, stems, output, start, duration, settings)
-    if beam:
-        # Beam's local workers write pages of notes, which no option of its own keeps back.
-        with without_notes() if runner == "direct" else contextlib.nullcontext():
-            counts = beam.run(rows, job, out, options=beam_options, overwrite=overwrite)
-    else:
-        with bar(f"separating {manifest.name}", unit="recordings", show=not quiet) as progress:
-            counts = batches.run(rows, job, out, overwrite=overwrite, progress=progress)
+    report(run(rows, job, out, overwrite=overwrite), manifest.name, out, done="separated",
+           quiet=quiet)  # fmt: skip
+
+
+def runner_of(name: str | None, given: Sequence[str], *, doing: str, quiet: bool) -> Run:
+    """What does the rows of a manifest: this process, by a bar of what it is `doing`, or Beam.
+
+    given: options KEY=VALUE of Beam. Raises ValueError for a runner or option that is not known,
+    ImportError where Beam is not installed.
+    """
+    if name in (None, "local"):
+        if given:
+            raise ValueError("--runner-option goes with --runner direct, flink, spark or dataflow")
+        return functools.partial(_by_this_process, doing=doing, quiet=quiet)
+    beam = _beam()
+    return functools.partial(
+        _by_beam, beam, options=beam.pipeline_options(name, given), notes=name != "direct"
+    )
+
+
+def _by_this_process(rows, job, out, *, overwrite: bool, doing: str, quiet: bool) -> Counts:
+    from kzoo import batches
+
+    with bar(doing, unit="recordings", show=not quiet) as progress:
+        return batches.run(rows, job, out, overwrite=overwrite, progress=progress)
+
+
+def _by_beam(beam, rows, job, out, *, overwrite: bool, options, notes: bool) -> Counts:
+    # Beam's local workers write pages of notes, which no option of its own keeps back.
+    with contextlib.nullcontext() if notes else without_notes():
+        return beam.run(rows, job, out, options=options, overwrite=overwrite)
+
+
+def report(counts: Counts, what: str, out: str | Path, *, done: str, quiet: bool) -> None:
+    """A line of what was made of `what`; SystemExit(1) where some could not be `done`."""
+    from kzoo import batches
+
     if not quiet:
-        say(f"{manifest.name}: {counts.made} made and {counts.kept} kept in {out}")
+        say(f"{what}: {counts.made} made and {counts.kept} kept in {out}")
     if counts.dead:
         letters = Path(out, batches.DEAD_LETTERS)
-        say(f"kzoo: {counts.dead} could not be separated; {letters} tells why of each")
+        say(f"kzoo: {counts.dead} could not be {done}; {letters} tells why of each")
         raise SystemExit(1)
 
 

@@ -38,7 +38,7 @@ def melody(
     picture, a tone and notes stand beside it where asked for.
     """
     from kzoo import audio
-    from kzoo.cli.files import Job, Outcome, each_recording
+    from kzoo.cli.files import Job, Outcome, check_stdout, each_recording
     from kzoo.cli.presets import fetch
     from kzoo.pictures.images import figure
     from kzoo.pitch_tracking.melody import MelodyTracker, check_preset
@@ -47,11 +47,7 @@ def melody(
     check_preset(preset)
     wanted = {"png": plot, "wav": sonify, "mid": midi}
     endings = ["csv", *(ending for ending, asked in wanted.items() if asked)]
-    if out == "-" and (len(files) != 1 or len(endings) > 1):
-        raise ValueError(
-            "stdout takes the CSV of one recording; got "
-            f"{len(files)} recordings, {', '.join(endings)}"
-        )
+    check_stdout(files, out, endings)
     if midi:
         require_mido()
     if plot:

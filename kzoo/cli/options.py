@@ -175,8 +175,8 @@ Runner = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Spread the work by Apache Beam (kzoo[beam]): direct, over the processors of this "
-        "machine; flink, spark or dataflow. By default this process does all of it.",
+        help="Who does the work: local, this process; or by Apache Beam (kzoo[beam]) direct, the "
+        "processors of this machine, flink, spark or dataflow.",
     ),
 ]
 RunnerOptions = Annotated[

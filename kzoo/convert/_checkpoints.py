@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
+
 
 def read_checkpoint(folder: str | Path) -> dict[str, np.ndarray]:
     """Arrays by name from a TensorFlow checkpoint folder (or prefix), without training state.
@@ -14,16 +16,28 @@ def read_checkpoint(folder: str | Path) -> dict[str, np.ndarray]:
     """
     import tensorflow as tf
 
-    prefix = tf.train.latest_checkpoint(str(folder)) or str(folder)
+    found = sorted(Path(folder).glob("*.index"))
+    # Of one the index counts: the file called `checkpoint` may hold another machine's path.
+    prefix = tf.train.latest_checkpoint(str(folder)) if len(found) > 1 else None
+    if prefix is None:
+        prefix = str(found[-1]).removesuffix(".index") if found else str(folder)
     if not Path(prefix + ".index").exists():
-        # The file called `checkpoint` may hold another machine's path: the index is what counts.
-        found = sorted(Path(folder).glob("*.index"))
-        if not found:
-            raise FileNotFoundError(f"{folder} holds no TensorFlow checkpoint (no .index file)")
-        prefix = str(found[-1].with_suffix(""))
-    reader = tf.train.load_checkpoint(prefix)
+        raise FileNotFoundError(f"{folder} holds no TensorFlow checkpoint (no .index file)")
+    # Not `load_checkpoint`, to which a folder's name is no prefix of files without one.
+    reader = tf.compat.v1.train.NewCheckpointReader(prefix)
     names = [name for name in reader.get_variable_to_shape_map() if not is_training_state(name)]
     return {name: reader.get_tensor(name) for name in sorted(names)}
+
+
+def numbered(kind: str, index: int) -> str:
+    """The name that a checkpoint has for the layer number `index` of its kind."""
+    return f"{kind}_{index}" if index else kind
+
+
+def layer_variables(layer, name: str) -> dict[str, object]:
+    """The variables of a layer, or of a batch norm, by their names in the checkpoint."""
+    parts = NORM_PARTS if hasattr(layer, "moving_mean") else ("kernel", "bias")
+    return {f"{name}/{part}": getattr(layer, part) for part in parts}
 
 
 def is_training_state(name: str) -> bool:

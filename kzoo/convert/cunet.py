@@ -13,9 +13,8 @@ import keras
 import numpy as np
 
 from kzoo.convert import assign
+from kzoo.convert._checkpoints import layer_variables, numbered
 from kzoo.models import cunet
-
-_NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def from_weights(
@@ -36,13 +35,13 @@ def from_weights(
     control = "cnn" if "conv1d/kernel" in weights else "dense"
     kind = "conv1d" if control == "cnn" else "dense"
     try:
-        widths = [np.shape(weights[f"{_numbered(kind, i)}/kernel"])[-1] for i in range(3)]
+        widths = [np.shape(weights[f"{numbered(kind, i)}/kernel"])[-1] for i in range(3)]
         shapes, level = [], 0
-        while not shapes or f"{_numbered('conv2d', level)}/kernel" in weights:
-            shapes.append(np.shape(weights[f"{_numbered('conv2d', level)}/kernel"]))
+        while not shapes or f"{numbered('conv2d', level)}/kernel" in weights:
+            shapes.append(np.shape(weights[f"{numbered('conv2d', level)}/kernel"]))
             level += 1
         head = 3 if control == "dense" else 0
-        numbers = np.shape(weights[f"{_numbered('dense', head)}/bias"])[0]
+        numbers = np.shape(weights[f"{numbered('dense', head)}/bias"])[0]
     except KeyError as error:
         raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
     size = cunet.CUNet(
@@ -65,23 +64,14 @@ def from_weights(
 
 
 def _variables(model, kind: str, head: int, levels: int) -> dict[str, object]:
-    layers = {f"control{i + 1}": _numbered(kind, i) for i in range(3)}
-    layers |= {"gammas": _numbered("dense", head), "betas": _numbered("dense", head + 1)}
-    layers |= {f"down{i + 1}_conv": _numbered("conv2d", i) for i in range(levels)}
-    layers |= {f"up{i + 1}_conv": _numbered("conv2d_transpose", i) for i in range(levels)}
+    layers = {f"control{i + 1}": numbered(kind, i) for i in range(3)}
+    layers |= {"gammas": numbered("dense", head), "betas": numbered("dense", head + 1)}
+    layers |= {f"down{i + 1}_conv": numbered("conv2d", i) for i in range(levels)}
+    layers |= {f"up{i + 1}_conv": numbered("conv2d_transpose", i) for i in range(levels)}
     norms = ["control2", "control3"]
     norms += [f"{way}{i + 1}" for way in ("down", "up") for i in range(levels)]
+    layers |= {f"{name}_norm": numbered("batch_normalization", k) for k, name in enumerate(norms)}
     found = {}
     for name, theirs in layers.items():
-        found |= {
-            f"{theirs}/{part}": getattr(model.get_layer(name), part) for part in ("kernel", "bias")
-        }
-    for number, name in enumerate(norms):
-        layer = model.get_layer(f"{name}_norm")
-        at = _numbered("batch_normalization", number)
-        found |= {f"{at}/{part}": getattr(layer, part) for part in _NORM_PARTS}
+        found |= layer_variables(model.get_layer(name), theirs)
     return found
-
-
-def _numbered(kind: str, index: int) -> str:
-    return f"{kind}_{index}" if index else kind

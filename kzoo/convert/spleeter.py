@@ -16,7 +16,13 @@ import numpy as np
 
 from kzoo import models
 from kzoo.convert import assign
-from kzoo.convert._checkpoints import is_training_state, read_checkpoint
+from kzoo.convert._checkpoints import (
+    NORM_PARTS,
+    is_training_state,
+    layer_variables,
+    numbered,
+    read_checkpoint,
+)
 from kzoo.models import unet
 
 __all__ = ["INSTRUMENTS", "from_weights", "is_training_state", "read_checkpoint"]
@@ -28,7 +34,6 @@ INSTRUMENTS = {
     5: ("vocals", "piano", "drums", "bass", "other"),
 }
 _LEVELS = 6
-_NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def from_weights(
@@ -66,7 +71,7 @@ def from_weights(
     if masks is None:
         masks = "softmax" if len(sources) == 5 else "sigmoid"
     try:
-        shapes = [np.shape(weights[_numbered("conv2d", i) + "/kernel"]) for i in range(_LEVELS)]
+        shapes = [np.shape(weights[numbered("conv2d", i) + "/kernel"]) for i in range(_LEVELS)]
     except KeyError as error:
         raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
     size = models.sizes(
@@ -83,35 +88,21 @@ def from_weights(
     targets, unused = {}, []
     for i, source in enumerate(sources):
         targets.update(_instrument_variables(model, i, source))
-        unused += [_numbered("batch_normalization", 12 * i + 5) + f"/{p}" for p in _NORM_PARTS]
+        unused += [numbered("batch_normalization", 12 * i + 5) + f"/{p}" for p in NORM_PARTS]
     assign(targets, weights, unused=unused)
     return model
 
 
 def _instrument_variables(model: keras.Model, i: int, source: str) -> dict[str, object]:
-    variables = {}
+    names = {f"{source}_mask_conv": numbered("conv2d", 7 * i + _LEVELS)}
     for level in range(_LEVELS):
         down, up = f"{source}_down{level + 1}", f"{source}_up{level + 1}"
-        variables.update(_conv(model, f"{down}_conv", _numbered("conv2d", 7 * i + level)))
-        variables.update(_conv(model, f"{up}_conv", _numbered("conv2d_transpose", 6 * i + level)))
+        names[f"{down}_conv"] = numbered("conv2d", 7 * i + level)
+        names[f"{up}_conv"] = numbered("conv2d_transpose", 6 * i + level)
         if level < _LEVELS - 1:
-            at = _numbered("batch_normalization", 12 * i + level)
-            variables.update(_norm(model, f"{down}_norm", at))
-        at = _numbered("batch_normalization", 12 * i + _LEVELS + level)
-        variables.update(_norm(model, f"{up}_norm", at))
-    variables.update(_conv(model, f"{source}_mask_conv", _numbered("conv2d", 7 * i + _LEVELS)))
+            names[f"{down}_norm"] = numbered("batch_normalization", 12 * i + level)
+        names[f"{up}_norm"] = numbered("batch_normalization", 12 * i + _LEVELS + level)
+    variables = {}
+    for ours, theirs in names.items():
+        variables |= layer_variables(model.get_layer(ours), theirs)
     return variables
-
-
-def _conv(model, layer: str, name: str) -> dict[str, object]:
-    layer = model.get_layer(layer)
-    return {f"{name}/kernel": layer.kernel, f"{name}/bias": layer.bias}
-
-
-def _norm(model, layer: str, name: str) -> dict[str, object]:
-    layer = model.get_layer(layer)
-    return {f"{name}/{part}": getattr(layer, part) for part in _NORM_PARTS}
-
-
-def _numbered(kind: str, index: int) -> str:
-    return f"{kind}_{index}" if index else kind

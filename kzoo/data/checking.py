@@ -11,8 +11,9 @@ import numpy as np
 
 from kzoo import audio, config
 from kzoo.data import published, solo
+from kzoo.data.annotated import checking as annotated
 from kzoo.data.recorded import LAYOUTS, Published, Stems
-from kzoo.data.recordings import Recording, Track, stem_recordings, visible
+from kzoo.data.recordings import Track, stem_recordings, visible
 from kzoo.data.tracks import SUBSETS, components, find_tracks, fitted_to, members, source_of
 
 KINDS = ("speech", "solo", *LAYOUTS)
@@ -32,13 +33,11 @@ def list_tracks(path: str, kind: str | None, options: dict[str, Any]) -> tuple[l
     there are no tracks.
     """
     if kind not in (None, *KINDS):
-        raise config.ConfigError(f"a kind that can be checked is one of {', '.join(KINDS)}; "
-                                 f"got {kind!r}")  # fmt: skip
+        listed = ", ".join((*KINDS, *annotated.KINDS))
+        raise config.ConfigError(f"a kind that can be checked is one of {listed}; got {kind!r}")
     options = {"path": path, **options}
     if kind == "solo":
-        recordings = config.call(solo.find_recordings, options, where="corpus solo")
-        tracks = [Track(name, "", {"audio": Recording(p)}) for name, p in recordings.items()]
-        return tracks, []
+        return config.call(solo.find_tracks, options, where="corpus solo"), []
     name = {None: "stems", "speech": "sources"}.get(kind, kind)
     layout = config.call(LAYOUTS[name], options, where=f"corpus {name}")
     scheme = published.recognised(Path(path)) if isinstance(layout, Stems) else None

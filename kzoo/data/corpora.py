@@ -12,6 +12,8 @@ wsj0mix    wsj0-mix: PATH/2speakers/wav8k/min/tr/{mix,s1,s2}/<name>.wav
 dsd100, slakh, medleydb, moisesdb, ccmixter, mir1k, ikala, mass, quasi  published corpora, see
            `kzoo.data.published`; stems and musdb know them by their folders
 csv        a table with a column a source (and mixture, track), each cell a path
+magnatagatune, gtzan, ballroom, librispeech, rendered  recordings with names, see
+           `kzoo.data.annotated`
 labelled   ROOT/<name>/.../<file>.wav, or a table of files and tags, see `kzoo.data.labelled`
 events     recordings with the times of what happens in them, see `kzoo.data.events`
 timit      TIMIT: PATH/{TRAIN,TEST}/DR1/<speaker>/<sentence>.WAV and .PHN, see `kzoo.data.timit`
@@ -25,12 +27,14 @@ from __future__ import annotations
 from typing import Any
 
 from kzoo import config
+from kzoo.data.annotated.training import OPENERS
 from kzoo.data.corpus import Corpus
 from kzoo.data.events import events
 from kzoo.data.labelled import labelled
 from kzoo.data.mixing.noisy_speech import NoisySpeech
 from kzoo.data.mixing.speech import Speech
 from kzoo.data.recorded import LAYOUTS, Layout
+from kzoo.data.recordings import Track
 from kzoo.data.shards import shards
 from kzoo.data.solo import solo
 from kzoo.data.synthetic import synthetic
@@ -38,21 +42,22 @@ from kzoo.data.timit import timit
 
 KINDS = {
     **LAYOUTS, "speech": Speech, "noisy_speech": NoisySpeech, "synthetic": synthetic, "solo": solo,
-    "labelled": labelled, "events": events, "timit": timit, "shards": shards,
+    "labelled": labelled, "events": events, "timit": timit, "shards": shards, **OPENERS,
 }  # fmt: skip
 
 
-def open_corpus(kind: str, **options: Any) -> Corpus:
+def open_corpus(kind: str, *, damaged: list[Track] | None = None, **options: Any) -> Corpus:
     """Open a corpus by its kind; options are those of the kind, `path` first among them.
 
     Every kind takes sources (their names and order; "accompaniment" is the sum of whatever no other
     source claims), include and exclude (tracks by names, or by patterns such as "p226_*"),
-    sample_rate, channels.
+    sample_rate, channels. damaged: gets the tracks of recordings that cannot be opened, which are
+    then left out; by default the first of them is an error.
     Raises config.ConfigError for an unknown kind or option, ValueError for what is not there.
     """
     opener = config.named(KINDS, kind, "kind of corpus")
     corpus = config.call(opener, options, where=f"corpus {kind}")
     if isinstance(corpus, Layout):
-        corpus = corpus.open()
+        corpus = corpus.open(damaged)
     corpus.excluded = tuple(options.get("exclude", ()))
     return corpus

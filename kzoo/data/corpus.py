@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kzoo.hints import nearest
+
+if TYPE_CHECKING:
+    from kzoo.data.recordings import Track
 
 
 class Corpus:
@@ -26,6 +29,8 @@ class Corpus:
     rates: {sample rate in Hz: how many recordings have it}, where recordings are read.
     excluded: names, or patterns of them, that were held out of it, which `prepare` lets into no
         folder of its shards.
+    found: the tracks on disk that `alone` takes. teacher: a text that names the weights of who has
+        made its sources.
     """
 
     sources: tuple[str, ...]
@@ -40,6 +45,8 @@ class Corpus:
     frame_wise: bool = False
     rates: Mapping[int, int] = MappingProxyType({})
     excluded: tuple[str, ...] = ()
+    found: Sequence[Track] = ()
+    teacher: str = ""
 
     def read(self, track: int, start: int, samples: int) -> dict[str, np.ndarray]:
         """{"sources": `[sources, samples, channels]`, "mixture": `[samples, channels]`}, float32.
@@ -69,6 +76,10 @@ class Corpus:
     def tracks_of(self, source: str) -> list[int]:
         """Positions in `tracks` of those that have this source."""
         return list(range(len(self.tracks)))
+
+    def alone(self) -> Callable[[Track], Corpus]:
+        """What makes a corpus like this one of a single track, in another process too."""
+        raise ValueError("many workers prepare recordings, and this kind of corpus has none")
 
     def identity(self, track: int) -> str:
         """A sha256 of everything that the track's sound depends on."""

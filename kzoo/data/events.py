@@ -180,7 +180,7 @@ def events(
         raise ValueError(
             f"{path}: is not there; a folder of recordings with their events, or a table"
         )
-    places = _folder(path) if path.is_dir() else _table(path)
+    places = places_of(path)
     places = {name: places[name] for name in chosen(list(places), include, exclude, str(path))}
     files = {
         name: (recording, [_named(event, label, names, text) for event in read_events(text)])
@@ -247,6 +247,11 @@ def _named(event: Event, label: str | None, names: Sequence[str] | None, path: P
             raise ValueError(f"{path}: has events without a name; give label, or one name in names")
         return event._replace(name=names[0])
     return event
+
+
+def places_of(path: Path) -> dict[str, tuple[Path, Path]]:
+    """{name: (recording, text of its events)} of a folder or table; ValueError as `events`."""
+    return _folder(path) if path.is_dir() else _table(path)
 
 
 def _folder(root: Path) -> dict[str, tuple[Path, Path]]:

@@ -15,7 +15,7 @@ import csv
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,16 +117,31 @@ def labelled(
     if not path.exists():
         raise ValueError(f"{path}: is not there; a folder with a folder for each name, or a table")
     files = files_of(path)
-    files = {name: files[name] for name in chosen(list(files), include, exclude, str(path))}
+    known = Counter(tag for _, tags in files.values() for tag in tags)
+    return of_names(
+        files, names, known, where=str(path), include=include, exclude=exclude, rate=sample_rate
+    )
+
+
+def of_names(
+    files: Files, names: Sequence[str] | None, known: Container[str], *, where: str,
+    include: Sequence[str], exclude: Sequence[str], rate: int | None,
+    kind: type[Labelled] = Labelled,
+) -> Labelled:  # fmt: skip
+    """A corpus of `kind` of those files that are chosen; ValueError for names beyond `known`.
+
+    names: by default all of the chosen files, sorted.
+    """
+    files = {name: files[name] for name in chosen(list(files), include, exclude, where)}
     found = Counter(tag for _, tags in files.values() for tag in tags)
     names = sorted(found) if names is None else list(names)
-    if absent := [name for name in names if not found[name]]:
+    if absent := [name for name in names if name not in known]:
         more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
         raise ValueError(
-            f"{path}: no recording is called {', '.join(absent[:3])}{more}; there are "
+            f"{where}: no recording is called {', '.join(absent[:3])}{more}; there are "
             f"{', '.join(sorted(found)[:8]) or 'no names'}"
         )
-    return Labelled(files, names, sample_rate)
+    return kind(files, names, rate)
 
 
 def files_of(path: Path) -> Files:

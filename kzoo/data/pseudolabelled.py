@@ -19,41 +19,31 @@ Separate = Callable[[np.ndarray, int], dict[str, np.ndarray]]
 
 
 class Pseudolabelled(Corpus):
-    """Recordings directly in `folder`, separated when `prepare` asks for them.
+    """Recorded mixtures, separated when `prepare` asks for them.
 
     sources, sample_rate, channels: those of the separator. teacher: a text that names its weights,
     for the identity of what it makes.
-    Raises ValueError where there are no recordings, audio.AudioError for what is none.
+    Raises audio.AudioError for what is no recording.
     """
 
     def __init__(
         self,
-        folder: str | Path,
+        tracks: Sequence[Track],
         separate: Separate,
         *,
         sources: Sequence[str],
         sample_rate: int,
         channels: int,
         teacher: str,
-        exclude: Sequence[str] = (),
     ):
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise ValueError(f"{folder}: there is no such folder of recordings")
-        files = find_audio(folder, deep=False)
-        if not files:
-            raise ValueError(f"{folder}: holds no recordings to be taught on")
-        tracks = [Track(path.stem, "", {"mixture": Recording(path)}) for path in files]
-        kept = chosen(tracks, (), exclude, str(folder))
         self.sources, self.sample_rate, self.channels = tuple(sources), sample_rate, channels
-        self.excluded = tuple(exclude)
-        self._files = [track.stems["mixture"].path for track in kept]
+        self._files = [track.mixture.path for track in tracks]
         lengths = [audio.info(path).duration_seconds or 0 for path in self._files]
         self.tracks = [
-            (path.stem, round(seconds * sample_rate))
-            for path, seconds in zip(self._files, lengths, strict=True)
+            (track.name, round(seconds * sample_rate))
+            for track, seconds in zip(tracks, lengths, strict=True)
         ]
-        self._separate, self._teacher = separate, teacher
+        self._separate, self.teacher = separate, teacher
         self._of = functools.lru_cache(maxsize=1)(self._estimates)
 
     def whole(self, track: int, part: str) -> np.ndarray:
@@ -62,7 +52,7 @@ class Pseudolabelled(Corpus):
 
     def identity(self, track: int) -> str:
         """Of the recording and of the separator's weights."""
-        return file_sha256(self._files[track])[:32] + self._teacher[:32]
+        return file_sha256(self._files[track])[:32] + self.teacher[:32]
 
     def _estimates(self, track: int) -> dict[str, np.ndarray]:
         mixture, _ = audio.read(self._files[track], sample_rate=self.sample_rate)
@@ -70,6 +60,18 @@ class Pseudolabelled(Corpus):
         stems = self._separate(mixture, self.sample_rate)
         wide = (len(mixture), self.channels)
         return {name: np.broadcast_to(stem, wide) for name, stem in stems.items()}
+
+
+def find_mixtures(folder: str | Path, exclude: Sequence[str] = ()) -> list[Track]:
+    """Tracks of a mixture alone: the recordings directly in `folder`; ValueError for none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such folder of recordings")
+    files = find_audio(folder, deep=False)
+    tracks = [Track(path.stem, "", {}, Recording(path)) for path in files]
+    if not tracks:
+        raise ValueError(f"{folder}: holds no recordings to be taught on")
+    return chosen(tracks, (), exclude, str(folder))
 
 
 class Taught(Corpus):
@@ -86,12 +88,16 @@ class Taught(Corpus):
     def __init__(self, corpus: Corpus, separate: Separate, *, teacher: str, name: str):
         if not corpus.records_mixture:
             raise ValueError("a teacher hears mixtures, and this corpus has none that is recorded")
-        self._corpus, self._separate, self._teacher = corpus, separate, teacher
+        self._corpus, self._separate, self.teacher, self._name = corpus, separate, teacher, name
         self.sources, self.rates = corpus.sources, corpus.rates
         self.sample_rate, self.channels = corpus.sample_rate, corpus.channels
-        self.excluded = tuple(f"{pattern}@{name}" for pattern in corpus.excluded)
-        self.tracks = [(f"{track}@{name}", samples) for track, samples in corpus.tracks]
+        self.excluded = tuple(map(self.called, corpus.excluded))
+        self.tracks = [(self.called(track), samples) for track, samples in corpus.tracks]
         self._of = functools.lru_cache(maxsize=1)(self._estimates)
+
+    def called(self, track: str) -> str:
+        """What a track of `corpus` is called here."""
+        return f"{track}@{self._name}"
 
     def whole(self, track: int, part: str) -> np.ndarray:
         """The mixture as it is, or a source as it is taught, from beginning to end."""
@@ -99,7 +105,7 @@ class Taught(Corpus):
 
     def identity(self, track: int) -> str:
         """Of the recording and of the separator's weights."""
-        return self._corpus.identity(track)[:32] + self._teacher[:32]
+        return self._corpus.identity(track)[:32] + self.teacher[:32]
 
     def _estimates(self, track: int) -> dict[str, np.ndarray]:
         return self._separate(self._corpus.whole(track, "mixture"), self.sample_rate)

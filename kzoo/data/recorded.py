@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,7 +30,10 @@ _REST = "noise"
 
 
 class Recorded(Corpus):
-    """Tracks whose parts are audio files, or streams of them."""
+    """Tracks whose parts are audio files, or streams of them.
+
+    damaged: gets the tracks with a recording that cannot be opened, which are then left out.
+    """
 
     def __init__(
         self,
@@ -39,7 +43,9 @@ class Recorded(Corpus):
         sample_rate: int | None,
         channels: int | None,
         where: str,
+        damaged: list[Track] | None = None,
     ):
+        self.found: list[Track] = []
         known = dict.fromkeys(source_of(n) for track in tracks for n in components(track.stems))
         self.sources = tuple(sources or known)
         self._parts: list[dict[str, list[Recording]]] = []
@@ -57,12 +63,15 @@ class Recorded(Corpus):
                 )
             if self.records_mixture:
                 parts["mixture"] = [track.mixture]
+            try:
+                infos.append([r.info() for files in parts.values() for r in files])
+            except audio.AudioError:
+                if damaged is None or len(damaged) + 1 == len(tracks):
+                    raise
+                damaged.append(track)
+                continue
             self._parts.append(parts)
-            infos.append([r.info() for files in parts.values() for r in files])
-        for source in self.sources:
-            if not self.tracks_of(source):
-                known = ", ".join(dict.fromkeys(source_of(n) for t in tracks for n in t.stems))
-                raise ValueError(f"{where}: no track has the source {source!r}; there are {known}")
+            self.found.append(track if self.records_mixture else replace(track, mixture=None))
         self.rates = Counter(info.sample_rate for found in infos for info in found)
         self.sample_rate = sample_rate or min(self.rates)
         self.native = set(self.rates) == {self.sample_rate}
@@ -70,7 +79,7 @@ class Recorded(Corpus):
         self.channels = channels or max(widths)
         self.tracks = [
             (track.name, max(round((i.duration_seconds or 0) * self.sample_rate) for i in found))
-            for track, found in zip(tracks, infos, strict=True)
+            for track, found in zip(self.found, infos, strict=True)
         ]
 
     def read_part(self, track, part, start, samples):
@@ -108,6 +117,12 @@ class Recorded(Corpus):
         """Return the sha256 of the bytes of the files, which are read for it."""
         return recordings_sha256(_named(self._parts[track]))
 
+    def alone(self) -> Callable[[Track], Recorded]:
+        """Same as `Corpus.alone`."""
+        return functools.partial(
+            _alone, sources=self.sources, sample_rate=self.sample_rate, channels=self.channels
+        )
+
 
 class WithRest(Corpus):
     """A corpus of recorded mixtures, and as one source more what its own leave of them."""
@@ -135,6 +150,15 @@ class WithRest(Corpus):
         """Return the sha256 of the bytes of the files."""
         return self._corpus.identity(track)
 
+    @property
+    def found(self) -> list[Track]:
+        """The tracks as they were found, without the rest."""
+        return self._corpus.found
+
+    def alone(self) -> Callable[[Track], WithRest]:
+        """Same as `Corpus.alone`."""
+        return functools.partial(_alone_with_rest, self._corpus.alone(), self.sources)
+
     def _part(self, part: str, read: Callable[[str], np.ndarray]) -> np.ndarray:
         if part in (*self._corpus.sources, "mixture"):
             return read(part)
@@ -160,19 +184,31 @@ class Layout:
         """The tracks that lie there, those to be left out included; no file of them is opened."""
         raise NotImplementedError
 
-    def open(self) -> Corpus:
-        """The corpus; ValueError for what is not there, audio.AudioError for no sound."""
-        return self._recorded(self.tracks(), self.sources)
+    def open(self, damaged: list[Track] | None = None) -> Corpus:
+        """The corpus; ValueError for what is not there, audio.AudioError for no sound.
+
+        damaged: as of `Recorded`.
+        """
+        return self._recorded(self.tracks(), self.sources, damaged)
 
     def tracks(self) -> list[Track]:
         """List the tracks of `find` that are not left out."""
         return chosen(self.find(), self.include, self.exclude, self.path)
 
-    def _recorded(self, tracks: Sequence[Track], sources: Sequence[str] | None) -> Recorded:
-        return Recorded(
+    def _recorded(
+        self, tracks: Sequence[Track], sources: Sequence[str] | None, damaged: list[Track] | None
+    ) -> Recorded:
+        corpus = Recorded(
             tracks, sources=sources, sample_rate=self.sample_rate, channels=self.channels,
-            where=self.path,
+            where=self.path, damaged=damaged,
         )  # fmt: skip
+        for source in corpus.sources:
+            if not corpus.tracks_of(source):
+                known = ", ".join(dict.fromkeys(source_of(n) for t in tracks for n in t.stems))
+                raise ValueError(
+                    f"{self.path}: no track has the source {source!r}; there are {known}"
+                )
+        return corpus
 
 
 @dataclass(kw_only=True)
@@ -247,11 +283,11 @@ class Pairs(Layout):
             folders.pop(_REST, None)
         return _aligned(root, places[self.mixture] or self.mixture, folders)
 
-    def open(self):
+    def open(self, damaged=None):
         """Same as `Layout.open`."""
         tracks = self.tracks()
         recorded = [name for name in self.sources if name in tracks[0].stems]
-        corpus = self._recorded(tracks, recorded)
+        corpus = self._recorded(tracks, recorded, damaged)
         return corpus if len(recorded) == len(self.sources) else WithRest(corpus, self.sources)
 
 
@@ -317,12 +353,12 @@ class Folders(Layout):
             ]
         return tracks
 
-    def open(self):
+    def open(self, damaged=None):
         """Same as `Layout.open`."""
         everything = self.find()
         names = list(dict.fromkeys(name for track in everything for name in track.stems))
         kept = chosen(everything, self.include, self.exclude, self.path)
-        corpus = self._recorded(kept, names)
+        corpus = self._recorded(kept, names, damaged)
         corpus.aligned = False
         return corpus
 
@@ -349,6 +385,16 @@ class Table(Layout):
                 f"{self.path}: holds no rows under a header such as track,vocals,drums"
             )
         return tracks
+
+
+def _alone(track: Track, **options) -> Recorded:
+    return Recorded([track], where=track.name, **options)
+
+
+def _alone_with_rest(
+    alone: Callable[[Track], Recorded], sources: Sequence[str], track: Track
+) -> WithRest:
+    return WithRest(alone(track), sources)
 
 
 def _kind(name: str, scheme: published.Scheme) -> type[Published]:

@@ -16,7 +16,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,30 +125,9 @@ def prepare(
     Raises ValueError for another dtype, where the folder holds other shards, and where it holds a
     track that is excluded from `corpus`: it would be learned from after all.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    index = read_index(folder)
-    head = {
-        "format": FORMAT, "sample_rate": corpus.sample_rate, "channels": corpus.channels,
-        "dtype": dtype, "sources": list(corpus.sources),
-        "records_mixture": corpus.records_mixture, "aligned": corpus.aligned,
-    }  # fmt: skip
-    if index is None:
-        index = {**head, "tracks": []}
-    for key, value in head.items():
-        if index[key] != value:
-            raise ValueError(
-                f"{folder}: holds shards with {key}={index[key]}, this corpus has {value}; "
-                "name another folder"
-            )
+    index = index_for(head_of(corpus, dtype), folder, corpus.excluded)
     positions = {entry["name"]: k for k, entry in enumerate(index["tracks"])}
-    if leaked := [name for name in positions if fits(name, corpus.excluded)]:
-        raise ValueError(
-            f"{folder}: holds {', '.join(leaked)}, which is excluded here; delete the folder, or "
-            "name another"
-        )
     done, total = 0.0, corpus.seconds
     parts = [*corpus.sources, *(["mixture"] if corpus.records_mixture else [])]
     having = {p: set(corpus.tracks_of(p)) for p in corpus.sources}
@@ -160,7 +139,8 @@ def prepare(
             known = index["tracks"][position] if position < len(index["tracks"]) else None
             if known is None or known["from_sha256"] != identity or not known["complete"]:
                 present = [p for p in parts if p == "mixture" or number in having[p]]
-                entry = _write_track(corpus, number, present, folder, position, dtype)
+                stem = f"{position:05d}_" + re.sub(r"[^\w.+-]", "_", name)[-80:] + "_"
+                entry = write_track(corpus, number, present, folder, stem, dtype)
                 entry |= {"name": name, "samples": samples, "licence": licence}
                 entry |= {"from_sha256": identity, "complete": True}
                 index["tracks"][position : position + 1] = [entry]
@@ -179,6 +159,37 @@ def prepare(
     return folder
 
 
+def head_of(corpus: Corpus, dtype: str) -> dict[str, Any]:
+    """What all shards of a folder share; ValueError for a dtype that is none of DTYPES."""
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
+    return {
+        "format": FORMAT, "sample_rate": corpus.sample_rate, "channels": corpus.channels,
+        "dtype": dtype, "sources": list(corpus.sources),
+        "records_mixture": corpus.records_mixture, "aligned": corpus.aligned,
+    }  # fmt: skip
+
+
+def index_for(head: Mapping[str, Any], folder: Path, excluded: Sequence[str]) -> dict[str, Any]:
+    """The index of `folder`, which is made, or a new one; ValueError where it holds what
+    `head` is not, or a track that is excluded.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    index = read_index(folder) or {**head, "tracks": []}
+    for key, value in head.items():
+        if index[key] != value:
+            raise ValueError(
+                f"{folder}: holds shards with {key}={index[key]}, this corpus has {value}; "
+                "name another folder"
+            )
+    if leaked := [entry["name"] for entry in index["tracks"] if fits(entry["name"], excluded)]:
+        raise ValueError(
+            f"{folder}: holds {', '.join(leaked)}, which is excluded here; delete the folder, or "
+            "name another"
+        )
+    return index
+
+
 def read_index(folder: Path) -> dict[str, Any] | None:
     """The index of a prepared folder, as `json_index.read` gives it."""
     return json_index.read(folder / INDEX, FORMAT, "shards")
@@ -191,22 +202,26 @@ def verify(folder: str | Path) -> list[str]:
     return json_index.verify(folder, {part["file"]: part["sha256"] for part in parts})
 
 
-def _write_track(corpus, number, parts, folder: Path, position: int, dtype: str) -> dict:
-    """Write the parts of a track as float32, then in their type once the peak is known."""
+def write_track(
+    corpus: Corpus, number: int, parts: Sequence[str], folder: Path, stem: str, dtype: str
+) -> dict[str, Any]:
+    """Write the parts of a track as `stem`<part>.raw: {"scale", "parts"} of its entry.
+
+    They are written as float32, then in their type once the peak is known.
+    """
     read = getattr(corpus, "whole", None) or (
         lambda track, part: corpus.read_part(track, part, 0, corpus.tracks[track][1])
     )
-    stem = f"{position:05d}_" + re.sub(r"[^\w.+-]", "_", corpus.tracks[number][0])[-80:]
     levels, temporary = {}, {}
     for part in parts:
         sound = read(number, part)
         levels[part] = float(np.abs(sound).max(initial=0)), float(np.sqrt(np.mean(sound**2)))
-        temporary[part] = folder / f".{stem}_{part}.f32"
+        temporary[part] = folder / f".{stem}{part}.f32"
         sound.astype("<f4").tofile(temporary[part])
     scale = max(1.0, *(peak for peak, _ in levels.values())) if dtype == "int16" else 1.0
     entry: dict[str, Any] = {"scale": scale, "parts": {}}
     for part in parts:
-        path = folder / f"{stem}_{part}.raw"
+        path = folder / f"{stem}{part}.raw"
         if dtype == "int16":
             with replacing(path) as quantised:
                 _quantise(temporary[part], quantised, scale)

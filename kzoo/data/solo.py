@@ -14,7 +14,7 @@ nothing has a pitch it is drawn as a line from the note before to the note after
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from kzoo import audio
 from kzoo.data import json_index
 from kzoo.data.corpus import Corpus, chosen
-from kzoo.data.recordings import find_audio
+from kzoo.data.recordings import Recording, Track, find_audio
 from kzoo.dsp.notes import hz_to_midi
 from kzoo.files import file_sha256, replacing
 
@@ -153,6 +153,13 @@ def find_recordings(path: str | Path) -> dict[str, Path]:
     return names
 
 
+def find_tracks(path: str | Path, exclude: Sequence[str] = ()) -> list[Track]:
+    """The recordings of `find_recordings` that are not excluded, each as a track."""
+    recordings = find_recordings(path)
+    kept = chosen(list(recordings), (), exclude, str(path))
+    return [Track(name, "", {"audio": Recording(recordings[name])}) for name in kept]
+
+
 def prepare(
     path: str | Path,
     folder: str | Path,
@@ -180,29 +187,22 @@ def prepare(
     names = find_recordings(path)
     kept = chosen(list(names), (), exclude, str(path))
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    head = {
-        "format": FORMAT, "sample_rate": sample_rate, "hop_length": hop_length, "pitch": method,
-        "confidence_threshold": confidence_threshold,
-    }  # fmt: skip
-    index = read_index(folder) or {**head, "tracks": []}
-    for key, value in head.items():
-        if index[key] != value:
-            raise ValueError(
-                f"{folder}: was prepared with {key}={index[key]}, not {value}; name another folder"
-            )
+    head = head_of(
+        method, sample_rate=sample_rate, hop_length=hop_length,
+        confidence_threshold=confidence_threshold,
+    )  # fmt: skip
+    index = index_for(head, folder)
     known = {entry["name"]: entry for entry in index["tracks"]}
     seconds = {name: audio.info(names[name]).duration_seconds or 0.0 for name in kept}
     done, total = 0.0, sum(seconds.values())
     for name in kept:
         source = file_sha256(names[name])
         if name not in known or known[name]["from_sha256"] != source:
-            position = known[name]["position"] if name in known else len(known)
-            made = _followed(names[name], estimate, head)
-            if made is None:
+            position = known.get(name, {}).get("position", len(known))
+            entry = write_recording(names[name], estimate, head, folder, f"{position:05d}_")
+            if entry is None:
                 say(f"{names[name]}: nothing in it has a pitch; it is left out")
             else:
-                entry = _write(folder, position, *made)
                 known[name] = {"name": name, "position": position, "from_sha256": source, **entry,
                                "licence": licence}  # fmt: skip
                 json_index.write(folder / INDEX, {**index, "tracks": list(known.values())})
@@ -212,6 +212,47 @@ def prepare(
     if not known:
         raise ValueError(f"{path}: no recording has a pitch")
     return folder
+
+
+def head_of(
+    method: str, *, sample_rate: int, hop_length: int, confidence_threshold: float = 0.3
+) -> dict[str, Any]:
+    """What all recordings of a prepared folder share; the options are those of `prepare`."""
+    return {
+        "format": FORMAT, "sample_rate": sample_rate, "hop_length": hop_length, "pitch": method,
+        "confidence_threshold": confidence_threshold,
+    }  # fmt: skip
+
+
+def index_for(head: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The index of `folder`, which is made, or a new one; ValueError for one of another head."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index = read_index(folder) or {**head, "tracks": []}
+    for key, value in head.items():
+        if index[key] != value:
+            raise ValueError(
+                f"{folder}: was prepared with {key}={index[key]}, not {value}; name another folder"
+            )
+    return index
+
+
+def write_recording(
+    path: Path, estimate: Estimate, head: Mapping[str, Any], folder: Path, stem: str
+) -> dict[str, Any] | None:
+    """Follow a recording into `stem`<part>.raw: its entry of the index, None without any pitch.
+
+    Raises ValueError for an estimate of another number of frames.
+    """
+    followed = _followed(path, estimate, head)
+    if followed is None:
+        return None
+    files, sha256 = {}, {}
+    for part, array in zip(("waveform", "controls"), followed, strict=True):
+        place = folder / f"{stem}{part}.raw"
+        with replacing(place) as temporary:
+            array.tofile(temporary)
+        files[part], sha256[part] = place.name, file_sha256(place)
+    return {"samples": len(followed[0]), "files": files, "sha256": sha256}
 
 
 def read_index(folder: Path) -> dict[str, Any] | None:
@@ -266,16 +307,6 @@ def _followed(path: Path, estimate: Estimate, head) -> tuple[np.ndarray, np.ndar
     kept = sounding(silent, round(_LONGEST_SILENCE_SECONDS * rate / hop_length))
     sound = waveform[: frames * hop_length].reshape(frames, hop_length)[kept]
     return sound.ravel().astype("<f4"), controls[kept].astype("<f4")
-
-
-def _write(folder: Path, position: int, waveform: np.ndarray, controls: np.ndarray) -> dict:
-    files, sha256 = {}, {}
-    for part, array in (("waveform", waveform), ("controls", controls)):
-        place = folder / f"{position:05d}_{part}.raw"
-        with replacing(place) as temporary:
-            array.tofile(temporary)
-        files[part], sha256[part] = place.name, file_sha256(place)
-    return {"samples": len(waveform), "files": files, "sha256": sha256}
 
 
 def _rounded(value: float) -> float:

@@ -23,6 +23,18 @@ _EMPTY, _IF_EMPTY = 1e-8, 1e-5
 _LEAST_DB = -100.0  # librosa's, of a power
 SCALES = ("slaney", "htk")
 COMPRESSIONS = ("db", "log", "none")
+# What `log_mel` takes for the levels that published taggers were trained on. Musicnn's are of
+# windows in the middle of music: no frame reaches beyond them.
+CONVENTIONS = {
+    "librosa": {"compression": "none"},
+    "musicnn": {"compression": "log", "padding": "valid"},
+    "torchaudio": {
+        "scale": "htk",
+        "equal_area": False,
+        "pad_mode": "reflect",
+        "empty_bands": True,
+    },
+}
 
 
 def mfcc(
@@ -63,6 +75,7 @@ def log_mel(
     high_hz: float | None = None,
     scale: str = "slaney",
     equal_area: bool = True,
+    empty_bands: bool = False,
     power: Literal[1, 2] = 2,
     compression: str = "db",
     gain: float = 10000.0,
@@ -72,7 +85,8 @@ def log_mel(
 ):
     """Compute `[..., frames, bands]` of `[..., samples]`, frames as those of `stft`.
 
-    The defaults are librosa's. high_hz: None is Nyquist. scale, equal_area: as in `mel_filters`.
+    The defaults are librosa's. high_hz: None is Nyquist. scale, equal_area, empty_bands: as in
+    `mel_filters`.
     power: of the magnitude that the bands sum. compression: "db" is 10 log10, at least -100 dB;
     "log" is log10(1 + gain * x), which musicnn has with a gain of 10,000; "none" is none.
     Raises ValueError for a compression or power that there is not, and as `mel_filters` and `stft`.
@@ -88,7 +102,9 @@ def log_mel(
         waveform, n_fft, hop_length, win_length=win_length, padding=padding, pad_mode=pad_mode
     )
     spectrum = magnitude(real, imag) if power == 1 else real * real + imag * imag
-    filters = mel_filters(sample_rate, n_fft, bands, low_hz, high_hz, scale, equal_area)
+    filters = mel_filters(
+        sample_rate, n_fft, bands, low_hz, high_hz, scale, equal_area, empty_bands
+    )
     levels = ops.matmul(spectrum, ops.convert_to_tensor(filters, spectrum.dtype))
     if compression == "db":
         return power_to_db(levels, -_LEAST_DB)
@@ -127,13 +143,15 @@ def mel_filters(
     high_hz: float,
     scale: str = "slaney",
     equal_area: bool = True,
+    empty_bands: bool = False,
 ) -> np.ndarray:
     """Triangles over hertz `[bins, bands]`, float64, as librosa.filters.mel gives them.
 
     scale: of the edges, which are even on it: "slaney" is linear below 1 kHz, "htk" is
     2595 log10(1 + f / 700). equal_area: each triangle is divided by half of its width in hertz;
-    else its peak is 1. Raises ValueError for another scale, for a band outside 0 Hz to Nyquist,
-    and for bands so narrow that one lies between two bins and holds none.
+    else its peak is 1. empty_bands: bands may be so narrow that they lie between two bins and hold
+    none. Raises ValueError for another scale, for a band outside 0 Hz to Nyquist, and for empty
+    bands where they may not be.
     """
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}")
@@ -144,7 +162,7 @@ def mel_filters(
     rising = (hertz - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - hertz) / (edges[2:] - edges[1:-1])
     filters = np.maximum(0, np.minimum(rising, falling))
-    if not np.all(filters.max(axis=0) > 0):
+    if not empty_bands and not np.all(filters.max(axis=0) > 0):
         raise ValueError(
             f"each band must hold a bin: take fewer bands or a longer n_fft; got bands={bands}, "
             f"n_fft={n_fft} at {sample_rate} Hz"
@@ -237,16 +255,17 @@ class LogMel(keras.layers.Layer):
     def __init__(
         self, sample_rate: int, n_fft: int, hop_length: int, bands: int, *, low_hz: float = 0.0,
         high_hz: float | None = None, scale: str = "slaney", equal_area: bool = True,
-        power: Literal[1, 2] = 2, compression: str = "db", gain: float = 10000.0,
-        win_length: int | None = None, padding: str = "center", pad_mode: str = "constant",
+        empty_bands: bool = False, power: Literal[1, 2] = 2, compression: str = "db",
+        gain: float = 10000.0, win_length: int | None = None, padding: str = "center",
+        pad_mode: str = "constant",
         dtype="float32", **kwargs,
     ):  # fmt: skip
         super().__init__(dtype=dtype, **kwargs)
         self.options = {
             "sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length, "bands": bands,
             "low_hz": low_hz, "high_hz": high_hz, "scale": scale, "equal_area": equal_area,
-            "power": power, "compression": compression, "gain": gain, "win_length": win_length,
-            "padding": padding, "pad_mode": pad_mode,
+            "empty_bands": empty_bands, "power": power, "compression": compression, "gain": gain,
+            "win_length": win_length, "padding": padding, "pad_mode": pad_mode,
         }  # fmt: skip
 
     def call(self, waveform):

@@ -15,6 +15,7 @@ import numpy as np
 
 from kzoo import metrics
 from kzoo.data import annotated
+from kzoo.data.events import Event
 from kzoo.evaluation import statistics
 from kzoo.evaluation.report import Row
 
@@ -214,8 +215,8 @@ class Phones(Aspect):
     aggregation = "all errors over all true phones"
     packages = ("rapidfuzz",)
 
-    def marks(self, true: Sequence[annotated.Segment], answer: Sequence[str]) -> dict[str, Any]:
-        phones = [segment.name for segment in true]
+    def marks(self, true: Sequence[Event], answer: Sequence[str]) -> dict[str, Any]:
+        phones = [phone.name for phone in true]
         if not phones:
             raise ValueError("has no phones")
         errors = metrics.phone_errors(phones, answer)

@@ -34,6 +34,7 @@ BASELINES = {
     annotated.MELODY: ("pyin",),
     annotated.PHONES: (),
 }
+_LIBROSA_RATE = 22050  # that its defaults are made for
 _ASPECTS = {
     annotated.ONSETS: aspects.Onsets, annotated.MELODY: aspects.Melody,
     annotated.PHONES: aspects.Phones,
@@ -146,8 +147,8 @@ def _question(systems: Sequence[str | Hearing]) -> str:
 def baseline(name: str, truth: str, found: Sequence[annotated.Annotated]) -> Hearing:
     """A baseline of BASELINES that needs no network; found: the recordings that are scored.
 
-    majority: each name's share of the recordings. random: drawn anew for each sound. librosa: the
-    onset detector of librosa with its defaults. Raises ValueError for another name.
+    majority: each name's share of the recordings. random: drawn anew for each sound. librosa: its
+    onset detector with its defaults, at 22050 Hz. Raises ValueError for another name.
     """
     if truth == annotated.NAMES and name in BASELINES[truth]:
         lists = [one.read() for one in found]
@@ -175,7 +176,8 @@ def _librosa_onsets(waveform: np.ndarray, rate: int) -> np.ndarray:
         import librosa
     except ImportError:
         raise ImportError("librosa's onsets need it: pip install 'kzoo[librosa]'") from None
-    return librosa.onset.onset_detect(y=waveform.mean(axis=1), sr=rate, units="time")
+    sound = np.concatenate(list(audio.mono([waveform], rate, _LIBROSA_RATE)))
+    return librosa.onset.onset_detect(y=sound, sr=_LIBROSA_RATE, units="time")
 
 
 def _named(

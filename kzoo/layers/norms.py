@@ -3,7 +3,7 @@
 Luo and Mesgarani, 2019, Conv-TasNet, https://arxiv.org/abs/1809.07454
 
 All take `[batch, frames, channels]` to the same shape, with a gain and an offset a channel. What
-they measure is float32 under any policy.
+they measure is float32 under any policy. `StepNorm`, SincNet's, has a gain for each number.
 """
 
 from __future__ import annotations
@@ -121,3 +121,39 @@ class CumulativeNorm(_Norm):
     def compute_output_spec(self, x, before=None):
         y = keras.KerasTensor(x.shape, self.compute_dtype)
         return y if before is None else (y, keras.KerasTensor(before.shape, "float32"))
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class StepNorm(keras.layers.Layer):
+    """(x - mean) / (deviation + epsilon) * gamma + beta over the first axis behind the batch.
+
+    `[batch, steps, ...]` to the same shape; the number of steps is fixed, as each number of an
+    example has a gain and an offset of its own. The deviation is the unbiased one, as in
+    https://github.com/mravanelli/SincNet.
+    """
+
+    def __init__(self, epsilon: float = 1e-6, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        shape = tuple(input_shape[1:])
+        if None in shape or shape[0] < 2:
+            raise ValueError(f"a fixed number of steps is needed, two at least; got {shape}")
+        self.gamma = self.add_weight(shape=shape, initializer="ones", autocast=False, name="gamma")
+        self.beta = self.add_weight(shape=shape, initializer="zeros", autocast=False, name="beta")
+
+    def call(self, x):
+        x = ops.cast(x, "float32")
+        centred = x - ops.mean(x, axis=1, keepdims=True)
+        variance = ops.sum(ops.square(centred), axis=1, keepdims=True) / (x.shape[1] - 1)
+        # Of silence the root would have no finite slope.
+        deviation = ops.sqrt(ops.maximum(variance, 1e-20))
+        y = centred / (deviation + self.epsilon) * self.gamma + self.beta
+        return ops.cast(y, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}

@@ -17,6 +17,29 @@ class ClipAfterTraining(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("kzoo")
+class RandomGain(layers.Layer):
+    """In training, each example times a number drawn between 1 - spread and 1 + spread."""
+
+    def __init__(self, spread: float, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.spread, self.seed = spread, seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, x, training=False):
+        if not training or not self.spread:
+            return x
+        shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
+        low, high = 1 - self.spread, 1 + self.spread
+        return x * keras.random.uniform(shape, low, high, self.compute_dtype, self.generator)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "spread": self.spread, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("kzoo")
 class SilenceAround(layers.Layer):
     """`[batch, samples, channels]` with `before` zeros before it, and zeros after it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,17 +40,20 @@ def hear_file(
 
 def _heard(listener, path, progress) -> tuple[Heard, list[str]]:
     with AudioReader(path) as reader:
-        total = reader.samples and reader.samples / reader.sample_rate
+        windows = listener.windows(passing(reader, progress), reader.sample_rate)
+        return listener.gathered(windows), reader.warnings
 
-        def blocks():
-            samples = 0
-            for block in reader.blocks():
-                samples += len(block)
-                if progress:
-                    progress(samples / reader.sample_rate, total)
-                yield block
 
-        return listener.gathered(listener.windows(blocks(), reader.sample_rate)), reader.warnings
+def passing(
+    reader: AudioReader, progress: Callable[[float, float | None], object] | None
+) -> Iterator[np.ndarray]:
+    """Yield the blocks of a reader, and call `progress` with (seconds done, seconds in all)."""
+    samples, total = 0, reader.samples and reader.samples / reader.sample_rate
+    for block in reader.blocks():
+        samples += len(block)
+        if progress:
+            progress(samples / reader.sample_rate, total)
+        yield block
 
 
 def _write_csv(path: Path, heard: Heard) -> None:

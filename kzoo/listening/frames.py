@@ -1,8 +1,8 @@
 """Names in every frame of a recording of any length, in constant memory.
 
-    listener = FrameListener("onset_cnn")         # the model is built once
+    listener = FrameListener("runs/onset_cnn")    # the model is built once
     frames = listener(waveform, sample_rate)
-    frames.times_seconds, frames.probabilities    # `[frames]`, `[frames, names]`
+    frames.times_seconds, frames.probabilities     # `[frames]`, `[frames, names]`
 
 Sound is averaged to one channel and resampled to the network's rate. A recording is cut into pieces
 that carry all that their frames depend on, so that joined they say what the whole would.
@@ -80,5 +80,9 @@ class FrameListener:
         Frame m tells of sample m * hop_length at the network's rate; there are
         1 + samples // hop_length.
         """
-        stretches = self.track([checked_waveform(waveform, sample_rate)], sample_rate)
+        return self.joined(self.track([checked_waveform(waveform, sample_rate)], sample_rate))
+
+    @staticmethod
+    def joined(stretches: Iterable[Frames]) -> Frames:
+        """All frames of a recording together."""
         return Frames(*(np.concatenate(part) for part in zip(*stretches, strict=True)))

@@ -61,7 +61,7 @@ class Listener:
     """Hears which names fit a recording, window after window.
 
     preset: of a listener, by name or folder. hop_seconds: from one window's start to the next, by
-        default a window's length. device: as in `Separator.from_preset`.
+        default the network's own: mostly a window's length. device: as in `Separator.from_preset`.
     progress: bytes fetched, bytes in all, where a preset must come.
     Raises PresetError for a preset that is no listener, ValueError for a hop that is not above 0 or
     longer than a window.
@@ -86,6 +86,7 @@ class Listener:
             raise presets.PresetError(f"preset {opened} tells of frames, not of windows")
         self.names, self.sample_rate = tuple(size.names), size.sample_rate
         self.samples = size.whole(None)
+        hop_seconds = size.hop_seconds if hop_seconds is None else hop_seconds
         hop = self.samples if hop_seconds is None else round(hop_seconds * self.sample_rate)
         if not 0 < hop <= self.samples:
             raise ValueError(

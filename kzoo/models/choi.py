@@ -15,7 +15,7 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from kzoo.dsp.mel import LogMel
+from kzoo.dsp.mel import CONVENTIONS, LogMel
 from kzoo.layers.labels import Labels
 from kzoo.models.base.listener import EMBEDDING, ListenerSizes
 from kzoo.models.base.sizes import check_positive
@@ -132,13 +132,11 @@ def build(size: Choi = VARIANTS["fcn4"], *, samples: int | None = None) -> keras
         rule = "a window" if size.input_norm == "time" else "as the pools need"
         raise ValueError(f"samples must be {needed}, {rule}; got {samples}")
     waveform = keras.Input((samples, 1), name="waveform")
-    torch = size.mel == "torchaudio"
     x = LogMel(
         size.sample_rate, size.n_fft, size.hop_length, size.bands, name="mel",
-        scale="htk" if torch else "slaney", equal_area=not torch,
-        compression="db" if torch else "none", pad_mode="reflect" if torch else "constant",
+        **CONVENTIONS[size.mel],
     )(waveform)  # fmt: skip
-    if not torch:
+    if size.mel == "librosa":
         x = LevelsBelowPeak(name="levels")(x)
     return keras.Model(waveform, _network(x, size), name="choi")
 

@@ -26,7 +26,7 @@ from kzoo.models.base.causal import Past, silent_state, step_model
 from kzoo.models.base.listener import EMBEDDING, FrameListenerSizes
 from kzoo.models.base.sizes import check_padding, check_positive
 
-MEASURED_EXAMPLES = 256
+MEASURED_EXAMPLES = 64
 _KERNELS = ((7, 3), (3, 3))  # frames, bands
 _POOLED_BANDS = 3
 _RANGE_DB = 100.0  # below a power of 1, where `log_mel` ends
@@ -109,7 +109,7 @@ class OnsetCNN(FrameListenerSizes):
         return 1000 * (self.delay_samples + self.live_frames * self.hop_length) / self.sample_rate
 
     def adapt(self, system: keras.Model, mixtures: Iterable[np.ndarray]) -> None:
-        """Give each band of each window a mean of 0 and a deviation of 1 over 256 mixtures.
+        """Give each band of each window a mean of 0 and a deviation of 1 over 64 mixtures.
 
         Where a band never changes its deviation is taken for 1 dB. Raises ValueError where all that
         was measured is silent.

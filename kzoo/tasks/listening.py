@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kzoo import data
 from kzoo.config import ConfigError
+from kzoo.data.timit import PHONES
 from kzoo.tasks.base import Task, heard_system, sound_of, streaming_form
 
 if TYPE_CHECKING:
@@ -100,11 +101,20 @@ class Listening(Task):
     def scored(
         preset: Any, run: Callable, options: Mapping[str, Any], *, interchangeable: bool
     ) -> System:
-        """By the names that recordings have."""
+        """By the names that recordings have, or of frames by phones or onsets."""
         size, _ = preset.sizes()
-        if size.frame_wise:
-            raise ConfigError(
-                f"preset {preset} tells of frames, which are not scored: kzoo evaluate takes "
-                "listeners that tell of whole recordings"
-            )
-        return heard_system(preset, data.annotated.NAMES, run, options, names=tuple(size.names))
+        truth = Listening.truth_of(size)
+        names = () if truth == data.annotated.ONSETS else tuple(size.names)
+        return heard_system(preset, truth, run, options, names=names)
+
+    @staticmethod
+    def truth_of(size: Any) -> str:
+        """What a model of `size` says of recordings, of `data.annotated`.
+
+        What tells of frames says which phones are spoken, if all of its names are phones or their
+        states, and else when something begins.
+        """
+        if not size.frame_wise:
+            return data.annotated.NAMES
+        spoken = {name.partition(".")[0] for name in size.names}
+        return data.annotated.PHONES if spoken <= set(PHONES) else data.annotated.ONSETS

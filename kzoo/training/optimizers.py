@@ -23,7 +23,9 @@ def optimizer(
     learning_rate: float = 1e-3,
     beta_1: float | None = None,
     beta_2: float | None = None,
+    rho: float | None = None,
     momentum: float | None = None,
+    nesterov: bool | None = None,
     weight_decay: float | None = None,
     clipnorm: float | None = None,
     global_clipnorm: float | None = None,
@@ -38,6 +40,8 @@ def optimizer(
 
     warmup_steps, decay_steps: the rate rises from 0 over the first and falls to 0 as a cosine over
         the second; not together with fit.plateau.
+    nesterov: SGD's momentum looks a step ahead.
+    rho: how much of the past RMSprop's mean square keeps.
     decay_rate: instead of the cosine, over each decay_steps the rate is multiplied by it, smoothly.
     ema_momentum: average the weights over time; validation and the preset use the average.
     rates: {pattern of weight paths: factor}, such as {"*_down*": 0.1}; the first that fits counts.
@@ -66,7 +70,9 @@ def optimizer(
         "learning_rate": rate,
         "beta_1": beta_1,
         "beta_2": beta_2,
+        "rho": rho,
         "momentum": momentum,
+        "nesterov": nesterov,
         "weight_decay": weight_decay,
         "clipnorm": clipnorm,
         "global_clipnorm": global_clipnorm,

@@ -21,7 +21,8 @@ MAY = {
     "models": "layers dsp config",  # config: options are named in a YAML
     "losses": "config dsp",  # config: a loss is named, with options, in a YAML
     "layers": "dsp",
-    "data": "audio dsp config",  # config: a corpus is named, with options, in a YAML
+    # config: a corpus is named, with options, in a YAML; batches: tracks are prepared by workers
+    "data": "audio batches dsp config",
     "batches": "audio",
     "classical": "audio dsp separation",  # dsp: the grid on which blocks lie
     "convert": "models dsp",  # dsp: a filterbank that is a transform is known by it

@@ -290,6 +290,20 @@ ELSEWHERE = {
             "--quiet",
         )
     },
+    **{
+        ("onsets", option): "cli/test_onsets_command.py::test_every_option_changes_what_is_written"
+        for option in (
+            "--out",
+            "--preset",
+            "--threshold",
+            "--distance-ms",
+            "--plot",
+            "--clicks",
+            "--overwrite",
+            "--device",
+            "--quiet",
+        )
+    },
     ("presets download", "--litert"): "engines/test_litert.py::test_stems_are_those_of_tensorflow",
     ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
     ("separate", "--method"): "cli/test_separate_methods.py::test_a_method_writes_its_sources",
@@ -304,6 +318,13 @@ ELSEWHERE = {
         for option, test in {
             "--runner": "test_two_processes_of_beam_give_the_same_stems",
             "--runner-option": "test_options_of_runners_are_checked",
+        }.items()
+    },
+    **{
+        ("data prepare", option): f"cli/test_prepare_runner.py::{test}"
+        for option, test in {
+            "--runner": "test_damage_is_counted_listed_and_left_out",
+            "--runner-option": "test_what_does_not_go_together_is_refused",
         }.items()
     },
     ("separate", "--plot"): "cli/test_separate_by_clusters.py::"

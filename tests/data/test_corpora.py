@@ -190,12 +190,12 @@ def test_prepare_goes_on_where_a_kill_left_it(corpus_folder, tmp_path):
 import os, sys
 from kzoo import data
 from kzoo.data import shards
-write = shards._write_track
+write = shards.write_track
 def killed(corpus, number, *rest):
     if number == 1:
         shards._quantise = lambda *a: os.kill(os.getpid(), 9)
     return write(corpus, number, *rest)
-shards._write_track = killed
+shards.write_track = killed
 data.prepare(data.open_corpus("stems", path=sys.argv[1]), sys.argv[2])
 """
     folder = tmp_path / "killed"
@@ -255,20 +255,21 @@ def test_the_data_verbs(corpus_folder, tmp_path, capsys):
 
 
 def test_a_teacher_makes_the_sources(tiny_preset, tmp_path, rng):
-    from kzoo.cli.data import pseudolabelled
+    from kzoo.cli.prepare import Teacher, taught_alone
+    from kzoo.data.pseudolabelled import find_mixtures
 
     preset = tiny_preset(tmp_path / "preset")
     (tmp_path / "songs").mkdir()
     song = 0.1 * rng.standard_normal((6000, 2))
     soundfile.write(tmp_path / "songs" / "a.wav", song, RATE, subtype="FLOAT")
-    corpus = pseudolabelled(tmp_path / "songs", str(preset))
+    corpus = taught_alone(find_mixtures(tmp_path / "songs"), Teacher(str(preset)))
     found = data.open_corpus("shards", path=str(data.prepare(corpus, tmp_path / "out")))
     assert found.sources == ("vocals", "accompaniment")
     assert found.read(0, 0, 6000)["mixture"].std() > 0.01
 
 
 def test_a_teacher_is_learned_from_beside_the_truth(tiny_preset, tmp_path, rng):
-    from kzoo.cli.data import prepare, taught
+    from kzoo.cli.prepare import Teacher, prepare, taught
 
     preset, song = str(tiny_preset(tmp_path / "preset")), tmp_path / "songs" / "a"
     song.mkdir(parents=True)
@@ -297,7 +298,7 @@ def test_a_teacher_is_learned_from_beside_the_truth(tiny_preset, tmp_path, rng):
     # What is held out is held out of the lessons, and not of the folder that they come to.
     held_out = data.open_corpus("stems", path=str(song.parent))
     held_out.excluded = ("a*",)
-    assert taught(held_out, preset).excluded == ("a*@preset",)
+    assert taught(held_out, Teacher(preset)).excluded == ("a*@preset",)
     write("drums")
     with pytest.raises(ValueError, match="knows vocals, accompaniment, and not drums"):
         prepared("drums", preset)

@@ -1,5 +1,7 @@
 """Every step on odd sounds, and those that do what happens to recordings: rooms, codecs, clips."""
 
+import functools
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -182,27 +184,56 @@ def test_clipping_cuts_or_bends_at_its_limit():
     assert not np.array_equal(hard, soft)
 
 
-def test_spec_augment_silences_bands_and_moments_of_all_sources_alike():
-    sources = noise(2, 32000, 1)
-    changed = apply(data.step("spec_augment", bands=1, moments=0, band_hz=4000.0), sources, seed=2)
+@pytest.mark.parametrize("masks", ["numpy", "tensorflow_io"])
+def test_spec_augment_silences_bands_and_moments_of_all_sources_alike(masks):
+    if masks == "tensorflow_io":
+        pytest.importorskip("tensorflow_io")
+    sources, step = noise(2, 32000, 1), functools.partial(data.step, "spec_augment", masks=masks)
+    changed = apply(step(bands=1, moments=0, band_hz=4000.0), sources, seed=2)
+    again = apply(step(bands=1, moments=0, band_hz=4000.0), sources, seed=2)
+    np.testing.assert_array_equal(changed, again)
     lost = np.abs(np.fft.rfft(changed[..., 0])) / np.abs(np.fft.rfft(sources[..., 0]))
     lost = np.median(lost.reshape(2, -1)[:, :16000].reshape(2, 160, 100), axis=2)
     assert ((lost < 0.05) | (lost > 0.95)).mean() > 0.95  # bands of 50 Hz are there or are not
     np.testing.assert_array_equal(lost[0] < 0.5, lost[1] < 0.5)
     assert 0 < (lost[0] < 0.5).sum() <= 4000 / 50
     options = {"bands": 0, "moments": 1, "moment_seconds": 0.5}
-    changed = apply(data.step("spec_augment", **options), sources, seed=2)
+    changed = apply(step(**options), sources, seed=2)
     silent = [np.square(source.reshape(-1, 160)).mean(axis=1) < 1e-9 for source in changed]
     np.testing.assert_array_equal(silent[0], silent[1])
     assert 0 < silent[0].sum() <= 50
     assert np.diff(silent[0].astype(int)).clip(0).sum() == 1  # one moment
 
 
+def test_masks_of_tensorflow_io_are_drawn_anew_and_leave_its_seed_alone():
+    pytest.importorskip("tensorflow_io")
+    import tensorflow as tf
+
+    options = {"bands": 2, "widest_bins": 9.0, "moments": 1, "longest_frames": 1000.0}
+    tf.random.set_seed(1)
+    expected = float(tf.random.uniform(()))
+    tf.random.set_seed(1)
+    first, other = (
+        masking.tensorflow_io_masks(np.random.default_rng(seed), 50, 40, **options)
+        for seed in (1, 2)
+    )
+    assert float(tf.random.uniform(())) == expected
+    assert first.shape == (50, 40)
+    assert not np.array_equal(first, other)
+
+
+def test_without_tensorflow_io_a_line_says_how_to_have_it(monkeypatch):
+    masking._tensorflow_io.cache_clear()
+    monkeypatch.setitem(sys.modules, "tensorflow_io", None)
+    with pytest.raises(ImportError, match=r"pip install 'kzoo\[tfio\]'"):
+        data.step("spec_augment", masks="tensorflow_io")
+
+
 def test_masks_are_as_wide_as_is_said_and_anywhere():
     widths, places = [], []
     rng = np.random.default_rng(0)
     for _ in range(300):
-        keep = masking.masks(
+        keep = masking.numpy_masks(
             rng,
             50,
             80,

@@ -1,8 +1,10 @@
 """What is heard of recordings against what is true: figures of the kept libraries, resumed."""
 
 import csv
+import itertools
 import json
 
+import made_crepe
 import mir_eval
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ import soundfile
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import kzoo
-from kzoo import cli, models, presets
+from kzoo import cli, listening, models, presets
+from kzoo.api import hearing_systems
 from kzoo.data import annotated
 from kzoo.evaluation import Hearing, evaluate_hearing
 
@@ -160,8 +163,10 @@ def test_what_cannot_be_scored_is_said_in_a_line(ear, table, folders, monkeypatc
         kzoo.evaluate(table, [ear], baselines=["pyin"])
     with pytest.raises(ValueError, match="different names; got ear, ear"):
         kzoo.evaluate(table, [ear, ear], baselines=())
-    with pytest.raises(ValueError, match="melody are read of"):
+    with pytest.raises(ValueError, match="no recording has seconds and hertz beside it"):
         kzoo.evaluate(folders, ["pyin"])
+    with pytest.raises(ValueError, match=r"phones are read of timit, and it is none of them"):
+        evaluate_hearing(folders, [Hearing("a", annotated.PHONES, lambda w, r: [])])
 
 
 def test_the_verb_prints_the_table_and_refuses_options_of_separation(
@@ -182,6 +187,111 @@ def test_the_verb_prints_the_table_and_refuses_options_of_separation(
         status, _, err = run(ear, "--corpus", folders, *words)
         assert status == 1
         assert f"{option} is of what separates" in err
+
+
+@pytest.fixture
+def melodies(tmp_path):
+    """A tone that is silent for a third of a second, and its f0 beside it."""
+    seconds = np.arange(RATE) / RATE
+    sounds = np.abs(seconds - 0.5) > 1 / 6
+    folder = tmp_path / "melodies"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", 0.3 * sounds * np.sin(2 * np.pi * 220 * seconds), RATE)
+    rows = [f"{t:.3f},{220.0 * s}" for t, s in zip(seconds[::80], sounds[::80], strict=True)]
+    (folder / "a.csv").write_text("\n".join(rows))
+    return folder
+
+
+def test_a_pitch_tracker_is_scored_by_its_melody(melodies, tmp_path):
+    nano = made_crepe.nano_preset(tmp_path / "nano", contrast=300.0)
+    report = kzoo.evaluate(melodies, [nano], baselines=())
+    times, hz, confidence = kzoo.pitch(*soundfile.read(melodies / "a.wav"), nano)
+    guesses = np.where(confidence >= 0.5, hz, -hz)
+    truth = annotated.find(melodies, "melody")[0].read()
+    expected = mir_eval.melody.evaluate(*truth, times, guesses)
+    scores = report.scores("nano", "melody")
+    assert scores["OA"] == pytest.approx(expected["Overall Accuracy"], abs=1e-5)
+    assert scores["RCA"] == pytest.approx(expected["Raw Chroma Accuracy"], abs=1e-5)
+    assert report.header["versions"]["mir_eval"]
+
+
+@pytest.mark.slow  # what compiles pYIN takes ten seconds
+def test_pyin_hears_a_tone(melodies):
+    report = kzoo.evaluate(melodies, ["pyin"])
+    assert report.scores("pyin", "melody")["RPA"] > 0.95
+
+
+def test_pyin_stands_beside_a_tracker(monkeypatch, melodies, tmp_path):
+    def hear(waveform, rate):
+        return np.arange(100) / 100, np.full(100, 220.0), np.ones(100, bool)
+
+    monkeypatch.setattr(hearing_systems, "_tracker", lambda *_: hear)
+    monkeypatch.setitem(hearing_systems.RUNS, "pitch", lambda *_: hear)
+    nano = made_crepe.nano_preset(tmp_path / "nano")
+    report = kzoo.evaluate(melodies, [nano])
+    assert [row.system for row in report.averages] == ["nano", "pyin"]
+    assert [(row.system, row.against) for row in report.comparisons] == [("nano", "pyin")]
+    assert report.scores("pyin", "melody")["RPA"] == 1
+
+
+def test_librosa_hears_clicks_and_beside_it_nothing_is_heard(tmp_path):
+    clicks = np.zeros(2 * RATE)
+    for second in (0.5, 1.0, 1.5):
+        clicks[round(second * RATE) :][:400] = np.random.default_rng(0).normal(0, 0.3, 400)
+    (tmp_path / "drums").mkdir()
+    soundfile.write(tmp_path / "drums" / "a.wav", clicks, RATE)
+    (tmp_path / "drums" / "a.txt").write_text("0.5\n1.0\n1.5\n")
+    deaf = Hearing("deaf", annotated.ONSETS, lambda waveform, rate: np.zeros(0))
+    report = evaluate_hearing(tmp_path / "drums", [deaf], baselines=["librosa"])
+    assert report.scores("librosa", "onsets")["F"] == 1
+    assert report.scores("deaf", "onsets")["F"] == 0
+    [row] = report.comparisons
+    assert (row.system, row.against, row.measures["F"].value) == ("deaf", "librosa", -1)
+
+
+def test_a_network_of_frames_is_scored_by_onsets_or_phones(tmp_path):
+    (tmp_path / "drums").mkdir()
+    write_sound(tmp_path / "drums" / "a.wav", 5)
+    (tmp_path / "drums" / "a.txt").write_text("0.1\n0.4\n")
+    folder = tmp_path / "TRAIN" / "DR1" / "FCJF0"
+    write_sound(folder / "SI1.WAV", 5)
+    (folder / "SI1.PHN").write_text("0 2000 h#\n2000 5000 aa\n")
+    for names, place, what in ((["onset"], "drums", "onsets"), (["aa", "sil"], ".", "phones")):
+        options = {"variant": "tiny", "names": names}
+        card = {
+            "name": what, "task": "listening", "sample_rate": RATE, "trained": "not at all",
+            "model": {"name": "onset_cnn", "options": options},
+        }  # fmt: skip
+        preset = presets.save_to_preset(
+            models.build("onset_cnn", **options), tmp_path / f"{what}.preset", card
+        )
+        report = kzoo.evaluate(tmp_path / place, [preset], baselines=())
+        if what == "onsets":
+            found, _ = kzoo.onsets(*soundfile.read(tmp_path / "drums" / "a.wav"), preset)
+            assert len(found) > 1
+            expected = mir_eval.onset.f_measure(np.array([0.1, 0.4]), found)[0]
+            assert report.scores(what, what)["F"] == pytest.approx(expected, abs=1e-5)
+        else:
+            frames = listening.FrameListener(preset)(*soundfile.read(folder / "SI1.WAV"))
+            best = [names[k] for k in frames.probabilities.argmax(axis=1)]
+            spoken = [best[0], *(b for a, b in itertools.pairwise(best) if a != b)]
+            expected = kzoo.metrics.phone_errors(["sil", "aa"], spoken) / 2
+            assert report.scores(what, what)["PER"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_phone_error_rate_is_of_all_phones(tmp_path):
+    folder = tmp_path / "TEST" / "dr1" / "faks0"
+    spoken = {"si1": "h# t ix d h#", "si2": "h# aa h#"}  # folded: sil t ih d sil, sil aa sil
+    for name, phones in spoken.items():
+        write_sound(folder / f"{name}.wav", 0)
+        lines = [f"{400 * k} {400 * k + 400} {p}" for k, p in enumerate(phones.split())]
+        (folder / f"{name}.phn").write_text("\n".join(lines))
+    heard = Hearing("ear", annotated.PHONES, lambda w, r: ["sil", "t", "ih", "b", "d", "sil"])
+    report = evaluate_hearing(tmp_path, [heard], out=tmp_path / "out")
+    # One too many of five phones; of three, one is wrong and three are too many.
+    assert report.scores("ear", "phones")["PER"] == pytest.approx(5 / 8)
+    rows = {row.track: row.scores["PER"] for row in report.tracks}
+    assert rows == pytest.approx({"dr1/faks0/si1": 1 / 5, "dr1/faks0/si2": 4 / 3}, abs=1e-5)
 
 
 def test_a_melody_is_scored_as_mir_eval_does():

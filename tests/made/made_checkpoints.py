@@ -44,14 +44,18 @@ def weights(instruments: int, *, channels: int = 2, seed: int = 0) -> dict[str, 
     return found
 
 
-def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray]) -> Path:
-    """A TensorFlow checkpoint of exactly these names, with training state beside them."""
+def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray], name: str = "model") -> Path:
+    """A TensorFlow checkpoint of exactly these names, with training state beside them.
+
+    name: of its files, before their endings.
+    """
     import tensorflow as tf
 
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {**arrays, "global_step": np.int64(7), "conv2d/kernel/Adam": arrays["conv2d/kernel"]}
+    first, value = next(iter(arrays.items()))
+    arrays = {**arrays, "global_step": np.int64(7), f"{first}/Adam": value}
     tf.raw_ops.SaveV2(
-        prefix=str(folder / "model"),
+        prefix=f"{folder}/{name}",
         tensor_names=list(arrays),
         shape_and_slices=[""] * len(arrays),
         tensors=[tf.constant(value) for value in arrays.values()],

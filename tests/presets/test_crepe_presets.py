@@ -3,8 +3,10 @@
 import hashlib
 import zipfile
 
+import keras
 import made_checkpoints
 import made_crepe as made
+import made_musicnn
 import numpy as np
 import pytest
 
@@ -13,7 +15,9 @@ from kzoo.api.systems import evaluation_systems
 from kzoo.convert import crepe
 from kzoo.engines import tensorflow
 from kzoo.presets import PresetError, packages
+from kzoo.presets.card import CARDS
 
+VGG = CARDS / "vgg_mtt.yaml"
 FILTERS = (4, 2, 2, 2, 2, 3)
 
 
@@ -50,6 +54,31 @@ def test_a_wheel_becomes_a_preset_that_equals_its_file(published, tmp_path, monk
     frames = rng.standard_normal((2, 1024)).astype(np.float32)
     expected = crepe.from_weights(made.weights(FILTERS))(frames)
     np.testing.assert_allclose(model.get_layer("crepe_core")(frames), expected, atol=1e-6)
+    assert list((tmp_path / "cache" / "downloads").iterdir()) == []
+
+
+def test_a_folder_in_a_wheel_becomes_a_preset(published, tmp_path, monkeypatch):
+    """As musicnn's, whose checkpoints have files without names."""
+    levels = np.ones((1, 187, 96), np.float32)
+    graph = made_musicnn.Graph()
+    expected = made_musicnn.vgg(levels, graph, filters=128, names=50)
+    made = made_checkpoints.write_checkpoint(tmp_path / "MTT_vgg", graph.made, "")
+    wheel = tmp_path / "www" / "made_musicnn-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("made_musicnn/MSD_vgg/.index", "of another")
+        for path in made.iterdir():
+            archive.write(path, f"made_musicnn/MTT_vgg/{path.name}")
+    card = config.load_yaml(VGG)
+    card["weights"] |= {
+        "wheel": "made-musicnn==1.0",
+        "wheel_sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+    }
+    config.dump_yaml(card, tmp_path / "cards" / "vgg_mtt.yaml")
+    with made_checkpoints.served(tmp_path / "www") as (url, _):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        model = presets.from_preset("vgg_mtt")
+    inside = keras.Model(model.get_layer("mel").output, model.output)
+    np.testing.assert_allclose(inside(levels[..., None]), expected, atol=1e-5)
     assert list((tmp_path / "cache" / "downloads").iterdir()) == []
 
 

@@ -301,6 +301,8 @@ PARAMETERS = {
     "gtcrn_dns3": (23_669, None),
     "ul_unas_dns3": (146_752, None),
     "choi_crnn": (396_786, None),
+    "musicnn_mtt": (787_159, None),
+    "vgg_mtt": (605_748, None),
     "dtln": (986_753, None),
 }
 

@@ -18,6 +18,8 @@ import yaml
 
 from kzoo import config, data, models
 from kzoo.data import solo
+from kzoo.models import sincnet
+from kzoo.models.base.listener import MAGNATAGATUNE
 from kzoo.training import resolved, train
 from kzoo.training.settings import sizes
 
@@ -90,6 +92,13 @@ def recordings(tmp_path_factory):
         write_noise(pairs, 16000, count=3)
         for number, name in enumerate(("p226_001", "p227_001", "p287_001")):
             (pairs / f"{number}.wav").rename(pairs / f"{name}.wav")
+    for place, name in (("onset_db", "a"), ("data/onset_pieces/piece", "mixture")):
+        write_noise(root / place, 44100, count=1)
+        (root / place / "0.wav").rename(root / place / f"{name}.wav")
+        (root / place / f"{name}.onsets").write_text("0.5\n")
+    for subset in ("train", "validation"):
+        row = "piece/mixture.wav,piece/mixture.onsets"
+        (root / f"data/onset_pieces/{subset}.csv").write_text(f"file,events\n{row}\n")
     write_stems(root / "songs/first", 44100, TWO)
     write_stems(root / "stems/train/first", 16000, TWO)
     write_stems(root / "medleydb/first", 44100, TWO)
@@ -123,7 +132,25 @@ def recordings(tmp_path_factory):
     (root / "violin" / "0.wav").rename(root / "violin" / "minji-kim_bwv1003_mov4.wav")
     solo.prepare(root / "violin", root / "data/violin", estimate=constant_pitch,
                  sample_rate=16000, hop_length=64)  # fmt: skip
+    write_tags(root / "data/magnatagatune")
+    write_noise(root / "utterances", 16000, count=1)
+    for part in ("train", "test"):
+        (root / "data/timit_speakers" / part).mkdir(parents=True)
+        for speaker in sincnet.TIMIT_SPEAKERS:
+            (root / "data/timit_speakers" / part / speaker).symlink_to(root / "utterances")
     return root
+
+
+def write_tags(folder):
+    """A clip of the training and one of the validation that have all tags, as MagnaTagATune."""
+    clips = ("0/clip.mp3", "c/clip.mp3")
+    for place in ("0", "c"):
+        write_noise(folder / place, 16000, count=1)
+        (folder / place / "0.wav").rename(folder / place / "clip.mp3")
+    rows = [["clip_id", *MAGNATAGATUNE, "mp3_path"]]
+    rows += [["1", *["1"] * len(MAGNATAGATUNE), clip] for clip in clips]
+    table = "\n".join("\t".join(row) for row in rows)
+    (folder / "annotations_final.csv").write_text(table + "\n", encoding="utf-8")
 
 
 def write_shards(folder, sources, **options):
@@ -167,6 +194,7 @@ def test_a_recipe_takes_a_step_of_the_smallest_variant(path, recordings, tmp_pat
         "sample_rate": size.sample_rate,
         "channels": size.channels,
         **{key: value for key, value in options.items() if key == "sources"},
+        **({"names": list(size.names)} if size.task == "listening" else {}),
     }
     if values["model"]["name"] in ("unet", "cunet"):
         values["model"]["bins"] = 64

@@ -100,6 +100,24 @@ def test_the_preset_has_the_averaged_weights(straight):
     assert not any(same)
 
 
+def test_nesterov_is_of_sgd_and_looks_a_step_ahead():
+    steps = {}
+    for nesterov in (False, True):
+        weight = keras.Variable([1.0])
+        used = optimizer("sgd", learning_rate=0.1, momentum=0.9, nesterov=nesterov)
+        used.apply([keras.ops.convert_to_tensor([1.0])], [weight])
+        steps[nesterov] = float(weight.value[0])
+    assert steps == pytest.approx({False: 0.9, True: 1 - 0.1 * 1.9})
+    with pytest.raises(ValueError, match=r"optimizer adam: .*nesterov"):
+        optimizer("adam", nesterov=True)
+
+
+def test_rho_is_of_rmsprop_alone():
+    assert optimizer("rmsprop", rho=0.95).rho == 0.95
+    with pytest.raises(ValueError, match=r"optimizer adam: .*rho"):
+        optimizer("adam", rho=0.95)
+
+
 def test_a_rate_decays_smoothly_over_its_steps():
     rates = optimizer(learning_rate=0.5, decay_steps=100, decay_rate=0.81)._learning_rate
     assert [float(rates(step)) for step in (0, 50, 200)] == pytest.approx([0.5, 0.45, 0.32805])

@@ -3,18 +3,10 @@
     find("magnatagatune", "names", subset="test")     # [Annotated(name, subset, path, ...), ...]
 
 One `Layout` a corpus, in LAYOUTS by the name of its kind; what is none of them is read as
-`kzoo.data.labelled` reads folders and tables.
+`kzoo.data.labelled` and `events` read folders and tables.
 """
 
-from kzoo.data.annotated.layout import (
-    MELODY,
-    NAMES,
-    ONSETS,
-    PHONES,
-    Annotated,
-    Layout,
-    Segment,
-)
+from kzoo.data.annotated.layout import MELODY, NAMES, ONSETS, PHONES, Annotated, Layout
 from kzoo.data.annotated.layouts import LAYOUTS, find, recognised
 
 __all__ = [
@@ -25,7 +17,6 @@ __all__ = [
     "PHONES",
     "Annotated",
     "Layout",
-    "Segment",
     "find",
     "recognised",
 ]

@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from kzoo.data.recordings import Recording, recordings_sha256
 
@@ -16,15 +14,7 @@ from kzoo.data.recordings import Recording, recordings_sha256
 NAMES = "names"  # a tuple of names
 ONSETS = "onsets"  # sorted float64 `[onsets]`, in seconds
 MELODY = "melody"  # (seconds, hertz), float64 `[frames]` each; 0 Hz where there is no melody
-PHONES = "phones"  # a list of `Segment`
-
-
-class Segment(NamedTuple):
-    """A stretch of a recording, in seconds, and what it is."""
-
-    start_seconds: float
-    end_seconds: float
-    name: str
+PHONES = "phones"  # a list of `events.Event`, in their order
 
 
 @dataclass(frozen=True)
@@ -72,23 +62,3 @@ class Layout:
 def said(value: Any) -> Callable[[], Any]:
     """A `read` of what is known already."""
     return lambda: value
-
-
-def numbers(path: Path, *, delimiter: str | None = None, columns: Sequence[int]) -> np.ndarray:
-    """Columns of a table of numbers without a header, float64 `[rows, columns]`.
-
-    delimiter: by default white space. Raises ValueError for a line without them.
-    """
-    try:
-        rows = [
-            [float(line.split(delimiter)[k]) for k in columns]
-            for line in path.read_text("utf-8-sig").splitlines()
-            if line.strip()
-        ]
-    except (ValueError, IndexError, OSError):
-        what = {",": "commas"}.get(delimiter or "", "white space")
-        raise ValueError(
-            f"{path}: must have a number in column {', '.join(str(k + 1) for k in columns)} of "
-            f"every line, with {what} between"
-        ) from None
-    return np.array(rows, np.float64).reshape(len(rows), len(columns))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kzoo.data import labelled
-from kzoo.data.annotated import named
-from kzoo.data.annotated.layout import NAMES, Annotated, Layout, said
+from kzoo.data.annotated import named, timed
+from kzoo.data.annotated.layout import MELODY, NAMES, ONSETS, Annotated, Layout, said
 from kzoo.data.tracks import SUBSETS, Corpora, pooled
 
-LAYOUTS: dict[str, Layout] = {**named.LAYOUTS}
+LAYOUTS: dict[str, Layout] = {**named.LAYOUTS, **timed.LAYOUTS}
 
 
 def recognised(root: Path) -> tuple[str, Layout] | None:
@@ -40,20 +41,26 @@ def _under(root: Path, truth: str, subset: str | None) -> list[Annotated]:
                 f"{root}: is {kind}, of which {', '.join(layout.readers)} are known, not {truth}"
             )
         return of_subset(layout.readers[truth](root), subset, default="test", where=root)
-    if truth == NAMES:
-        return of_subset(_labelled(root), subset, default="test", where=root)
-    kinds = ", ".join(name for name, layout in LAYOUTS.items() if truth in layout.readers)
-    raise ValueError(f"{root}: {truth} are read of {kinds}, and it is none of them")
-
-
-def _labelled(root: Path) -> list[Annotated]:
-    """A table, a folder a name, or such folders in those of subsets."""
+    if truth not in PLAIN:
+        kinds = ", ".join(name for name, layout in LAYOUTS.items() if truth in layout.readers)
+        raise ValueError(f"{root}: {truth} are read of {kinds}, and it is none of them")
+    # A table, or a folder, or such folders in those of subsets.
     trees = {name: root / name for name in SUBSETS if (root / name).is_dir()}
-    return [
-        Annotated(name, subset, path, said(tuple(tags)))
-        for subset, tree in (trees or {"test": root}).items()
-        for name, (path, tags) in labelled.files_of(tree).items()
+    found = [
+        replace(one, subset=name)
+        for name, tree in (trees or {"test": root}).items()
+        for one in PLAIN[truth](tree)
     ]
+    return of_subset(found, subset, default="test", where=root)
+
+
+def _labelled(path: Path) -> list[Annotated]:
+    files = labelled.files_of(path)
+    return [Annotated(name, "test", p, said(tuple(tags))) for name, (p, tags) in files.items()]
+
+
+# How that is read which is no published corpus.
+PLAIN = {NAMES: _labelled, ONSETS: timed.onsets_of, MELODY: timed.melodies_of}
 
 
 def of_subset(

@@ -17,6 +17,16 @@ MAGNATAGATUNE = (
     "voice", "new age", "dance", "male voice", "female vocal", "beats", "harp", "cello",
     "no voice", "weird", "country", "metal", "female voice", "choral",
 )  # fmt: skip
+# The 50 tags of Last.fm that the Million Song Dataset bears most, in the usual order, too.
+LASTFM = (
+    "rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s",
+    "alternative rock", "jazz", "beautiful", "metal", "chillout", "male vocalists",
+    "classic rock", "soul", "indie rock", "Mellow", "electronica", "80s", "folk", "90s", "chill",
+    "instrumental", "punk", "oldies", "blues", "hard rock", "ambient", "acoustic", "experimental",
+    "female vocalist", "guitar", "Hip-Hop", "70s", "party", "country", "easy listening", "sexy",
+    "catchy", "funk", "electro", "heavy metal", "Progressive rock", "60s", "rnb", "indie pop",
+    "sad", "House", "happy",
+)  # fmt: skip
 EMBEDDING = "embedding"  # the layer whose output the last dense layer takes
 
 
@@ -26,7 +36,8 @@ class ListenerSizes(Sizes):
 
     names: of what is heard, in the order of the output. exclusive: one of them is right at a time;
         otherwise each is right or not by itself.
-    block_seconds: of the windows.
+    block_seconds: of the windows. hop_seconds: from one window's start to the next, by default a
+        window's length.
     """
 
     task: ClassVar[str] = "listening"
@@ -35,11 +46,14 @@ class ListenerSizes(Sizes):
     channels: Literal[1] = 1
     names: tuple[str, ...] = MAGNATAGATUNE
     exclusive: bool = False
+    hop_seconds: float | None = None
 
     def __post_init__(self):
         super().__post_init__()
         if not self.names or len(set(self.names)) != len(self.names):
             raise ValueError(f"names must be different, and one at least; got {list(self.names)}")
+        if self.hop_seconds is not None:
+            check_positive(self, "hop_seconds")
 
     def grid(self) -> BlockGrid:
         """Windows, one after another."""
