@@ -20,12 +20,8 @@ from kzoo import audio
 from kzoo.data.corpus import Corpus, chosen
 from kzoo.data.events import Event, Events
 from kzoo.data.labelled import MonoRecordings
+from kzoo.dsp.phones import PHONES, state_names
 
-PHONES = (
-    "aa", "ae", "ah", "aw", "ay", "b", "ch", "d", "dh", "dx", "eh", "er", "ey", "f", "g", "hh",
-    "ih", "iy", "jh", "k", "l", "m", "n", "ng", "ow", "oy", "p", "r", "s", "sh", "sil", "t",
-    "th", "uh", "uw", "v", "w", "y", "z",
-)  # fmt: skip
 _FOLDED = {
     "aa": "ao", "ah": "ax ax-h", "er": "axr", "hh": "hv", "ih": "ix", "l": "el", "m": "em",
     "n": "en nx", "ng": "eng", "sh": "zh", "sil": "pcl tcl kcl bcl dcl gcl h# pau epi", "uw": "ux",
@@ -169,9 +165,9 @@ def sentences(path: str | Path, subset: str) -> dict[str, tuple[Path, Path]]:
 
 
 def read_phones(path: Path, sample_rate: int, *, fold: bool = True) -> list[Event]:
-    """The phones of a .PHN in their order; fold: to the 39, the glottal stop left out.
+    """The phones of a .PHN in their order.
 
-    Neighbours that are the same after it, such as a closure and a pause, stay apart.
+    fold: to the 39, the glottal stop left out, and silences after one another as one.
     Raises ValueError for a line that is no phone of TIMIT's.
     """
     found = []
@@ -184,8 +180,12 @@ def read_phones(path: Path, sample_rate: int, *, fold: bool = True) -> list[Even
                 f"{path}: line {number} is none of first sample, last sample and one of TIMIT's 61 "
                 f"phones: {line[:60]!r}"
             )
-        if name := FOLD[phone] if fold else phone:
-            found.append(Event(int(start) / sample_rate, int(end) / sample_rate, name))
+        name = FOLD[phone] if fold else phone
+        first, last = int(start) / sample_rate, int(end) / sample_rate
+        if found and name == found[-1].name == "sil" and found[-1].end_seconds == first:
+            found[-1] = found[-1]._replace(end_seconds=last)
+        elif name:
+            found.append(Event(first, last, name))
     return found
 
 
@@ -198,10 +198,3 @@ def cut(phones: Sequence[Event], states: int) -> list[Event]:
               f"{name}.{k + 1}")
         for start, end, name in phones for k in range(states)
     ]  # fmt: skip
-
-
-def state_names(phones: Sequence[str], states: int) -> tuple[str, ...]:
-    """What the states of phones are called: "aa.1", "aa.2"; of one state, as the phone."""
-    if states == 1:
-        return tuple(phones)
-    return tuple(f"{phone}.{k + 1}" for phone in phones for k in range(states))

@@ -14,7 +14,7 @@ unit above them tells.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import keras
 from keras import ops
@@ -67,6 +67,19 @@ class PooledProbabilities(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "pool": self.pool}
+
+
+class Stage(NamedTuple):
+    """A convolution of a network that begins as a machine of `kind`, after those before it.
+
+    dense: the machine sees as many frames as the filters are long, each by itself; otherwise all
+    frames that fill whole blocks of `pool`.
+    """
+
+    layer: keras.layers.Conv1D
+    kind: Literal["gaussian", "binary"]
+    pool: int = 1
+    dense: bool = False
 
 
 class BoltzmannMachine(keras.Model):

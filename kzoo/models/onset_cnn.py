@@ -11,22 +11,21 @@ of each frame what the paper's network says of its 15.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from kzoo.dsp.mel import LogMels
 from kzoo.layers.labels import Labels
+from kzoo.layers.standardised import Standardised
 from kzoo.models.base.causal import Past, silent_state, step_model
 from kzoo.models.base.listener import EMBEDDING, FrameListenerSizes
 from kzoo.models.base.sizes import check_padding, check_positive
 
-MEASURED_EXAMPLES = 64
 _KERNELS = ((7, 3), (3, 3))  # frames, bands
 _POOLED_BANDS = 3
 _RANGE_DB = 100.0  # below a power of 1, where `log_mel` ends
@@ -114,16 +113,9 @@ class OnsetCNN(FrameListenerSizes):
         Where a band never changes its deviation is taken for 1 dB. Raises ValueError where all that
         was measured is silent.
         """
-        measured = [
-            ops.convert_to_numpy(system.get_layer("mels")(mixture[None]))[0]
-            for mixture in itertools.islice(mixtures, MEASURED_EXAMPLES)
-        ]
-        levels = np.concatenate(measured).astype(np.float64)  # [frames, bands, windows]
-        if levels.max() <= -_RANGE_DB:
-            raise ValueError(f"the first {MEASURED_EXAMPLES} examples of the training are silent")
-        layer = system.get_layer("standardised")
-        layer.mean.assign(levels.mean(axis=0))
-        layer.scale.assign(1 / np.maximum(levels.std(axis=0), 1.0))
+        system.get_layer("standardised").adapt_in(
+            system, mixtures, silence=-_RANGE_DB, least_deviation=1.0
+        )
 
 
 VARIANTS = {
@@ -212,22 +204,3 @@ def _network(x, size: OnsetCNN):
     x = layers.Dropout(size.dropout, name=EMBEDDING)(x)
     x = layers.Dense(len(size.names), name="logits")(x)
     return Labels(size.names, size.exclusive, name="labels")(x)
-
-
-@keras.saving.register_keras_serializable("kzoo")
-class Standardised(layers.Layer):
-    """`[batch, frames, ...]` less a mean, times a scale, both measured once and never trained."""
-
-    def __init__(self, dtype="float32", **kwargs):
-        super().__init__(dtype=dtype, **kwargs)
-
-    def build(self, shape):
-        def weight(name, initializer):
-            return self.add_weight(
-                shape=shape[2:], initializer=initializer, trainable=False, name=name
-            )
-
-        self.mean, self.scale = weight("mean", "zeros"), weight("scale", "ones")
-
-    def call(self, x):
-        return (x - self.mean) * self.scale

@@ -14,6 +14,7 @@ import keras
 from keras import layers, ops
 
 from kzoo.dsp.mel import LogMel
+from kzoo.dsp.phones import PHONES
 from kzoo.layers.labels import Labels
 from kzoo.models.base.listener import EMBEDDING, ListenerSizes
 from kzoo.models.base.sizes import check_positive
@@ -57,8 +58,13 @@ class TDNN(ListenerSizes):
 
 VARIANTS = {
     "paper": TDNN(),
+    # All phones at 16 kHz, with more bands and units for them: a choice.
+    "phones": TDNN(
+        names=PHONES, exclusive=True, sample_rate=16000, n_fft=512, hop_length=160, bands=32,
+        units=64,
+    ),
     "tiny": TDNN(names=("low", "high"), sample_rate=8000, n_fft=256, hop_length=80),
-}
+}  # fmt: skip
 
 
 def core(size: TDNN = VARIANTS["paper"]) -> keras.Model:

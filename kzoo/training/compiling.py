@@ -20,6 +20,8 @@ from kzoo.training.optimizers import optimizer
 from kzoo.training.settings import Fit, sizes
 from kzoo.training.start import start
 
+LABELLED_EXAMPLES = 256  # that a listener may measure before its first step
+
 
 class DomainLoss(keras.losses.Loss):
     """A loss of `kzoo.losses` on what `domain` makes of the sources' waveforms.
@@ -74,6 +76,9 @@ class Compiled:
         if fresh:
             self.size.adapt(
                 self.system, (examples.example(i)["mixture"] for i in itertools.count())
+            )
+            self.size.adapt_to_labels(
+                self.system, (examples.example(i)["labels"] for i in range(LABELLED_EXAMPLES))
             )
         count = getattr(self.trainer, "reference_examples", 0)
         if count:

@@ -26,6 +26,7 @@ from kzoo.training.allocation import keep_freed_memory
 from kzoo.training.callbacks import AveragedValidation, Checkpoints, Meter, TensorBoardExamples
 from kzoo.training.compiling import Compiled, compiled
 from kzoo.training.folder import CHECKPOINT, CONFIG, check_folder, locked
+from kzoo.training.pretraining import Pretraining, pretrain
 from kzoo.training.scores import TrackScores
 from kzoo.training.settings import Fit, resolved
 from kzoo.training.strategies import Team, team
@@ -156,6 +157,16 @@ def _fit(made: Compiled, values, folder: Path, ours: Team, *, say, verbose, comm
     else:
         presets.save_to_preset(made.system, folder, {**card, "trained": {"steps": 0}})
         made.begin(training, fresh=values["start"].get("preset") is None)
+        if values.get("pretraining"):
+            pretrain(
+                made.size.stages(made.system),
+                made.system,
+                training,
+                Pretraining(**values["pretraining"]),
+                batch_size=settings.batch_size,
+                seed=values["seed"],
+                say=say,
+            )
     config.dump_yaml(values, folder / CONFIG)
     with errors.told():
         made.trainer.fit(
@@ -203,6 +214,7 @@ def _card(made: Compiled, values, training, command) -> dict[str, Any]:
             "data": training.description,
             "loss": values["loss"]["name"],
             **({"adversary": values["adversary"]} if adversary.active(values) else {}),
+            **({"pretraining": values["pretraining"]} if values.get("pretraining") else {}),
             "start": values["start"].get("preset"),
             "date": datetime.date.today().isoformat(),
             "machine": f"{platform.machine()}, Python {platform.python_version()}",

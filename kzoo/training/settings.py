@@ -16,7 +16,7 @@ from pydantic import Field
 from kzoo import config, losses, models
 from kzoo.config import ConfigError
 from kzoo.models.base.sizes import Signal
-from kzoo.training import adversary, kept_sizes
+from kzoo.training import adversary, kept_sizes, pretraining
 from kzoo.training.corpora import Data
 from kzoo.training.optimizers import optimizer
 
@@ -110,6 +110,7 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
         start: dict | None = None,
         licences: dict | None = None,
         adversary: dict | None = None,
+        pretraining: dict | None = None,
         expected: dict | None = None,
     ):
         """Never called; `config.check` reads the allowed sections from this signature."""
@@ -129,6 +130,13 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
     found["optimizer"] = {**config.defaults(optimizer), **found["optimizer"]}
     if found.get("adversary"):
         found["adversary"] = adversary.resolved(found["adversary"], found["model"])
+    if found.get("pretraining") is not None:
+        found["pretraining"] = pretraining.resolved(found["pretraining"], sizes(found)[0])
+        if found["start"].get("preset") is not None:
+            raise ConfigError(
+                "pretraining is of fresh weights, and start.preset has others; got "
+                f"{found['start']['preset']}: leave one out"
+            )
     _check_steps(Fit(**found["fit"]))
     if found["fit"]["plateau"] is not None and found["optimizer"]["decay_steps"] is not None:
         raise ConfigError(

@@ -37,7 +37,7 @@ MAY = {
     "pictures",
     "engines": "dsp layers models presets separation deploy",  # layers: loops for this processor
     "pitch_tracking": "audio presets engines",
-    "listening": "audio presets engines",
+    "listening": "audio dsp presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp presets engines pitch_tracking",
     "pictures": "dsp listening pitch_tracking separation synthesis",

@@ -6,7 +6,8 @@ import soundfile
 
 from kzoo.config import ConfigError
 from kzoo.data import Examples, Windows, open_corpus
-from kzoo.data.timit import FOLD, PHONES, read_phones
+from kzoo.data.timit import FOLD, read_phones
+from kzoo.dsp.phones import PHONES, phone_of, state_names
 
 LINES = "0 1600 h#\n1600 3200 ix\n3200 3520 tcl\n3520 4000 t\n4000 4800 q\n4800 8000 zh\n"
 
@@ -33,6 +34,10 @@ def test_61_phones_are_folded_to_39():
     assert set(FOLD.values()) == {*PHONES, None}
     assert len(PHONES) == 39
     assert list(PHONES) == sorted(PHONES)
+    assert [phone_of(name) for name in state_names(["aa", "b"], 2)] == [
+        ("aa", 1), ("aa", 2), ("b", 1), ("b", 2)
+    ]  # fmt: skip
+    assert [phone_of(name) for name in state_names(["aa", "b"], 1)] == [("aa", 1), ("b", 1)]
 
 
 def test_sentences_are_those_of_a_subset_without_the_two_that_all_read(corpus):
@@ -48,6 +53,8 @@ def test_phones_have_their_times_and_the_glottal_stop_is_left_out(corpus):
     assert [phone.name for phone in folded] == ["sil", "ih", "sil", "t", "sh"]
     assert folded[1][:2] == (0.1, 0.2)
     assert [p.name for p in read_phones(path, 16000, fold=False)][-2:] == ["q", "zh"]
+    path.write_text(LINES + "8000 8800 pau\n8800 9600 h#\n")
+    assert read_phones(path, 16000)[-1] == (0.5, 0.6, "sil")
 
 
 def test_frames_are_labelled_by_phones_and_by_their_states(corpus):

@@ -6,13 +6,16 @@ import dataclasses
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
 import numpy as np
 
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.models.base import domains
+
+if TYPE_CHECKING:
+    from kzoo.layers.boltzmann import Stage
 
 SMALLEST_SECONDS = 0.25  # blocks that do not fit in memory are halved down to here
 
@@ -86,6 +89,20 @@ class Signal(ABC):
         that starts from a preset has its measures, and is not asked.
         """
         return
+
+    def adapt_to_labels(self, system: keras.Model, labels: Iterable[np.ndarray]) -> None:
+        """Give `system` what it measures of the labels of a listener's training, as `adapt` does.
+
+        labels: as examples have them, 256 of them. By default nothing is measured.
+        """
+        return
+
+    def stages(self, system: keras.Model) -> Sequence[Stage]:
+        """The layers of `system` that learn without labels first, in their order; none by default.
+
+        See the section `pretraining` of a configuration.
+        """
+        return ()
 
     def training(
         self, system: keras.Model, *, inference_mode: bool = False
