@@ -189,4 +189,60 @@ CATALOGUE = {
         page="https://catalog.ldc.upenn.edu/LDC93S6A",
         otherwise="scripts make it of WSJ0, which is bought there",
     ),
+    "magnatagatune": Entry(
+        what="25,863 clips of 29 s with 188 tags by listeners, one channel, at 16 kHz",
+        kind="magnatagatune", hours=208.0, licence="CC BY-NC-SA 3.0",
+        page="https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset",
+        otherwise="its archive lies there in three parts, mp3.zip.001 to .003, to be joined by cat "
+        "and unpacked beside annotations_final.csv",
+    ),
+    "gtzan": Entry(
+        what="1,000 excerpts of 30 s of ten genres, one channel, at 22,050 Hz",
+        kind="gtzan", hours=8.3, licence="not known",
+        page="https://huggingface.co/datasets/marsyas/gtzan",
+        archives=[Archive(
+            url="https://huggingface.co/datasets/marsyas/gtzan/resolve/main/data/genres.tar.gz",
+            md5="5b3d6dddb579ab49814ab86dba69e7c7",
+        )],
+    ),
+    "ballroom": Entry(
+        what="698 excerpts of 30 s of ballroom dances, one channel",
+        kind="ballroom", hours=5.8, licence="not known",
+        page="https://mtg.upf.edu/ismir2004/contest/tempoContest/node5.html",
+        archives=[Archive(
+            url="https://mtg.upf.edu/ismir2004/contest/tempoContest/data1.tar.gz",
+            size=1_453_888_083, md5="2872a3e52070bc342a4510a95e2fa0b8",
+        )],
+    ),
+    "mdb_melody_synth": Entry(
+        what="65 songs of MedleyDB whose melody was played anew from its f0, so that it is exact",
+        kind="mdb_melody_synth", hours=None, licence="CC BY-NC 4.0",
+        page="https://zenodo.org/record/1481168",
+        otherwise="its archive is on that page",
+    ),
+    "medleydb_melody": Entry(
+        what="songs of MedleyDB with the f0 of their melodies",
+        kind="medleydb_melody", hours=None, licence="CC BY-NC-SA 4.0",
+        page="https://medleydb.weebly.com/downloads.html",
+        otherwise="its authors give access on request, by the form on that page",
+    ),
+    "librispeech": Entry(
+        what="audiobooks by 331 speakers: train-clean-100, dev-clean and test-clean, at 16 kHz",
+        kind="librispeech", hours=111.4, licence="CC BY 4.0",
+        page="https://www.openslr.org/12/",
+        archives=[
+            Archive(url=f"https://www.openslr.org/resources/12/{name}.tar.gz", size=size, md5=md5)
+            for name, size, md5 in (
+                ("train-clean-100", 6_387_309_499, "2a93770f6d5c6c964bc36631d331a522"),
+                ("dev-clean", 337_926_286, "42e2234ba48799c1f50f24a7926300a1"),
+                ("test-clean", 346_663_984, "32fa31d27d2e1cad72775fee3f4849a9"),
+            )
+        ],
+    ),
+    "timit": Entry(
+        what="6,300 sentences of 630 speakers of American English, with the times of their phones",
+        kind="timit", hours=None, licence="that of the LDC, which sells it",
+        page="https://catalog.ldc.upenn.edu/LDC93S1",
+        otherwise="it is bought there",
+    ),
 }  # fmt: skip

@@ -216,7 +216,7 @@ def _outcome(
         before = path and read_json(path)
         if before and known is not None and before["kzoo"].get("identity") == known:
             return before
-        waveform, rate = audio.read(track.path)
+        waveform, rate = track.sound()
         document = {
             "marks": aspect.marks(track.read(), system.answer(waveform, rate)),
             "kzoo": {

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import soundfile
+from made_rendered import write_track
 
-from kzoo import cli, config, data
-from kzoo.data import annotated, midi
+from kzoo import cli, data
+from kzoo.data import annotated
 from kzoo.data.annotated import named
 
 RATE = 8000
@@ -170,38 +171,18 @@ def test_phones_of_timit_are_folded(tmp_path):
     assert one.read()[1].start_seconds == 400 / RATE
 
 
-def rendered(folder):
-    """A track as kzoo data render writes it: a bass at 55 Hz, a flute and a piano, of two notes."""
-    write(folder / "mixture.flac", seconds=2)
-    rows = [
-        "0.0000,1.0000,33,90,33,bass,bass", "0.5000,1.0000,72,90,73,pipe,flute",
-        "1.5000,2.0000,60,90,0,piano,piano",
-    ]  # fmt: skip
-    header = "onset_s,offset_s,pitch,velocity,program,stem,part"
-    (folder / "notes.csv").write_text("\n".join([header, *rows]) + "\n")
-    (folder / "beats.csv").write_text("time_s,beat\n0.0000,1\n")
-    (folder / "f0").mkdir()
-    for part, hz, first, last in (("bass", 55.0, 0, 100), ("flute", 523.251, 50, 100)):
-        lines = [f"{k / 100:.2f},{hz if first <= k < last else 0:.3f}" for k in range(201)]
-        (folder / "f0" / f"{part}.csv").write_text("\n".join(["time_s,f0_hz", *lines]) + "\n")
-    parts = {
-        name: {"stem": stem, "instrument": name, "program": 0, "channel": k, "notes": 1}
-        for k, (name, stem) in enumerate((("bass", "bass"), ("flute", "pipe"), ("piano", "piano")))
-    }
-    about = {"parts": parts, "instruments": {p["stem"]: [name] for name, p in parts.items()}}
-    config.dump_yaml(about, folder / "track.yaml")
-
-
 @pytest.fixture
 def tracks(tmp_path):
-    rendered(tmp_path / "corpus" / "train" / "song_0")
-    assert midi.read_truth(tmp_path / "corpus" / "train" / "song_0").stems["flute"] == "pipe"
+    """Two seconds with a bass, a flute above it, and a piano later."""
+    notes = [(0, 1, 33, "bass"), (0.5, 1, 72, "pipe"), (1.5, 2, 60, "piano")]
+    f0 = {"bass": (55.0, 0, 1), "pipe": (523.251, 0.5, 1)}
+    write_track(tmp_path / "corpus" / "train" / "song_0", notes, rate=RATE, f0=f0)
     return tmp_path / "corpus"
 
 
 def test_rendered_tracks_know_instruments_onsets_and_melody(tracks):
     [one] = annotated.find(tracks, "names")
-    assert (one.name, one.subset, one.read()) == ("song_0", "train", ("bass", "piano", "pipe"))
+    assert (one.name, one.subset, one.read()) == ("song_0@0", "train", ("bass", "piano", "pipe"))
     [onsets] = annotated.find(tracks, "onsets")
     np.testing.assert_array_equal(onsets.read(), [0, 0.5, 1.5])
     seconds, hertz = annotated.find(tracks, "melody")[0].read()
@@ -219,6 +200,20 @@ def test_a_stretch_of_a_rendered_track_has_the_instruments_that_sound_in_it(trac
     assert heard(0, 0.6) == [1, 0, 1]
     assert heard(1.0, 0.5) == [0, 0, 0]
     assert heard(1.2, 0.4) == [0, 1, 0]
+
+
+def test_names_of_rendered_tracks_are_of_stretches(tracks, monkeypatch):
+    monkeypatch.setattr(annotated.timed, "STRETCH_SECONDS", 0.7)
+    found = annotated.find(tracks, "names")
+    assert [(one.name, one.stretch, one.read()) for one in found] == [
+        ("song_0@0", (0, 0.7), ("bass", "pipe")),
+        ("song_0@0.7", (0.7, 0.7), ("bass", "pipe")),
+        ("song_0@1.4", (1.4, pytest.approx(0.6)), ("piano",)),
+    ]
+    sound, _ = found[1].sound()
+    whole, _ = soundfile.read(tracks / "train" / "song_0" / "mixture.wav")
+    np.testing.assert_allclose(sound[:, 0], whole[5600:11200], atol=1e-6)
+    assert len({one.sha256() for one in found}) == 3
 
 
 @pytest.fixture

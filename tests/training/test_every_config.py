@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from made_rendered import write_track
 
 from kzoo import config, data, models
 from kzoo.data import solo
@@ -96,7 +97,10 @@ def recordings(tmp_path_factory):
         write_noise(root / place, 44100, count=1)
         (root / place / "0.wav").rename(root / place / f"{name}.wav")
         (root / place / f"{name}.onsets").write_text("0.5\n")
+    stems = ("bass", "drums", "guitar", "piano", "strings", "brass")
     for subset in ("train", "validation"):
+        write_track(root / f"data/onset_pieces/{subset}/piece_0",
+                    [(0, 1, 60, stem) for stem in stems], rate=44100)  # fmt: skip
         row = "piece/mixture.wav,piece/mixture.onsets"
         (root / f"data/onset_pieces/{subset}.csv").write_text(f"file,events\n{row}\n")
     write_stems(root / "songs/first", 44100, TWO)

@@ -52,7 +52,9 @@ def check(
         said, wrong = _truths(truth, found)
         lines += said
         problems += wrong
-    tracks = [Track(one.name, one.subset, {"audio": Recording(one.path)}) for one in found]
+    # A recording is decoded once, whatever number of stretches of it has a truth.
+    once = {one.path: one for one in found}.values()
+    tracks = [Track(one.name, one.subset, {"audio": Recording(one.path)}) for one in once]
     more, wrong = check_tracks(tracks)
     return lines + more, problems + wrong
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from kzoo import audio
 from kzoo.data.recordings import Recording, recordings_sha256
 
 # What can be true of a recording, and what `Annotated.truth` then is.
@@ -21,7 +24,8 @@ PHONES = "phones"  # a list of `events.Event`, in their order
 class Annotated:
     """A recording of a subset, and `read`, which gives what is true of it.
 
-    path: of the sound. files: others that the truth is read from.
+    path: of the sound. files: others that the truth is read from. stretch: (start, duration) in
+    seconds of what it is true of, where that is not the whole recording.
     """
 
     name: str
@@ -29,13 +33,21 @@ class Annotated:
     path: Path
     read: Callable[[], Any]
     files: Sequence[Path] = ()
+    stretch: tuple[float, float] | None = None
+
+    def sound(self) -> tuple[np.ndarray, int]:
+        """Read (`[samples, channels]`, sample rate) of what it is true of."""
+        if self.stretch is None:
+            return audio.read(self.path)
+        start, duration = self.stretch
+        return audio.read(self.path, start_seconds=start, duration_seconds=duration)
 
     def sha256(self) -> str:
         """Return the sha256 of the sound and of the truth: of its files, or else of itself."""
         named = {"sound": self.path, **{str(k): path for k, path in enumerate(self.files)}}
         digest = recordings_sha256({name: Recording(path) for name, path in named.items()})
         said = "" if self.files else repr(self.read())
-        return hashlib.sha256(f"{digest} {said}".encode()).hexdigest()
+        return hashlib.sha256(f"{digest} {said} {self.stretch or ''}".encode()).hexdigest()
 
 
 Reader = Callable[[Path], Sequence[Annotated]]

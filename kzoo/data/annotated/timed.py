@@ -15,6 +15,7 @@ from kzoo.data.midi import truth
 from kzoo.data.recordings import audio_file, find_audio
 from kzoo.data.tracks import SUBSETS
 
+STRETCH_SECONDS = 10.0  # of what is said to have an instrument or not
 _MEDLEYDB = "_MELODY2.csv"
 _MELODIES = (".csv", ".txt", ".f0")  # beside a recording
 
@@ -130,7 +131,7 @@ def _is_timit(root: Path) -> bool:
     return any(p.is_dir() or p.with_name("dr1").is_dir() for p in places)
 
 
-def _rendered(root: Path) -> Iterator[tuple[str, str, Path, Path]]:
+def rendered_tracks(root: Path) -> Iterator[tuple[str, str, Path, Path]]:
     """(name, subset, mixture, folder) of the tracks that `kzoo data render` wrote."""
     for subset in SUBSETS:
         for path in sorted((root / subset).glob(f"*/{truth.TRACK}")):
@@ -145,18 +146,37 @@ def _of_rendered(read: Callable[[truth.Truth], object], *files: str) -> Callable
                 name, subset, mixture, lambda folder=folder: read(truth.read(folder)),
                 [folder / file for file in files],
             )
-            for name, subset, mixture, folder in _rendered(root)
+            for name, subset, mixture, folder in rendered_tracks(root)
         ]  # fmt: skip
 
     return reader
 
 
 def rendered_stems(root: Path) -> list[Annotated]:
-    """Rendered mixtures and the classes of instruments in them, the names of their stems."""
-    return [
-        Annotated(name, subset, mixture, said(tuple(sorted(truth.read(folder).instruments))))
-        for name, subset, mixture, folder in _rendered(root)
-    ]
+    """Stretches of 10 s of rendered mixtures, with the stems that have a note in each.
+
+    What is left at the end is a stretch where it is 5 s or the whole mixture.
+    """
+    found = []
+    for name, subset, mixture, folder in rendered_tracks(root):
+        told = truth.read(folder)
+        seconds = audio.info(mixture).duration_seconds
+        count = max(1, int(seconds / STRETCH_SECONDS + 0.5))
+        for start in STRETCH_SECONDS * np.arange(count):
+            end = min(start + STRETCH_SECONDS, seconds)
+            stems = sorted(s for s in told.instruments if sounds(told, s, start, end))
+            found.append(Annotated(
+                f"{name}@{start:g}", subset, mixture, said(tuple(stems)),
+                stretch=(float(start), float(end - start)),
+            ))  # fmt: skip
+    return found
+
+
+def sounds(told: truth.Truth, stem: str, start: float, end: float) -> bool:
+    """Whether a stem has a note between two seconds."""
+    return any(
+        note.onset_seconds < end and note.offset_seconds > start for note in told.notes(stem)
+    )
 
 
 def rendered_melody(found: truth.Truth) -> tuple[np.ndarray, np.ndarray]:
@@ -189,9 +209,9 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "rendered": Layout(
         about="What kzoo data render wrote: the names are the classes of instruments, as the stems "
-        "are called; onsets are those of all stems; the melody is the highest of the parts that "
-        "play one note at a time, but for the bass.",
-        is_at=lambda root: next(_rendered(root), None) is not None,
+        "are called, that sound in each 10 s; onsets are those of all stems; the melody is the "
+        "highest of the parts that play one note at a time, but for the bass.",
+        is_at=lambda root: next(rendered_tracks(root), None) is not None,
         readers={
             NAMES: rendered_stems,
             ONSETS: _of_rendered(truth.Truth.onsets_seconds, truth.TRACK, truth.NOTES),

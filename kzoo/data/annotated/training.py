@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kzoo.data.annotated.layout import NAMES, Layout
+from kzoo.data.annotated.layout import NAMES, Annotated, Layout, said
 from kzoo.data.annotated.layouts import LAYOUTS, of_subset
+from kzoo.data.annotated.timed import rendered_tracks
 from kzoo.data.labelled import Files, Labelled, of_names
 from kzoo.data.midi import truth
 
@@ -20,10 +21,10 @@ class Rendered(Labelled):
         super().__init__(files, labels, rate)
         self._notes = [
             [
-                np.array([note[:2] for note in found.notes(label)], np.float64).reshape(-1, 2)
+                np.array([note[:2] for note in told.notes(label)], np.float64).reshape(-1, 2)
                 for label in labels
             ]
-            for found in (truth.read(path.parent) for path in self.files)
+            for told in (truth.read(path.parent) for path in self.files)
         ]  # of each track and label `[notes, 2]`: from second to second
 
     def read(self, track: int, start: int, samples: int) -> dict[str, np.ndarray]:
@@ -38,6 +39,14 @@ class Rendered(Labelled):
     def identity(self, track: int) -> str:
         """Return the sha256 of the file's bytes and of its notes."""
         return self.identity_with(track, [notes.tolist() for notes in self._notes[track]])
+
+
+def _tracks(root: Path) -> list[Annotated]:
+    """Whole rendered mixtures, with the stems that they have."""
+    return [
+        Annotated(name, subset, mixture, said(tuple(truth.read(folder).instruments)))
+        for name, subset, mixture, folder in rendered_tracks(root)
+    ]
 
 
 def _opener(kind: str, layout: Layout) -> Callable[..., Labelled]:
@@ -56,7 +65,7 @@ def _opener(kind: str, layout: Layout) -> Callable[..., Labelled]:
             raise ValueError(f"{kind} has one channel, the mean; got channels={channels}")
         if not root.is_dir() or not layout.is_at(root):
             raise ValueError(f"{root}: is no {kind}; {layout.about}")
-        everything = layout.readers[NAMES](root)
+        everything = _tracks(root) if kind == "rendered" else layout.readers[NAMES](root)
         found = of_subset(everything, subset, default="train", where=root)
         known = {name for one in everything for name in one.read()}
         files = {one.name: (one.path, one.read()) for one in found}
