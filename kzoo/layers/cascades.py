@@ -73,7 +73,7 @@ class Stage(layers.Layer):
     def call(self, x):
         x = ops.conv(x, self.kernel, strides=self.stride, padding="valid") + self.bias
         x = _NONLINEARITIES[self.nonlinearity](x)
-        if self.pool == 1:
+        if self.pool == 1 and self.pooling != "l2":
             return x
         groups = ops.reshape(x, (-1, ops.shape(x)[1], self.units // self.pool, self.pool))
         return _POOLINGS[self.pooling](groups)
@@ -186,8 +186,8 @@ def nmf(templates: np.ndarray | Sequence, *, iterations: int = 100) -> keras.Seq
     templates = np.asarray(templates, np.float64)
     if templates.ndim != 2 or not np.all(templates >= 0) or not templates.any():
         raise ValueError(
-            f"templates must be [templates, bands] of 0 or more; got {templates.shape}, from "
-            f"{templates.min():g} to {templates.max():g}"
+            f"templates must be [templates, bands] of 0 or more, not all 0; got {templates.shape} "
+            f"with {np.sum(templates < 0)} below 0"
         )
     products = templates @ templates.T
     steepest = np.linalg.eigvalsh(products)[-1]

@@ -27,12 +27,13 @@ class SampleCNN(ListenerSizes):
     filters: of the first convolution, and of each block.
     blocks: "basic" is one convolution. "se" weights the channels of one by what they are on average
         (squeeze and excitation), "res" adds what two give to what they hear, "rese" does both.
-    excitation: so many times as many hidden units as channels has what weights them.
+    excitation: hidden units a channel of the small network that weights them.
     levels: the last layers hear the largest values over time of so many of the last blocks.
     form: of what the papers' programs have otherwise. "kim" is the authors'. "won" is that of
         https://github.com/minzwon/sota-music-tagging-models: a sample of silence on both sides;
         where blocks add, the first convolution is such a block and one of width 1 is the last, and
         what has to change its channels before it is added to does so by filters of full width.
+    epsilon: of all batch norms.
     block_dropout: share dropped between the two convolutions of blocks that add, in training.
     dropout: share dropped before the last dense layer, in training.
     """

@@ -156,6 +156,8 @@ def test_a_stage_pools_as_it_says(rng):
         steps = np.stack([x[0, k : k + 3].ravel() for k in (0, 2, 4)])
         affine = steps @ kernel.reshape(6, 6) + bias
         np.testing.assert_allclose(found[0], expected(affine.reshape(3, 2, 3)), atol=1e-5)
+    alone = cascades.Stage(2, pooling="l2")
+    np.testing.assert_allclose(alone(x), np.abs(x @ alone.kernel[0]), atol=1e-6)
 
 
 @pytest.mark.parametrize(("make", "message"), [
@@ -166,8 +168,9 @@ def test_a_stage_pools_as_it_says(rng):
     (lambda: cascades.mfcc(sample_rate=8000, n_fft=64, hop_length=32, coefficients=9, bands=8),
      "coefficients must be 1 to bands=8; got 9"),
     (lambda: cascades.pca(np.eye(4), 5), "components must be 1 to 4, the bands; got 5"),
-    (lambda: cascades.nmf(-np.eye(2)), r"0 or more; got \(2, 2\), from -1 to"),
-    (lambda: cascades.nmf(np.zeros((2, 3))), "0 or more"),
+    (lambda: cascades.nmf(-np.eye(2)), r"0 or more, not all 0; got \(2, 2\) with 2 below 0"),
+    (lambda: cascades.nmf(np.zeros((2, 3))), r"not all 0; got \(2, 3\) with 0 below 0"),
+    (lambda: cascades.nmf([]), r"got \(0,\) with 0 below 0"),
 ])  # fmt: skip
 def test_what_is_no_cascade_is_refused(make, message):
     with pytest.raises(ValueError, match=message):

@@ -146,6 +146,19 @@ def test_a_window_of_the_paper_leaves_one_frame_and_a_longer_one_its_largest(rng
         models.build("sample_cnn", samples=9)
 
 
+def test_filters_strides_and_poolings_have_the_width_that_is_asked_for():
+    model = models.build("sample_cnn", variant="tiny", width=2, samples=33)
+    widths = {x.kernel.shape[0] for x in model.layers if isinstance(x, keras.layers.Conv1D)}
+    assert widths == {2}
+    assert [model.get_layer(f"block{k}_pool").output.shape[1] for k in (1, 2, 3)] == [8, 4, 2]
+
+
+def test_what_blocks_and_last_layers_drop_is_asked_for():
+    model = models.build("sample_cnn", variant="tiny", blocks="res", block_dropout=0.1, dropout=0.4)
+    rates = {x.name: x.rate for x in model.layers if isinstance(x, keras.layers.Dropout)}
+    assert rates == {**{f"block{k}_dropout": 0.1 for k in (1, 2, 3)}, "embedding": 0.4}
+
+
 def top(model):
     """The last layers, from the largest values of the last block."""
     return keras.Model(model.get_layer("largest9").output, model.output)
