@@ -71,7 +71,7 @@ def onsets(
 def tag(
     waveform: np.ndarray,
     sample_rate: int,
-    preset: str | Path = "choi_crnn",
+    preset: str | Path = "musicnn_msd",
     *,
     top: int | None = 5,
     threshold: float = 0.0,
@@ -80,21 +80,25 @@ def tag(
     """Return (tag, mean probability) of the `top` likeliest tags, the likeliest first.
 
     waveform: `[samples]` or `[samples, channels]`, full scale 1.0. top: None for all. threshold:
-    leaves out tags of a lower mean. options: those of `listening.Listener` (hop_seconds, device),
-    which is the object to keep for many signals, and which has the tags over time too.
+    leaves out tags of a lower mean. options: those of `listening.Listener` (hop_seconds, device,
+    engine), which is the object to keep for many signals, and which has the tags over time too.
     """
     return _heard(waveform, sample_rate, preset, options).top(top, threshold=threshold)
 
 
 def embed(
-    waveform: np.ndarray, sample_rate: int, preset: str | Path = "choi_crnn", **options: Any
+    waveform: np.ndarray, sample_rate: int, preset: str | Path = "musicnn_msd", **options: Any
 ) -> np.ndarray:
     """Return what a tagger's last dense layer takes, `[windows, features]` float32.
 
     waveform, options: as in `tag`. Similar recordings lie close, so these features are what
-    another classifier can learn from few examples by.
+    another classifier can learn from few examples by. Raises ValueError for an exported file, which
+    does not give them.
     """
-    return _heard(waveform, sample_rate, preset, options).embeddings
+    embeddings = _heard(waveform, sample_rate, preset, options).embeddings
+    if embeddings is None:
+        raise ValueError(f"{preset}: an exported file gives tags and no embeddings; name a preset")
+    return embeddings
 
 
 def transfer(

@@ -66,6 +66,8 @@ def _make_litert(name: str) -> Path:
             pitch_tracking.PitchTracker(name, engine="litert")
         elif preset.task == "synthesis":
             player.instrument(preset, engine="litert")
+        elif preset.task == "listening":
+            litert.listener(preset)
         else:
             litert.system(preset)
     return folder.place(preset, **form)

@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow
+from kzoo.cli.terminal import loading
 
 
 def tag(
     files: options.Files,
     preset: Annotated[
-        str, typer.Option("-p", "--preset", metavar="PRESET", help="Preset of a tagger.")
-    ] = "choi_crnn",
+        str,
+        typer.Option(
+            "-p", "--preset", metavar="PRESET", help="Preset of a tagger, or its exported file."
+        ),
+    ] = "musicnn_msd",
     out: Annotated[
         str | None,
         options.out("Folder of a CSV for each recording: a row a window, a column a tag."),
@@ -42,6 +45,7 @@ def tag(
     ] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw the tags over time, too.")] = False,
     device: options.Device = None,
+    engine: options.Engine = "auto",
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
@@ -53,10 +57,16 @@ def tag(
     from kzoo import audio, listening
     from kzoo.cli.files import Job, Outcome, each_recording
     from kzoo.cli.presets import fetch
+    from kzoo.engines import exported, litert
     from kzoo.listening.files import hear_file
     from kzoo.pictures.names import draw_names
 
-    listening.check_preset(preset)
+    opened = listening.check_preset(exported.opened(preset))
+    by_litert = litert.chosen(engine, opened, device=device)
+    if embed and isinstance(opened, exported.Exported):
+        raise ValueError(
+            f"{preset}: an exported file gives tags and no embeddings; leave --embed out"
+        )
     if out is None and (embed or plot):
         option = "--embed" if embed else "--plot"
         raise ValueError(f"{option} writes files: name their folder by -o")
@@ -71,9 +81,12 @@ def tag(
         audio.info(job.path)
 
     def load():
-        fetch(preset, show=not quiet)
-        quiet_tensorflow()
-        listener = listening.Listener(preset, hop_seconds=hop_seconds, device=device)
+        if not isinstance(opened, exported.Exported):
+            fetch(preset, show=not quiet)
+        with loading(opened, by_litert=by_litert, made=by_litert and litert.is_made(opened)):
+            listener = listening.Listener(
+                preset, hop_seconds=hop_seconds, device=device, engine=engine
+            )
 
         def work(job: Job, progress) -> Outcome:
             heard, warnings = hear_file(

@@ -146,16 +146,20 @@ def names_proof(
     names: Sequence[str],
     sample_rate: int,
     hop_length: int | None = None,
+    hop_seconds: float | None = None,
     sound: np.ndarray | None = None,
     description: str | None = None,
     stream: Streaming | None = None,
 ) -> Proof:
     """Prove a listener: `[batch, samples, channels]` to "probabilities" `[batch, ..., names]`.
 
-    The card has the names. hop_length: of one that tells of frames, in samples. sound: as in
-    `frames_proof`. stream: its streaming form.
+    The card has the names. hop_length: of one that tells of frames, in samples. hop_seconds: of one
+    that tells of windows, where those overlap. sound: as in `frames_proof`. stream: its streaming
+    form.
     """
     card: dict = {"names": list(names)}
+    if hop_seconds is not None:
+        card["hop_seconds"] = hop_seconds
     if hop_length is not None:
         card |= {"frames": model.outputs[0].shape[1], "hop_length": hop_length}
     return _of_waveform(

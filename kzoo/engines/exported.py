@@ -15,6 +15,7 @@ import numpy as np
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.engines.folder import of_blocks, of_streams
 from kzoo.engines.states import STATE, Instrument, Step, beginnings
+from kzoo.engines.windows import WindowNetwork
 from kzoo.presets import EXPORTED, Preset, PresetError
 from kzoo.separation import System
 
@@ -75,7 +76,9 @@ def opened(preset: str | Path | Preset | None) -> str | Path | Preset | None:
         signatures = told["signatures"]
         signature = signatures.get(_STEP) or signatures[_SERVING]
         plays = "f0_hz" in signature["inputs"]
-        task = "synthesis" if plays else f"{', '.join(signature['outputs'])} of frames"
+        hears = "names" in told and "hop_length" not in told
+        tells = "listening" if hears else f"{', '.join(signature['outputs'])} of frames"
+        task = "synthesis" if plays else tells
         told = {**told, "task": task}
         if plays and "stream" not in told:
             raise PresetError(
@@ -114,6 +117,15 @@ def system(file: Exported, *, live: bool, threads: int) -> System:
         sources=tuple(sources), sample_rate=told["sample_rate"], channels=told["channels"],
         grid=grid, interchangeable=told.get("interchangeable", False),
         delay=stream["delay_samples"] if stream else 0, function=function, begin=begin,
+    )  # fmt: skip
+
+
+def listener(file: Exported, *, threads: int) -> WindowNetwork:
+    """Hear windows by a file, which gives no embeddings; raises as `instrument`."""
+    told, heard = file.card, _runner(file, _SERVING, threads)
+    return WindowNetwork(
+        tuple(told["names"]), told["sample_rate"], told["block_samples"], told.get("hop_seconds"),
+        run=lambda window: (heard(waveform=window[:, None])["probabilities"].copy(), None),
     )  # fmt: skip
 
 

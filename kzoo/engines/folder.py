@@ -16,12 +16,13 @@ import kzoo
 from kzoo.deploy.interpreter import loaded
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.engines.states import STATE, Instrument, Step, beginnings
+from kzoo.engines.windows import WindowNetwork
 from kzoo.presets import Preset
 from kzoo.presets.cache import cache_folder
 from kzoo.separation import Blocks, System
 
 FILE, PITCH_FILE = "separate_fp32.tflite", "pitch_fp32.tflite"
-INSTRUMENT_FILE = "play_fp32.tflite"
+INSTRUMENT_FILE, LISTENER_FILE = "play_fp32.tflite", "hear_fp32.tflite"
 _BLOCKS, _ARRAYS = "system.json", "arrays.npz"
 _HOP_LENGTH, _ROOM = "hop_length", "room"
 _FORM = 1  # of what lies in a folder; another is made again
@@ -83,6 +84,25 @@ def read_instrument(folder: Path, *, threads: int) -> Instrument:
     return Instrument(
         beginnings(run, _silence(arrays)), int(arrays[_HOP_LENGTH]), arrays.get(_ROOM)
     )
+
+
+def write_listener(folder: Path, network: WindowNetwork) -> None:
+    """Write what `read_listener` reads beside the file."""
+    kept = {name: value for name, value in network._asdict().items() if name != "run"}
+    (folder / _BLOCKS).write_text(json.dumps(kept, indent=2), encoding="utf-8")
+
+
+def read_listener(folder: Path, *, threads: int) -> WindowNetwork:
+    """The network of a file, whose output is probabilities and behind them the embedding."""
+    kept = json.loads((folder / _BLOCKS).read_text(encoding="utf-8"))
+    names = tuple(kept["names"])
+    heard = runner(folder / LISTENER_FILE, threads=threads)
+
+    def run(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        both = heard(waveform=window[:, None])["heard"].copy()
+        return both[: len(names)], both[len(names) :]
+
+    return WindowNetwork(**{**kept, "names": names}, run=run)
 
 
 def runner(path: Path, *, threads: int) -> Callable[..., dict[str, np.ndarray]]:

@@ -19,6 +19,7 @@ from kzoo.deploy.request import LITERT_MISSING
 from kzoo.engines import exported
 from kzoo.engines import folder as folders
 from kzoo.engines.states import Instrument
+from kzoo.engines.windows import WindowNetwork
 from kzoo.presets import Preset, Progress
 from kzoo.presets.cache import cache_folder
 from kzoo.separation import System, at_level
@@ -141,6 +142,25 @@ def pitch_network(
     place = _made(preset, make, progress, hop_length=hop_length)
     run = folders.runner(place / folders.PITCH_FILE, threads=threads or _processors())
     return lambda waveform: run(waveform=waveform[:, None])["activations"]
+
+
+def listener(
+    preset: Preset, *, threads: int | None = None, progress: Progress | None = None
+) -> WindowNetwork:
+    """Hear windows by LiteRT; an exported file gives no embeddings.
+
+    threads, and what is made and raised: as in `system`.
+    """
+
+    def make(folder: Path) -> None:
+        from kzoo.engines.making import make_listener
+
+        make_listener(preset, folder)
+
+    threads = threads or _processors()
+    if isinstance(preset, exported.Exported):
+        return exported.listener(preset, threads=threads)
+    return folders.read_listener(_made(preset, make, progress), threads=threads)
 
 
 def instrument(

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from kzoo.deploy import parity
@@ -15,7 +16,8 @@ from kzoo.deploy.formats.streaming import write_state_twin
 from kzoo.engines import folder as folders
 from kzoo.engines import states
 from kzoo.engines.blocks import Network, open_instrument, open_network, refuse_whole_blocks
-from kzoo.engines.tensorflow import beginnings, playing
+from kzoo.engines.tensorflow import beginnings, open_listener, playing
+from kzoo.engines.windows import WindowNetwork
 from kzoo.presets import Preset, PresetError
 
 _LIMIT_DB = 90.0  # under which a file is not kept
@@ -51,6 +53,32 @@ def make_pitch_tracker(preset: Preset, folder: Path, *, samples: int, hop_length
             model, "tflite", folder, name="pitch", proof=proof, sample_rate=size.sample_rate,
             limit_db=_LIMIT_DB,
         )  # fmt: skip
+
+
+def make_listener(preset: Preset, folder: Path) -> None:
+    """Write the file of a listener's window and what it says of itself into `folder`.
+
+    It gives "heard" `[names + features]`: probabilities and behind them the embedding. Raises as
+    `make_separator`.
+    """
+    model = open_listener(preset)
+    size, _ = preset.sizes()
+    both = keras.Model(model.input, keras.ops.concatenate(model.outputs, axis=-1))
+    rate, samples = size.sample_rate, size.whole(None)
+    proof = frames_proof(both, "heard", sample_rate=rate, hop_length=samples)
+    with _refusing(preset, folder / folders.LISTENER_FILE):
+        export(
+            both, "tflite", folder, name="hear", proof=proof, sample_rate=rate, limit_db=_LIMIT_DB
+        )
+        folders.write_listener(
+            folder, WindowNetwork(size.names, rate, samples, size.hop_seconds, run=model)
+        )
+        (sound,) = proof.inputs.values()
+        heard = folders.read_listener(folder, threads=1).run(sound[0, :, 0])
+        kinds = ("probabilities", "embedding")  # of which one may be faint beside the other
+        expected = {kind: np.array(x) for kind, x in zip(kinds, model(sound), strict=True)}
+        found = {kind: x[None] for kind, x in zip(kinds, heard, strict=True)}
+        parity.check(parity.compare(expected, found), _LIMIT_DB)
 
 
 def make_instrument(preset: Preset, folder: Path, *, frames: int) -> None:

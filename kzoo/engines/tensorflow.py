@@ -21,7 +21,9 @@ from kzoo.engines.blocks import (
     open_network,
     refuse_whole_blocks,
 )
+from kzoo.engines.windows import WindowNetwork
 from kzoo.layers.recurrent import compiled_loops
+from kzoo.models.base.listener import EMBEDDING
 from kzoo.models.base.sizes import Signal
 from kzoo.presets import Preset
 from kzoo.separation import System, at_level
@@ -203,6 +205,30 @@ def playing(opened: Playing) -> states.Instrument:
     function = _compiled_step(opened.step, None)
     begin = states.beginnings(function, opened.silence)
     return states.Instrument(begin, opened.hop_length, opened.room)
+
+
+def listener(
+    preset: Preset, *, device: str | None = None, progress: presets.Progress | None = None
+) -> WindowNetwork:
+    """Hear windows by a listener; PresetError for one that tells of frames."""
+    place = prepare_devices(device)
+    size, _ = preset.sizes()
+    network = compiled(open_listener(preset, progress=progress), place)
+
+    def run(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        probabilities, embedding = network(window[None, :, None])
+        return probabilities[0], embedding[0]
+
+    return WindowNetwork(size.names, size.sample_rate, size.whole(None), size.hop_seconds, run)
+
+
+def open_listener(preset: Preset, *, progress: presets.Progress | None = None) -> keras.Model:
+    """A listener's window to its probabilities and embedding; PresetError as `listener`."""
+    size, _ = preset.sizes()
+    if size.frame_wise:
+        raise presets.PresetError(f"preset {preset} tells of frames, not of windows")
+    model = preset.model(samples=size.whole(None), progress=progress)
+    return keras.Model(model.input, [model.output, model.get_layer(EMBEDDING).output])
 
 
 def _compiled_step(step: keras.Model, place: str | None):

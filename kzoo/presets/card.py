@@ -40,8 +40,8 @@ def read_card(preset: str | Path) -> tuple[Path | None, dict[str, Any]]:
         raise PresetError(f"{preset}: is a folder without {CARD}, so not a preset")
     if folder.suffix == EXPORTED:
         raise PresetError(
-            f"{preset}: an exported file runs in kzoo separate, enhance, synthesize and transfer; "
-            "name the preset here"
+            f"{preset}: an exported file runs in kzoo separate, enhance, tag, synthesize and "
+            "transfer; name the preset here"
         )
     config.named(list_presets(), name, "preset", error=PresetError)
     return None, config.load_yaml(CARDS / f"{name}.yaml")

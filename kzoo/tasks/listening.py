@@ -93,7 +93,8 @@ class Listening(Task):
         waveform, description = sound_of(sound, size)
         return functools.partial(
             names_proof, names=size.names, sample_rate=size.sample_rate, sound=waveform,
-            hop_length=size.hop_length if size.frame_wise else None, description=description,
+            hop_length=size.hop_length if size.frame_wise else None,
+            hop_seconds=size.hop_seconds, description=description,
             stream=streaming_form(preset, size) if stream and size.streams else None,
         )  # fmt: skip
 

@@ -196,6 +196,7 @@ OPTIONS = {
         "--embed": Row(("--embed",)),
         "--plot": Row(("--plot",)),
         "--device": NO_DEVICE,
+        "--engine": NO_ENGINE,
         "--overwrite": OVERWRITE,
         "--quiet": QUIET,
     },

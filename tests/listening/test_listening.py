@@ -10,6 +10,7 @@ import soundfile
 
 from kzoo import api, cli, config, listening, models, presets
 from kzoo.data import labelled
+from kzoo.engines import litert
 
 RATE = 8000
 WINDOW = 4000
@@ -79,6 +80,42 @@ def test_tags_are_the_likeliest_first(ear, wave):
     assert api.tag(wave, RATE, ear, top=1) == found[:1]
     assert api.tag(wave, RATE, ear, threshold=1.0) == []
     assert api.embed(wave, RATE, ear).shape == (5, 8)
+
+
+def test_litert_says_what_tensorflow_says_with_embeddings(ear, listener, wave):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    assert not litert.is_made(presets.open_preset(ear))
+    by_litert = listening.Listener(ear, hop_seconds=0.3, engine="litert")
+    assert litert.is_made(presets.open_preset(ear))  # so that "auto" takes it from now on
+    found, expected = by_litert(wave, RATE), listener(wave, RATE)
+    assert found.names == expected.names
+    for ours, theirs in zip(found[1:], expected[1:], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    with pytest.raises(ValueError, match="device needs TensorFlow; leave it or engine litert out"):
+        listening.Listener(ear, engine="litert", device="cpu")
+
+
+def test_an_exported_file_takes_the_place_of_its_preset(ear, listener, wave, tmp_path, run):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    card = api.export(ear, "tflite", tmp_path / "out")
+    file = card["path"]
+    heard = listening.Listener(file, hop_seconds=0.3)(wave, RATE)
+    expected = listener(wave, RATE)
+    np.testing.assert_allclose(heard.probabilities, expected.probabilities, atol=1e-4)
+    np.testing.assert_array_equal(heard.starts_seconds, expected.starts_seconds)
+    assert heard.embeddings is None
+    soundfile.write(tmp_path / "a.wav", wave, RATE)
+    status, out, _ = run(tmp_path / "a.wav", "-p", file, "-o", tmp_path / "out")
+    assert (status, out.startswith("a.wav: ")) == (0, True)
+    assert (tmp_path / "out" / "a.csv").is_file()
+    err = run(tmp_path / "a.wav", "-p", file, "-o", tmp_path / "out", "--embed")[2]
+    assert "gives tags and no embeddings; leave --embed out" in err
+    assert (
+        "LiteRT runs; leave the engine out"
+        in run(tmp_path / "a.wav", "-p", file, "--engine", "tensorflow")[2]
+    )
+    with pytest.raises(ValueError, match=r"gives tags and no embeddings"):
+        api.embed(wave, RATE, file)
 
 
 def test_presets_and_hops_that_do_not_fit_are_refused(ear):
