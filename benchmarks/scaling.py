@@ -5,8 +5,10 @@
 
 measure: the small U-Net of configs/separation/unet_2stems_mobile.yaml on made-up sound, the same
 batches by one device on one core, by two devices of one process on two cores (mirrored), and by two
-processes on loopback with a core each (multi_worker). Time and waiting are those of the run's own
-history, as medians over the epochs behind the first one, which draws the graph.
+processes on loopback with a core each (multi_worker), which also do without common statistics of
+batch norms. What of it is whose fault is told by half a batch, which is what each of two has to do:
+by one process, and by two at once that know nothing of each other. Time and waiting are those of
+the run's own history, as medians over the epochs behind the first one, which draws the graph.
 estimate: hours of published trainings on MUSDB18 by 1, 8 and 64 GPUs, on paper: costs are counted
 in the graphs, all else are the assumptions that it prints. No GPU was there to measure on.
 """
@@ -40,11 +42,14 @@ SETTINGS = {
     "optimizer": {"learning_rate": 1e-3, "global_clipnorm": 1.0},
 }  # fmt: skip
 BATCH = 8
-# name -> cores of each process, devices of each process
+# name -> cores of each process, devices of each process, and what else is different.
 SETUPS = {
-    "one device": ([{0}], 1),
-    "two devices": ([{0, 1}], 2),
-    "two processes": ([{0}, {1}], 1),
+    "one device": ([{0}], 1, {}),
+    "half a batch": ([{0}], 1, {"batch_size": BATCH // 2}),
+    "two halves apart": ([{0}, {1}], 1, {"batch_size": BATCH // 2, "strategy": "mirrored"}),
+    "two devices": ([{0, 1}], 2, {}),
+    "two processes": ([{0}, {1}], 1, {}),
+    "batch norms apart": ([{0}, {1}], 1, {"synchronized_batch_norm": False}),
 }
 
 
@@ -74,13 +79,13 @@ def measure(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         words = [sys.executable, "-m", "benchmarks.scaling", "shards", str(Path(scratch, "shards"))]
         subprocess.run(words, check=True)
-        for name, (cores, devices) in SETUPS.items():
-            rows[name] = _run(Path(scratch), name, cores, devices, options)
+        for name, (cores, devices, fit) in SETUPS.items():
+            rows[name] = _run(Path(scratch), name, cores, devices, fit, options)
     first, _ = rows["one device"]
     print(f"unet mobile, batches of {BATCH}, shards of made-up sound: {machine()}")
     for name, (seconds, waiting) in rows.items():
         print(
-            f"{name:>14}: {seconds:.3f} s a step, {first / seconds:.2f} times as fast as one "
+            f"{name:>17}: {seconds:.3f} s a step, {first / seconds:.2f} times as fast as one "
             f"device, {waiting:.1%} waiting for data"
         )
 
@@ -96,7 +101,7 @@ def shards(options: argparse.Namespace) -> None:
     data.prepare(corpus, options.folder)
 
 
-def _run(scratch: Path, name: str, cores, devices: int, options) -> tuple[float, float]:
+def _run(scratch: Path, name: str, cores, devices: int, fit, options) -> tuple[float, float]:
     """(seconds of a step, share of waiting) of one setup."""
     folder = scratch / name
     doors = [socket.create_server(("127.0.0.1", 0)) for _ in cores]
@@ -107,16 +112,24 @@ def _run(scratch: Path, name: str, cores, devices: int, options) -> tuple[float,
     for index, own in enumerate(cores):
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         environment.pop("TF_CONFIG", None)
-        if len(cores) > 1:
+        meet = len(cores) > 1 and "strategy" not in fit
+        own_folder = folder if meet else scratch / f"{name} {index}"
+        if meet:
             task = {"type": "worker", "index": index}
             cluster = {"cluster": {"worker": addresses}, "task": task}
             environment["TF_CONFIG"] = json.dumps(cluster)
-        words = [json.dumps(sorted(own)), devices, folder, options.steps, options.epochs]
+        words = [json.dumps(sorted(own)), devices, own_folder, options.steps, options.epochs,
+                 json.dumps(fit)]  # fmt: skip
         command = [sys.executable, "-m", "benchmarks.scaling", "worker", *map(str, words)]
         processes.append(subprocess.Popen(command, env=environment))
     if any([process.wait() for process in processes]):  # all of them, whatever the first one says
         raise SystemExit("a training has failed")
-    with open(folder / "history.csv", newline="", encoding="utf-8") as file:
+    # Of two that do not meet, the first.
+    with open(
+        (folder if folder.exists() else scratch / f"{name} 0") / "history.csv",
+        newline="",
+        encoding="utf-8",
+    ) as file:
         rows = list(csv.DictReader(file))[1:]
     seconds = statistics.median(float(row["seconds"]) for row in rows) / options.steps
     return seconds, statistics.median(float(row["waiting"]) for row in rows)
@@ -133,7 +146,10 @@ def worker(options: argparse.Namespace) -> None:
         tf.config.set_logical_device_configuration(cpu, [one] * options.devices)
     from kzoo.training import train
 
-    fit = {"batch_size": BATCH, "epochs": options.epochs, "steps_per_epoch": options.steps}
+    fit = {
+        "batch_size": BATCH, "epochs": options.epochs, "steps_per_epoch": options.steps,
+        **json.loads(options.fit),
+    }  # fmt: skip
     if "TF_CONFIG" in os.environ:
         fit["strategy"] = "multi_worker"
     train_data = {"kind": "shards", "path": str(options.folder.parent / "shards")}
@@ -215,6 +231,7 @@ def main() -> None:
     verb.add_argument("folder", type=Path)
     verb.add_argument("steps", type=int)
     verb.add_argument("epochs", type=int)
+    verb.add_argument("fit")
     verb.set_defaults(run=worker)
     options = parser.parse_args()
     options.run(options)

@@ -118,7 +118,7 @@ def test_a_runner_without_a_manifest_is_refused(run, songs, words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("steam",), "--runner must be one of direct, flink, spark, dataflow; got 'steam'"),
+        (("steam",), "--runner must be one of local, direct, flink, spark, dataflow; got 'steam'"),
         (("direct", "--runner-option", "direct_num_worker=2"), "mean 'direct_num_workers'"),
         (("direct", "--runner-option", "direct_num_workers=two"), "invalid int value: 'two'"),
         (("flink",), "--runner flink needs --runner-option flink_master=VALUE"),
