@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
+from kzoo import extras
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.separation import System
 from kzoo.separation.surveys import Learned
+
+# Imports one of the packages that methods need: (its name, which method needs it).
+package = functools.partial(extras.package, extra="librosa")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +114,3 @@ def learning_system(
         grid=grid,
         survey=survey,
     )
-
-
-def package(name: str, needed_by: str) -> ModuleType:
-    """Import one of the packages of the extra `librosa`; ImportError with the way to get it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        top = name.partition(".")[0]
-        raise ImportError(f"{needed_by} needs {top}: pip install 'kzoo[librosa]'") from None

@@ -8,6 +8,7 @@ import typer
 
 from kzoo.cli import options
 from kzoo.cli.terminal import quiet_tensorflow
+from kzoo.extras import package
 
 
 def melody(
@@ -42,14 +43,14 @@ def melody(
     from kzoo.cli.presets import fetch
     from kzoo.pictures.images import figure
     from kzoo.pitch_tracking.melody import MelodyTracker, check_preset
-    from kzoo.pitch_tracking.melody_files import follow_melody, require_mido
+    from kzoo.pitch_tracking.melody_files import follow_melody
 
     check_preset(preset)
     wanted = {"png": plot, "wav": sonify, "mid": midi}
     endings = ["csv", *(ending for ending, asked in wanted.items() if asked)]
     check_stdout(files, out, endings)
     if midi:
-        require_mido()
+        package("mido", "--midi", "midi")
     if plot:
         figure(1, 1)
 

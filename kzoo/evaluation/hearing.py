@@ -25,6 +25,7 @@ from kzoo.evaluation.averages import comparison, data_header, interval_header, v
 from kzoo.evaluation.report import Failure, Report, Row
 from kzoo.evaluation.running import TRACK_ERRORS
 from kzoo.evaluation.scoring import read_json, write_json
+from kzoo.extras import package
 from kzoo.files import replacing
 
 # By what is true. Of names the first needs the corpus, and is each name's share of it.
@@ -172,10 +173,7 @@ def _drawn(names: Sequence[str]) -> Callable:
 
 
 def _librosa_onsets(waveform: np.ndarray, rate: int) -> np.ndarray:
-    try:
-        import librosa
-    except ImportError:
-        raise ImportError("librosa's onsets need it: pip install 'kzoo[librosa]'") from None
+    librosa = package("librosa", "the system librosa", "librosa")
     sound = np.concatenate(list(audio.mono([waveform], rate, _LIBROSA_RATE)))
     return librosa.onset.onset_detect(y=sound, sr=_LIBROSA_RATE, units="time")
 

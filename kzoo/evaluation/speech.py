@@ -21,7 +21,7 @@ import numpy as np
 
 from kzoo import audio, metrics
 from kzoo.data.recordings import Recording, Track, recordings_sha256
-from kzoo.metrics.speech import extra
+from kzoo.extras import package
 
 RATES = (16000, 8000)
 WIDEBAND = ("PESQ-WB", "CSIG", "CBAK", "COVL")
@@ -67,8 +67,8 @@ class Speech:
 
     def check(self) -> None:
         """ImportError for a package that is missing, ValueError for a file that is not DNSMOS."""
-        for package, what in _PACKAGES.items():
-            extra(package, what)
+        for name, what in _PACKAGES.items():
+            package(name, what, "speech")
         if self.dnsmos:
             _network(self.dnsmos)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kzoo.metrics.speech import extra
+from kzoo.extras import package
 
 ONSET_WINDOW_SECONDS = 0.05
 
@@ -91,4 +91,4 @@ def phone_errors(true: Sequence[str], found: Sequence[str]) -> int:
 
 
 def _package(name: str, what: str):
-    return extra(name, what, "listen")
+    return package(name, what, "listen")

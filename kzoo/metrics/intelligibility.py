@@ -12,7 +12,8 @@ import warnings
 
 import numpy as np
 
-from kzoo.metrics.speech import extra, mono_pair
+from kzoo.extras import package
+from kzoo.metrics.speech import mono_pair
 
 
 def stoi(
@@ -25,7 +26,7 @@ def stoi(
     30 frames (384 ms) are left, as of a silent reference.
     Raises ValueError for lengths that differ, ImportError without pystoi.
     """
-    pystoi = extra("pystoi", "STOI")
+    pystoi = package("pystoi", "STOI", "speech")
     reference, estimate = mono_pair(reference, estimate)
     if not reference.any():
         return float("nan")

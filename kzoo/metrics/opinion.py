@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kzoo.extras import package
 from kzoo.metrics.segmental import llr, ssnr, wss
-from kzoo.metrics.speech import extra, mono, mono_pair
+from kzoo.metrics.speech import mono, mono_pair
 
 # P.862's program holds 50 utterances and writes past them. None is shorter than 0.4 s with the
 # pause after it.
@@ -40,7 +41,7 @@ def pesq(
     utterance or less than a quarter of a second, and for a silent reference or estimate.
     Raises ValueError for other rates and bands, ImportError without the package.
     """
-    package = extra("pesq", "PESQ")
+    program = package("pesq", "PESQ", "speech")
     if band not in ("wb", "nb"):
         raise ValueError(f'band must be "wb" or "nb"; got {band!r}')
     rates = (16000,) if band == "wb" else (8000, 16000)
@@ -57,8 +58,8 @@ def pesq(
     ):
         if true.any() and guess.any():
             try:
-                values.append(float(package.pesq(sample_rate, true, guess, band)))
-            except (package.NoUtterancesError, package.BufferTooShortError):
+                values.append(float(program.pesq(sample_rate, true, guess, band)))
+            except (program.NoUtterancesError, program.BufferTooShortError):
                 continue
     return float(np.mean(values)) if values else math.nan
 
@@ -119,7 +120,7 @@ class DNSMOS:
     """
 
     def __init__(self, path: str | Path):
-        runtime = extra("onnxruntime", "DNSMOS")
+        runtime = package("onnxruntime", "DNSMOS", "speech")
         if not Path(path).is_file():
             raise ValueError(f"{path}: there is no such file; DNSMOS needs its sig_bak_ovr.onnx")
         options = runtime.SessionOptions()

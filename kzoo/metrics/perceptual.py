@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kzoo.metrics.speech import extra
+from kzoo.extras import package
 
 PEASS_NOTICE = (
     "by python-peass, an unofficial port of PEASS 2.0.1 under the GPL-3, not checked against the "
@@ -44,7 +44,7 @@ def peass(references: np.ndarray, estimate: np.ndarray, sample_rate: int) -> PEA
     of one channel. Raises ValueError for shapes that do not fit, for one reference alone and for
     silence; ImportError without the package.
     """
-    package = extra("peass", "PEASS", "peass")
+    port = package("peass", "PEASS", "peass")
     references, estimate = np.asarray(references, np.float64), np.asarray(estimate, np.float64)
     if references.ndim not in (2, 3) or references.shape[1:] != estimate.shape:
         raise ValueError(
@@ -58,10 +58,10 @@ def peass(references: np.ndarray, estimate: np.ndarray, sample_rate: int) -> PEA
     channels = estimate.reshape(len(estimate), -1)
     sources = list(references.reshape(len(references), *channels.shape))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        found = package.predict_perceptual_evaluation_scores(
+        found = port.predict_perceptual_evaluation_scores(
             sources,
             channels,
-            configuration=package.DecompositionConfiguration(destination_directory=folder),
+            configuration=port.DecompositionConfiguration(destination_directory=folder),
             sampling_frequency_hz=float(sample_rate),
         )
     return PEASS(

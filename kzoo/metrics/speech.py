@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
-
 import numpy as np
 
 
@@ -35,13 +32,3 @@ def mono(signal: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(flat).all():
         raise ValueError(f"{name} holds NaN or infinite samples")
     return flat
-
-
-def extra(package: str, what: str, name: str = "speech") -> ModuleType:
-    """The imported package of the extra `name`; ImportError with the way out without it."""
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise ImportError(
-            f"{what} needs a package: pip install 'kzoo[{name}]' ({package} is missing)"
-        ) from None

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from kzoo.audio import AudioReader, AudioWriter
+from kzoo.extras import package
 from kzoo.files import replacing_all
 from kzoo.pitch_tracking.melody import Melody, MelodyTracker, notes
 
@@ -124,7 +125,7 @@ def write_midi(path: Path, played: Iterable[tuple[int, float, float, float]]) ->
 
     Raises ImportError with the pip line without mido.
     """
-    mido = require_mido()
+    mido = package("mido", "a MIDI file", "midi")
     events = []
     for note, start, end, confidence in played:
         velocity = int(np.clip(round(127 * confidence), 1, 127))
@@ -139,12 +140,3 @@ def write_midi(path: Path, played: Iterable[tuple[int, float, float, float]]) ->
     file = mido.MidiFile(ticks_per_beat=_TICKS_A_SECOND // 2)
     file.tracks.append(track)
     file.save(path)
-
-
-def require_mido():
-    """The package mido; ImportError with the pip line where it is missing."""
-    try:
-        import mido
-    except ImportError:
-        raise ImportError("MIDI files need a package: pip install 'kzoo[midi]'") from None
-    return mido

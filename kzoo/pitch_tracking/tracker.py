@@ -18,6 +18,7 @@ import numpy as np
 from kzoo import presets
 from kzoo.audio import checked_waveform, mono, pieces
 from kzoo.engines import litert
+from kzoo.extras import package
 from kzoo.pitch_tracking import decoding
 
 SAMPLE_RATE = 16000
@@ -250,10 +251,7 @@ def _pyin_range(fmin_hz: float | None, fmax_hz: float | None) -> tuple[float, fl
 def _pyin(hop_length: int, fmin_hz: float | None, fmax_hz: float | None) -> Callable:
     """PYIN on stretches that overlap by half a second, each with a path of its own."""
     low, high = _pyin_range(fmin_hz, fmax_hz)
-    try:
-        import librosa
-    except ImportError:
-        raise ImportError("pyin needs librosa: pip install 'kzoo[librosa]'") from None
+    librosa = package("librosa", "pyin", "librosa")
     frame_length = 2 ** int(np.ceil(np.log2(4 * SAMPLE_RATE / low)))
     context = int(np.ceil(_PYIN_CONTEXT_SECONDS * SAMPLE_RATE / hop_length))
 

@@ -60,9 +60,10 @@ def train(
             say, verbose = _silent, 0
         with ours.place(folder) as place, locked(place):
             if ours.chief:
-                check_folder(values, place, sizes_given=sizes_given)
+                values = check_folder(values, place, sizes_given=sizes_given)
             ours.share(place, (presets.CARD, CONFIG, CHECKPOINT))
-            values = check_folder(values, place, sizes_given=sizes_given)
+            if not ours.chief:
+                values = check_folder(values, place, sizes_given=sizes_given)
             keras.utils.set_random_seed(values["seed"])
             if settings.deterministic:
                 tf.config.experimental.enable_op_determinism()

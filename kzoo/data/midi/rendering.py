@@ -27,6 +27,7 @@ from kzoo.data.midi.playing import SoundFont
 from kzoo.data.mixing.signals import in_room, room_tail
 from kzoo.data.mixing.utterances import PARTITIONS, checked_shares, side
 from kzoo.data.recordings import files_in
+from kzoo.extras import package
 
 CORPUS = "corpus.yaml"
 SUFFIXES = (".mid", ".midi", ".kar", ".smf")
@@ -113,7 +114,7 @@ def render(
         _Job(path, f"{name}_{version}", version)
         for name, path in find_midi(midi).items() for version in range(versions)
     ]  # fmt: skip
-    score.require_mido()
+    package("mido", "a MIDI file", "midi")
     settings = _Settings(
         playing.open_soundfont(soundfont), playing.fluidsynth(), seed, sample_rate, tuple(shares),
         changes or Changes(),

@@ -13,10 +13,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+
+from kzoo.extras import package
 
 CONTROLS = {7: 100, 10: 64, 11: 127}  # volume, panning, expression: what they are before any
 VOLUME, EXPRESSION = 7, 11
@@ -90,7 +91,7 @@ def read(path: str | Path) -> Score:
     Raises ValueError for a file that is damaged, empty or of another kind, ImportError without
     mido.
     """
-    mido = require_mido()
+    mido = package("mido", "a MIDI file", "midi")
     try:
         file = mido.MidiFile(path, clip=True)
         messages = mido.merge_tracks(file.tracks, skip_checks=True)
@@ -128,17 +129,6 @@ def read(path: str | Path) -> Score:
     end = max(note.offset_seconds for note in notes)
     beats = list(_beats(signatures, clock, end))
     return Score(notes, dict(reader.bends), dict(reader.controls), beats, "; ".join(copyright))
-
-
-def require_mido() -> ModuleType:
-    """The package that reads and writes MIDI; ImportError with the way to it without it."""
-    try:
-        import mido
-    except ImportError:
-        raise ImportError(
-            "MIDI files need a package: pip install 'kzoo[midi]' (mido is missing)"
-        ) from None
-    return mido
 
 
 class _Clock:

@@ -14,6 +14,7 @@ import numpy as np
 from kzoo.data.examples import Step
 from kzoo.data.steps.base import check
 from kzoo.data.steps.frames import analysed, frame_size, synthesised
+from kzoo.extras import package
 
 
 def spec_augment(
@@ -107,14 +108,7 @@ def tensorflow_io_masks(
 
 @functools.cache
 def _tensorflow_io():
-    try:
-        with warnings.catch_warnings():
-            # Its readers and decoders are built for TensorFlow 2.17; the masks need neither.
-            warnings.simplefilter("ignore", UserWarning)
-            import tensorflow_io
-    except ImportError as error:
-        raise ImportError(
-            "spec_augment: masks=tensorflow_io needs a package that is not here: "
-            "pip install 'kzoo[tfio]'"
-        ) from error
-    return tensorflow_io
+    with warnings.catch_warnings():
+        # Its readers and decoders are built for TensorFlow 2.17; the masks need neither.
+        warnings.simplefilter("ignore", UserWarning)
+        return package("tensorflow_io", "spec_augment with masks: tensorflow_io", "tfio")
