@@ -104,8 +104,15 @@ def recordings(tmp_path_factory):
         row = "piece/mixture.wav,piece/mixture.onsets"
         (root / f"data/onset_pieces/{subset}.csv").write_text(f"file,events\n{row}\n")
     write_stems(root / "songs/first", 44100, TWO)
-    write_stems(root / "stems/train/first", 16000, TWO)
-    write_stems(root / "medleydb/first", 44100, TWO)
+    for clip in ("abjones_1_01", "amy_1_01"):
+        write_noise(root / "MIR-1K/Wavfile", 16000, count=1, channels=2)
+        (root / "MIR-1K/Wavfile/0.wav").rename(root / f"MIR-1K/Wavfile/{clip}.wav")
+    write_noise(root / "MedleyDB/V1/A_Song/A_Song_STEMS", 44100, count=2)
+    stems = {
+        f"S0{number}": {"filename": f"{number}.wav", "instrument": instrument}
+        for number, instrument in enumerate(("male singer", "piano"))
+    }
+    (root / "MedleyDB/V1/A_Song/A_Song_METADATA.yaml").write_text(yaml.safe_dump({"stems": stems}))
     songs = root / "musdb18hq/train"
     write_stems(songs / "first", 44100, [*FOUR, "mixture"], seconds=SHORTEST_SECONDS)
     (music,) = (path for path in CONFIGS if path.stem == "open_unmix_musdb18")
@@ -132,6 +139,7 @@ def recordings(tmp_path_factory):
         for number, speaker in enumerate(("p226", "p287")):
             (folder / f"{number}.wav").rename(folder / f"{speaker}_001.wav")
     write_stems(root / "DSD100/Sources/Dev/first", 44100, FOUR)
+    write_stems(root / "DSD100/Mixtures/Dev/first", 44100, ["mixture"])
     write_noise(root / "violin", 16000, count=2, seconds=SHORTEST_SECONDS)
     (root / "violin" / "0.wav").rename(root / "violin" / "minji-kim_bwv1003_mov4.wav")
     solo.prepare(root / "violin", root / "data/violin", estimate=constant_pitch,
@@ -168,11 +176,11 @@ def write_stems(folder, rate, names, **options):
         (folder / f"{number}.wav").rename(folder / f"{name}.wav")
 
 
-def write_noise(folder, rate, *, count, seconds=1.0):
-    folder.mkdir(parents=True)
+def write_noise(folder, rate, *, count, seconds=1.0, channels=1):
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for number in range(count):
-        waveform = 0.1 * rng.standard_normal(round(seconds * rate) + 100 * number)
+        waveform = 0.1 * rng.standard_normal((round(seconds * rate) + 100 * number, channels))
         soundfile.write(folder / f"{number}.wav", waveform, rate, subtype="FLOAT")
 
 
