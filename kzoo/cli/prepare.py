@@ -117,10 +117,11 @@ def prepare(
     else:
         # Of speech the utterances are kept: they are mixed anew in every training.
         kind = {None: "stems", "speech": "sources"}.get(kind, kind)
-        damaged: list[Track] | None = None if run is None else []
-        corpus = data.open_corpus(
-            kind, damaged=damaged, path=path, **given, **given_options(exclude=exclude or [])
-        )
+        wanted = {"path": path, **given, **given_options(exclude=exclude or [])}
+        if run is None:
+            corpus, damaged = data.open_corpus(kind, **wanted), []
+        else:
+            corpus, damaged = data.open_readable(kind, **wanted)
         if sample_rate is None and len(corpus.rates) > 1:
             counts = ", ".join(f"{n} at {rate} Hz" for rate, n in sorted(corpus.rates.items()))
             say(

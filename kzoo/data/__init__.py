@@ -12,7 +12,7 @@ Keras. NumPy throughout: TensorFlow and Keras are imported by `pipeline` alone, 
 
 from kzoo.data import annotated
 from kzoo.data.conditions import Conditioned, ConditionedWindows
-from kzoo.data.corpora import KINDS, open_corpus
+from kzoo.data.corpora import KINDS, open_corpus, open_readable
 from kzoo.data.corpus import Corpus
 from kzoo.data.examples import Examples, Windows
 from kzoo.data.pipeline import ReadErrors, batch, dataset
@@ -32,6 +32,7 @@ __all__ = [
     "batch",
     "dataset",
     "open_corpus",
+    "open_readable",
     "prepare",
     "step",
 ]

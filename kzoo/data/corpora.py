@@ -46,15 +46,24 @@ KINDS = {
 }  # fmt: skip
 
 
-def open_corpus(kind: str, *, damaged: list[Track] | None = None, **options: Any) -> Corpus:
+def open_corpus(kind: str, **options: Any) -> Corpus:
     """Open a corpus by its kind; options are those of the kind, `path` first among them.
 
     Every kind takes sources (their names and order; "accompaniment" is the sum of whatever no other
     source claims), include and exclude (tracks by names, or by patterns such as "p226_*"),
-    sample_rate, channels. damaged: gets the tracks of recordings that cannot be opened, which are
-    then left out; by default the first of them is an error.
+    sample_rate, channels.
     Raises config.ConfigError for an unknown kind or option, ValueError for what is not there.
     """
+    return _opened(kind, options)
+
+
+def open_readable(kind: str, **options: Any) -> tuple[Corpus, list[Track]]:
+    """(`open_corpus` of the recordings that can be opened, the tracks of the others)."""
+    damaged: list[Track] = []
+    return _opened(kind, options, damaged), damaged
+
+
+def _opened(kind: str, options: dict[str, Any], damaged: list[Track] | None = None) -> Corpus:
     opener = config.named(KINDS, kind, "kind of corpus")
     corpus = config.call(opener, options, where=f"corpus {kind}")
     if isinstance(corpus, Layout):

@@ -39,8 +39,7 @@ def music(write, tmp_path):
 
 def prepared(out, kind="stems", run=batches.run, **options):
     """Prepare a corpus track by track: its counts. The job is pickled, as for other processes."""
-    damaged = []
-    corpus = data.open_corpus(kind, damaged=damaged, **options)
+    corpus, damaged = data.open_readable(kind, **options)
     settings = {"shards": shards.head_of(corpus, "int16"), "teacher": ""}
     job = by_workers.Sharding(Always(corpus.alone()), settings)
     job, tracks = pickle.loads(pickle.dumps(job)), [*corpus.found, *damaged]
