@@ -52,9 +52,9 @@ class Stage(layers.Layer):
 
     def __init__(
         self, units: int, width: int = 1, stride: int = 1, *, nonlinearity: str = "none",
-        pooling: str = "sum", pool: int = 1, **kwargs,
+        pooling: str = "sum", pool: int = 1, dtype="float32", **kwargs,
     ):  # fmt: skip
-        super().__init__(**kwargs)
+        super().__init__(dtype=dtype, **kwargs)
         for name, value, known in (
             ("nonlinearity", nonlinearity, _NONLINEARITIES), ("pooling", pooling, _POOLINGS),
         ):  # fmt: skip
@@ -93,8 +93,8 @@ class NonNegativeCode(layers.Layer):
     they learn what no templates stand for (Gregor and LeCun, 2010).
     """
 
-    def __init__(self, units: int, iterations: int = 100, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, units: int, iterations: int = 100, *, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
         self.units, self.iterations = units, iterations
 
     def build(self, input_shape):
@@ -211,7 +211,7 @@ def _spectrum(n_fft: int, hop_length: int, power: int) -> list[layers.Layer]:
         window("hann", n_fft)[:, None] * pairs, width=n_fft, stride=hop_length, pool=2,
         name="waves", **energy,
     )  # fmt: skip
-    return [layers.ZeroPadding1D(n_fft // 2, name="silence"), waves]
+    return [layers.ZeroPadding1D(n_fft // 2, dtype="float32", name="silence"), waves]
 
 
 def _stage(kernel: np.ndarray, bias: np.ndarray | None = None, *, width: int = 1, **options):

@@ -107,6 +107,19 @@ NAMES = ("dft", "mfcc", "chroma", "pca", "nmf")
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_half_precision_elsewhere_changes_nothing(name, spectra):
+    chain, sound = cascade(name, spectra)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        mixed, _ = cascade(name, spectra)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert mixed.dtype_policy.name == "mixed_float16"
+    np.testing.assert_array_equal(mixed(sound), chain(sound))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_step_of_training_moves_all_weights_and_lowers_the_loss(name, spectra, rng):
     chain, sound = cascade(name, spectra)
     weights = chain.trainable_weights
