@@ -45,7 +45,9 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=results)
     parser.add_argument("--picture", type=Path, default=Path("docs/guides/translation.png"))
     options = parser.parse_args()
-    paths = {name: Path(path) for name, _, path in (r.partition("=") for r in options.recordings)}
+    if bare := [given for given in options.recordings if "=" not in given]:
+        parser.error(f"a recording is NAME=FILE, such as violin={bare[0]}; got {bare[0]}")
+    paths = {name: Path(path) for name, path in (r.split("=", 1) for r in options.recordings)}
     sounds = {"tone": tone(), "noise": noise(), **{n: middle(path) for n, path in paths.items()}}
     changes = measured(sounds, instead=next(iter(paths)))
     with replacing(options.out) as temporary:
@@ -80,8 +82,10 @@ def fronts(seed: int) -> dict[str, Front]:
     kernel, bias = spectrum.get_weights()
     cosines.set_weights([kernel[..., ::2], bias[::2]])
     gabor = GaborBandPasses(FILTERS, WINDOW - 1, RATE, strides=HOP)
-    often = {"kernel_size": WINDOW, "activation": "relu", "kernel_initializer": "he_uniform"}
-    pooled = keras.Sequential([layers.Conv1D(FILTERS, strides=27, **often), layers.MaxPooling1D(9)])
+    learned = {"kernel_size": WINDOW, "activation": "relu", "kernel_initializer": "he_uniform"}
+    pooled = keras.Sequential(
+        [layers.Conv1D(FILTERS, strides=27, **learned), layers.MaxPooling1D(9)]
+    )
     network = models.build("sample_cnn")
     blocks = keras.Model(network.input, network.get_layer("block4_pool").output)
     whole = keras.Model(network.input, network.get_layer("embedding").output)
@@ -90,7 +94,7 @@ def fronts(seed: int) -> dict[str, Front]:
         "DFT, real part": cosines,
         "complex Gabor, magnitude": lambda x: ops.sqrt(squared_magnitude(gabor(x))),
         "complex Gabor, real part": lambda x: gabor(x)[..., ::2],
-        "strided convolution": layers.Conv1D(FILTERS, strides=HOP, **often),
+        "strided convolution": layers.Conv1D(FILTERS, strides=HOP, **learned),
         "strided convolution, largest of 9": pooled,
         "SampleCNN, four blocks": blocks,
         "SampleCNN, whole": whole,

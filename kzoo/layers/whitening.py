@@ -22,20 +22,23 @@ class PCAWhitening(keras.layers.Layer):
     """`[..., bands]` to its first principal components `[..., components]`, of variance 1 each.
 
     The mean and the kernel are measured by `adapt`, with the most varied component first; before it
-    the output is the first bands as they are. They stay fixed in training, unless trainable=True.
+    the output is the first bands as they are. learned: training goes on with them; else they stay.
     Raises ValueError for more components than bands.
     """
 
-    def __init__(self, components: int, *, trainable: bool = False, dtype="float32", **kwargs):
-        super().__init__(trainable=trainable, dtype=dtype, **kwargs)
-        self.components = components
+    def __init__(self, components: int, *, learned: bool = False, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.components, self.learned = components, learned
 
     def build(self, input_shape):
         bands = input_shape[-1]
         if not 0 < self.components <= bands:
             raise ValueError(f"components must be 1 to {bands}, the bands; got {self.components}")
-        self.mean = self.add_weight((bands,), "zeros", name="mean")
-        self.kernel = self.add_weight((bands, self.components), "identity", name="kernel")
+        options = {"trainable": self.learned}
+        self.mean = self.add_weight((bands,), "zeros", name="mean", **options)
+        self.kernel = self.add_weight(
+            (bands, self.components), "identity", name="kernel", **options
+        )
 
     def call(self, x):
         return ops.matmul(x - self.mean, self.kernel)
@@ -67,7 +70,7 @@ class PCAWhitening(keras.layers.Layer):
         return (*input_shape[:-1], self.components)
 
     def get_config(self):
-        return {**super().get_config(), "components": self.components}
+        return {**super().get_config(), "components": self.components, "learned": self.learned}
 
 
 def mean_and_covariance(parts: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

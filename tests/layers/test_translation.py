@@ -39,3 +39,10 @@ def test_a_recording_that_is_too_short_is_refused(tmp_path):
     audio.write(tmp_path / "short.wav", np.zeros((22050, 1), np.float32), 22050)
     with pytest.raises(ValueError, match=r"short.wav: must last 2.69 s; got 1.00 s"):
         translation.middle(tmp_path / "short.wav")
+
+
+def test_a_recording_without_a_name_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["translation", "violin.wav"])
+    with pytest.raises(SystemExit):
+        translation.main()
+    assert "NAME=FILE, such as violin=violin.wav; got violin.wav" in capsys.readouterr().err

@@ -38,11 +38,12 @@ def test_it_measures_what_reaches_it_in_a_network_and_is_no_weight_that_learns(r
     layer.adapt_in(system, iter(mixtures))
     heard = np.asarray(keras.Model(waveform, layer.output)(np.stack(mixtures)))
     np.testing.assert_allclose(np.cov(heard.reshape(-1, 8).T), np.eye(8), atol=1e-3)
+    system.trainable = True  # as whoever thaws a network says of all of it
     assert [weight.path.split("/")[-1] for weight in system.trainable_weights] == ["kernel", "bias"]
-    assert len(PCAWhitening.from_config(layer.get_config() | {"trainable": True}).variables) == 0
-    learned = PCAWhitening(8, trainable=True)
+    learned = PCAWhitening.from_config(layer.get_config() | {"learned": True})
     learned.build((None, 20))
     assert len(learned.trainable_weights) == 2
+    assert PCAWhitening.from_config(learned.get_config()).learned
 
 
 def test_before_it_is_adapted_the_first_bands_pass(spectra):
