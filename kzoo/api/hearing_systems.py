@@ -11,6 +11,7 @@ import numpy as np
 
 from kzoo import presets, tasks
 from kzoo.data import annotated
+from kzoo.dsp.phones import phone_of
 from kzoo.evaluation.hearing import BASELINES, Hearing
 
 PYIN = "pyin"
@@ -90,14 +91,18 @@ def _onsets(preset: presets.Preset):
 
 
 def _phones(preset: presets.Preset):
-    """The likeliest phone of each frame, those that follow each other as one."""
-    from kzoo.listening import FrameListener
+    """The phones, by the chain of states that a network has; without one those of the frames."""
+    from kzoo.listening.frames import FrameListener
+    from kzoo.listening.phones import PhoneRecogniser
 
+    if "chain/prior" in preset.weights():
+        recogniser = PhoneRecogniser(preset)
+        return lambda waveform, rate: [phone.name for phone in recogniser(waveform, rate)]
     listener = FrameListener(preset)
 
     def answer(waveform, sample_rate):
         best = listener(waveform, sample_rate).probabilities.argmax(axis=1)
-        phones = (listener.names[k].partition(".")[0] for k in best)
+        phones = (phone_of(listener.names[k])[0] for k in best)
         return [phone for phone, _ in itertools.groupby(phones)]
 
     return answer

@@ -16,6 +16,7 @@ from kzoo import cli, listening, models, presets
 from kzoo.api import hearing_systems
 from kzoo.data import annotated
 from kzoo.evaluation import Hearing, evaluate_hearing
+from kzoo.listening.phones import PhoneRecogniser
 
 RATE = 8000
 TAGS = {"a": ["low"], "b": ["high"], "c": ["low", "high"], "d": [], "e": ["low", "loud"]}
@@ -249,34 +250,43 @@ def test_librosa_hears_clicks_and_beside_it_nothing_is_heard(tmp_path):
     assert (row.system, row.against, row.measures["F"].value) == ("deaf", "librosa", -1)
 
 
-def test_a_network_of_frames_is_scored_by_onsets_or_phones(tmp_path):
-    (tmp_path / "drums").mkdir()
+def network_of_frames(name, names, folder):
+    options = {"variant": "tiny", "names": names}
+    card = {
+        "name": "ear", "task": "listening", "sample_rate": RATE, "trained": "not at all",
+        "model": {"name": name, "options": options},
+    }  # fmt: skip
+    return presets.save_to_preset(models.build(name, **options), folder / name, card)
+
+
+def test_a_network_of_frames_is_scored_by_its_onsets(tmp_path):
     write_sound(tmp_path / "drums" / "a.wav", 5)
     (tmp_path / "drums" / "a.txt").write_text("0.1\n0.4\n")
-    folder = tmp_path / "TRAIN" / "DR1" / "FCJF0"
+    preset = network_of_frames("onset_cnn", ["onset"], tmp_path)
+    report = kzoo.evaluate(tmp_path / "drums", [preset], baselines=())
+    found, _ = kzoo.onsets(*soundfile.read(tmp_path / "drums" / "a.wav"), preset)
+    assert len(found) > 1
+    expected = mir_eval.onset.f_measure(np.array([0.1, 0.4]), found)[0]
+    assert report.scores("ear", "onsets")["F"] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["onset_cnn", "dnn_hmm"])
+def test_a_network_of_frames_is_scored_by_its_phones_with_a_chain_of_states_or_without(
+    name, tmp_path
+):
+    folder, names = tmp_path / "corpus" / "TRAIN" / "DR1" / "FCJF0", ["aa", "sil"]
     write_sound(folder / "SI1.WAV", 5)
     (folder / "SI1.PHN").write_text("0 2000 h#\n2000 5000 aa\n")
-    for names, place, what in ((["onset"], "drums", "onsets"), (["aa", "sil"], ".", "phones")):
-        options = {"variant": "tiny", "names": names}
-        card = {
-            "name": what, "task": "listening", "sample_rate": RATE, "trained": "not at all",
-            "model": {"name": "onset_cnn", "options": options},
-        }  # fmt: skip
-        preset = presets.save_to_preset(
-            models.build("onset_cnn", **options), tmp_path / f"{what}.preset", card
-        )
-        report = kzoo.evaluate(tmp_path / place, [preset], baselines=())
-        if what == "onsets":
-            found, _ = kzoo.onsets(*soundfile.read(tmp_path / "drums" / "a.wav"), preset)
-            assert len(found) > 1
-            expected = mir_eval.onset.f_measure(np.array([0.1, 0.4]), found)[0]
-            assert report.scores(what, what)["F"] == pytest.approx(expected, abs=1e-5)
-        else:
-            frames = listening.FrameListener(preset)(*soundfile.read(folder / "SI1.WAV"))
-            best = [names[k] for k in frames.probabilities.argmax(axis=1)]
-            spoken = [best[0], *(b for a, b in itertools.pairwise(best) if a != b)]
-            expected = kzoo.metrics.phone_errors(["sil", "aa"], spoken) / 2
-            assert report.scores(what, what)["PER"] == pytest.approx(expected, abs=1e-5)
+    preset = network_of_frames(name, names, tmp_path)
+    report = kzoo.evaluate(tmp_path / "corpus", [preset], baselines=())
+    waveform, rate = soundfile.read(folder / "SI1.WAV")
+    if name == "dnn_hmm":
+        spoken = [phone.name for phone in PhoneRecogniser(preset)(waveform, rate)]
+    else:
+        best = listening.FrameListener(preset)(waveform, rate).probabilities.argmax(axis=1)
+        spoken = [names[k] for k, _ in itertools.groupby(best)]
+    expected = kzoo.metrics.phone_errors(["sil", "aa"], spoken) / 2
+    assert report.scores("ear", "phones")["PER"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_phone_error_rate_is_of_all_phones(tmp_path):
