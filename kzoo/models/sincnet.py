@@ -79,7 +79,6 @@ class SincNet(ListenerSizes):
 
 VARIANTS = {
     "timit": SincNet(),
-    "small": SincNet(filters=(40, 30, 30), kernels=(129, 5, 5), hidden=(256, 256)),
     "tiny": SincNet(
         names=("low", "high"), exclusive=False, sample_rate=8000, block_seconds=0.05,
         filters=(6, 5), kernels=(65, 5), hidden=(8,), hop_seconds=None,
