@@ -89,25 +89,32 @@ class HarmonicBands(keras.layers.Layer):
 
     `[batch, samples, 1]` to `[batch, frames, notes, harmonics]`, at least -100 dB; frame m is
     centred on sample m * hop_length of a mirrored signal. What is learned is one number, the
-    quality that makes all bands narrower.
+    quality that makes all bands narrower; with learn_centres also by how many semitones each note
+    lies beside its first place.
     """
 
     def __init__(
         self, sample_rate: int, n_fft: int = 512, hop_length: int = 256, harmonics: int = 6,
-        per_semitone: int = 2, *, dtype="float32", **kwargs,
+        per_semitone: int = 2, *, learn_centres: bool = False, dtype="float32", **kwargs,
     ):  # fmt: skip
         super().__init__(dtype=dtype, **kwargs)
         self.sample_rate, self.n_fft, self.hop_length = sample_rate, n_fft, hop_length
         self.harmonics, self.per_semitone = harmonics, per_semitone
+        self.learn_centres = learn_centres
         self.centres_hz = semitone_centres(sample_rate, harmonics, per_semitone)
 
     def build(self, input_shape):
         self.quality = self.add_weight((), "ones", name="quality")
+        if self.learn_centres:
+            self.shift = self.add_weight((len(self.centres_hz),), "zeros", name="shift_semitones")
 
     def call(self, waveform):
         real, imag = stft(waveform[..., 0], self.n_fft, self.hop_length, pad_mode="reflect")
+        centres_hz = ops.convert_to_tensor(self.centres_hz, "float32")
+        if self.learn_centres:
+            centres_hz = centres_hz * 2 ** (self.shift / 12)
         filters = harmonic_filters(
-            ops.convert_to_tensor(self.centres_hz, "float32"), self.quality,
+            centres_hz, self.quality,
             sample_rate=self.sample_rate, n_fft=self.n_fft, harmonics=self.harmonics,
         )  # fmt: skip
         notes = len(self.centres_hz)
@@ -118,4 +125,5 @@ class HarmonicBands(keras.layers.Layer):
 
     def get_config(self):
         names = ("sample_rate", "n_fft", "hop_length", "harmonics", "per_semitone")
+        names += ("learn_centres",)
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

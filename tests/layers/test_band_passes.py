@@ -104,12 +104,28 @@ def test_harmonic_levels_are_those_of_the_harmonic_cnn(vectors):
     )
 
 
+def test_a_note_moves_by_semitones_and_its_harmonics_with_it():
+    time = np.arange(4096) / 8000
+    moved = HarmonicBands(8000, 1024, 256, harmonics=3, learn_centres=True)
+    moved.build((None, None, 1))
+    k = 60  # half semitones above C1: 185 Hz
+    moved.shift.assign(12.0 * np.eye(len(moved.centres_hz))[k])
+    for harmonic in range(3):
+        tone = np.sin(2 * np.pi * 2 * moved.centres_hz[k] * (harmonic + 1) * time)
+        levels = np.asarray(moved(tone[None, :, None].astype(np.float32)))[0, 8]
+        still = HarmonicBands(8000, 1024, 256, harmonics=3)
+        before = np.asarray(still(tone[None, :, None].astype(np.float32)))[0, 8]
+        np.testing.assert_allclose(levels[k, harmonic], before[k + 24, harmonic], atol=0.01)
+        np.testing.assert_array_equal(np.delete(levels, k, axis=0), np.delete(before, k, axis=0))
+
+
 @pytest.mark.parametrize(
     "layer",
     [
         SincBandPasses(5, 31, 8000, strides=2),
         GaborBandPasses(5, 31, 8000),
         HarmonicBands(8000, 256),
+        HarmonicBands(8000, 256, learn_centres=True),
     ],
     ids=lambda layer: layer.name,
 )
