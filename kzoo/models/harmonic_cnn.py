@@ -104,7 +104,12 @@ def build(size: HarmonicCNN = VARIANTS["mtat"], *, samples: int | None = None) -
         size.sample_rate, size.n_fft, size.hop_length, size.harmonics, size.per_semitone,
         learn_centres=size.learn_centres, name="bands",
     )(waveform)  # fmt: skip
-    x = _norm("bands_norm")(x)
+    # Until it has measured levels in dB, what is usual of them: with 0 and 1 all would saturate.
+    usual = {
+        f"moving_{part}_initializer": keras.initializers.Constant(value)
+        for part, value in (("mean", -40.0), ("variance", 400.0))
+    }
+    x = _norm("bands_norm", **usual)(x)
     for level, (filters, pool) in enumerate(zip(size.filters, size.pools, strict=True), start=1):
         y = _convolution(filters, f"conv{level}")(x)
         y = _norm(f"norm{level}")(y)
@@ -129,5 +134,5 @@ def _convolution(filters: int, name: str) -> layers.Layer:
     return layers.Conv2D(filters, 3, padding="same", name=name)
 
 
-def _norm(name: str) -> layers.Layer:
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
+def _norm(name: str, **options) -> layers.Layer:
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name, **options)

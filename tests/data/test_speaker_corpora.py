@@ -1,6 +1,7 @@
 """The programs beside the configurations that make corpora of speakers."""
 
 import runpy
+from ctypes.util import find_library
 from pathlib import Path
 
 import numpy as np
@@ -39,3 +40,28 @@ def test_timits_speakers_are_cut_to_their_words_and_numbered(tmp_path, rng, caps
         program["main"](str(timit), str(tmp_path / "again"))
     with pytest.raises(SystemExit, match=r"needs recordings like TRAIN/DR1/FCJF0/SX127\.WAV"):
         program["main"](str(tmp_path / "out"), str(tmp_path / "again"))
+
+
+@pytest.mark.skipif(find_library("espeak-ng") is None, reason="apt-get install libespeak-ng1")
+def test_voices_read_sentences_of_which_no_part_has_anothers(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(CONFIGS)
+    program = runpy.run_path(str(CONFIGS / "speakers.py"))
+    read, spoken = {}, program["spoken"]
+
+    def remembered(speaker, line, voice, rng):
+        read.setdefault(voice, []).append(line)
+        return spoken(speaker, line, voice, rng)
+
+    program["main"].__globals__.update(spoken=remembered, VOICES=("Annie", "max"))
+    program["main"](tmp_path, 3)
+    for lines in read.values():
+        assert len(set(lines)) == len(lines) == 5
+    corpus = data.open_corpus("labelled", path=str(tmp_path / "train"))
+    assert corpus.labels == ("annie", "max")
+    assert corpus.sample_rate == 8000
+    assert [name for name, _ in corpus.tracks] == [
+        f"{voice}/0{number}" for voice in ("annie", "max") for number in range(3)
+    ]
+    sound = corpus.read(0, 0, corpus.tracks[0][1])["mixture"]
+    level = 20 * np.log10(np.sqrt(np.mean(np.square(sound))))
+    assert -26.1 < level < -24.5  # the voice at -26 dB, and noise 5 to 20 dB below it

@@ -150,6 +150,11 @@ def recordings(tmp_path_factory):
         (root / "data/timit_speakers" / part).mkdir(parents=True)
         for speaker in sincnet.TIMIT_SPEAKERS:
             (root / "data/timit_speakers" / part / speaker).symlink_to(root / "utterances")
+    (voices,) = (path for path in CONFIGS if path.stem == "sincnet_speakers")
+    for part in ("train", "validation"):
+        (root / "data/speakers" / part).mkdir(parents=True)
+        for voice in config.load_yaml(voices)["model"]["names"]:
+            (root / "data/speakers" / part / voice).symlink_to(root / "utterances")
     return root
 
 
