@@ -155,6 +155,14 @@ def recordings(tmp_path_factory):
         (root / "data/speakers" / part).mkdir(parents=True)
         for voice in config.load_yaml(voices)["model"]["names"]:
             (root / "data/speakers" / part / voice).symlink_to(root / "utterances")
+    for corpus in ("phones", "timit"):
+        for place in ("DR1/fbelinda/si1", "DR1/mm8/si1", "DR1/mm1/si1", "DR8/mbcg0/sx57"):
+            folder = root / "data" / corpus / "TRAIN" / Path(place).parent
+            write_noise(folder, 16000, count=1)
+            (folder / "0.wav").rename(folder / f"{Path(place).name}.WAV")
+            (folder / f"{Path(place).name}.PHN").write_text("0 8000 h#\n8000 16000 ix\n")
+    for phone in "bdg":
+        write_noise(root / "bdg" / phone, 12000, count=1)
     return root
 
 
@@ -229,6 +237,8 @@ def steps_taken(values, recordings, tmp_path, monkeypatch, *, steps):
     validation = values["data"].get("validation", {})
     if "mixtures" in validation:
         validation |= {"mixtures": 1, "seconds": SHORTEST_SECONDS}
+    if "pretraining" in values:
+        values["pretraining"]["steps"] = 2
     at_48k = values["model"]["name"] == "deepfilternet"
     monkeypatch.chdir(
         recordings / ("48000" if at_48k else "16000")
