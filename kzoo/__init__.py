@@ -7,7 +7,7 @@
     model = kzoo.build("unet", sources=["vocals"])      # the same architecture, untrained
     times, f0_hz, confidence = kzoo.pitch(waveform, sample_rate)
     times, f0_hz, salience = kzoo.melody(waveform, sample_rate)
-    times, strengths = kzoo.onsets(waveform, sample_rate, "runs/onset_cnn")
+    times, strengths = kzoo.onsets(waveform, sample_rate)
     kzoo.tag(waveform, sample_rate)                     # [("rock", 0.41), ("guitar", 0.27), ...]
     sound, rate = kzoo.transfer(voice, sample_rate, "runs/violin")  # played by what is trained
     kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven

@@ -54,7 +54,7 @@ def melody(
 
 
 def onsets(
-    waveform: np.ndarray, sample_rate: int, preset: str | Path, **options: Any
+    waveform: np.ndarray, sample_rate: int, preset: str | Path = "onset_cnn", **options: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (times in seconds, strengths), one value for each place where a note or beat begins.
 

@@ -12,14 +12,14 @@ from kzoo.cli.terminal import quiet_tensorflow
 
 def onsets(
     files: options.Files,
-    preset: options.Preset,
     out: Annotated[
         str, options.out("Folder of the files; - writes one CSV to standard output.")
     ] = "out",
+    preset: options.Preset = "onset_cnn",
     threshold: Annotated[
         float,
         typer.Option(metavar="STRENGTH", min=0, max=1, help="Onsets are at least so strong."),
-    ] = 0.3,
+    ] = 0.15,
     distance_ms: Annotated[
         float,
         typer.Option(

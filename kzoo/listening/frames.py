@@ -1,8 +1,8 @@
 """Names in every frame of a recording of any length, in constant memory.
 
-    listener = FrameListener("runs/onset_cnn")    # the model is built once
+    listener = FrameListener("onset_cnn")        # the model is built once
     frames = listener(waveform, sample_rate)
-    frames.times_seconds, frames.probabilities     # `[frames]`, `[frames, names]`
+    frames.times_seconds, frames.probabilities   # `[frames]`, `[frames, names]`
 
 Sound is averaged to one channel and resampled to the network's rate. A recording is cut into pieces
 that carry all that their frames depend on, so that joined they say what the whole would.

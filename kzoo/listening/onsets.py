@@ -1,6 +1,6 @@
 """Onsets: when notes and beats begin, as the peaks of what a network says of each frame.
 
-    detector = OnsetDetector("runs/onset_cnn")              # the model is built once
+    detector = OnsetDetector("onset_cnn")              # the model is built once
     onsets = detector(waveform, sample_rate)
     onsets.times_seconds, onsets.strengths
 
@@ -20,7 +20,8 @@ from kzoo import presets
 from kzoo.audio import checked_waveform
 from kzoo.listening.frames import FrameListener, Frames
 
-THRESHOLD = 0.3
+DEFAULT_PRESET = "onset_cnn"
+THRESHOLD = 0.15  # the best of onset_cnn on the validation of its training
 SMOOTHING_SECONDS, DISTANCE_SECONDS = 0.05, 0.03
 
 
@@ -47,7 +48,7 @@ class OnsetDetector:
 
     def __init__(
         self,
-        preset: str | Path,
+        preset: str | Path = DEFAULT_PRESET,
         *,
         threshold: float = THRESHOLD,
         distance_seconds: float = DISTANCE_SECONDS,

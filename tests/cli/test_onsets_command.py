@@ -12,7 +12,7 @@ import kzoo
 from kzoo import cli, models, presets
 from kzoo.listening import OnsetDetector
 from kzoo.listening.onset_files import write_clicks
-from kzoo.listening.onsets import peaks, smoothed
+from kzoo.listening.onsets import THRESHOLD, peaks, smoothed
 
 RATE = 8000
 
@@ -101,7 +101,7 @@ def test_onsets_are_the_peaks_of_what_the_model_says(detector, tiny, song):
     sound, _ = soundfile.read(song, dtype="float32")
     curve = presets.from_preset(tiny[0])(sound.mean(axis=1)[None, :, None])[0, :, 0]
     curve = smoothed(np.asarray(curve), RATE / 128)
-    expected = peaks(curve, RATE / 128, 0.3, 0.03)
+    expected = peaks(curve, RATE / 128, THRESHOLD, 0.03)
     assert len(expected) > 3
     times, strengths = kzoo.onsets(sound, RATE, tiny[0])
     np.testing.assert_allclose(times, expected * 128 / RATE)

@@ -304,6 +304,7 @@ PARAMETERS = {
     "musicnn_mtt": (787_159, None),
     "vgg_mtt": (605_748, None),
     "dtln": (986_753, None),
+    "onset_cnn": (289_693, 480),
 }
 
 
