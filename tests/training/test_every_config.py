@@ -19,7 +19,7 @@ from made_rendered import write_track
 
 from kzoo import config, data, models
 from kzoo.data import solo
-from kzoo.models import sincnet
+from kzoo.models import ballroom_cnn, sincnet
 from kzoo.models.base.listener import MAGNATAGATUNE
 from kzoo.training import resolved, train
 from kzoo.training.settings import sizes
@@ -150,6 +150,9 @@ def recordings(tmp_path_factory):
         (root / "data/timit_speakers" / part).mkdir(parents=True)
         for speaker in sincnet.TIMIT_SPEAKERS:
             (root / "data/timit_speakers" / part / speaker).symlink_to(root / "utterances")
+        (root / "data/ballroom" / part).mkdir(parents=True)
+        for dance in ballroom_cnn.DANCES:
+            (root / "data/ballroom" / part / dance).symlink_to(root / "utterances")
     (voices,) = (path for path in CONFIGS if path.stem == "sincnet_speakers")
     for part in ("train", "validation"):
         (root / "data/speakers" / part).mkdir(parents=True)
