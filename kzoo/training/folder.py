@@ -85,8 +85,9 @@ def check_folder(
         one, other = before.get(key), values.get(key)
         if one != other:
             raise ConfigError(
-                f"{folder}: holds a run with another section {key!r}{_difference(one, other)}; name"
-                f" a new folder, or go on with it: kzoo train {folder / CONFIG} -o {folder}"
+                f"{folder}: holds a run with another section {key!r}{_difference(one, other)}; go "
+                f"on with it as it was: kzoo train {folder / CONFIG} -o {folder}; or name a new "
+                f"folder, with start.run={folder} to go on there from its last epoch"
             )
     return values
 

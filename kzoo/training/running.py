@@ -29,6 +29,7 @@ from kzoo.training.folder import CHECKPOINT, CONFIG, check_folder, locked
 from kzoo.training.pretraining import Pretraining, pretrain
 from kzoo.training.scores import TrackScores
 from kzoo.training.settings import Fit, resolved
+from kzoo.training.start import take_over
 from kzoo.training.strategies import Team, team
 
 
@@ -156,8 +157,11 @@ def _fit(made: Compiled, values, folder: Path, ours: Team, *, say, verbose, comm
     if state["epoch"]:
         say(f"{folder}: goes on after epoch {state['epoch']}")
     else:
+        before = values["start"].get("run")
+        if before is not None:
+            say(take_over(before, made.trainer))
         presets.save_to_preset(made.system, folder, {**card, "trained": {"steps": 0}})
-        made.begin(training, fresh=values["start"].get("preset") is None)
+        made.begin(training, fresh=not (before or values["start"].get("preset")))
         if values.get("pretraining"):
             pretrain(
                 made.size.stages(made.system),
@@ -216,7 +220,7 @@ def _card(made: Compiled, values, training, command) -> dict[str, Any]:
             "loss": values["loss"]["name"],
             **({"adversary": values["adversary"]} if adversary.active(values) else {}),
             **({"pretraining": values["pretraining"]} if values.get("pretraining") else {}),
-            "start": values["start"].get("preset"),
+            "start": values["start"].get("preset") or values["start"].get("run"),
             "date": datetime.date.today().isoformat(),
             "machine": f"{platform.machine()}, Python {platform.python_version()}",
             "versions": {

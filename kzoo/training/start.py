@@ -1,13 +1,17 @@
-"""Where a run starts: fresh weights, or those of a preset, some of them frozen."""
+"""Where a run starts: fresh weights, those of a preset, some of them frozen, or another run."""
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import keras
 
 from kzoo import presets
+from kzoo.config import ConfigError
+from kzoo.training import checkpoint
+from kzoo.training.folder import CHECKPOINT
 
 
 def start(
@@ -17,6 +21,7 @@ def start(
     sources: Mapping[str, str] | None = None,
     new: Sequence[str] = (),
     freeze: Sequence[str] = (),
+    run: str | None = None,
 ) -> list[str]:
     """Give `model` the weights of a preset and freeze what is not to learn; lines that say so.
 
@@ -24,10 +29,14 @@ def start(
         it starts from}; without it, sources of one name belong together.
     new: patterns of weight paths that keep their fresh values, such as "drums_*".
     freeze: patterns of weight paths that do not learn; a batch norm's statistics stay too.
+    run: the folder of a run that this one goes on from in another folder, by another learning rate
+        say; see `take_over`, which the other arguments do not go with.
     Raises ValueError for a pattern that fits nothing, and for weights that neither the preset has
     nor `new` names.
     """
     lines = []
+    if run is not None and (preset or sources or new or freeze):
+        raise ValueError("start.run takes all of a run as it is: leave the rest of start out")
     if preset is not None:
         found = _with_prefixes(presets.verified_weights(preset), sources or {})
         fresh = []
@@ -58,6 +67,26 @@ def start(
         lines.append(f"{frozen} of {len(model.weights)} weights are frozen")
     _check_patterns(new, model, "new")
     return lines
+
+
+def take_over(run: str | Path, trainer: keras.Model) -> str:
+    """Give `trainer` the weights and optimizers of a run's last epoch; a line that says so.
+
+    The optimizers keep their own learning rates, and take the moments and the count of steps, from
+    which a schedule goes on. Raises ConfigError where `run` has no checkpoint, ValueError where it
+    is of another network or optimizer.
+    """
+    path = Path(run) / CHECKPOINT
+    if not path.is_file():
+        raise ConfigError(f"start.run: {run} holds no {CHECKPOINT}: name the folder of a run")
+    rates = {}
+    for optimizer in getattr(trainer, "optimizers", [trainer.optimizer]):
+        if isinstance(optimizer._learning_rate, keras.Variable):
+            rates[optimizer] = float(optimizer.learning_rate)
+    state = checkpoint.restore(path, trainer)
+    for optimizer, rate in rates.items():
+        optimizer.learning_rate = rate
+    return f"goes on from {run} after epoch {state['epoch']}, with its optimizer"
 
 
 def _with_prefixes(weights: Mapping, sources: Mapping[str, str]) -> dict:

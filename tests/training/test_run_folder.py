@@ -6,7 +6,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from made_runs import history, without_graphs
+from made_runs import checkpoint, history, without_graphs
 from test_training import SMALL, settings
 
 from kzoo import audio, config, presets
@@ -69,6 +69,36 @@ def built():
 def built_once(built, monkeypatch):
     """Every run of a test trains the same network, where it is the folder that is tested."""
     monkeypatch.setattr(running, "compiled", lambda *_, **__: built)
+
+
+def test_another_run_goes_on_with_weights_and_optimizer_by_its_own_rate(done, tmp_path):
+    values = quick(start__run=str(done), optimizer__learning_rate=1e-30)
+    lines, folder = run(values, tmp_path / "slower")
+    assert f"goes on from {done} after epoch 1, with its optimizer" in lines
+    pairs = zip(checkpoint(done).items(), checkpoint(folder).values(), strict=True)
+    kinds = ("iteration", "learning_rate", "momentum", "velocity", "seed", "moving")
+    found = {kind: [] for kind in (*kinds, "weight")}
+    for (name, before), after in pairs:
+        found[next((kind for kind in kinds if kind in name), "weight")].append((before, after))
+    for before, after in found["weight"]:
+        np.testing.assert_allclose(after, before, rtol=1e-6)
+    assert found["iteration"] == [(1, 2)]
+    assert found["learning_rate"] == [(pytest.approx(3e-3), pytest.approx(1e-30))]
+    before, after = found["momentum"][0]
+    assert 0.5 < np.vdot(after, before) / np.linalg.norm(after) / np.linalg.norm(before) < 1
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ({"run": "nowhere"}, "start.run: nowhere holds no checkpoint"),
+        ({"run": "{done}", "freeze": ["*"]}, "leave the rest of start out"),
+    ],
+)
+def test_a_run_to_go_on_from_must_be_one_and_stay_whole(done, tmp_path, start, message):
+    start["run"] = start["run"].format(done=done)
+    with pytest.raises(ValueError, match=message):
+        run(quick(start=start), tmp_path / "new")
 
 
 @pytest.mark.parametrize("existing", [False, True])
