@@ -75,19 +75,19 @@ CORE = 473.3 * 6 / 2  # seconds of sound, in five stems, that a core reads from 
 
 def measure(options: argparse.Namespace) -> None:
     """Print a row for each setup."""
-    rows = {}
+    first = None
+    print(f"unet mobile, batches of {BATCH}, shards of made-up sound: {machine()}")
     with tempfile.TemporaryDirectory() as scratch:
         words = [sys.executable, "-m", "benchmarks.scaling", "shards", str(Path(scratch, "shards"))]
         subprocess.run(words, check=True)
         for name, (cores, devices, fit) in SETUPS.items():
-            rows[name] = _run(Path(scratch), name, cores, devices, fit, options)
-    first, _ = rows["one device"]
-    print(f"unet mobile, batches of {BATCH}, shards of made-up sound: {machine()}")
-    for name, (seconds, waiting) in rows.items():
-        print(
-            f"{name:>17}: {seconds:.3f} s a step, {first / seconds:.2f} times as fast as one "
-            f"device, {waiting:.1%} waiting for data"
-        )
+            seconds, waiting = _run(Path(scratch), name, cores, devices, fit, options)
+            first = first or seconds
+            print(
+                f"{name:>17}: {seconds:.3f} s a step, {first / seconds:.2f} times as fast as one "
+                f"device, {waiting:.1%} waiting for data",
+                flush=True,
+            )
 
 
 def shards(options: argparse.Namespace) -> None:
