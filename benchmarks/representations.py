@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import os
 import statistics
 import time
@@ -28,7 +29,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import course, representations_data, representations_page
-from kzoo.evaluation.scoring import read_json
 from kzoo.files import replacing
 from kzoo.models import fronts
 from kzoo.training.graph_costs import multiply_adds
@@ -54,10 +54,10 @@ class Study(course.Course):
     """The course's work on trainings of a task, a front end and a number of clips each."""
 
     def __init__(self, settings: Mapping[str, Any], options: argparse.Namespace):
-        sizes = [*settings["sizes"], settings["clips"]["train"]]
+        sizes = [settings["clips"]["train"], *sorted(settings["sizes"])]
         systems = {
             f"{task}-{front}-{clips}": {"task": task, "front": front, "clips": clips}
-            for clips in reversed(sizes)
+            for clips in sizes
             for task in settings["tasks"]
             for front in settings["fronts"]
         }
@@ -239,7 +239,7 @@ class Study(course.Course):
             course.write_json(
                 path, {t: {str(n): self._regression(t, n)["test"] for n in sizes} for t in tasks}
             )
-        return read_json(path)
+        return json.loads(path.read_text("utf-8"))
 
     def _regression(self, task: str, clips: int) -> dict[str, float]:
         from sklearn.linear_model import LogisticRegression

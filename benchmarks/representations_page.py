@@ -13,6 +13,7 @@ import numpy as np
 import kzoo
 from benchmarks.course_page import Record, line, spread
 from benchmarks.separators import processor
+from kzoo.files import replacing
 from kzoo.pictures.images import figure
 
 _FLOOR_DB = -30.0  # of filters, below the peak of each
@@ -47,7 +48,9 @@ def page(
 `python -m benchmarks.representations MIDI` (kzoo {kzoo.__version__}, {time.strftime("%Y-%m-%d")},
 {processor()}, one core): every front end of `kzoo.models.fronts` before the same three convolutions
 and dense layer, for {steps} steps of {batch} clips of {seconds:.2f} s at {sound["sample_rate"]} Hz;
-{len(records)} trainings, {minutes:.0f} minutes.
+{len(records)} trainings, {minutes:.0f} minutes. So short a training says how fast a network learns
+with a front end, not what it can learn: `--full` takes {settings["full"]["steps"]} steps with
+{settings["full"]["seeds"]} seeds.
 {more}
 - Tags: which of {len(music["tags"])} families of instruments are heard; mean average precision.
 - Onsets: when notes begin; F-measure at 50 ms by mir_eval, of peaks above a threshold that the
@@ -57,7 +60,8 @@ and dense layer, for {steps} steps of {batch} clips of {seconds:.2f} s at {sound
 
 Music is learned from as {fonts["learned"]} plays it and tested on other pieces as {fonts["test"]}
 does, {_snr(music)} dB above white noise; voices are {_snr(voices)} dB above it.
-Clips are {parts}. All are made by the command, and say nothing of recordings. The sizes are in
+Of clips there are {parts}.
+All are made by the command, and say nothing of recordings. The sizes are in
 `benchmarks/representations.yaml`.
 
 ## All {largest} clips
@@ -219,19 +223,19 @@ def _curves(records, settings, path: Path) -> Path:
         for number, (front, kind) in enumerate(settings["fronts"].items()):
             sizes = [n for n in sizes_of(settings) if scores(records, task, front, n)]
             means = [statistics.mean(scores(records, task, front, n)) for n in sizes]
-            style = "--" if kind["learned"] else "-"
-            axis.plot(sizes, means, style, marker="o", ms=3, color=f"C{number}", label=front)
+            style = {"ls": "--" if kind["learned"] else "-", "marker": "s" if number > 9 else "o"}
+            axis.plot(sizes, means, ms=3, color=f"C{number}", label=front, **style)
         axis.set_xscale("log")
         axis.set_xticks(sizes_of(settings), [str(n) for n in sizes_of(settings)])
         axis.minorticks_off()
+        axis.set_xlim(0.8 * sizes_of(settings)[0], 1.25 * sizes_of(settings)[-1])
         axis.set_xlabel("clips to learn from")
         axis.set_ylabel(about["measure"])
         axis.set_title(task)
         axis.grid(color="0.92")
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].legend(fontsize=7, frameon=False, title="dashed: learned", title_fontsize=7)
-    made.savefig(path, dpi=100, format="png")
-    return path
+    return _written(made, path, 100)
 
 
 def _filters(paths: Sequence[Path], path: Path) -> Path:
@@ -247,7 +251,12 @@ def _filters(paths: Sequence[Path], path: Path) -> Path:
                 axis.set_title(f"{found.stem}, {when}", fontsize=8)
                 axis.set_yticks([0, 1], ["0", "Nyquist"], fontsize=7)
                 axis.tick_params(axis="x", labelsize=7)
-    made.savefig(path, dpi=80, format="png")
+    return _written(made, path, 80)
+
+
+def _written(made: Any, path: Path, dpi: int) -> Path:
+    with replacing(path) as temporary:
+        made.savefig(temporary, dpi=dpi, format="png")
     return path
 
 
