@@ -77,6 +77,22 @@ def _pitch(preset) -> str | None:
     return None if cents < _CENTS else f"is {cents:.0f} cents from a tone of {_TONE_HZ:g} Hz"
 
 
+def _listening(preset) -> str | None:
+    from kzoo.deploy.examples import noisy_speech
+    from kzoo.listening import FrameListener, Listener
+
+    size, _ = preset.sizes()
+    rate = preset.card["sample_rate"]
+    sound, _ = noisy_speech(rate, 1, rate, level_db=_LEVEL_DB)
+    listener = (FrameListener if size.frame_wise else Listener)(preset.name)
+    found = listener(sound, rate).probabilities
+    shape = (1 + rate // size.hop_length if size.frame_wise else len(found), len(size.names))
+    if found.shape != shape:
+        return f"has the shape {found.shape}, not {shape}"
+    probable = np.all((found >= 0) & (found <= 1))  # of NaN neither is true
+    return None if probable else "holds what is no probability"
+
+
 def _synthesis(preset) -> str | None:
     from kzoo.synthesis import player
 
@@ -100,4 +116,4 @@ def _level_db(sound: np.ndarray) -> float:
     return 10 * np.log10(np.mean(np.square(sound, dtype=np.float64)) + 1e-20)
 
 
-_TESTS = {"pitch": _pitch, "synthesis": _synthesis}
+_TESTS = {"listening": _listening, "pitch": _pitch, "synthesis": _synthesis}

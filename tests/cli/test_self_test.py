@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from kzoo import api
+from kzoo import api, listening
 from kzoo.cli import self_test
 from kzoo.cli.app import program
 
@@ -66,11 +66,23 @@ def test_a_preset_that_gives_nothing_fails(gives):
 
 
 def test_presets_that_are_here_pass(monkeypatch, capsys):
-    monkeypatch.setattr(self_test, "presets_here", lambda: ["ddsp_violin", "demucs_2stems_small"])
+    names = ["ddsp_violin", "demucs_2stems_small", "onset_cnn"]
+    monkeypatch.setattr(self_test, "presets_here", lambda: names)
     doctor()
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["ddsp_violin", "demucs_2stems_small"]
+    assert [line.split()[0] for line in lines] == names
     assert all(line.endswith(" ok") for line in lines)
+
+
+@pytest.mark.parametrize(("probabilities", "problem"), [
+    (np.zeros((101, 2)), "has the shape (101, 2), not (101, 1)"),
+    (np.full((101, 1), np.nan), "holds what is no probability"),
+])  # fmt: skip
+def test_a_listener_that_hears_no_probabilities_fails(monkeypatch, probabilities, problem):
+    frames = listening.Frames(np.zeros(101), probabilities)
+    monkeypatch.setattr(listening, "FrameListener", lambda name: lambda sound, rate: frames)
+    (found,) = self_test.run(["onset_cnn"])
+    assert found.problem == problem
 
 
 def test_only_presets_with_weights_are_tried():

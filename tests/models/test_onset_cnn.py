@@ -85,6 +85,7 @@ def test_a_frame_sees_what_its_sizes_say_and_no_more(lookahead, rng):
     ({"n_ffts": (256, 255)}, "n_ffts must be one or more even numbers; got (256, 255)"),
     ({"bands": 16}, "bands must be at least 17; got 16"),
     ({"high_hz": 4001.0}, "low_hz to high_hz must lie in 0 to 4000; got 50 to 4001"),
+    ({"hop_seconds": 0.1}, "hop_seconds is of windows, and frames have hop_length; got 0.1"),
     ({"hop_length": 0}, "hop_length must be above 0; got 0"),
 ])  # fmt: skip
 def test_sizes_that_do_not_fit_are_refused(options, message):

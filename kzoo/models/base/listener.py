@@ -85,6 +85,10 @@ class FrameListenerSizes(ListenerSizes):
     def __post_init__(self):
         super().__post_init__()
         check_positive(self, "hop_length")
+        if self.hop_seconds is not None:
+            raise ValueError(
+                f"hop_seconds is of windows, and frames have hop_length; got {self.hop_seconds}"
+            )
 
     @property
     def before_samples(self) -> int:
