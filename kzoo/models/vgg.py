@@ -24,8 +24,10 @@ from kzoo.models.base.sizes import check_positive
 class VGG(ListenerSizes):
     """The package's network by default: 605,748 weights, of MagnaTagATune's tags.
 
-    mel: as in `musicnn`. filters: of the convolutions. pools: (frames, bands) of which the largest
-        counts behind each, every `strides`.
+    mel: "musicnn" is log10(1 + 10,000 x) of librosa's mel power, in frames that lie inside the
+        window; "torchaudio" is 10 log10 of torchaudio's, with the window mirrored at its ends.
+    filters: of the convolutions. pools: (frames, bands) of which the largest counts behind each,
+        every `strides`.
     norms: batch norms come "last", behind an activation, or "first", before it.
     flat: the last layer takes all that is left of time and frequency, of one length of window;
         otherwise the largest over both.
