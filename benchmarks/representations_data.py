@@ -20,7 +20,7 @@ import numpy as np
 from kzoo import audio, config
 from kzoo.data import midi
 from kzoo.data.midi.rendering import find_midi
-from kzoo.data.midi.score import require_mido
+from kzoo.extras import package
 from kzoo.files import replacing
 
 PARTS = ("train", "validation", "test")
@@ -158,7 +158,7 @@ def _noisy(sound: np.ndarray, samples: int, snr_db: Sequence[float], rng) -> np.
 
 def _shorten(path: Path, out: Path, seconds: float) -> None:
     """Write what the first `seconds` of a MIDI file hold."""
-    mido = require_mido()
+    mido = package("mido", "a MIDI file", "midi")
     whole, tempo, elapsed = mido.MidiFile(path, clip=True), _TEMPO, 0.0
     track = mido.MidiTrack()
     for message in mido.merge_tracks(whole.tracks, skip_checks=True):
@@ -172,7 +172,7 @@ def _shorten(path: Path, out: Path, seconds: float) -> None:
 
 def _compose(path: Path, rng, seconds: float) -> None:
     """Write a piece of one to four instruments, each of another family, in a key and a tempo."""
-    mido = require_mido()
+    mido = package("mido", "a MIDI file", "midi")
     beat = rng.uniform(0.4, 0.9)
     key, lowest = int(rng.integers(12)), {32: 28}  # the bass is low
     families = rng.choice([0, 8, 16, 24, 32, 40, 56, 64, 72, 80, 88, -1], rng.integers(1, 5), False)
