@@ -99,7 +99,7 @@ def _system_of(
         preset.refuse_mwf()
     if n_sources is not None and preset.clusters:
         preset = preset.with_n_sources(n_sources)
-    run = RUNS.get(preset.task, _separator)(preset, options, say)
+    run = _plain(RUNS.get(preset.task, _separator)(preset, options, say))
     task = tasks.task(preset.task)
     return [task.scored(preset, run, options, interchangeable=interchangeable)]
 
@@ -150,17 +150,26 @@ def _separator(
     made = []
 
     def separate(waveform, sample_rate):
+        if not made:
+            made.append(kzoo.Separator.from_preset(preset, engine="tensorflow", **options))
+            for note in made[0].notes if say else ():
+                say(f"{preset}: {note}")
+        return made[0].separate(waveform, sample_rate)
+
+    return separate
+
+
+def _plain(run: Callable) -> Callable:
+    """The same, but TensorFlow's errors, of a track that does not fit for one, are Python's."""
+
+    def call(waveform, sample_rate):
         import tensorflow as tf
 
         try:
-            if not made:
-                made.append(kzoo.Separator.from_preset(preset, engine="tensorflow", **options))
-                for note in made[0].notes if say else ():
-                    say(f"{preset}: {note}")
-            return made[0].separate(waveform, sample_rate)
-        except tf.errors.OpError as error:  # of a track that does not fit, for one
+            return run(waveform, sample_rate)
+        except tf.errors.OpError as error:
             exhausted = isinstance(error, tf.errors.ResourceExhaustedError)
             message = " ".join(error.message.split())
             raise (MemoryError if exhausted else RuntimeError)(message) from None
 
-    return separate
+    return call

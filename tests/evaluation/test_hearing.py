@@ -133,6 +133,23 @@ def test_a_file_that_cannot_be_read_loses_no_other(table):
     assert report.averages[0].tracks == 4
 
 
+def test_a_recording_that_exhausts_the_memory_loses_no_other(ear, table, monkeypatch):
+    tensorflow = pytest.importorskip("tensorflow")
+    hear = listening.Listener.__call__
+
+    def exhausted(self, waveform, rate):
+        if np.abs(waveform).max() < 1e-3:
+            raise tensorflow.errors.ResourceExhaustedError(None, None, "too\nlarge")
+        return hear(self, waveform, rate)
+
+    quiet = table.with_name("c.wav")
+    soundfile.write(quiet, 1e-3 * soundfile.read(quiet)[0], RATE)
+    monkeypatch.setattr(listening.Listener, "__call__", exhausted)
+    report = kzoo.evaluate(table, [ear], baselines=())
+    assert [str(failure) for failure in report.failures] == ["c (ear): too large"]
+    assert report.averages[0].tracks == 4
+
+
 def test_names_that_nothing_can_be_said_of_are_left_out_and_named(table):
     everything = Hearing(
         "all", annotated.NAMES, lambda w, r: {"low": w.std(), "high": w.std(), "loud": w.std()},

@@ -19,6 +19,10 @@ MAGNATAGATUNE_BROKEN = (
     "le_petit_rien_xiveme_ordre_couperin-88-117.mp3",
 )
 _MAGNATAGATUNE_TABLE = "annotations_final.csv"
+# By the first letter of the path, its folder: 12, 1 and 3 of 16.
+_MAGNATAGATUNE_SUBSETS = {
+    **dict.fromkeys("0123456789ab", "train"), "c": "validation", **dict.fromkeys("def", "test"),
+}  # fmt: skip
 _GTZAN = (
     "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
 )  # fmt: skip
@@ -32,24 +36,21 @@ def magnatagatune(root: Path) -> list[Annotated]:
     try:
         rows = list(csv.DictReader(path.read_text("utf-8").splitlines(), delimiter="\t"))
         tags = [name for name in rows[0] if name not in ("clip_id", "mp3_path")]
-        found = [(row["mp3_path"], tuple(tag for tag in tags if row[tag] == "1")) for row in rows]
-    except (OSError, UnicodeDecodeError, IndexError, KeyError):
+        found = [
+            (row["mp3_path"], row["mp3_path"][0], tuple(tag for tag in tags if row[tag] == "1"))
+            for row in rows
+        ]
+    except (OSError, UnicodeDecodeError, IndexError, KeyError, TypeError):
         raise ValueError(
             f"{path}: must be the published table, with tabs between clip_id, the tags and mp3_path"
         ) from None
-    frequent = set(_most_frequent(tags for _, tags in found))
+    frequent = set(_most_frequent(tags for *_, tags in found))
     return [
-        Annotated(mp3.removesuffix(".mp3"), subset, root / mp3, said(tags))
-        for mp3, tags in found
-        if (subset := _magnatagatune_subset(mp3)) and frequent.intersection(tags)
+        Annotated(mp3.removesuffix(".mp3"), _MAGNATAGATUNE_SUBSETS[letter], root / mp3, said(tags))
+        for mp3, letter, tags in found
+        if letter in _MAGNATAGATUNE_SUBSETS and frequent.intersection(tags)
         and mp3.partition("/")[2] not in MAGNATAGATUNE_BROKEN
     ]  # fmt: skip
-
-
-def _magnatagatune_subset(mp3: str) -> str | None:
-    """By the folder, as every published network since 2014 has it: 12, 1 and 3 of 16."""
-    folders = {"train": "0123456789ab", "validation": "c", "test": "def"}
-    return next((name for name, letters in folders.items() if mp3[0] in letters), None)
 
 
 def _most_frequent(lists) -> list[str]:
