@@ -33,7 +33,12 @@ def page(report: Report, excerpts: Iterable[Excerpt] = ()) -> str:
         _section("Differences", _differences(report), report.header.get("comparison", ""))
         if report.comparisons
         else "",
-        _section("Tracks", _tracks(report), "Press a heading to sort by it.", kind="tracks"),
+        _section("Tracks", _tracks(report), _SORTED, kind="tracks") if report.tracks else "",
+        *(
+            _section(name.capitalize(), _further(rows), _SORTED, kind="tracks")
+            for name, rows in report.tables.items()
+            if rows
+        ),
         listening,
         _data(report),
     ]
@@ -69,6 +74,7 @@ def _header(report: Report) -> str:
     )
 
 
+_SORTED = "Press a heading to sort by it."
 _SHOWN = ("command", "corpus", "definition", "aggregation")
 
 
@@ -141,6 +147,24 @@ def _tracks(report: Report) -> str:
         for row in report.tracks
     ]
     return _table(("track", "source", "system", *report.measures), rows)
+
+
+def _further(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One of the report's `tables`: words as they are, and figures of measures."""
+    cells = [
+        [
+            _text(value)
+            if isinstance(value, str)
+            else _figure(_nan(value), None if isinstance(value, int) else key)
+            for key, value in row.items()
+        ]
+        for row in rows
+    ]
+    return _table(tuple(rows[0]), cells)
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _listening(excerpts: Iterable[Excerpt]) -> Iterable[str]:

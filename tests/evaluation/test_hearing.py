@@ -200,7 +200,10 @@ def test_the_verb_prints_the_table_and_refuses_options_of_separation(
     assert status == 0
     assert "names: 2: high, low" in out
     assert "all names  majority" in out
-    assert "accuracy" in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<h2>Names</h2>" in page
+    assert page.count(">high</t") == 2  # of two systems
+    assert ">3</td>" in page  # recordings that have it
     for words, option in ((("--duration", 1), "duration"), (("-j", 2), "jobs")):
         status, _, err = run(ear, "--corpus", folders, *words)
         assert status == 1
