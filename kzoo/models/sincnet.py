@@ -18,21 +18,18 @@ from kzoo.layers.band_passes import SincBandPasses
 from kzoo.layers.labels import Labels
 from kzoo.layers.norms import StepNorm
 from kzoo.layers.waveform import RandomGain
-from kzoo.models.base.listener import EMBEDDING, ListenerSizes
-from kzoo.models.base.sizes import check_positive
+from kzoo.models.base.listener import EMBEDDING, BandPassSizes
 
 # By number, as the authors' files count them: which speaker has which is a matter of the corpus.
 TIMIT_SPEAKERS = tuple(f"speaker{number:03}" for number in range(462))
 
 
 @dataclass(frozen=True, kw_only=True)
-class SincNet(ListenerSizes):
+class SincNet(BandPassSizes):
     """The authors' network for TIMIT by default: 22,772,598 weights, 160 of them of the filters.
 
     Their 22,787,134 count 14,536 more of norms that their code makes and does not use.
 
-    filters, kernels: of the convolutions, the first of which are the band-passes; odd kernels.
-    pool: steps that become one behind each. hidden: units of the dense layers.
     norm: behind each pooling. "layer" has a mean, a deviation and a gain for each step, and takes
         the magnitude of what the band-passes give; "batch" is batch norm without the magnitude;
         "batch_slip" is that as the authors' code has it, where the number of steps (1,056, 350 and
@@ -41,40 +38,15 @@ class SincNet(ListenerSizes):
         window has a norm of its own before the filters, it changes windows near silence alone.
     """
 
-    sample_rate: int = 16000
     names: tuple[str, ...] = TIMIT_SPEAKERS
-    exclusive: bool = True
-    block_seconds: float = 0.2
     hop_seconds: float | None = 0.01
-    filters: tuple[int, ...] = (80, 60, 60)
-    kernels: tuple[int, ...] = (251, 5, 5)
-    pool: int = 3
-    hidden: tuple[int, ...] = (2048, 2048, 2048)
     norm: Literal["layer", "batch", "batch_slip"] = "layer"
     gain: float = 0.2
 
     def __post_init__(self):
         super().__post_init__()
-        check_positive(self, "pool")
-        if not len(self.filters) == len(self.kernels) > 0:
-            raise ValueError(
-                "kernels must be as many as filters, and one at least; got "
-                f"{len(self.kernels)} and {len(self.filters)}"
-            )
         if not 0 <= self.gain < 1:
             raise ValueError(f"gain must be at least 0 and below 1; got {self.gain}")
-        steps = self.whole(None)
-        for kernel in self.kernels:
-            steps = (steps - kernel + 1) // self.pool
-        if steps < 1:
-            raise ValueError(
-                f"block_seconds={self.block_seconds:g} must leave a step behind kernels="
-                f"{list(self.kernels)} with pool={self.pool}; it leaves none"
-            )
-
-    def whole(self, samples: int | None) -> int:
-        """A window's length, whatever is asked for: each of its steps has weights of its own."""
-        return super().whole(None)
 
 
 VARIANTS = {

@@ -115,3 +115,43 @@ class FrameListenerSizes(ListenerSizes):
         """The length nearest to `samples`, or to `block_seconds`, that leaves no sample over."""
         hops = round((super().whole(samples) - self.valid_samples(1)) / self.hop_length)
         return self.valid_samples(max(0, hops) + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandPassSizes(ListenerSizes):
+    """Sizes of band-passes and further convolutions over one window of samples; SincNet's.
+
+    filters, kernels: of the convolutions, the first of which are the band-passes; its kernel is
+        odd. pool: steps that become one behind each. hidden: units of the dense layers behind them.
+    """
+
+    sample_rate: int = 16000
+    exclusive: bool = True
+    block_seconds: float = 0.2
+    filters: tuple[int, ...] = (80, 60, 60)
+    kernels: tuple[int, ...] = (251, 5, 5)
+    pool: int = 3
+    hidden: tuple[int, ...] = (2048, 2048, 2048)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive(self, "pool")
+        if not len(self.filters) == len(self.kernels) > 0:
+            raise ValueError(
+                "kernels must be as many as filters, and one at least; got "
+                f"{len(self.kernels)} and {len(self.filters)}"
+            )
+        if not self.hidden:
+            raise ValueError("hidden must be one number or more; got none")
+        steps = self.whole(None)
+        for kernel in self.kernels:
+            steps = (steps - kernel + 1) // self.pool
+        if steps < 1:
+            raise ValueError(
+                f"block_seconds={self.block_seconds:g} must leave a step behind kernels="
+                f"{list(self.kernels)} with pool={self.pool}; it leaves none"
+            )
+
+    def whole(self, samples: int | None) -> int:
+        """A window's length, whatever is asked for: each of its steps has weights of its own."""
+        return super().whole(None)
