@@ -19,6 +19,7 @@ from made_rendered import write_track
 
 from kzoo import config, data, models
 from kzoo.data import solo
+from kzoo.dsp.phones import PHONES
 from kzoo.models import ballroom_cnn, sincnet
 from kzoo.models.base.listener import MAGNATAGATUNE
 from kzoo.training import resolved, train
@@ -166,6 +167,12 @@ def recordings(tmp_path_factory):
             (folder / f"{Path(place).name}.PHN").write_text("0 8000 h#\n8000 16000 ix\n")
     for phone in "bdg":
         write_noise(root / "bdg" / phone, 12000, count=1)
+    for folder in ("TRAIN/DR1/FCJF0", "TEST/DR1/MDAB0"):
+        write_noise(root / "data/timit" / folder, 16000, count=1, seconds=4.0)
+        (root / "data/timit" / folder / "0.wav").rename(root / "data/timit" / folder / "SI1.wav")
+        phones = ["h#", *(phone for phone in PHONES if phone != "sil")]
+        rows = [f"{1600 * k} {1600 * (k + 1)} {phone}" for k, phone in enumerate(phones)]
+        (root / "data/timit" / folder / "SI1.PHN").write_text("\n".join(rows))
     return root
 
 
