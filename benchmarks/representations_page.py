@@ -52,7 +52,8 @@ and dense layer, for {steps} steps of {batch} clips of {seconds:.2f} s at {sound
 with a front end, not what it can learn: `--full` takes {settings["full"]["steps"]} steps with
 {settings["full"]["seeds"]} seeds.
 {more}
-- Tags: which of {len(music["tags"])} families of instruments are heard; mean average precision.
+- Tags: which of {len(music["tags"])} families of instruments are heard; average precision, the
+  mean over them.
 - Onsets: when notes begin; F-measure at 50 ms by mir_eval, of peaks above a threshold that the
   validation chose.
 - Speakers: which of {len(voices["variants"])} voices of espeak-ng speaks, in texts that were not
@@ -71,7 +72,7 @@ their range. Milliseconds are of a step of training, the tasks' mean, beside wha
 machine did; multiply-adds are of a second of sound, without those of Fourier transforms.
 
 {main_table(records, baseline, settings)}
-{answers(records, settings)}
+{answers(records, baseline, settings)}
 {validation(records, settings)}
 ## Fewer clips
 
@@ -121,8 +122,8 @@ def sizes_tables(records, baseline, settings) -> str:
     return text
 
 
-def answers(records, settings) -> str:
-    """Which front end is best in each task, and which ones its seeds do not tell from it."""
+def answers(records, baseline, settings) -> str:
+    """Which front end of those with two seeds is best in each task, and what is close to it."""
     text, largest = "", settings["clips"]["train"]
     for task, about in settings["tasks"].items():
         found = {front: scores(records, task, front, largest) for front in settings["fronts"]}
@@ -135,8 +136,14 @@ def answers(records, settings) -> str:
             f"the seeds of {', '.join(others)} reach into its range"
             if others else "the seeds of no other reach into its range"
         )  # fmt: skip
-        text += f"- {task}: `{best}` has the highest mean {about['measure']}, "
-        text += f"{_spread(found[best])}; {rest}.\n"
+        of = (
+            ""
+            if len(found) == len(settings["fronts"])
+            else f" of the {len(found)} with two seeds or more"
+        )
+        text += f"- {task}: `{best}` has the highest {about['measure']}{of}, "
+        text += f"{_spread(found[best])}; {rest}. MFCC with logistic regression has "
+        text += f"{baseline[task][str(largest)]:.3f}.\n"
     return text
 
 
@@ -161,30 +168,25 @@ def validation(records, settings) -> str:
 
 def few(records, settings) -> str:
     """How far front ends that are computed are above those that are learned, for each size."""
-    kinds = {"computed": False, "learned": True}
     lines = []
     for task in settings["tasks"]:
         cells = []
         for clips in sizes_of(settings):
-            means = {
-                kind: [
-                    statistics.mean(values)
-                    for front, about in settings["fronts"].items()
-                    if about["learned"] == learned
-                    and (values := scores(records, task, front, clips))
-                ]
-                for kind, learned in kinds.items()
-            }
-            gap = all(means.values()) and statistics.mean(means["computed"]) - statistics.mean(
-                means["learned"]
+            means: dict[bool, list[float]] = {False: [], True: []}
+            for front, about in settings["fronts"].items():
+                if values := scores(records, task, front, clips):
+                    means[about["learned"]].append(statistics.mean(values))
+            computed, learned = (
+                map(statistics.mean, means.values()) if all(means.values()) else (0, 0)
             )
-            cells.append(f"{gap:+.3f}" if all(means.values()) else "")
+            whole = sum(map(len, means.values())) == len(settings["fronts"])
+            cells.append(f"{computed - learned:+.3f}" if whole else "")
         lines.append(line([task, *cells]))
     learned = ", ".join(f"`{f}`" for f, about in settings["fronts"].items() if about["learned"])
     heads = ["computed less learned", *(f"{n} clips" for n in sizes_of(settings))]
     table = "\n".join([line(heads), "| --- |" + " ---: |" * (len(heads) - 1), *lines])
     return f"""Do front ends that know something win where data are few? The mean of those that are
-computed less the mean of those that are learned ({learned}), of whichever were trained:
+computed less the mean of those that are learned ({learned}), where all were trained:
 
 {table}
 """
