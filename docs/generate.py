@@ -32,6 +32,7 @@ from kzoo.cli.app import command as program
 from kzoo.data import KINDS, STEPS
 from kzoo.downloads.catalogue import COLUMNS, rows
 from kzoo.training.optimizers import optimizer
+from kzoo.training.pretraining import Pretraining
 from kzoo.training.settings import Fit
 
 HERE = Path(__file__).parent
@@ -100,7 +101,7 @@ def pages() -> dict[str, str]:
         "reference/configuration.md": functions(
             "Configuration",
             "sections of a YAML that is trained",
-            {"fit": Fit, "optimizer": optimizer},
+            {"fit": Fit, "optimizer": optimizer, "pretraining": Pretraining},
         ),
         "presets/index.md": preset_index(),
         "api/index.md": short_way_in(),

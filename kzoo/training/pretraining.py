@@ -28,10 +28,12 @@ class Pretraining:
     """The `pretraining` section of a configuration, of models that have such layers.
 
     steps: of each layer. cases: of a step, at most, drawn of as many examples as fit.batch_size
-    says: frames with what the layer sees around them, or whole examples of convolutional machines.
-    learning_rate: of layers that see binary units; gaussian_learning_rate: of those that see what
-    is measured. momentum, weight_decay: as of a machine. sparsity: the share of the time that units
-    should be on, towards which they are drawn with sparsity_cost.
+        says: frames with what the layer sees around them, or whole examples of convolutional
+        machines.
+    learning_rate: where a layer sees binary units. gaussian_learning_rate: where it sees what is
+        measured. momentum: of the steps. weight_decay: half the penalty on a squared weight.
+    sparsity: share of the time that units should be on. sparsity_cost: how strongly they are drawn
+        towards it.
     """
 
     steps: AtLeastOne = 1000
