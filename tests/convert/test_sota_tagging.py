@@ -8,15 +8,6 @@ import pytest
 from kzoo.convert import sota_tagging
 
 
-def weights_of(vectors, name):
-    recorded = vectors(name)
-    return recorded, {
-        key.removeprefix("param/"): value
-        for key, value in recorded.items()
-        if key.startswith("param/")
-    }
-
-
 @pytest.mark.parametrize(("network", "tolerance"), [
     pytest.param("fcn", 1e-4, marks=pytest.mark.slow), ("crnn", 1e-4), ("musicnn", 2e-4),
 ])  # fmt: skip
@@ -33,18 +24,9 @@ def test_the_trained_weights_of_magnatagatune_give_its_tags(network, tolerance, 
     np.testing.assert_allclose(said, recorded[f"mtat_{network}/output"], atol=tolerance)
 
 
-def test_the_short_chunk_cnn_gives_what_the_reference_gives(vectors):
-    recorded, weights = weights_of(vectors, "tag_shortchunk")
-    size = dataclasses.replace(
-        sota_tagging.SIZES["short"], filters=(3, 3, 6, 6, 6, 6, 12), dense=12
-    )
-    model = sota_tagging.from_weights(weights, size)
-    sound = np.float32(recorded["audio_int16"] / 32768)[None, :, None]
-    np.testing.assert_allclose(model(sound)[0], recorded["output"][0], atol=5e-4)
-
-
 def test_weights_that_do_not_fit_are_named_and_what_torchaudio_keeps_is_not_asked_for(vectors):
-    _, weights = weights_of(vectors, "tag_fcn")
+    recorded = vectors("tag_fcn")
+    weights = {k.removeprefix("param/"): v for k, v in recorded.items() if k.startswith("param/")}
     size = dataclasses.replace(sota_tagging.SIZES["fcn"], filters=(4, 6, 6, 6, 5))
     kept = {"spec.spectrogram.window": 0, "spec.mel_scale.fb": 0, "spec_bn.num_batches_tracked": 0}
     sota_tagging.from_weights({**weights, **kept}, size)

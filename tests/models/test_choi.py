@@ -1,5 +1,6 @@
 """Choi's taggers: the published outputs of two, and their counts of weights."""
 
+import dataclasses
 import functools
 
 import keras
@@ -8,6 +9,7 @@ import pytest
 
 from kzoo import models
 from kzoo.convert import choi as conversion
+from kzoo.convert import sota_tagging
 
 WEIGHTS = "data/weights/choi_crnn/music_tagger_crnn_weights_tensorflow.h5"
 
@@ -43,43 +45,17 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
         conversion.read(tmp_path / "page.h5")
 
 
-@pytest.mark.parametrize(("variant", "filters", "times"), [
-    ("fcn5", [4, 6, 6, 6, 5], 7), ("crnn_torch", [4, 6, 6, 7], 3),
+@pytest.mark.parametrize(("network", "widths", "times"), [
+    ("fcn", {"filters": (4, 6, 6, 6, 5)}, 7), ("crnn", {"filters": (4, 6, 6, 7), "gru": 5}, 3),
 ])  # fmt: skip
-def test_the_torch_references_output_is_reproduced(variant, filters, times, vectors):
-    reference = vectors("tag_fcn" if variant == "fcn5" else "tag_crnn")
-    options = {"gru": 5} if variant == "crnn_torch" else {}
-    samples = times * len(reference["audio_int16"])
-    model = models.build("choi", variant=variant, filters=filters, samples=samples, **options)
-    for ours, theirs in [("input_norm", "spec_bn"), *(
-        (f"norm{k + 1}", f"layer{k + 1}.bn") for k in range(len(filters))
-    )]:  # fmt: skip
-        model.get_layer(ours).set_weights([
-            reference[f"param/{theirs}.{part}"]
-            for part in ("weight", "bias", "running_mean", "running_var")
-        ])  # fmt: skip
-    for k in range(1, len(filters) + 1):
-        kernel = np.transpose(reference[f"param/layer{k}.conv.weight"], (3, 2, 1, 0))
-        model.get_layer(f"conv{k}").set_weights([kernel, reference[f"param/layer{k}.conv.bias"]])
-    for k in (0, 1) if options else ():
-        kernel, recurrent, bias, recurrent_bias = (
-            updated_first(reference[f"param/layer5.{part}_l{k}"])
-            for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        layer = model.get_layer(f"gru{k + 1}")
-        layer.set_weights([kernel.T, recurrent.T, np.stack([bias, recurrent_bias])])
-    model.get_layer("logits").set_weights(
-        [reference["param/dense.weight"].T, reference["param/dense.bias"]]
-    )
+def test_the_torch_references_output_is_reproduced(network, widths, times, vectors):
+    reference = vectors(f"tag_{network}")
+    weights = {k.removeprefix("param/"): v for k, v in reference.items() if k.startswith("param/")}
+    size = dataclasses.replace(sota_tagging.SIZES[network], **widths)
+    model = sota_tagging.from_weights(weights, size)
     first = np.tile(np.float32(reference["audio_int16"] / 32768), times)
     both = np.stack([first, 0.5 * np.roll(first, 5000)])[..., None]
     np.testing.assert_allclose(model(both), reference["output"], atol=1e-4)
-
-
-def updated_first(array):
-    """PyTorch's gates r, z and candidate in Keras's order z, r and candidate."""
-    r, z, candidate = np.split(array, 3)
-    return np.concatenate([z, r, candidate])
 
 
 @pytest.mark.usefixtures("unfilled")

@@ -1,5 +1,6 @@
 """Musicnn and its VGG baseline: what the package says, what the torch reference says, and sizes."""
 
+import dataclasses
 import functools
 
 import keras
@@ -10,6 +11,7 @@ import pytest
 
 from kzoo import models, presets
 from kzoo.convert import musicnn as musicnn_weights
+from kzoo.convert import sota_tagging
 from kzoo.convert import vgg as vgg_weights
 from kzoo.dsp.mel import CONVENTIONS, log_mel
 
@@ -88,47 +90,20 @@ def test_levels_are_the_packages_where_half_precision_reaches_them(vectors):
     assert loud.max() > np.log10(65504)  # where half precision ends
 
 
-def test_musicnn_gives_what_the_torch_reference_gives(vectors):
-    reference = vectors("tag_musicnn")
-    model = models.build(
-        "musicnn", variant="torch", timbral_filters=6, temporal_filters=3, middle_filters=5, dense=8
-    )
-    load(model, reference, {
-        "timbral1": "layers.0", "timbral2": "layers.1", "temporal1": "layers.2",
-        "temporal2": "layers.3", "temporal3": "layers.4",
-        **{f"middle{k}": f"layer{k}" for k in (1, 2, 3)},
-        "dense": ("dense1", "bn"), "logits": "dense2",
-    })  # fmt: skip
-    np.testing.assert_allclose(model(both(reference)), reference["output"], atol=2e-4)
+WIDTHS = {"timbral_filters": 6, "temporal_filters": 3, "middle_filters": 5, "dense": 8}
 
 
-def test_the_short_chunk_cnn_gives_what_the_torch_reference_gives(vectors):
-    reference = vectors("tag_shortchunk")
-    filters = [3, 3, 6, 6, 6, 6, 12]
-    model = models.build("vgg", variant="short_chunk", filters=filters, dense=12)
-    places = {f"conv{k}": f"layer{k}" for k in range(1, 8)}
-    load(model, reference, {**places, "dense": ("dense1", "bn"), "logits": "dense2"})
+@pytest.mark.parametrize(("network", "widths", "tolerance"), [
+    ("musicnn", WIDTHS, 2e-4),
     # Its triangles are float32: of the highest band, 69 dB down, the level differs by 0.01 dB.
-    np.testing.assert_allclose(model(both(reference)), reference["output"], atol=5e-4)
-
-
-def load(model, reference, places):
-    """Give a model the weights of a torch reference: ours -> theirs, of a layer and of its norm."""
-    places = {"input": ("", "spec_bn"), **places}
-    for ours, theirs in places.items():
-        layer, norm = theirs if isinstance(theirs, tuple) else (f"{theirs}.conv", f"{theirs}.bn")
-        if ours == "logits":
-            layer, norm = theirs, None
-        if norm:
-            parts = ("weight", "bias", "running_mean", "running_var")
-            arrays = [reference[f"param/{norm}.{part}"] for part in parts]
-            model.get_layer(f"{ours}_norm").set_weights(arrays)
-        if layer:
-            kernel = reference[f"param/{layer}.weight"].T  # [.., in, out], the last axis first
-            target = model.get_layer(ours)
-            target.set_weights([
-                kernel.reshape(target.kernel.shape), reference[f"param/{layer}.bias"]
-            ])  # fmt: skip
+    ("short", {"filters": (3, 3, 6, 6, 6, 6, 12), "dense": 12}, 5e-4),
+])  # fmt: skip
+def test_the_torch_references_output_is_reproduced(network, widths, tolerance, vectors):
+    reference = vectors({"short": "tag_shortchunk"}.get(network, f"tag_{network}"))
+    weights = {k.removeprefix("param/"): v for k, v in reference.items() if k.startswith("param/")}
+    size = dataclasses.replace(sota_tagging.SIZES[network], **widths)
+    model = sota_tagging.from_weights(weights, size)
+    np.testing.assert_allclose(model(both(reference)), reference["output"], atol=tolerance)
 
 
 def both(reference):
