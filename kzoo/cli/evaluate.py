@@ -13,7 +13,7 @@ import typer
 
 from kzoo.cli import options
 from kzoo.cli.scoreboard import scoreboard
-from kzoo.cli.terminal import quietly, say
+from kzoo.cli.terminal import quiet_imports, quietly, say
 
 if TYPE_CHECKING:
     from kzoo.evaluation import Report
@@ -135,10 +135,11 @@ def evaluate(
 
     shown = None if baselines is None else options.names(baselines)
     kind, columns = named_measures(options.names(measures))
-    scored = evaluation_systems(
-        systems or [], {"overlap": overlap, "mwf": mwf}, n_sources=n_sources,
-        interchangeable=interchangeable, say=say,
-    )  # fmt: skip
+    with quiet_imports():  # the sizes of a network that hears import TensorFlow
+        scored = evaluation_systems(
+            systems or [], {"overlap": overlap, "mwf": mwf}, n_sources=n_sources,
+            interchangeable=interchangeable, say=say,
+        )  # fmt: skip
     scored = [quietly(system) for system in scored]
     if hears(scored, shown):
         refuse_for_hearing(

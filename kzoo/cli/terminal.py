@@ -90,6 +90,14 @@ def quiet_tensorflow() -> None:
         import tensorflow  # noqa: F401
 
 
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """What imports TensorFlow in here, if anything does, does so as in `quiet_tensorflow`."""
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with without_notes() if level != "0" else contextlib.nullcontext():
+        yield
+
+
 def loading(what: object, *, by_litert: bool, made: bool) -> contextlib.AbstractContextManager:
     """Quiet while an engine is loaded, and a line where the LiteRT file of `what` is made first."""
     if by_litert and not made:
