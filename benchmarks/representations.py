@@ -177,8 +177,9 @@ class Study(course.Course):
         task, front, clips = about["task"], about["front"], about["clips"]
         batch = self.settings["batch_size"]
         began = time.perf_counter()
+        network = self._network(task, front)  # drawn before the seed, or long ago
         keras.utils.set_random_seed(seed)
-        network, fresh = self._network(task, front), self._drawn(task, front)
+        fresh = self._drawn(task, front)
         for layer, other in zip(network.layers, fresh.layers, strict=True):
             for variable, value in zip(layer.variables, other.variables, strict=True):
                 variable.assign(value)

@@ -150,7 +150,7 @@ def test_an_interrupted_study_goes_on(quick, tmp_path, monkeypatch):
     name = "speakers-log_mel-12"
     repeated = again._trained(name, 1)["scores"]
     assert repeated == pytest.approx(
-        json.loads((work / "records" / f"{name}_1.json").read_text())["scores"], abs=0.2
+        json.loads((work / "records" / f"{name}_1.json").read_text())["scores"], abs=1e-6
     )
 
 
