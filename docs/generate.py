@@ -331,6 +331,13 @@ def preset_index() -> str:
     )
 
 
+def bandwidth_line(card: Mapping[str, Any]) -> str:
+    """Of what gives sound back."""
+    if not card.get("sources"):
+        return ""
+    return f"{card['bandwidth_hz']} Hz; above it the network changes nothing"
+
+
 def preset_page(card: Mapping[str, Any]) -> str:
     """One preset, all that its card says."""
     name, model = card["name"], card["model"]["name"]
@@ -341,7 +348,7 @@ def preset_page(card: Mapping[str, Any]) -> str:
         "sources": ", ".join(card.get("sources", ())),
         "sample rate": f"{card['sample_rate']} Hz",
         "channels": card["channels"],
-        "bandwidth": f"{card['bandwidth_hz']} Hz; above it the network changes nothing",
+        "bandwidth": bandwidth_line(card),
         "paper": f"<{card['paper']}>" if "paper" in card else "",
         "weights": weights_line(card),
         "cost": cost_line(card["cost"]) if "cost" in card else "",
