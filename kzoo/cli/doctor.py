@@ -29,6 +29,9 @@ EXTRAS = {
     "mido": ("midi", "render MIDI files to stems"),
     "pyroomacoustics": ("rooms", "compute the reflections of rooms to train with"),
     "apache_beam": ("beam", "spread a manifest over processes and machines"),
+    "sklearn": ("listen", "score taggers in kzoo evaluate"),
+    "mir_eval": ("listen", "score onsets and melodies in kzoo evaluate"),
+    "rapidfuzz": ("listen", "score recognisers of phones in kzoo evaluate"),
     "tensorflow_io": ("tfio", "masks of the step spec_augment, as masks: tensorflow_io"),
 }
 

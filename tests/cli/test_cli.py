@@ -263,7 +263,7 @@ def test_the_doctor_knows_every_package_of_every_extra():
         if extra not in ("dev", "demo", "docs"):  # made of the others, and of tools
             for line in lines.split("\n"):
                 if name := re.match(r"[a-z][\w-]*", line):
-                    module = name.group().replace("-", "_")
+                    module = name.group().replace("-", "_").replace("scikit_", "sk")
                     packages[module.removesuffix("_api").removeprefix("python_")] = extra
     assert {module: extra for module, (extra, _) in EXTRAS.items()} == packages
 

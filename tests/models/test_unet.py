@@ -183,7 +183,7 @@ def set_by_layer(model, weights):
         places[f"up{level + 1}_norm"] = f"batch_normalization_{6 + level}"
     for layer in model.layers:
         for weight in layer.weights:
-            if weight.name in ("kernel", "bias", "gamma", "beta", *spleeter._NORM_PARTS):
+            if weight.name in ("kernel", "bias", "gamma", "beta", *spleeter.NORM_PARTS):
                 weight.assign(weights[f"{places[layer.name.split('_', 1)[1]]}/{weight.name}"])
 
 

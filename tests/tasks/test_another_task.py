@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kzoo import config, data, models, presets, tasks
+from kzoo.api.systems import evaluation_systems
 from kzoo.models.base.sizes import Sizes
 from kzoo.tasks import Task
 from kzoo.training import train
@@ -107,3 +108,8 @@ def test_what_a_task_does_not_have_is_refused_in_words(listening, tmp_path):
 def test_an_unknown_task_is_refused_with_the_nearest_name():
     with pytest.raises(config.ConfigError, match="no task is called 'seperation'; did you mean"):
         tasks.task("seperation")
+
+
+def test_a_task_that_has_no_scores_says_so():
+    with pytest.raises(config.ConfigError, match="is for synthesis, which is not scored"):
+        evaluation_systems(["ddsp_violin"], {})
