@@ -165,6 +165,7 @@ def representations_options(arguments):
 
 
 @needs_programs
+@pytest.mark.slow
 def test_clips_are_of_their_seed_and_of_their_options(quick, tmp_path):
     options = {**quick["voices"], "clips": quick["clips"], "rate": 8000, "samples": 4000}
     one = representations_data.prepared(tmp_path / "a.npz", representations_data.voices, options)
