@@ -15,9 +15,8 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from kzoo.dsp.mel import CONVENTIONS, LogMel
 from kzoo.layers.labels import Labels
-from kzoo.models.base.listener import EMBEDDING, ListenerSizes
+from kzoo.models.base.listener import EMBEDDING, ListenerSizes, mel_levels
 from kzoo.models.base.sizes import check_positive
 
 _RANGE_DB = 80.0
@@ -132,10 +131,7 @@ def build(size: Choi = VARIANTS["fcn4"], *, samples: int | None = None) -> keras
         rule = "a window" if size.input_norm == "time" else "as the pools need"
         raise ValueError(f"samples must be {needed}, {rule}; got {samples}")
     waveform = keras.Input((samples, 1), name="waveform")
-    x = LogMel(
-        size.sample_rate, size.n_fft, size.hop_length, size.bands, name="mel",
-        **CONVENTIONS[size.mel],
-    )(waveform)  # fmt: skip
+    x = mel_levels(size)(waveform)
     if size.mel == "librosa":
         x = LevelsBelowPeak(name="levels")(x)
     return keras.Model(waveform, _network(x, size), name="choi")

@@ -14,10 +14,9 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from kzoo.dsp.mel import CONVENTIONS, LogMel
 from kzoo.layers.labels import Labels
 from kzoo.layers.rectified import rectified
-from kzoo.models.base.listener import EMBEDDING, LASTFM, ListenerSizes
+from kzoo.models.base.listener import EMBEDDING, LASTFM, ListenerSizes, mel_levels
 from kzoo.models.base.sizes import check_positive
 
 
@@ -103,10 +102,7 @@ def build(size: Musicnn = VARIANTS["mtt"], *, samples: int | None = None) -> ker
     samples: None for any length of a frame and more.
     """
     waveform = keras.Input((samples, 1), name="waveform")
-    levels = LogMel(
-        size.sample_rate, size.n_fft, size.hop_length, size.bands, name="mel",
-        **CONVENTIONS[size.mel],
-    )(waveform)  # fmt: skip
+    levels = mel_levels(size)(waveform)
     return keras.Model(waveform, _network(levels, size), name="musicnn")
 
 

@@ -13,10 +13,9 @@ from typing import Literal
 import keras
 from keras import layers
 
-from kzoo.dsp.mel import CONVENTIONS, LogMel
 from kzoo.layers.labels import Labels
 from kzoo.layers.rectified import rectified
-from kzoo.models.base.listener import EMBEDDING, LASTFM, ListenerSizes
+from kzoo.models.base.listener import EMBEDDING, LASTFM, ListenerSizes, mel_levels
 from kzoo.models.base.sizes import check_positive
 
 
@@ -119,10 +118,7 @@ def build(size: VGG = VARIANTS["mtt"], *, samples: int | None = None) -> keras.M
         rule = "a window" if size.flat else "as the pools need"
         raise ValueError(f"samples must be {needed}, {rule}; got {samples}")
     waveform = keras.Input((samples, 1), name="waveform")
-    levels = LogMel(
-        size.sample_rate, size.n_fft, size.hop_length, size.bands, name="mel",
-        **CONVENTIONS[size.mel],
-    )(waveform)  # fmt: skip
+    levels = mel_levels(size)(waveform)
     return keras.Model(waveform, _network(levels, size), name="vgg")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from kzoo.dsp.blocks import BlockGrid
+from kzoo.dsp.mel import CONVENTIONS, LogMel
 from kzoo.models.base.sizes import Sizes, check_positive
 
 # The 50 tags of MagnaTagATune that are used most, in the order of most published networks.
@@ -155,3 +156,11 @@ class BandPassSizes(ListenerSizes):
     def whole(self, samples: int | None) -> int:
         """A window's length, whatever is asked for: each of its steps has weights of its own."""
         return super().whole(None)
+
+
+def mel_levels(size) -> LogMel:
+    """The layer "mel" of a tagger's sizes: their bands by the convention that they name."""
+    return LogMel(
+        size.sample_rate, size.n_fft, size.hop_length, size.bands, name="mel",
+        **CONVENTIONS[size.mel],
+    )  # fmt: skip
