@@ -8,7 +8,8 @@ The names are the public functions of this package's modules: `l1`, `l2`, `compr
 `categorical_cross_entropy` (`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`,
 `mixture_l2` (`waveform`);
 `multi_resolution_stft`; `compressed_stft` (`compressed`); `loudness_l1` (`loudness`);
-`log_likelihood_ratio` (`predictors`); `weighted_sum` (`weighted`) of others; `pit` (`permutation`),
+`log_likelihood_ratio` (`predictors`); `code_cross_entropy`, `logistic_mixture`,
+`gaussian_mixture` (`next_sample`) of samples under their distributions; `weighted_sum` (`weighted`) of others; `pit` (`permutation`),
 for sources that have no order: the least of another loss over all orders of the estimates;
 `deep_clustering` and `chimera` (`clustering`), for embeddings. `adversarial` has what a GAN's two
 networks lose.
@@ -29,6 +30,7 @@ from kzoo.losses.clustering import chimera, deep_clustering
 from kzoo.losses.compressed import compressed_stft
 from kzoo.losses.loudness import loudness_l1
 from kzoo.losses.multi_resolution import multi_resolution_stft
+from kzoo.losses.next_sample import code_cross_entropy, gaussian_mixture, logistic_mixture
 from kzoo.losses.permutation import best_permutation, pit, reorder, resolved_pairwise
 from kzoo.losses.predictors import log_likelihood_ratio
 from kzoo.losses.spectral import (
@@ -52,8 +54,8 @@ _LOSSES = {**LOSSES, **{loss.__name__: loss for loss in (*_WITHOUT_ORDER, weight
 
 __all__ = [
     "Loss", "best_permutation", "binary_cross_entropy", "categorical_cross_entropy", "chimera",
-    "compressed_l2", "compressed_stft", "deep_clustering", "discriminative", "get",
-    "get_adversarial", "l1", "l1_mask", "l2", "list_losses", "log_likelihood_ratio", "loudness_l1",
+    "code_cross_entropy", "compressed_l2", "compressed_stft", "deep_clustering", "discriminative",
+    "gaussian_mixture", "get", "get_adversarial", "l1", "l1_mask", "l2", "list_losses", "log_likelihood_ratio", "logistic_mixture", "loudness_l1",
     "mixture_l1", "mixture_l2", "multi_resolution_stft", "pit", "reorder", "sd_sdr", "si_sdr",
     "snr", "weighted_cross_entropy", "weighted_l1_mask", "weighted_sdr", "weighted_sum",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from kzoo import config
 from kzoo.losses.compressed import compressed_stft
 from kzoo.losses.loudness import loudness_l1
 from kzoo.losses.multi_resolution import multi_resolution_stft
+from kzoo.losses.next_sample import code_cross_entropy, gaussian_mixture, logistic_mixture
 from kzoo.losses.predictors import log_likelihood_ratio
 from kzoo.losses.spectral import (
     binary_cross_entropy,
@@ -29,7 +30,8 @@ LOSSES: dict[str, Callable] = {
     for function in (
         l1, l2, compressed_l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr,
         mixture_l1, mixture_l2, multi_resolution_stft, compressed_stft, loudness_l1,
-        log_likelihood_ratio, discriminative, binary_cross_entropy,
+        log_likelihood_ratio, discriminative, code_cross_entropy, logistic_mixture,
+        gaussian_mixture, binary_cross_entropy,
         categorical_cross_entropy, weighted_cross_entropy,
     )
 }  # fmt: skip

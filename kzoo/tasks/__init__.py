@@ -19,6 +19,7 @@ from __future__ import annotations
 from kzoo import config
 from kzoo.tasks.base import Task
 from kzoo.tasks.clustering import Clustering
+from kzoo.tasks.generation import Generation
 from kzoo.tasks.listening import Listening
 from kzoo.tasks.pitch import Pitch
 from kzoo.tasks.separation import Separation
@@ -30,9 +31,10 @@ TASKS: dict[str, type[Task]] = {
     "synthesis": Synthesis,
     "pitch": Pitch,
     "listening": Listening,
+    "generation": Generation,
 }
 
-__all__ = ["TASKS", "Clustering", "Listening", "Pitch", "Separation", "Synthesis", "Task", "task"]
+__all__ = ["TASKS", "Clustering", "Generation", "Listening", "Pitch", "Separation", "Synthesis", "Task", "task"]
 
 
 def task(name: str) -> type[Task]:

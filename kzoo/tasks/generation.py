@@ -1,0 +1,95 @@
+"""Generation: what was heard of a sound in, the distribution of each next sample out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kzoo import data
+from kzoo.config import ConfigError
+from kzoo.dsp.quantisation import mu_law_codes
+from kzoo.tasks.base import Task
+
+
+class Generation(Task):
+    """Samples, with conditions, to what is said of the samples behind them.
+
+    "past" `[batch, samples, 1]`, codes or amplitudes, and the graph's other inputs. A model learns
+    from recordings of one channel; a speaker is a label that a corpus knows, controls are those of
+    the kind solo.
+    """
+
+    @property
+    def waveform(self):
+        return self.graph.inputs[[x.name for x in self.graph.inputs].index("past")]
+
+    @property
+    def _controls(self) -> list[str]:
+        return [x.name for x in self.graph.inputs if x.name not in ("past", "speaker")]
+
+    def card(self, said: str | None) -> dict[str, Any]:
+        return {"task": "generation"}
+
+    def corpus(self) -> dict[str, Any]:
+        return {"names": list(self.size.speakers)} if self.size.speakers else {}
+
+    def check(self, corpus: data.Corpus, where: str, kind: str) -> None:
+        if self.size.speakers and list(corpus.labels) != list(self.size.speakers):
+            raise ValueError(
+                f"{where}: is of the kind {kind} and has the labels "
+                f"{', '.join(corpus.labels) or 'of nothing'}; the model speaks as "
+                f"{', '.join(self.size.speakers)}: kind labelled has a folder of each"
+            )
+        if missing := set(self._controls) - set(corpus.controls):
+            raise ValueError(
+                f"{where}: is of the kind {kind} and has no {', '.join(sorted(missing))}, which "
+                "the model is conditioned on"
+            )
+
+    def examples(
+        self, corpus: data.Corpus, *, seed: int, steps: Sequence, conditions: Mapping | None
+    ) -> Any:
+        if steps:
+            raise ConfigError("data.steps vary sources; a generator's examples have none")
+        if conditions is not None:
+            raise ConfigError("data.conditions is for models that are told what to extract")
+        return Predicted(data.Examples(corpus, samples=self._drawn, seed=seed), self)
+
+    def windows(self, corpus: data.Corpus) -> Any:
+        return Predicted(data.Windows(corpus, samples=self._drawn, hop=self.samples), self)
+
+    @property
+    def _drawn(self) -> int:
+        """An example's samples, and one behind them, in whole frames."""
+        return self.samples + self.size.frame_samples
+
+    def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
+        return {x.name: batch[x.name] for x in self.graph.inputs}, batch["target"]
+
+    def predicted(self, segment: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """{"past", "target" `[samples, 1]`, and the graph's other inputs} of a segment of sound."""
+        waveform = segment["waveform"] if "waveform" in segment else segment["mixture"]
+        if self.size.output == "softmax":
+            waveform = mu_law_codes(waveform, self.size.levels)
+        samples, frames = self.samples, self.samples // self.size.frame_samples
+        example = {"past": waveform[:samples], "target": waveform[1 : samples + 1]}
+        if self.size.speakers:
+            example["speaker"] = np.argmax(segment["labels"], keepdims=True).astype(np.int32)
+        return example | {name: segment[name][:frames] for name in self._controls}
+
+
+class Predicted:
+    """Segments of a corpus as pairs of what was heard and what is to be said."""
+
+    def __init__(self, segments: data.Examples | data.Windows, task: Generation):
+        self._segments, self._task = segments, task
+        self.corpus = segments.corpus
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def example(self, index: int) -> dict[str, np.ndarray]:
+        """Same as `Generation.predicted` of segment `index`."""
+        return self._task.predicted(self._segments.example(index))

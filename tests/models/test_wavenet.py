@@ -1,0 +1,191 @@
+"""WaveNet: its references' distributions, a sampler that says what the whole network says."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from keras import ops
+
+from kzoo import models
+from kzoo.layers.autoregressive import LearnedUpsampling
+from kzoo.models.wavenet import VARIANTS, Sampler, WaveNet, build
+
+MINI = WaveNet(stacks=2, depth=4, residual=6, gate=5, skip=7)
+R9Y9 = WaveNet(
+    stacks=2, depth=3, residual=6, gate=5, skip=7, first_kernel=1, scaled=True, first_bias=True,
+    dropout=0.05,
+)  # fmt: skip
+CONDITIONED = dataclasses.replace(
+    R9Y9, kernel_size=3, speakers=("a", "b", "c"), speaker_width=4, conditions="mel", bands=5,
+    hop_length=6, upsampling="learned", scales=(2, 3), upsampling_pad=0, feature_taps=3,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variant", "weights", "reach"),
+    [("ibab", 1_515_968, 5117), ("vocoder", 4_676_388, 6139), ("vocoder_logistics", None, 505)],
+)
+def test_sizes_are_those_of_the_references(variant, weights, reach):
+    assert VARIANTS[variant].receptive_field == reach
+    if weights:
+        assert build(VARIANTS[variant]).count_params() == weights
+
+
+def flat(kernel):
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+def of_ibab(model, vector):
+    """The weights of ibab's graph, of which each gate has two convolutions."""
+    get = {name[len("param/") :]: vector[name] for name in vector if "param/" in name}
+    model.get_layer("first").set_weights([get["causal_layer/filter"]])
+    for number in range(1, 9):
+        block, own = model.get_layer(f"block{number}"), f"dilated_stack/layer{number - 1}/"
+        kernels = [flat(get[own + name]) for name in ("filter", "gate")]
+        biases = [get[own + name] for name in ("filter_bias", "gate_bias")]
+        block.gates.set_weights([np.hstack(kernels), np.hstack(biases)])
+        block.to_residual.set_weights([flat(get[own + "dense"]), get[own + "dense_bias"]])
+        block.to_skip.set_weights([flat(get[own + "skip"]), get[own + "skip_bias"]])
+        if "embeddings/gc_embedding" in get:
+            known = [flat(get[own + f"gc_{name}weights"]) for name in ("filt", "gate")]
+            model.get_layer(f"block{number}_speaker").set_weights([np.hstack(known)])
+    for k in (1, 2):
+        name = f"postprocessing/postprocess{k}"
+        model.get_layer(f"output{k}").set_weights([flat(get[name]), get[f"{name}_bias"]])
+    if "embeddings/gc_embedding" in get:
+        model.get_layer("speakers").set_weights([get["embeddings/gc_embedding"]])
+
+
+@pytest.mark.parametrize("name", ["plain", "global"])
+def test_distributions_are_those_of_ibab(vectors, name):
+    vector = vectors(f"wavenet_ibab_{name}")
+    speakers = {"speakers": ("a", "b", "c"), "speaker_width": 4} if name == "global" else {}
+    size = dataclasses.replace(MINI, **speakers)
+    model = build(size)
+    of_ibab(model, vector)
+    codes = vector["encoded"][None, :-1, None]
+    given = {"past": codes, **({"speaker": np.array([[1]])} if speakers else {})}
+    found = np.asarray(model(given))[0, size.receptive_field - 1 :]
+    assert size.receptive_field == vector["receptive_field"]
+    np.testing.assert_allclose(found, vector["logits"], atol=2e-4)
+
+
+def normed(vector, name):
+    """A weight of PyTorch's weight norm, taps before what goes in, and what comes out last."""
+    v, g = vector[f"param/{name}.weight_v"], vector[f"param/{name}.weight_g"]
+    weight = g * v / np.sqrt(np.sum(v**2, axis=tuple(range(1, v.ndim)), keepdims=True))
+    return weight.T if v.ndim == 3 else weight
+
+
+def of_r9y9(model, vector):
+    def both(name):
+        return [flat(normed(vector, name)), vector[f"param/{name}.bias"]]
+
+    first, bias = both("first_conv")
+    model.get_layer("first").set_weights([first[None], bias])
+    for number in range(6):
+        block, own = model.get_layer(f"block{number + 1}"), f"conv_layers.{number}."
+        block.gates.set_weights(both(own + "conv"))
+        block.to_residual.set_weights(both(own + "conv1x1_out"))
+        block.to_skip.set_weights(both(own + "conv1x1_skip"))
+        for kind, letter in (("speaker", "g"), ("frames", "c")):
+            if f"param/{own}conv1x1{letter}.weight_v" in vector:
+                known = flat(normed(vector, f"{own}conv1x1{letter}"))
+                model.get_layer(f"block{number + 1}_{kind}").set_weights([known])
+    for k, place in ((1, 1), (2, 3)):
+        model.get_layer(f"output{k}").set_weights(both(f"last_conv_layers.{place}"))
+
+
+def test_distributions_are_those_of_r9y9(vectors):
+    vector = vectors("wavenet_r9y9_plain")
+    model = build(R9Y9)
+    of_r9y9(model, vector)
+    found = np.asarray(model({"past": vector["codes"][None, :, None]}))[0]
+    np.testing.assert_allclose(found, vector["logits"], atol=2e-5)
+
+
+def test_conditions_are_those_of_r9y9(vectors):
+    vector = vectors("wavenet_r9y9_global_local")
+    model = build(CONDITIONED)
+    of_r9y9(model, vector)
+    model.get_layer("speakers").set_weights([vector["param/embed_speakers.weight"]])
+    smoothing = [
+        normed(vector, f"upsample_net.upsample.up_layers.{k}").transpose(3, 2, 0, 1) for k in (1, 3)
+    ]
+    weights = [vector["param/upsample_net.conv_in.weight"].T, *smoothing]
+    alone = LearnedUpsampling((2, 3), 1, 3, pad_ends=False)
+    frames = vector["local_condition"][None]
+    alone.build(frames.shape)
+    alone.set_weights(weights)
+    np.testing.assert_allclose(alone(frames)[0], vector["local_upsampled"], rtol=1e-5, atol=2e-5)
+    # The model repeats the frames at the ends, where the reference is given others: without them.
+    inner = sum(frames[:, k : frames.shape[1] - 2 + k] @ weights[0][k] for k in range(3))
+    model.get_layer("upsampling").set_weights([np.eye(5)[None], *smoothing])
+    given = {"past": vector["codes"][None, :, None], "speaker": vector["global_id"]}
+    found = np.asarray(model({**given, "mel": inner}))[0]
+    np.testing.assert_allclose(found, vector["logits"], atol=1e-4)
+
+
+CASES = {
+    "tiny": VARIANTS["tiny"],
+    "three taps": dataclasses.replace(VARIANTS["tiny"], kernel_size=3, first_kernel=1),
+    "gaussians": dataclasses.replace(VARIANTS["tiny"], output="gaussians", mixtures=2),
+    "conditions": dataclasses.replace(
+        VARIANTS["tiny"], speakers=("a", "b"), conditions="controls", hop_length=8, scaled=True
+    ),
+}
+
+
+@pytest.mark.parametrize("size", CASES.values(), ids=CASES)
+def test_a_sampler_says_of_each_sample_what_the_whole_network_says(size):
+    samples, batch, rng = 16, 2, np.random.default_rng(0)
+    model = build(size, samples=samples)
+    given = {"past": rng.uniform(-1, 1, (batch, samples, 1)).astype(np.float32)}
+    if size.output == "softmax":
+        given = {"past": rng.integers(0, size.levels, (batch, samples, 1))}
+    if size.speakers:
+        given["speaker"] = np.array([[0], [1]])
+        frames = rng.uniform(1, 2, (2, batch, samples // size.hop_length, 1)).astype(np.float32)
+        given |= {"f0_hz": 300 * frames[0], "loudness_db": -20 * frames[1]}
+    whole = np.asarray(model(given))
+    sampler = Sampler(model, size)
+    state = sampler.state(batch)
+    known = sampler.conditions(**{name: x for name, x in given.items() if name != "past"})
+    for at in range(samples):
+        here = None if known is None else known[:, at : at + 1]
+        past = ops.convert_to_tensor(given["past"][:, at : at + 1])
+        found, state = sampler.step(past, state, at, here)
+        np.testing.assert_allclose(found[:, 0], whole[:, at], atol=2e-6)
+
+
+def test_nothing_that_is_to_come_changes_what_is_said():
+    model, rng = build(MINI), np.random.default_rng(0)
+    codes = rng.integers(0, 256, (1, 60, 1))
+    other = codes.copy()
+    other[:, 40:] = rng.integers(0, 256, (1, 20, 1))
+    one, two = (np.asarray(model({"past": x})) for x in (codes, other))
+    np.testing.assert_array_equal(one[:, :40], two[:, :40])
+    # What is further back than the receptive field changes nothing either.
+    other = codes.copy()
+    other[:, 0] = (codes[:, 0] + 1) % 256
+    three = np.asarray(model({"past": other}))
+    assert np.abs(three - one)[0, MINI.receptive_field - 1].max() > 0
+    np.testing.assert_array_equal(three[:, MINI.receptive_field :], one[:, MINI.receptive_field :])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"levels": 1}, "levels and kernel_size must be 2 or more"),
+        ({"speakers": ["a", "a"]}, "speakers must be different"),
+        ({"conditions": "mel", "upsampling": "learned", "hop_length": 60}, "scales must multiply"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        models.sizes("wavenet", variant="tiny", **wrong)
+
+
+def test_a_number_of_samples_that_is_no_whole_frame_is_refused():
+    with pytest.raises(ValueError, match="whole frames of 64; got 100, the nearest is 128"):
+        build(dataclasses.replace(MINI, conditions="controls", hop_length=64), samples=100)
