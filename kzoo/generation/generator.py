@@ -26,10 +26,14 @@ BLOCK = 2000  # samples of a call of the compiled loop
 
 class Drawing(NamedTuple):
     """How a sample is drawn. temperature: 0 takes the most likely code, or a component's mean;
-    1 is as the network says. top_k: of the most likely codes alone; None for all."""
+    1 is as the network says. top_k: of the most likely codes alone; None for all.
+    """
 
     temperature: float = 1.0
     top_k: int | None = None
+
+
+AS_IT_IS = Drawing()
 
 
 class Block(NamedTuple):
@@ -58,7 +62,7 @@ class Generator:
         samples: int,
         *,
         seed: int = 0,
-        drawing: Drawing = Drawing(),
+        drawing: Drawing = AS_IT_IS,
         prime: np.ndarray | None = None,
         conditions: Iterable[Mapping[str, np.ndarray]] | None = None,
         block: int = BLOCK,
@@ -105,7 +109,7 @@ class Generator:
         return drawn.astype(np.float32)
 
     def _hear(self, prime: np.ndarray, state):
-        """(state, samples before, the last sample) after all but the last of what is heard first."""
+        """(state, samples before, the last sample) after all but the last of the prime."""
         if self.size.output == "softmax":
             prime = mu_law_codes(prime, self.size.levels)
         heard = tf.cast(prime, self._kind)[..., None]
@@ -196,6 +200,6 @@ def _check(drawing: Drawing, size) -> None:
     if drawing.temperature < 0:
         raise ValueError(f"temperature must be 0 or above; got {drawing.temperature}")
     if drawing.top_k is not None and not 0 < drawing.top_k <= size.levels:
-        raise ValueError(f"top_k must be 1 to {size.levels}, the codes there are; got {drawing.top_k}")
+        raise ValueError(f"top_k must be 1 to {size.levels} codes; got {drawing.top_k}")
     if drawing.top_k is not None and size.output != "softmax":
         raise ValueError(f"top_k is for codes; this model gives {size.output}")

@@ -9,8 +9,9 @@ The names are the public functions of this package's modules: `l1`, `l2`, `compr
 `mixture_l2` (`waveform`);
 `multi_resolution_stft`; `compressed_stft` (`compressed`); `loudness_l1` (`loudness`);
 `log_likelihood_ratio` (`predictors`); `code_cross_entropy`, `logistic_mixture`,
-`gaussian_mixture` (`next_sample`) of samples under their distributions; `weighted_sum` (`weighted`) of others; `pit` (`permutation`),
-for sources that have no order: the least of another loss over all orders of the estimates;
+`gaussian_mixture` (`next_sample`) of samples under their distributions; `weighted_sum` (`weighted`)
+of others; `pit` (`permutation`), for sources that have no order: the least of another loss over
+all orders of the estimates;
 `deep_clustering` and `chimera` (`clustering`), for embeddings. `adversarial` has what a GAN's two
 networks lose.
 Estimates are `[batch, sources, samples, channels]` or, as magnitudes,
@@ -55,7 +56,8 @@ _LOSSES = {**LOSSES, **{loss.__name__: loss for loss in (*_WITHOUT_ORDER, weight
 __all__ = [
     "Loss", "best_permutation", "binary_cross_entropy", "categorical_cross_entropy", "chimera",
     "code_cross_entropy", "compressed_l2", "compressed_stft", "deep_clustering", "discriminative",
-    "gaussian_mixture", "get", "get_adversarial", "l1", "l1_mask", "l2", "list_losses", "log_likelihood_ratio", "logistic_mixture", "loudness_l1",
+    "gaussian_mixture", "get", "get_adversarial", "l1", "l1_mask", "l2", "list_losses",
+    "log_likelihood_ratio", "logistic_mixture", "loudness_l1",
     "mixture_l1", "mixture_l2", "multi_resolution_stft", "pit", "reorder", "sd_sdr", "si_sdr",
     "snr", "weighted_cross_entropy", "weighted_l1_mask", "weighted_sdr", "weighted_sum",
 ]  # fmt: skip

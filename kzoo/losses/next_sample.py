@@ -25,9 +25,7 @@ def code_cross_entropy(target, estimate):
     return over_examples(ops.logsumexp(estimate, axis=-1) - found)
 
 
-def logistic_mixture(
-    target, estimate, *, levels: int = 65536, least_log_scale: float = -14.0
-):
+def logistic_mixture(target, estimate, *, levels: int = 65536, least_log_scale: float = -14.0):
     """Negative log-likelihood of amplitudes in equal steps under logistics, `[batch]`, in nats.
 
     Salimans et al., 2017, PixelCNN++, https://arxiv.org/abs/1701.05517. target: `[batch, samples,

@@ -246,9 +246,7 @@ def scaled(known: Mapping[str, Any]):
 def _upsampling(size: WaveNet) -> layers.Layer:
     if size.upsampling == "repeated":
         return RepeatFrames(size.hop_length, name="upsampling")
-    return LearnedUpsampling(
-        size.scales, size.upsampling_pad, size.feature_taps, name="upsampling"
-    )
+    return LearnedUpsampling(size.scales, size.upsampling_pad, size.feature_taps, name="upsampling")
 
 
 class Sampler:

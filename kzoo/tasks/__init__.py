@@ -34,7 +34,17 @@ TASKS: dict[str, type[Task]] = {
     "generation": Generation,
 }
 
-__all__ = ["TASKS", "Clustering", "Generation", "Listening", "Pitch", "Separation", "Synthesis", "Task", "task"]
+__all__ = [
+    "TASKS",
+    "Clustering",
+    "Generation",
+    "Listening",
+    "Pitch",
+    "Separation",
+    "Synthesis",
+    "Task",
+    "task",
+]
 
 
 def task(name: str) -> type[Task]:

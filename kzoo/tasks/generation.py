@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from kzoo import data
 from kzoo.config import ConfigError
 from kzoo.dsp.quantisation import mu_law_codes
 from kzoo.tasks.base import Task
+
+MOST_WINDOWS = 100  # by which a generator is judged: each sample costs it as much as one it learns
 
 
 class Generation(Task):
@@ -58,7 +61,10 @@ class Generation(Task):
         return Predicted(data.Examples(corpus, samples=self._drawn, seed=seed), self)
 
     def windows(self, corpus: data.Corpus) -> Any:
-        return Predicted(data.Windows(corpus, samples=self._drawn, hop=self.samples), self)
+        """Windows one behind the other, or where those are more than MOST_WINDOWS, at distances."""
+        samples = sum(length for _, length in corpus.tracks)
+        hop = self.size.whole(max(self.samples, math.ceil(samples / MOST_WINDOWS)))
+        return Predicted(data.Windows(corpus, samples=self._drawn, hop=hop), self)
 
     @property
     def _drawn(self) -> int:

@@ -32,7 +32,7 @@ MAY = {
     "separation": "audio dsp",  # dsp: the grid on which blocks lie
     "evaluation": "audio data metrics separation classical pages",
     # dsp: losses on spectra; layers: what an adversary asks of its networks
-    "tasks": "audio config data deploy evaluation",
+    "tasks": "audio config data deploy dsp evaluation",
     # separation, engines: by which it scores; pictures: of its history
     "training": "config data losses models metrics presets dsp layers tasks separation engines "
     "pictures",
@@ -41,6 +41,7 @@ MAY = {
     "listening": "audio dsp presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp presets engines pitch_tracking",
+    "generation": "dsp models",
     "pictures": "dsp listening pitch_tracking separation synthesis",
     "downloads": "presets",
     "web": "presets",

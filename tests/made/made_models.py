@@ -18,7 +18,7 @@ def tiny(name):
 
 
 # The last is that of tests/conformance/plain.
-OTHERS = ("synthesis", "listening")  # have conformance tests of their own
+OTHERS = ("synthesis", "listening", "generation")  # have conformance tests of their own
 MODELS = [*(name for name in list_models() if tiny(name).task not in OTHERS), "gain_net"]
 SOURCES = ["vocals", "accompaniment"]
 SHORT = 200  # samples
