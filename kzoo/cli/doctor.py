@@ -27,6 +27,7 @@ EXTRAS = {
     "stempeg": ("eval", "a real song with its stems, for exports and the demo"),
     "librosa": ("librosa", "pYIN, and most of kzoo separate --method"),
     "mido": ("midi", "render MIDI files to stems"),
+    "numba": ("generate", "draw sound sample after sample at speed"),
     "pyroomacoustics": ("rooms", "compute the reflections of rooms to train with"),
     "apache_beam": ("beam", "spread a manifest over processes and machines"),
     "sklearn": ("listen", "score taggers in kzoo evaluate"),

@@ -116,6 +116,12 @@ class WaveNet(Sizes):
         return 1 if self.conditions == "none" else self.hop_length
 
     @property
+    def frames_around(self) -> int:
+        """Frames to either side that what is said of a frame's samples depends on."""
+        learned = self.conditions != "none" and self.upsampling == "learned"
+        return self.upsampling_pad + 2 if learned else 0
+
+    @property
     def parameters(self) -> int:
         """Numbers that say what the next sample may be."""
         return self.levels if self.output == "softmax" else 3 * self.mixtures
