@@ -11,28 +11,25 @@ of each frame what the paper's network says of its 15.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import keras
-import numpy as np
 from keras import layers
 
 from kzoo.dsp.mel import LogMels
 from kzoo.layers.labels import Labels
-from kzoo.layers.standardised import Standardised
 from kzoo.models.base.causal import Past, silent_state, step_model
-from kzoo.models.base.listener import EMBEDDING, FrameListenerSizes
-from kzoo.models.base.sizes import check_padding, check_positive
+from kzoo.models.base.listener import EMBEDDING
+from kzoo.models.base.sizes import check_positive
+from kzoo.models.base.streamed_frames import StreamedFrameSizes, stream_levels, whole_levels
 
 _KERNELS = ((7, 3), (3, 3))  # frames, bands
 _POOLED_BANDS = 3
-_RANGE_DB = 100.0  # below a power of 1, where `log_mel` ends
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnsetCNN(FrameListenerSizes):
+class OnsetCNN(StreamedFrameSizes):
     """The paper's network by default: 289,693 weights.
 
     names: "onset", or others, such as classes of instruments of which each has its own onsets.
@@ -47,10 +44,6 @@ class OnsetCNN(FrameListenerSizes):
         "tanh" 2013's. conv_activation: of the convolutions, in both papers "tanh".
     dropout: share of what the dense layers take that is dropped in training.
     """
-
-    streams: ClassVar[bool] = True
-    stream_differs: ClassVar[bool] = False
-    live_frames: ClassVar[int] = 1
 
     sample_rate: int = 44100
     names: tuple[str, ...] = ("onset",)
@@ -80,42 +73,12 @@ class OnsetCNN(FrameListenerSizes):
         seen = 1 + sum(frames - 1 for frames, _ in _KERNELS)
         if self.frames < seen:
             raise ValueError(f"frames must be at least {seen}; got {self.frames}")
-        if not 0 <= self.lookahead_frames < self.frames:
-            raise ValueError(
-                f"lookahead_frames must be at least 0 and below frames={self.frames}; got "
-                f"{self.lookahead_frames}"
-            )
         if self.bands < 17:  # of which the convolutions and their pooling leave one
             raise ValueError(f"bands must be at least 17; got {self.bands}")
 
     @property
-    def before_samples(self) -> int:
-        earlier = self.frames - 1 - self.lookahead_frames
-        return max(self.n_ffts) // 2 + earlier * self.hop_length
-
-    @property
-    def after_samples(self) -> int:
-        return max(self.n_ffts) // 2 + self.lookahead_frames * self.hop_length
-
-    @property
-    def delay_samples(self) -> int:
-        """How much later the stream tells of a frame than its time is, in whole hops."""
-        return (-(-self.after_samples // self.hop_length) - 1) * self.hop_length
-
-    @property
-    def latency_ms(self) -> float:
-        """From a sound to what is said of it: the delay, and the block that must be full before."""
-        return 1000 * (self.delay_samples + self.live_frames * self.hop_length) / self.sample_rate
-
-    def adapt(self, system: keras.Model, mixtures: Iterable[np.ndarray]) -> None:
-        """Give each band of each window a mean of 0 and a deviation of 1 over 64 mixtures.
-
-        Where a band never changes its deviation is taken for 1 dB. Raises ValueError where all that
-        was measured is silent.
-        """
-        system.get_layer("standardised").adapt_in(
-            system, mixtures, silence=-_RANGE_DB, least_deviation=1.0
-        )
+    def longest_samples(self) -> int:
+        return max(self.n_ffts)
 
 
 VARIANTS = {
@@ -149,13 +112,9 @@ def build(
 
     samples: None for any length. padding: see `FrameListenerSizes`.
     """
-    check_padding(padding)
     waveform = keras.Input((samples, 1), name="waveform")
-    x = waveform
-    if padding == "full":
-        around = (size.before_samples, size.after_samples)
-        x = layers.ZeroPadding1D(around, name="silence")(x)
-    return keras.Model(waveform, _network(_standardised(_levels(x, size)), size), name="onset_cnn")
+    levels = whole_levels(waveform, lambda x: _levels(x, size), size, padding)
+    return keras.Model(waveform, _network(levels, size), name="onset_cnn")
 
 
 def build_step(size: OnsetCNN = VARIANTS["paper"], *, frames: int = 1) -> keras.Model:
@@ -166,13 +125,8 @@ def build_step(size: OnsetCNN = VARIANTS["paper"], *, frames: int = 1) -> keras.
     """
     past = Past(stream=frames)
     waveform = keras.Input((frames * size.hop_length, 1), name="waveform")
-    longest = max(size.n_ffts)
-    late = -(longest // 2) % size.hop_length  # so that windows are centred on whole hops
-    sound = past.before(waveform, longest - size.hop_length + late, "sound")
-    levels = _levels(sound[:, : longest + (frames - 1) * size.hop_length], size)
-    # Counted from silence up, so that a stream begins with zeros.
-    levels = past.before(levels + _RANGE_DB, size.frames - 1, "levels") - _RANGE_DB
-    outputs = {"probabilities": _network(_standardised(levels), size)}
+    levels = stream_levels(waveform, lambda x: _levels(x, size), size, past)
+    outputs = {"probabilities": _network(levels, size)}
     return step_model({"waveform": waveform}, outputs, past, name="onset_cnn_step")
 
 
@@ -184,10 +138,6 @@ def _levels(waveform, size: OnsetCNN):
         size.sample_rate, size.n_ffts, size.hop_length, size.bands, low_hz=size.low_hz,
         high_hz=size.high_hz, scale="htk", padding="valid", name="mels",
     )(waveform)  # fmt: skip
-
-
-def _standardised(levels):
-    return Standardised(name="standardised")(levels)
 
 
 def _network(x, size: OnsetCNN):

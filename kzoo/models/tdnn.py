@@ -13,43 +13,20 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
-from kzoo.dsp.mel import LogMel
 from kzoo.dsp.phones import PHONES
 from kzoo.layers.labels import Labels
-from kzoo.models.base.listener import EMBEDDING, ListenerSizes
-from kzoo.models.base.sizes import check_positive
+from kzoo.models.base.listener import EMBEDDING
+from kzoo.models.base.time_delay import TimeDelaySizes, delayed, mel_bands, summed
 
 
 @dataclass(frozen=True, kw_only=True)
-class TDNN(ListenerSizes):
+class TDNN(TimeDelaySizes):
     """The paper's network for b, d and g by default: 392 and 123 weights, and 6 of its outputs.
 
-    units: of the first layer. filters: (frames that a unit of the first layer sees, and of the
-        second). integrated: moments of the second layer that an output sums.
-    hop_length: 10 ms; the paper takes means of pairs of frames of 5 ms. Choices, where the paper
-        is open: the mean that is taken from a window is that of all its bands together, what is
-        left is divided by its largest, and an output has a gain and an offset of its own.
+    Choices, where the paper is open: the mean that is taken from a window is that of all its bands
+    together, what is left is divided by its largest, and an output has a gain and an offset of its
+    own.
     """
-
-    names: tuple[str, ...] = ("b", "d", "g")
-    sample_rate: int = 12000
-    n_fft: int = 256
-    hop_length: int = 120
-    bands: int = 16
-    units: int = 8
-    filters: tuple[int, int] = (3, 5)
-    integrated: int = 9
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_positive(self, "n_fft", "hop_length", "bands", "units", "integrated")
-        if min(self.filters) < 1:
-            raise ValueError(f"filters must be at least 1 frame each; got {self.filters}")
-
-    @property
-    def frames(self) -> int:
-        """How many frames a window is."""
-        return sum(self.filters) - 2 + self.integrated
 
     def whole(self, samples: int | None) -> int:
         """A window, whatever is asked."""
@@ -81,26 +58,14 @@ def build(size: TDNN = VARIANTS["paper"], *, samples: int | None = None) -> kera
     if samples not in (None, size.whole(None)):
         raise ValueError(f"samples must be {size.whole(None)}, a window; got {samples}")
     waveform = keras.Input((size.whole(None), 1), name="waveform")
-    x = LogMel(
-        size.sample_rate, size.n_fft, size.hop_length, size.bands, padding="valid", name="mel"
-    )(waveform)
-    x = layers.Reshape((size.frames, size.bands), name="bands")(x)
-    x = WindowNorm(name="window_norm")(x)
+    x = WindowNorm(name="window_norm")(mel_bands(waveform, size))
     return keras.Model(waveform, _network(x, size), name="tdnn")
 
 
 def _network(x, size: TDNN):
-    for level, (units, frames) in enumerate(
-        zip((size.units, len(size.names)), size.filters, strict=True), start=1
-    ):
-        x = layers.Conv1D(units, frames, activation="sigmoid", name=f"delayed{level}")(x)
-    x = layers.GlobalAveragePooling1D(name=EMBEDDING)(x)
-    # The sum of a name's moments, about what half of them would give.
-    sums = {"depthwise_initializer": keras.initializers.Constant(size.integrated)}
-    centred = {"bias_initializer": keras.initializers.Constant(-size.integrated / 2)}
+    x = layers.GlobalAveragePooling1D(name=EMBEDDING)(delayed(x, size))
     x = layers.Reshape((1, len(size.names)), name="moment")(x)
-    x = layers.DepthwiseConv1D(1, **sums, **centred, name="sum")(x)
-    x = layers.Reshape((len(size.names),), name="logits")(x)
+    x = layers.Reshape((len(size.names),), name="logits")(summed(x, size))
     return Labels(size.names, size.exclusive, name="labels")(x)
 
 
