@@ -20,14 +20,19 @@ class Examples:
     the mixture is the sum of the sources again. What a recorded mixture holds beside its sources,
     such as the noise of clean speech, stays in it as it was. For a step that has a `reach` above 1,
     as it takes more sound than it gives, longer segments are drawn, `drawn_samples`, and cut after.
-    Tracks are drawn in proportion to their length.
+    Tracks are drawn in proportion to their length. tracks: numbers of those that are; None for all.
     """
 
-    def __init__(self, corpus: Corpus, *, samples: int, seed: int = 0, steps: Sequence[Step] = ()):
+    def __init__(
+        self, corpus: Corpus, *, samples: int, seed: int = 0, steps: Sequence[Step] = (),
+        tracks: Sequence[int] | None = None,
+    ):  # fmt: skip
         self.corpus, self.samples, self.seed, self.steps = corpus, samples, seed, tuple(steps)
         reach = math.prod(getattr(step, "reach", 1.0) for step in steps)
         self.drawn_samples = math.ceil(samples * reach)
         lengths = np.array([length for _, length in corpus.tracks], float)
+        if tracks is not None:
+            lengths[np.setdiff1d(np.arange(len(lengths)), tracks)] = 0
         self._chances = {None: lengths / lengths.sum()}
         for source in corpus.sources:
             own = np.zeros_like(lengths)

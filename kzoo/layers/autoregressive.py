@@ -107,13 +107,17 @@ class GatedBlock(layers.Layer):
         self.to_skip.build((*heard_shape[:-1], self.gate))
 
     def call(self, heard, condition=None):
-        gates = self.gates(heard)
+        return self.passed(heard, condition, lambda layer, x: layer(x))
+
+    def passed(self, heard, condition, run):
+        """Same as `call`, with its three layers as `run(layer, input)` has them."""
+        gates = run(self.gates, heard)
         if condition is not None:
             gates = gates + condition
         opened, shut = ops.split(gates, 2, axis=-1)
         z = ops.tanh(opened) * ops.sigmoid(shut)
-        x = heard[..., -self.residual :] + self.to_residual(z)
-        return x * math.sqrt(0.5) if self.scaled else x, self.to_skip(z)
+        x = heard[..., -self.residual :] + run(self.to_residual, z)
+        return x * math.sqrt(0.5) if self.scaled else x, run(self.to_skip, z)
 
     def compute_output_shape(self, heard_shape, condition_shape=None):
         return (*heard_shape[:-1], self.residual), (*heard_shape[:-1], self.skip)

@@ -61,6 +61,18 @@ def get_adversarial(name: str) -> Adversarial:
     return config.named(ADVERSARIAL, name, "adversarial loss")
 
 
+def domain_cross_entropy(logits, domain, *, label_smoothing: float = 0.0):
+    """Cross-entropy of logits `[batch, domains]` and numbers of domains `[batch, 1]`, in nats.
+
+    What a domain classifier is to make small, and whose codes it is shown, large. label_smoothing:
+    the share of the truth that is spread over all domains.
+    """
+    logits = _float32(logits)
+    truth = ops.one_hot(ops.cast(domain[:, 0], "int32"), logits.shape[-1])
+    truth = (1 - label_smoothing) * truth + label_smoothing / logits.shape[-1]
+    return -ops.sum(truth * ops.log_softmax(logits), axis=-1)
+
+
 def _float32(logits):
     # Squares of half-precision logits may overflow.
     return ops.cast(logits, "float32")

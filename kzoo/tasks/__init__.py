@@ -24,6 +24,7 @@ from kzoo.tasks.listening import Listening
 from kzoo.tasks.pitch import Pitch
 from kzoo.tasks.separation import Separation
 from kzoo.tasks.synthesis import Synthesis
+from kzoo.tasks.translation import Translation
 
 TASKS: dict[str, type[Task]] = {
     "separation": Separation,
@@ -32,6 +33,7 @@ TASKS: dict[str, type[Task]] = {
     "pitch": Pitch,
     "listening": Listening,
     "generation": Generation,
+    "translation": Translation,
 }
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Separation",
     "Synthesis",
     "Task",
+    "Translation",
     "task",
 ]
 

@@ -9,7 +9,7 @@ Nothing here knows what the networks are for. The step is TensorFlow's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -37,6 +37,11 @@ class AdversarialModel(keras.Model):
     estimate when z is drawn anew.
     """
 
+    MEASURED = (
+        "adversarial_loss", "discriminator_loss", "generator_gradient", "discriminator_gradient",
+        "real_accuracy", "fake_accuracy", "adversarial_share",
+    )  # fmt: skip
+
     def __init__(
         self,
         generator: keras.Model,
@@ -52,16 +57,7 @@ class AdversarialModel(keras.Model):
         self.shown = shown or (lambda signal, inputs: signal)
         self.target = target or (lambda targets: targets)
         self.noise_seed = keras.random.SeedGenerator()
-        names = [
-            "adversarial_loss",
-            "discriminator_loss",
-            "generator_gradient",
-            "discriminator_gradient",
-            "real_accuracy",
-            "fake_accuracy",
-            "adversarial_share",
-        ]
-        self.measured = {n: keras.metrics.Mean(n) for n in names + ["z_effect"] * latent}
+        self.measured = {n: keras.metrics.Mean(n) for n in (*self.MEASURED, *["z_effect"] * latent)}
         self.built = True
 
     def compile(
@@ -160,6 +156,10 @@ class AdversarialModel(keras.Model):
         self._track_loss(loss, inputs)
         return {"loss": self._loss_tracker.result()}
 
+    def complaints(self, history: Sequence[Mapping[str, float]], epoch: int) -> dict[str, str]:
+        """What is wrong after `epoch`, by the logs of all epochs so far: {kind: line}."""
+        return complaints(history[-1])
+
     def _discriminator_step(self, inputs, real):
         fake = self.generator(inputs, training=True)
         optimizer, weights = self.discriminator_optimizer, self.discriminator.trainable_weights
@@ -244,11 +244,12 @@ class AdversaryWatch(keras.callbacks.Callback):
 
     def __init__(self, say: Callable[[str], None]):
         super().__init__()
-        self.say, self.before = say, set()
+        self.say, self.before, self.history = say, set(), []
 
     def on_epoch_end(self, epoch, logs=None):
         """Compare the epoch's means with what they should be."""
-        found = complaints(logs or {})
+        self.history.append(logs or {})
+        found = self.model.complaints(self.history, epoch)
         for kind, line in found.items():
             if kind not in self.before:
                 self.say(f"epoch {epoch + 1}: {line}")

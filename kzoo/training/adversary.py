@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -11,15 +12,17 @@ from typing import Annotated, Any, Literal
 import keras
 from pydantic import Field
 
-from kzoo import config, losses, models
+from kzoo import config, models
 from kzoo.config import ConfigError
 from kzoo.layers.latent import Latent
+from kzoo.losses.adversarial import ADVERSARIAL
 from kzoo.training import kept_sizes
 from kzoo.training.adversarial import AdversarialModel
+from kzoo.training.confusion import DomainConfusion
 from kzoo.training.optimizers import optimizer
 
 # Arguments of `discriminator` that the graph decides.
-_OF_THE_GRAPH = ("window", "channels")
+_OF_THE_GRAPH = ("window", "channels", "latent", "domains")
 # Keys of the section `network` that are no sizes.
 _NO_SIZES = ("name", "variant", "sizes")
 
@@ -31,7 +34,8 @@ class Adversary:
     weight: of the adversarial loss beside that of the section `loss`, whose own weight is 1.
     network: the discriminator's name, that of the model in whose file it is, by default the one
         that is trained; its variant, by default that of this model; and changes of its sizes.
-    loss: "least_squares" or "hinge". optimizer: as the section of that name, for the discriminator.
+    loss: "least_squares" or "hinge"; of a domain classifier "cross_entropy".
+    optimizer: as the section of that name, for the discriminator.
     steps, label_smoothing, noise_std, noise_decay, noise_steps: as in `AdversarialModel.compile`.
     choose: whether the preset has the "latest" weights, or the "best" by the validation's loss,
         which is only that of the section `loss`.
@@ -39,7 +43,7 @@ class Adversary:
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     network: dict | None = None
-    loss: str = "least_squares"
+    loss: str | None = None
     optimizer: dict | None = None
     steps: int = 1
     label_smoothing: float = 0.0
@@ -47,9 +51,6 @@ class Adversary:
     noise_decay: float = 0.7
     noise_steps: int = 1000
     choose: Literal["latest", "best"] = "latest"
-
-    def __post_init__(self):
-        losses.get_adversarial(self.loss)
 
 
 def resolved(section: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +66,8 @@ def resolved(section: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, 
         default = model["variant"]
     network["variant"] = network.get("variant") or default
     network["sizes"] = kept_sizes.keep(network["variant"], _sizes(network))
+    known = ["cross_entropy"] if _tells_domains(module) else list(ADVERSARIAL)
+    found["loss"] = config.named(known, found["loss"] or known[0], "adversarial loss")
     config.call(optimizer, found["optimizer"] or {}, where="adversary: optimizer")
     found["optimizer"] = {**config.defaults(optimizer), **(found["optimizer"] or {})}
     return {**found, "network": network}
@@ -80,18 +83,30 @@ def adversarial_model(
 ) -> AdversarialModel:
     """`graph` as a generator, and the discriminator of a resolved section.
 
-    It is shown the sources and the mixture side by side, in the domain of the graph's estimates
+    A domain classifier is shown what the graph's layer "encoder" gives: see `DomainConfusion`.
+    Another is shown the sources and the mixture side by side, in the domain of the estimates
     `[batch, sources, samples, channels]`: `[batch, samples, (sources + 1) * channels]`.
     Raises ValueError for a graph that estimates something else.
     """
-    shape = graph.output_shape
+    network = section["network"]
+    module, shape = _module(network["name"]), graph.output_shape
+    if _tells_domains(module):
+        if "encoder" not in [layer.name for layer in graph.layers]:
+            raise ConfigError(
+                f"adversary: that of {network['name']} tells domains from what a layer encoder "
+                "gives, and the model that is trained has none"
+            )
+        classifier = module.discriminator(
+            _sizes(network), latent=graph.get_layer("encoder").output_shape[-1],
+            domains=graph.get_layer("output2").domains,
+        )  # fmt: skip
+        return DomainConfusion(graph, classifier, name=f"{graph.name}_adversarial")
     if len(shape) != 4 or shape[2] is None:
         raise ValueError(
             "an adversary judges waveforms of a fixed length, [batch, sources, samples, channels]; "
             f"the model trains on {shape}"
         )
-    network = section["network"]
-    discriminator = _module(network["name"]).discriminator(
+    discriminator = module.discriminator(
         _sizes(network), window=shape[2], channels=(shape[1] + 1) * shape[3]
     )
 
@@ -139,6 +154,10 @@ def _sizes(network: Mapping[str, Any]):
     else:
         base = config.named(known, network["variant"], f"discriminator of {network['name']}")
     return models.changed(base, changes, where=where)
+
+
+def _tells_domains(module: ModuleType) -> bool:
+    return "domains" in inspect.signature(module.discriminator).parameters
 
 
 def _module(name: str) -> ModuleType:

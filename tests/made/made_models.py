@@ -17,8 +17,9 @@ def tiny(name):
     return architecture(name).VARIANTS["tiny"]
 
 
+# Have conformance tests of their own, or a single model.
+OTHERS = ("synthesis", "listening", "generation", "translation")
 # The last is that of tests/conformance/plain.
-OTHERS = ("synthesis", "listening", "generation")  # have conformance tests of their own
 MODELS = [*(name for name in list_models() if tiny(name).task not in OTHERS), "gain_net"]
 SOURCES = ["vocals", "accompaniment"]
 SHORT = 200  # samples

@@ -19,7 +19,8 @@ STEPS: dict[str, Callable[..., Step]] = {
     function.__name__: function
     for function in (
         sources.remix, sources.level, sources.gain, sources.swap_channels, sources.flip_polarity,
-        sources.shift, sources.speed, sources.mute, voices.pitch, voices.stretch, voices.envelope,
+        sources.shift, sources.speed, sources.mute, voices.pitch, voices.detune, voices.stretch,
+        voices.envelope,
         recordings.equalise, recordings.room, recordings.codec, recordings.clip,
         masking.spec_augment,
     )

@@ -36,6 +36,39 @@ def pitch(
     )  # fmt: skip
 
 
+def detune(
+    *, probability: float = 1.0, semitones: float = 0.5, shortest_seconds: float = 0.25,
+    longest_seconds: float = 0.5,
+) -> Step:  # fmt: skip
+    """Transpose one stretch of each source a little, so that nothing is learned of exact pitch.
+
+    semitones: at most so much, up or down. shortest_seconds, longest_seconds: between which the
+        stretch's length is drawn; its place is drawn evenly. As in Mor et al., 2019,
+        https://arxiv.org/abs/1805.07848. It also varies what a model that translates hears.
+    """
+    check_range("detune", -semitones, semitones, least=-24, most=24, nothing=0)
+    check_range(
+        "detune", shortest_seconds, longest_seconds, least=0.01, most=60,
+        names=("shortest_seconds", "longest_seconds"),
+    )  # fmt: skip
+
+    def draw(rng):
+        bounds = (-semitones, semitones), (shortest_seconds, longest_seconds), (0, 1)
+        return [rng.uniform(*pair) for pair in bounds]
+
+    def change(source, values, rate):
+        interval, seconds, place = values
+        length = min(round(seconds * rate), len(source))
+        start = round(place * (len(source) - length))
+        changed = source.copy()
+        changed[start : start + length] = transposed(source[start : start + length], interval, rate)
+        return changed
+
+    step = drawn(draw, change, probability, "detune", None, together=False)
+    step.keeps_time = True
+    return step
+
+
 def stretch(
     *, probability: float = 1.0, low: float = 0.8, high: float = 1.25,
     sources: Sequence[str] | None = None, together: bool = True,
