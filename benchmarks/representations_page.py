@@ -219,7 +219,7 @@ def draw(
 
 
 def _curves(records, settings, path: Path) -> Path:
-    made = figure(12, 4.2)
+    made = figure(13, 4.2)
     axes = made.subplots(1, len(settings["tasks"]), squeeze=False)[0]
     for axis, (task, about) in zip(axes, settings["tasks"].items(), strict=True):
         for number, (front, kind) in enumerate(settings["fronts"].items()):
@@ -236,7 +236,8 @@ def _curves(records, settings, path: Path) -> Path:
         axis.set_title(task)
         axis.grid(color="0.92")
         axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].legend(fontsize=7, frameon=False, title="dashed: learned", title_fontsize=7)
+    named = axes[-1].get_legend_handles_labels()
+    made.legend(*named, loc="outside right center", fontsize=8, title="dashed: learned")
     return _written(made, path, 100)
 
 

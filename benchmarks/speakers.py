@@ -28,6 +28,7 @@ from benchmarks.representations_page import responses
 from benchmarks.training import machine
 from kzoo import audio, models, presets
 from kzoo.files import replacing
+from kzoo.layers.band_passes import SincBandPasses
 from kzoo.pictures.images import figure
 
 WINDOW_SECONDS, HOP_SECONDS = 0.2, 0.05
@@ -68,10 +69,11 @@ def main() -> None:
         name: [score(told[part], names, shares) for part in _PARTS]
         for name, shares in systems.items()
     }
+    fresh = models.build(sizes["name"], variant=sizes["variant"], **sizes["options"])
+    bands = [_bands(network) for network in (fresh, trained)]
     with replacing(options.out) as temporary:
-        temporary.write_text(page(scores, options), encoding="utf-8")
-    fresh = models.build(sizes["name"], sizes["variant"], **sizes["options"])
-    draw([_kernel(fresh), _kernel(trained)], rate, options.picture)
+        temporary.write_text(page(scores, options) + moved(*bands), encoding="utf-8")
+    draw([np.asarray(layer.kernel()) for layer in bands], rate, options.picture)
     print(f"{options.out}, {options.picture}")
 
 
@@ -119,9 +121,9 @@ def page(scores: Mapping[str, Sequence[Score]], options: argparse.Namespace) -> 
         "",
         f"`python -m benchmarks.speakers {options.speakers.name} {options.run.name}`",
         f"(kzoo {kzoo.__version__}, {machine()}): accuracy over windows of",
-        f"{1000 * WINDOW_SECONDS:g} ms, {1000 * HOP_SECONDS:g} ms apart, and over recordings by the mean",
-        "of their windows, on synthetic voices whose other texts were learned from. The validation",
-        "chose the network's epoch.",
+        f"{1000 * WINDOW_SECONDS:g} ms, {1000 * HOP_SECONDS:g} ms apart, and over recordings by",
+        "the mean of their windows, on synthetic voices whose other texts were learned from. The",
+        "validation chose the epoch of the network.",
         "",
         "| system | "
         + " | ".join(f"windows, {part} | recordings, {part}" for part in _PARTS)
@@ -137,6 +139,16 @@ def page(scores: Mapping[str, Sequence[Score]], options: argparse.Namespace) -> 
         f"The test has {test.recording_count} recordings and {test.window_count} windows.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def moved(before: SincBandPasses, after: SincBandPasses) -> str:
+    """How far the training moved what the filters learn."""
+    pairs = zip(before.trainable_weights, after.trainable_weights, strict=True)
+    far = [np.abs(np.asarray(b) - np.asarray(a)) for b, a in pairs]
+    return (
+        f"\nThe training moved lower edges and widths by {np.mean(far):.2f} Hz, at most by "
+        f"{np.max(far):.2f} Hz.\n"
+    )
 
 
 def draw(kernels: Sequence[np.ndarray], rate: int, path: Path) -> None:
@@ -167,10 +179,8 @@ def _recordings(folder: Path) -> Recordings:
     return [(path.parent.name, audio.read(path)[0][:, 0]) for path in paths]
 
 
-def _kernel(network) -> np.ndarray:
-    """The taps `[taps, filters]` of the layer of band-passes."""
-    bands = next(layer for layer in network.layers if type(layer).__name__ == "SincBandPasses")
-    return np.asarray(bands.kernel())
+def _bands(network) -> SincBandPasses:
+    return next(layer for layer in network.layers if isinstance(layer, SincBandPasses))
 
 
 if __name__ == "__main__":
