@@ -280,7 +280,7 @@ def _drawn(sampler, drawing: Drawing):
         each = conditions is not None and conditions.shape[1] > 1
 
         def sample(number, last, state, drawn, entropies):
-            here = conditions[:, number : number + 1] if each else conditions
+            here = conditions[:, number, None] if each else conditions
             said, state = sampler.step(last, state, at + number, here)
             one, entropy = draw(said[:, 0], noise[number], sampler.size, drawing)
             return (
@@ -304,8 +304,8 @@ def _heard(sampler):
         each = conditions is not None and conditions.shape[1] > 1
 
         def sample(number, state):
-            here = conditions[:, number : number + 1] if each else conditions
-            past = heard[:, number : number + 1]
+            here = conditions[:, number, None] if each else conditions
+            past = heard[:, number, None]
             return number + 1, sampler.step(past, state, at + number, here)[1]
 
         return tf.while_loop(
