@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
 from kzoo import api, models, presets
 from kzoo.data import Windows, events, labelled
@@ -16,6 +17,9 @@ from kzoo.training import train
 
 MODELS = [n for n in list_models() if architecture(n).VARIANTS["tiny"].task == "listening"]
 
+# Trained and exported as a SavedModel in every run of the suite: one of windows and one of frames.
+# The others are in slow ones; each of them takes a step along its slope, and is a TFLite file.
+QUICK = ("dieleman", "tdnn")
 STREAMS = [n for n in MODELS if architecture(n).VARIANTS["tiny"].streams]
 
 
@@ -23,6 +27,14 @@ STREAMS = [n for n in MODELS if architecture(n).VARIANTS["tiny"].streams]
 def name(request):
     """Every listener; all tests of one after another, as they share what is built of it."""
     return request.param
+
+
+slow_for_most = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS],
+    indirect=True,
+    scope="module",
+)
 
 
 @functools.cache
@@ -74,6 +86,30 @@ def test_a_keras_file_keeps_the_names(name, tmp_path):
     np.testing.assert_array_equal(loaded(sound(name)), built(name)(sound(name)))
 
 
+def test_a_loss_reaches_every_weight_and_falls_along_its_slope(name):
+    model, waveforms, labels = built(name), sound(name), np.eye(2, dtype=np.float32)
+    weights, before = model.trainable_weights, model.get_weights()
+    if len(model.output.shape) == 3:
+        labels = np.broadcast_to(labels[:, None], model(waveforms).shape)
+
+    def loss():
+        return tf.reduce_mean(keras.losses.binary_crossentropy(labels, model(waveforms)))
+
+    with tf.GradientTape() as tape:
+        first = loss()
+    slopes = tape.gradient(first, [weight.value for weight in weights])
+    for weight, slope in zip(weights, slopes, strict=True):
+        assert np.isfinite(slope).all(), weight.path
+        assert np.any(slope), weight.path
+    step = 0.01 * first / sum(tf.reduce_sum(slope**2) for slope in slopes)
+    try:
+        for weight, slope in zip(weights, slopes, strict=True):
+            weight.assign_sub(step * slope)
+        assert 0.98 * first < loss() < 0.998 * first  # a straight line would lose a hundredth
+    finally:
+        model.set_weights(before)
+
+
 def write_folders(size, folder):
     """A folder of recordings for each name, and the examples that a model learns from."""
     rate, rng = size.sample_rate, np.random.default_rng(0)
@@ -106,6 +142,7 @@ def write_events(size, folder):
     return Windows(framed, samples=frames * size.hop_length)
 
 
+@slow_for_most
 def test_it_learns_from_a_folder_a_name_or_from_times(name, tmp_path):
     size = architecture(name).VARIANTS["tiny"]
     write = write_events if size.frame_wise else write_folders
@@ -133,6 +170,7 @@ def test_it_learns_from_a_folder_a_name_or_from_times(name, tmp_path):
     assert np.mean(right) > 0.9 if size.frame_wise else np.all(right)
 
 
+@slow_for_most
 def test_a_saved_model_says_what_keras_says(name, tmp_path):
     card = api.export(preset(name, tmp_path / "preset"), "saved_model", tmp_path / "out")
     assert card["names"] == list(architecture(name).VARIANTS["tiny"].names)
