@@ -62,9 +62,12 @@ def test_it_learns_eight_windows_by_heart(numbers, rng):
     sound = rng.normal(0, 0.1, (8, 400, 1)).astype(np.float32)
     target = np.eye(2, dtype=np.float32)[rng.permutation(8) % 2]
     before = model.get_layer("band_passes").low_hz.numpy()
-    model.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", metrics=["accuracy"])
-    found = model.fit(sound, target, batch_size=8, epochs=30, verbose=0).history
-    assert found["accuracy"][-1] == 1.0
+    optimizer = keras.optimizers.Adam(0.01)
+    optimizer.build(model.trainable_variables)  # else the first step is drawn twice
+    model.compile(optimizer, "categorical_crossentropy")
+    model.fit(sound, target, batch_size=8, epochs=30, verbose=0)
+    found = np.asarray(model(sound, training=True))
+    np.testing.assert_array_equal(found.argmax(axis=1), target.argmax(axis=1))
     assert np.all(model.get_layer("band_passes").low_hz.numpy() != before)
 
 
