@@ -15,6 +15,7 @@ from kzoo.data.conditions import Conditioned, ConditionedWindows
 from kzoo.data.corpora import KINDS, open_corpus, open_readable
 from kzoo.data.corpus import Corpus
 from kzoo.data.examples import Examples, Windows
+from kzoo.data.lanes import Lanes, LaneWindows
 from kzoo.data.pipeline import ReadErrors, batch, dataset
 from kzoo.data.shards import prepare
 from kzoo.data.steps import STEPS, step
@@ -26,6 +27,8 @@ __all__ = [
     "ConditionedWindows",
     "Corpus",
     "Examples",
+    "LaneWindows",
+    "Lanes",
     "ReadErrors",
     "Windows",
     "annotated",

@@ -60,6 +60,22 @@ def linear_amplitudes(codes, levels: int = 256) -> np.ndarray:
     return (np.asarray(codes, np.float64) / (levels / 2) - 1).astype(np.float32)
 
 
+KINDS = {
+    "linear": (linear_codes, linear_amplitudes),
+    "mu_law": (mu_law_codes, mu_law_amplitudes),
+}
+
+
+def codes_of(waveform, levels: int, kind: str) -> np.ndarray:
+    """Codes of amplitudes by one of `KINDS`."""
+    return KINDS[kind][0](waveform, levels)
+
+
+def amplitudes_of(codes, levels: int, kind: str) -> np.ndarray:
+    """Amplitudes of codes of one of `KINDS`."""
+    return KINDS[kind][1](codes, levels)
+
+
 def _check(levels: int, rounding: str = "nearest") -> None:
     if levels < 2:
         raise ValueError(f"levels must be 2 or more; got {levels}")

@@ -56,6 +56,7 @@ class WaveNet(Sizes):
     """
 
     task: ClassVar[str] = "generation"
+    quantisation: ClassVar[str] = "mu_law"
 
     sample_rate: int = 16000
     channels: Literal[1] = 1

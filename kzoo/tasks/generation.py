@@ -10,7 +10,7 @@ import numpy as np
 
 from kzoo import data
 from kzoo.config import ConfigError
-from kzoo.dsp.quantisation import mu_law_codes
+from kzoo.dsp.quantisation import codes_of
 from kzoo.tasks.base import Task
 
 MOST_WINDOWS = 100  # by which a generator is judged: each sample costs it as much as one it learns
@@ -30,7 +30,13 @@ class Generation(Task):
 
     @property
     def _controls(self) -> list[str]:
-        return [x.name for x in self.graph.inputs if x.name not in ("past", "speaker")]
+        return [x.name for x in self.graph.inputs if x.name not in ("past", "speaker", "begins")]
+
+    @property
+    def _lanes(self) -> int | None:
+        """Of a graph whose state goes on from one batch to the next."""
+        lanes = [x.shape[0] for x in self.graph.inputs if x.name == "begins"]
+        return lanes[0] if lanes else None
 
     def card(self, said: str | None) -> dict[str, Any]:
         return {"task": "generation"}
@@ -58,10 +64,20 @@ class Generation(Task):
             raise ConfigError("data.steps vary sources; a generator's examples have none")
         if conditions is not None:
             raise ConfigError("data.conditions is for models that are told what to extract")
+        if self._lanes:
+            lanes = data.Lanes(corpus, samples=self.samples, lanes=self._lanes, seed=seed)
+            return Predicted(lanes, self)
         return Predicted(data.Examples(corpus, samples=self._drawn, seed=seed), self)
 
     def windows(self, corpus: data.Corpus) -> Any:
-        """Windows one behind the other, or where those are more than MOST_WINDOWS, at distances."""
+        """Windows one behind the other, or where those are more than MOST_WINDOWS, at distances.
+
+        With a state that goes on, the first stretches of each lane, as much as so many seconds.
+        """
+        if self._lanes:
+            most = MOST_WINDOWS * self.size.sample_rate // self.samples
+            lanes = {"samples": self.samples, "lanes": self._lanes, "most": most}
+            return Predicted(data.LaneWindows(corpus, **lanes), self)
         samples = sum(length for _, length in corpus.tracks)
         hop = self.size.whole(max(self.samples, math.ceil(samples / MOST_WINDOWS)))
         return Predicted(data.Windows(corpus, samples=self._drawn, hop=hop), self)
@@ -78,18 +94,20 @@ class Generation(Task):
         """{"past", "target" `[samples, 1]`, and the graph's other inputs} of a segment of sound."""
         waveform = segment["waveform"] if "waveform" in segment else segment["mixture"]
         if self.size.output == "softmax":
-            waveform = mu_law_codes(waveform, self.size.levels)
+            waveform = codes_of(waveform, self.size.levels, self.size.quantisation)
         samples, frames = self.samples, self.samples // self.size.frame_samples
         example = {"past": waveform[:samples], "target": waveform[1 : samples + 1]}
         if self.size.speakers:
             example["speaker"] = np.argmax(segment["labels"], keepdims=True).astype(np.int32)
+        if "begins" in segment:
+            example["begins"] = segment["begins"]
         return example | {name: segment[name][:frames] for name in self._controls}
 
 
 class Predicted:
     """Segments of a corpus as pairs of what was heard and what is to be said."""
 
-    def __init__(self, segments: data.Examples | data.Windows, task: Generation):
+    def __init__(self, segments: data.Examples | data.Windows | data.Lanes, task: Generation):
         self._segments, self._task = segments, task
         self.corpus = segments.corpus
 

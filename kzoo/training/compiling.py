@@ -134,6 +134,8 @@ def drawn(values: Mapping[str, Any]) -> Drawn:
     with policy(settings.precision):
         system = models.build(values["model"]["name"], segment, **{**options, **arguments})
         graph, domain = size.training(system, inference_mode=settings.inference_mode)
+        if settings.carried_state:
+            graph = size.carrying(system, settings.batch_size)
         trainer, rival = graph, values.get("adversary")
         if adversary.active(values):
             trainer = adversary.adversarial_model(

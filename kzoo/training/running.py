@@ -74,6 +74,11 @@ def train(
                     f"fit.batch_size must be a multiple of the {replicas} devices; got "
                     f"{settings.batch_size}"
                 )
+            if settings.carried_state and replicas > 1:
+                raise ConfigError(
+                    f"fit.carried_state is for one device, and there are {replicas}: name one by "
+                    "--devices"
+                )
             with ours.strategy.scope():
                 made = compiled(values, synchronized=replicas > 1)
             _fit(made, values, place, ours, say=say, verbose=verbose, command=command)

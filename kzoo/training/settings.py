@@ -35,6 +35,9 @@ class Fit:
         weights learn, the norms' scales and offsets too. For going on from weights that were
         trained so, as Spleeter's were: with the statistics of its batches the network is another,
         and what it has learned is lost in the first steps.
+    carried_state: what a recurrent generator knows of the past goes on from one batch to the next: each
+        of batch_size lanes goes through the recordings, `segment_seconds` a step, and gradients end
+        where an example begins. For one device.
     synchronized_batch_norm: statistics over the batches of all devices, where there are several.
     tensorboard: epochs between sound and spectrogram examples; 0 writes no logs.
     score_every: epochs between scores of validation tracks, which are separated as kzoo separate
@@ -60,6 +63,7 @@ class Fit:
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     deterministic: bool = True
     inference_mode: bool = False
+    carried_state: bool = False
     synchronized_batch_norm: bool = True
     tensorboard: int = 0
     score_every: Annotated[int, Field(ge=0)] = 0

@@ -104,6 +104,17 @@ class Signal(ABC):
         """
         return ()
 
+    def carrying(self, system: keras.Model, lanes: int) -> keras.Model:
+        """What is trained of `system` with fit.carried_state, in batches of `lanes` examples.
+
+        Its input "begins" `[lanes, 1]` is 1 where nothing is known of the past. Raises ValueError
+        for a model that does not learn so, as by default.
+        """
+        raise ValueError(
+            f"fit.carried_state is for recurrent generators, such as sample_rnn; {system.name} has "
+            "no state that goes on: leave it out"
+        )
+
     def training(
         self, system: keras.Model, *, inference_mode: bool = False
     ) -> tuple[keras.Model, Callable]:
