@@ -1,4 +1,4 @@
-"""Recordings in stretches that follow each other, for networks whose state goes on between batches."""
+"""Recordings in stretches that follow each other, for a network whose state goes on with them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class LaneWindows(Lanes):
 
 
 def read(corpus: Corpus, track: int, start: int, samples: int) -> Example:
-    """{"waveform" `[samples, channels]`} of a track from `start` on, also in the midst of a frame."""
+    """{"waveform" `[samples, channels]`} of a track from `start` on, within a frame too."""
     hop = getattr(corpus, "hop_length", 1)
     before = start % hop
     found = corpus.read(track, start - before, -(-(before + samples) // hop) * hop)

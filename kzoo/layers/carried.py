@@ -1,4 +1,4 @@
-"""A network's state that stays from one batch to the next: truncated backpropagation through time."""
+"""A network whose state stays from one batch to the next: truncated backpropagation."""
 
 from __future__ import annotations
 

@@ -19,13 +19,14 @@ class FrameTier(layers.Layer):
     """Codes `[batch, frames * frame, 1]` to (`[batch, frames * ratio, width]`, states after).
 
     upper: what the tier above says, `[batch, frames, width]`. states: `[batch, width]` each, as
-    `state_names` has them; without them, and in the examples where `begins` `[batch, 1]` is 1, those
+    `state_names` has them; without them, and in examples whose `begins` `[batch, 1]` is 1, those
     that are learned. learned_state: or zeros. levels: codes, which are heard as -2 to 2.
     """
 
     def __init__(
-        self, frame: int, ratio: int, width: int, levels: int, *, rnn: Literal["gru", "lstm"] = "gru",
-        rnn_layers: int = 1, learned_state: bool = True, weight_norm: bool = True, **kwargs,
+        self, frame: int, ratio: int, width: int, levels: int, *,
+        rnn: Literal["gru", "lstm"] = "gru", rnn_layers: int = 1,
+        learned_state: bool = True, weight_norm: bool = True, **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
         self.frame, self.ratio, self.width, self.levels = frame, ratio, width, levels
@@ -108,7 +109,8 @@ class SampleTier(layers.Layer):
     """
 
     def __init__(
-        self, taps: int, width: int, levels: int, embedding: int, *, weight_norm: bool = True, **kwargs
+        self, taps: int, width: int, levels: int, embedding: int, *, weight_norm: bool = True,
+        **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
         self.taps, self.width, self.levels = taps, width, levels

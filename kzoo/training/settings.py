@@ -35,9 +35,9 @@ class Fit:
         weights learn, the norms' scales and offsets too. For going on from weights that were
         trained so, as Spleeter's were: with the statistics of its batches the network is another,
         and what it has learned is lost in the first steps.
-    carried_state: what a recurrent generator knows of the past goes on from one batch to the next: each
-        of batch_size lanes goes through the recordings, `segment_seconds` a step, and gradients end
-        where an example begins. For one device.
+    carried_state: what a recurrent generator knows of the past goes on from one batch to the next:
+        each of batch_size lanes goes through the recordings, segment_seconds a step, and gradients
+        end where an example begins. For one device.
     synchronized_batch_norm: statistics over the batches of all devices, where there are several.
     tensorboard: epochs between sound and spectrogram examples; 0 writes no logs.
     score_every: epochs between scores of validation tracks, which are separated as kzoo separate

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from kzoo import models
-from kzoo.models.sample_rnn import VARIANTS, SampleRNN, Sampler, build
+from kzoo.models.sample_rnn import VARIANTS, Sampler, SampleRNN, build
 
 RECORDED = SampleRNN(frames=(2, 6), width=6, rnn_layers=2, levels=64, embedding=64)
 TINY = VARIANTS["tiny"]
