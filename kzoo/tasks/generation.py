@@ -14,6 +14,7 @@ from kzoo.dsp.quantisation import codes_of
 from kzoo.tasks.base import Task
 
 MOST_WINDOWS = 100  # by which a generator is judged: each sample costs it as much as one it learns
+MOST_LANE_SECONDS = 30  # the same, of a generator whose state goes on
 
 
 class Generation(Task):
@@ -72,10 +73,10 @@ class Generation(Task):
     def windows(self, corpus: data.Corpus) -> Any:
         """Windows one behind the other, or where those are more than MOST_WINDOWS, at distances.
 
-        With a state that goes on, the first stretches of each lane, as much as so many seconds.
+        With a state that goes on, the first stretches of each lane, MOST_LANE_SECONDS in all.
         """
         if self._lanes:
-            most = MOST_WINDOWS * self.size.sample_rate // self.samples
+            most = MOST_LANE_SECONDS * self.size.sample_rate // self.samples
             lanes = {"samples": self.samples, "lanes": self._lanes, "most": most}
             return Predicted(data.LaneWindows(corpus, **lanes), self)
         samples = sum(length for _, length in corpus.tracks)
