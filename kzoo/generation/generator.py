@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import extras, files
-from kzoo.dsp.quantisation import mu_law_amplitudes, mu_law_codes
+from kzoo.dsp.quantisation import amplitudes_of, codes_of
 from kzoo.models import architecture
 
 BLOCK = 2000  # samples of a call of the compiled loop
@@ -178,7 +178,7 @@ class Generator:
 
     def _primed(self, prime, known, position: Position) -> Position:
         """The position before the prime's last sample, which is heard when the next is drawn."""
-        samples, least = prime.shape[-1], self.size.context_samples()
+        samples, least = prime.shape[-1], self.size.context_samples() or 1
         if samples < least:
             raise ValueError(
                 f"the prime must be as long as what the network hears, {least} samples "
@@ -226,12 +226,12 @@ class Generator:
     def _heard(self, amplitudes: np.ndarray) -> np.ndarray:
         """As the network hears them, float32: codes, or the amplitudes themselves."""
         if self.size.output == "softmax":
-            amplitudes = mu_law_codes(amplitudes, self.size.levels)
+            amplitudes = codes_of(amplitudes, self.size.levels, self.size.quantisation)
         return np.asarray(amplitudes, np.float32)
 
     def _amplitudes(self, drawn: np.ndarray) -> np.ndarray:
         if self.size.output == "softmax":
-            return mu_law_amplitudes(drawn, self.size.levels)
+            return amplitudes_of(drawn, self.size.levels, self.size.quantisation)
         return drawn
 
 

@@ -82,9 +82,7 @@ def test_recordings_that_come_in_frames_are_cut_within_them():
 def test_validation_takes_the_recordings_in_their_order():
     windows = LaneWindows(Counting(), samples=SAMPLES, lanes=MANY, most=100)
     assert len(windows) == 15  # of 16 stretches, five for each lane
-    starts = [
-        [int(x["waveform"][0, 0]) for x in lane_of(windows, lane, 5)] for lane in range(MANY)
-    ]
+    starts = [[int(x["waveform"][0, 0]) for x in lane_of(windows, lane, 5)] for lane in range(MANY)]
     assert starts == [
         [0, 10, 20, 30, 1000], [2000, 2010, 2020, 2030, 2040], [2050, 2060, 2070, 2080, 3000],
     ]  # fmt: skip
