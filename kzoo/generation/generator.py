@@ -254,12 +254,14 @@ class _XlaLoop:
             conditions = _padded(conditions, 1)
         heard = tf.cast(heard, self._kind)[..., None]
         state = {name: tf.constant(x) for name, x in state.items()}
+        # As tensors, or each number would be a loop of its own.
+        counted, at = tf.constant(count), tf.constant(at)
         if forced:
             heard = _padded(heard.numpy(), 1)
-            state = self._runs[key](count, heard, state, at, conditions)
+            state = self._runs[key](counted, heard, state, at, conditions)
             drawn = entropies = np.zeros((len(heard), count), np.float32)
         else:
-            found = self._runs[key](count, heard, state, at, _padded(noise, 0), conditions)
+            found = self._runs[key](counted, heard, state, at, _padded(noise, 0), conditions)
             drawn, entropies = (x.numpy()[:count].T for x in found[:2])
             state = found[2]
         state = {name: x.numpy() for name, x in state.items()}

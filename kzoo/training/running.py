@@ -69,21 +69,25 @@ def train(
             if settings.deterministic:
                 tf.config.experimental.enable_op_determinism()
             replicas = ours.strategy.num_replicas_in_sync
-            if settings.batch_size % replicas:
-                raise ValueError(
-                    f"fit.batch_size must be a multiple of the {replicas} devices; got "
-                    f"{settings.batch_size}"
-                )
-            if settings.carried_state and replicas > 1:
-                raise ConfigError(
-                    f"fit.carried_state is for one device, and there are {replicas}: name one by "
-                    "--devices"
-                )
+            check_devices(settings, replicas)
             with ours.strategy.scope():
                 made = compiled(values, synchronized=replicas > 1)
             _fit(made, values, place, ours, say=say, verbose=verbose, command=command)
             ours.wait()
     return folder
+
+
+def check_devices(settings: Fit, replicas: int) -> None:
+    """Raise ValueError for what so many devices cannot share."""
+    if settings.batch_size % replicas:
+        raise ValueError(
+            f"fit.batch_size must be a multiple of the {replicas} devices; got "
+            f"{settings.batch_size}"
+        )
+    if settings.carried_state and replicas > 1:
+        raise ConfigError(
+            f"fit.carried_state is for one device, and there are {replicas}: name one by --devices"
+        )
 
 
 def _fit(made: Compiled, values, folder: Path, ours: Team, *, say, verbose, command) -> None:

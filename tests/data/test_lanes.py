@@ -13,7 +13,7 @@ class Counting(Corpus):
     """Sample n of track t is 1000 t + n."""
 
     sources, channels, sample_rate = ("audio",), 1, 8000
-    tracks = [(str(t), length) for t, length in enumerate(LENGTHS)]
+    tracks = tuple((str(t), length) for t, length in enumerate(LENGTHS))
 
     def read_part(self, track, part, start, samples):
         at = start + np.arange(samples)
@@ -51,7 +51,7 @@ def test_a_lane_goes_through_all_recordings_in_stretches_that_follow_each_other(
         first_lap = stretches - lane * stretches // MANY
         lap = starts[first_lap : first_lap + stretches]
         expected = {1000 * t + SAMPLES * k for t, n in enumerate((4, 1, 9, 2)) for k in range(n)}
-        assert len(lap) == stretches and set(lap) == expected
+        assert sorted(lap) == sorted(expected)
         orders.add(tuple(lap))
     assert len(orders) == MANY
     # The sample behind a stretch is the first one of the next.

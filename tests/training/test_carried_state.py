@@ -6,8 +6,10 @@ from made_runs import assert_same_runs, checkpoint, history, replaced
 
 from kzoo import presets
 from kzoo.training import train
+from kzoo.training.running import check_devices
+from kzoo.training.settings import Fit
 
-CORPUS = {"kind": "synthetic", "tracks": 3, "seconds": 0.02, "sources": ["tone"]}
+CORPUS = {"kind": "synthetic", "tracks": 3, "seconds": 0.02, "sources": ["vocals"]}
 SETTINGS = {
     "name": "tiny",
     "model": {"name": "sample_rnn", "variant": "tiny"},
@@ -55,9 +57,9 @@ def test_what_was_before_a_batch_is_of_account(straight, tmp_path):
 
 
 def test_it_is_refused_where_nothing_can_be_carried(tmp_path):
-    with pytest.raises(ValueError, match="for recurrent generators, .* wavenet has no state"):
+    with pytest.raises(ValueError, match=r"for recurrent generators, .* wavenet has no state"):
         run(tmp_path / "run", model={"name": "wavenet", "variant": "tiny"})
     with pytest.raises(ValueError, match="for one device, and there are 2"):
-        train(SETTINGS, tmp_path / "two", devices=["cpu:0", "cpu:0"], say=lambda line: None)
+        check_devices(Fit(carried_state=True), 2)
     with pytest.raises(ValueError, match="make 0 windows, less than one batch of 64"):
         run(tmp_path / "many", fit__batch_size=64)
