@@ -10,6 +10,7 @@
     times, strengths = kzoo.onsets(waveform, sample_rate)
     kzoo.tag(waveform, sample_rate)                     # [("rock", 0.41), ("guitar", 0.27), ...]
     sound, rate = kzoo.transfer(voice, sample_rate, "runs/violin")  # played by what is trained
+    sound, rate = kzoo.translate(waveform, sample_rate, "runs/translation", to="piano")
     kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven
 
 Packages, from the ground up: `audio` (files), `dsp` (signal processing), `layers`, `losses`,
@@ -43,6 +44,7 @@ __all__ = [
     "separate",
     "tag",
     "transfer",
+    "translate",
 ]
 
 

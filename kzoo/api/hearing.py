@@ -122,6 +122,21 @@ def transfer(
     return TimbreTransfer(preset, **options)(waveform, sample_rate, input_rate=input_rate)
 
 
+def translate(
+    waveform: np.ndarray, sample_rate: int, preset: str | Path, *, to: str, **options: Any
+) -> tuple[np.ndarray, int]:
+    """Play what a recording plays as the domain `to` of a translator: (sound `[samples]`, rate).
+
+    waveform: `[samples]` or `[samples, channels]`, full scale 1.0, at any rate. The sound lasts as
+    long, at the preset's rate. options: those of `Translator` in `generation.translation`
+    (temperature, top_k, seed), which is the object to keep for many signals. Raises
+    presets.PresetError for a preset that translates nothing, config.ConfigError for another domain.
+    """
+    from kzoo.generation.translation import Translator
+
+    return Translator(preset, to=to, **options)(waveform, sample_rate)
+
+
 def _heard(waveform, sample_rate: int, preset: str | Path, options: Mapping[str, Any]):
     from kzoo.listening import Listener
 

@@ -29,9 +29,11 @@ from kzoo.cli.tag import tag
 from kzoo.cli.terminal import INTERRUPTED, errors_to_exit_codes, one_line, say
 from kzoo.cli.train import train
 from kzoo.cli.transfer import transfer
+from kzoo.cli.translate import translate
 
 VERBS = (separate, enhance, export, evaluate, decompose, compare, train, reproduce, synthesize,
-         transfer, pitch, tag, melody, onsets, serve, demo, doctor, info, models)  # fmt: skip
+         transfer, translate, pitch, tag, melody, onsets, serve, demo, doctor, info,
+         models)  # fmt: skip
 GROUPS = {"presets": presets.app, "data": data.app}
 
 

@@ -114,7 +114,7 @@ class Generator:
 
             self._loop = Loop(model, size, threads=threads)
         elif engine == "xla":
-            self._loop = _XlaLoop(self._sampler)
+            self._loop = XlaLoop(self._sampler)
         else:
             raise ValueError(f"engine must be one of auto, numba, xla; got {engine!r}")
         self.engine = engine
@@ -235,7 +235,7 @@ class Generator:
         return drawn
 
 
-class _XlaLoop:
+class XlaLoop:
     """The loop of any `Sampler`, compiled once for all blocks; called as `loops.Loop`."""
 
     def __init__(self, sampler):

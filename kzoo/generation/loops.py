@@ -34,6 +34,8 @@ class Network(NamedTuple):
     output2: np.ndarray
     output2_bias: np.ndarray
     dilations: np.ndarray
+    first_skip: np.ndarray  # [residual, skip], or nothing
+    first_skip_bias: np.ndarray
     scaled: bool
     kind: int  # SOFTMAX, LOGISTICS or GAUSSIANS
 
@@ -47,6 +49,13 @@ class Loop:
     def __init__(self, model, size, *, threads: int = 1):
         self.size, self.threads = size, threads
         self._network = _network(model, size)
+
+    @classmethod
+    def of_translation(cls, model, size, domain: int) -> Loop:
+        """The same of the decoder of a domain, in a model of `models.music_translation.build`."""
+        loop = cls.__new__(cls)
+        loop.size, loop.threads, loop._network = size, 1, _decoder(model, size, domain)
+        return loop
 
     def __call__(
         self,
@@ -116,7 +125,28 @@ def _network(model, size) -> Network:
         parts.append(np.stack(both))
     for name in ("output1", "output2"):
         parts += weights(model.get_layer(name), (size.skip, -1), 0)
-    return Network(*parts, np.array(size.dilations), size.scaled, _KINDS[size.output])
+    parts += [np.array(size.dilations), np.zeros((0, size.skip), np.float32)]
+    no_bias = np.zeros(size.skip, np.float32)
+    return Network(*parts, no_bias, size.scaled, _KINDS[size.output])
+
+
+def _decoder(model, size, domain: int) -> Network:
+    def weights(layer):
+        return [np.ascontiguousarray(x.numpy()[domain], np.float32) for x in layer.weights]
+
+    kernel, bias = weights(model.get_layer("first"))
+    # It hears a code as one number, of which a row for each code is the product.
+    numbers = np.arange(size.levels, dtype=np.float32) / (size.levels - 1) - np.float32(0.5)
+    parts = [numbers[None, :, None] * kernel[:, None], bias]
+    blocks = [model.get_layer(f"block{k}") for k in range(1, len(size.dilations) + 1)]
+    for names in (("gates",), ("to_residual", "to_skip")):
+        each = [[weights(getattr(block, name)) for name in names] for block in blocks]
+        for k in (0, 1):
+            parts.append(np.stack([np.concatenate([x[k] for x in one], -1) for one in each]))
+    for name in ("output1", "output2"):
+        parts += weights(model.get_layer(name))
+    parts += [np.array(size.dilations), *weights(model.get_layer("first_skip"))]
+    return Network(*parts, False, SOFTMAX)
 
 
 @_compiled
@@ -186,7 +216,9 @@ def _voice(net, heard, buffers, first, at, noise, conditions, temperature, top_k
                     x[j] += row[j]
         if room:
             first[now % room] = value
-        skips[:] = 0
+        skips[:] = net.first_skip_bias
+        if len(net.first_skip):
+            _add_product(x, net.first_skip, skips)
         begin = 0
         for block in range(blocks):
             dilation = net.dilations[block]
@@ -216,6 +248,10 @@ def _voice(net, heard, buffers, first, at, noise, conditions, temperature, top_k
         for j in range(skip):
             skips[j] = max(skips[j] * spread, np.float32(0))
         hidden[:] = net.output1_bias
+        if len(conditions) and conditions.shape[1] > blocks:
+            here = conditions[n if len(conditions) > 1 else 0, blocks]
+            for j in range(len(hidden)):
+                hidden[j] += here[j]
         _add_product(skips, net.output1, hidden)
         for j in range(len(hidden)):
             hidden[j] = max(hidden[j], np.float32(0))

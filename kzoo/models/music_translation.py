@@ -227,9 +227,11 @@ def decoder(past, size: MusicTranslation, delayed: Callable, condition: Callable
     return NextSample("softmax", size.levels, dtype="float32", name="next_sample")(x)
 
 
-def discriminator(size: Discriminator, *, latent: int, domains: int) -> keras.Model:
+def discriminator(
+    size: Discriminator, *, latent: int, domains: int, frames: int | None = None
+) -> keras.Model:
     """Latent vectors `[batch, frames, latent]` to logits of their domain `[batch, domains]`."""
-    latents = keras.Input((None, latent), name="latents")
+    latents = keras.Input((frames, latent), name="latents")
     x = layers.Dropout(size.dropout, name="dropout")(latents) if size.dropout else latents
     for number in range(1, size.depth + 1):
         x = layers.Dense(size.width, activation="elu", name=f"dense{number}")(x)

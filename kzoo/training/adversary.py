@@ -22,7 +22,7 @@ from kzoo.training.confusion import DomainConfusion
 from kzoo.training.optimizers import optimizer
 
 # Arguments of `discriminator` that the graph decides.
-_OF_THE_GRAPH = ("window", "channels", "latent", "domains")
+_OF_THE_GRAPH = ("window", "channels", "latent", "domains", "frames")
 # Keys of the section `network` that are no sizes.
 _NO_SIZES = ("name", "variant", "sizes")
 
@@ -96,9 +96,10 @@ def adversarial_model(
                 f"adversary: that of {network['name']} tells domains from what a layer encoder "
                 "gives, and the model that is trained has none"
             )
+        codes = graph.get_layer("latents").output.shape
         classifier = module.discriminator(
-            _sizes(network), latent=graph.get_layer("encoder").output_shape[-1],
-            domains=graph.get_layer("output2").domains,
+            _sizes(network), domains=graph.get_layer("output2").domains,
+            frames=codes[1], latent=codes[2],
         )  # fmt: skip
         return DomainConfusion(graph, classifier, name=f"{graph.name}_adversarial")
     if len(shape) != 4 or shape[2] is None:

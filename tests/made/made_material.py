@@ -65,6 +65,7 @@ def write_material(root):
     save(root / "gains", root / "other_gains", "gain_net", MUSIC, variant="tiny")
     save_synthesisers(root)
     save_listeners(root)
+    save_translators(root)
     made_crepe.nano_preset(root / "nano", contrast=300.0)
     made_crepe.nano_preset(root / "wide", filters=(3, 2, 2, 2, 2, 4), contrast=300.0)
     return {path.stem: path for path in root.iterdir()}
@@ -99,6 +100,19 @@ def save_listeners(root):
     model = models.build("choi", variant="tiny")
     presets.save_to_preset(model, root / "ear", card)
     presets.save_to_preset(halved(model), root / "other_ear", card)
+
+
+def save_translators(root):
+    """Two presets of the tiny translator, the second with other weights."""
+    keras.utils.set_random_seed(0)
+    card = {
+        "name": "band", "task": "translation", "domains": ["a", "b", "c"], "sample_rate": RATE,
+        "model": {"name": "music_translation", "options": {"variant": "tiny"}},
+        "trained": "not at all",
+    }  # fmt: skip
+    model = models.build("music_translation", variant="tiny")
+    presets.save_to_preset(model, root / "band", card)
+    presets.save_to_preset(halved(model), root / "other_band", card)
 
 
 def save_synthesisers(root):
