@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow
+from kzoo.cli.terminal import loading
 from kzoo.extras import package
 
 
@@ -30,6 +30,7 @@ def melody(
     midi: Annotated[bool, typer.Option("--midi", help="Write the melody's notes, too.")] = False,
     overwrite: options.Overwrite = False,
     device: options.Device = None,
+    engine: options.Engine = "auto",
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Follow the melody of music: OUT/<recording>.csv.
@@ -41,11 +42,13 @@ def melody(
     from kzoo import audio
     from kzoo.cli.files import Job, Outcome, check_stdout, each_recording
     from kzoo.cli.presets import fetch
+    from kzoo.engines import litert
     from kzoo.pictures.images import figure
     from kzoo.pitch_tracking.melody import MelodyTracker, check_preset
     from kzoo.pitch_tracking.melody_files import follow_melody
 
-    check_preset(preset)
+    opened = check_preset(preset)
+    by_litert = litert.chosen(engine, opened, device=device)
     wanted = {"png": plot, "wav": sonify, "mid": midi}
     endings = ["csv", *(ending for ending, asked in wanted.items() if asked)]
     check_stdout(files, out, endings)
@@ -56,8 +59,8 @@ def melody(
 
     def load():
         fetch(preset, show=not quiet)
-        quiet_tensorflow()
-        tracker = MelodyTracker(preset, device=device)
+        with loading(opened, by_litert=by_litert, made=by_litert and litert.is_made(opened)):
+            tracker = MelodyTracker(preset, device=device, engine=engine)
 
         def work(job: Job, progress) -> Outcome:
             from kzoo.pictures.melody import Overview

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow
+from kzoo.cli.terminal import loading
 
 
 def onsets(
@@ -15,7 +15,14 @@ def onsets(
     out: Annotated[
         str, options.out("Folder of the files; - writes one CSV to standard output.")
     ] = "out",
-    preset: options.Preset = "onset_cnn",
+    preset: Annotated[
+        str,
+        typer.Option(
+            "-p", "--preset", metavar="PRESET",
+            help="Name (see kzoo presets list) or folder of the model, or its exported "
+            "NAME_stream.tflite.",
+        ),
+    ] = "onset_cnn",
     threshold: Annotated[
         float,
         typer.Option(metavar="STRENGTH", min=0, max=1, help="Onsets are at least so strong."),
@@ -45,11 +52,12 @@ def onsets(
     from kzoo import audio, listening
     from kzoo.cli.files import Job, Outcome, check_stdout, each_recording
     from kzoo.cli.presets import fetch
+    from kzoo.engines import exported
     from kzoo.listening.onset_files import find_onsets
     from kzoo.pictures.images import figure
     from kzoo.pictures.onsets import draw_onsets
 
-    listening.check_preset(preset)
+    opened = listening.check_preset(exported.opened(preset))
     wanted = {"png": plot, "wav": clicks}
     endings = ["csv", *(ending for ending, asked in wanted.items() if asked)]
     check_stdout(files, out, endings)
@@ -57,11 +65,13 @@ def onsets(
         figure(1, 1)
 
     def load():
-        fetch(preset, show=not quiet)
-        quiet_tensorflow()
-        detector = listening.OnsetDetector(
-            preset, threshold=threshold, distance_seconds=distance_ms / 1000, device=device
-        )
+        by_litert = isinstance(opened, exported.Exported)
+        if not by_litert:
+            fetch(preset, show=not quiet)
+        with loading(opened, by_litert=by_litert, made=by_litert):
+            detector = listening.OnsetDetector(
+                preset, threshold=threshold, distance_seconds=distance_ms / 1000, device=device
+            )
 
         def work(job: Job, progress) -> Outcome:
             line, warnings = find_onsets(

@@ -64,13 +64,15 @@ def _separation(preset) -> str | None:
 
 def _pitch(preset) -> str | None:
     from kzoo.pitch_tracking import PitchTracker
+    from kzoo.pitch_tracking.melody import MelodyTracker
 
     rate = preset.card["sample_rate"]
     phase = 2 * np.pi * _TONE_HZ * np.arange(rate) / rate
     tone = 0.1 * sum(np.sin(k * phase) / k for k in range(1, 6))
-    tracker = PitchTracker(preset.name)
+    melody = preset.card["model"]["name"] == "deep_salience"
+    tracker = (MelodyTracker if melody else PitchTracker)(preset.name)
     found = tracker(tone.astype(np.float32), rate)
-    frames = 1 + round(tracker.frame_rate)
+    frames = 1 + int(tracker.frame_rate)
     if len(found.f0_hz) != frames:
         return f"gives {len(found.f0_hz)} frames of {frames}"
     cents = 1200 * abs(np.log2(np.median(found.f0_hz) / _TONE_HZ))

@@ -5,13 +5,15 @@ LiteRT alone runs them, without TensorFlow, in the blocks that the file was writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kzoo.audio import pieces
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.engines.folder import of_blocks, of_streams
 from kzoo.engines.states import STATE, Instrument, Step, beginnings
@@ -48,6 +50,11 @@ class Exported(Preset):
         return self.path
 
     @property
+    def frame_wise(self) -> bool:
+        """Whether it hears names in frames."""
+        return "names" in self.card and "hop_length" in self.card
+
+    @property
     def stream(self) -> Mapping[str, Any] | None:
         """What it tells of its steps and their state; None for a file of whole blocks."""
         return self.card.get("stream")
@@ -76,8 +83,7 @@ def opened(preset: str | Path | Preset | None) -> str | Path | Preset | None:
         signatures = told["signatures"]
         signature = signatures.get(_STEP) or signatures[_SERVING]
         plays = "f0_hz" in signature["inputs"]
-        hears = "names" in told and "hop_length" not in told
-        tells = "listening" if hears else f"{', '.join(signature['outputs'])} of frames"
+        tells = "listening" if "names" in told else f"{', '.join(signature['outputs'])} of frames"
         task = "synthesis" if plays else tells
         told = {**told, "task": task}
         if plays and "stream" not in told:
@@ -101,7 +107,7 @@ def system(file: Exported, *, live: bool, threads: int) -> System:
         )
     sources, function, begin = told["sources"], None, None
     if stream is not None:
-        step = stream["frames"] * stream["hop_length"]
+        step = _step_samples(stream)
         # A second at a time where there is time for it: levels are measured on blocks.
         samples = step if live else step * max(1, told["sample_rate"] // step)
         grid = BlockGrid(samples, samples, context=True)
@@ -121,12 +127,56 @@ def system(file: Exported, *, live: bool, threads: int) -> System:
 
 
 def listener(file: Exported, *, threads: int) -> WindowNetwork:
-    """Hear windows by a file, which gives no embeddings; raises as `instrument`."""
+    """Hear windows by a file, which gives no embeddings; raises as `instrument`.
+
+    PresetError for one that tells of frames.
+    """
+    if file.frame_wise:
+        raise PresetError(f"{file}: tells of frames, not of windows; kzoo onsets runs it")
     told, heard = file.card, _runner(file, _SERVING, threads)
     return WindowNetwork(
         tuple(told["names"]), told["sample_rate"], told["block_samples"], told.get("hop_seconds"),
         run=lambda window: (heard(waveform=window[:, None])["probabilities"].copy(), None),
     )  # fmt: skip
+
+
+def frames(file: Exported, *, threads: int) -> Callable[[Iterable[np.ndarray]], Iterator]:
+    """Hear frames by a file that streams: blocks `[samples]` to `[frames, names]` stretches.
+
+    There are 1 + samples // hop_length frames, each said at its own time. Raises PresetError for a
+    file that tells of windows, for one of a single block, and as `instrument`.
+    """
+    stream = file.stream
+    if not file.frame_wise:
+        raise PresetError(f"{file}: tells of windows, not of frames; kzoo tag runs it")
+    if stream is None:
+        raise PresetError(
+            f"{file}: hears one block, with silence around it; {file.card['name']}_stream"
+            f"{EXPORTED}, which kzoo export writes beside it for what hears the past alone, hears "
+            "any length"
+        )
+    hop_length, begin = stream["hop_length"], _begin(file, _step_samples(stream), threads)
+    at_once = stream["frames"] * max(1, file.card["sample_rate"] // _step_samples(stream))
+
+    def heard(signal: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        step, late, wanted = begin(), stream["delay_samples"] // hop_length, 0
+        silence = np.zeros(at_once * hop_length, np.float32)
+        rest = [(silence, 0)] * -(-late // at_once)
+        blocks = pieces(signal, hop_length, at_once, 0, hop_length)
+        for piece, count in itertools.chain(blocks, rest):
+            wanted += count
+            found = step(waveform=piece[None, :, None])["probabilities"][0]
+            early, late = late, max(0, late - len(found))
+            found = found[early:][:wanted]
+            wanted -= len(found)
+            if len(found):
+                yield found
+
+    return heard
+
+
+def _step_samples(stream: Mapping[str, Any]) -> int:
+    return stream["frames"] * stream["hop_length"]
 
 
 def instrument(file: Exported, *, threads: int) -> Instrument:

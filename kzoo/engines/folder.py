@@ -16,13 +16,14 @@ import kzoo
 from kzoo.deploy.interpreter import loaded
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.engines.states import STATE, Instrument, Step, beginnings
-from kzoo.engines.windows import WindowNetwork
+from kzoo.engines.windows import MelodyNetwork, WindowNetwork
 from kzoo.presets import Preset
 from kzoo.presets.cache import cache_folder
 from kzoo.separation import Blocks, System
 
 FILE, PITCH_FILE = "separate_fp32.tflite", "pitch_fp32.tflite"
 INSTRUMENT_FILE, LISTENER_FILE = "play_fp32.tflite", "hear_fp32.tflite"
+TRANSFORM_FILE, SALIENCE_FILE = "transform_fp32.tflite", "salience_fp32.tflite"
 _BLOCKS, _ARRAYS = "system.json", "arrays.npz"
 _HOP_LENGTH, _ROOM = "hop_length", "room"
 _FORM = 1  # of what lies in a folder; another is made again
@@ -86,9 +87,9 @@ def read_instrument(folder: Path, *, threads: int) -> Instrument:
     )
 
 
-def write_listener(folder: Path, network: WindowNetwork) -> None:
-    """Write what `read_listener` reads beside the file."""
-    kept = {name: value for name, value in network._asdict().items() if name != "run"}
+def write_heard(folder: Path, network: WindowNetwork | MelodyNetwork) -> None:
+    """Write what `read_listener` or `read_melody` reads beside its files."""
+    kept = {name: value for name, value in network._asdict().items() if not callable(value)}
     (folder / _BLOCKS).write_text(json.dumps(kept, indent=2), encoding="utf-8")
 
 
@@ -103,6 +104,22 @@ def read_listener(folder: Path, *, threads: int) -> WindowNetwork:
         return both[: len(names)], both[len(names) :]
 
     return WindowNetwork(**{**kept, "names": names}, run=run)
+
+
+def read_melody(folder: Path, *, threads: int) -> MelodyNetwork:
+    """The network of two files."""
+    kept = json.loads((folder / _BLOCKS).read_text(encoding="utf-8"))
+    transform = runner(folder / TRANSFORM_FILE, threads=threads)
+    salience = runner(folder / SALIENCE_FILE, threads=threads)
+
+    def of_levels(magnitudes: np.ndarray, loudest: float) -> np.ndarray:
+        return salience(magnitudes=magnitudes, loudest=np.float32([loudest]))["salience"].copy()
+
+    return MelodyNetwork(
+        **{**kept, "frequencies_hz": tuple(kept["frequencies_hz"])},
+        transform=lambda piece: transform(waveform=piece[:, None])["magnitudes"].copy(),
+        salience=of_levels,
+    )
 
 
 def runner(path: Path, *, threads: int) -> Callable[..., dict[str, np.ndarray]]:

@@ -19,7 +19,7 @@ from kzoo.deploy.request import LITERT_MISSING
 from kzoo.engines import exported
 from kzoo.engines import folder as folders
 from kzoo.engines.states import Instrument
-from kzoo.engines.windows import WindowNetwork
+from kzoo.engines.windows import MelodyNetwork, WindowNetwork
 from kzoo.presets import Preset, Progress
 from kzoo.presets.cache import cache_folder
 from kzoo.separation import System, at_level
@@ -161,6 +161,20 @@ def listener(
     if isinstance(preset, exported.Exported):
         return exported.listener(preset, threads=threads)
     return folders.read_listener(_made(preset, make, progress), threads=threads)
+
+
+def melody(
+    preset: Preset, *, threads: int | None = None, progress: Progress | None = None
+) -> MelodyNetwork:
+    """Track melodies by LiteRT; threads, and what is made and raised: as in `system`."""
+
+    def make(folder: Path) -> None:
+        from kzoo.engines.making import make_melody
+
+        make_melody(preset, folder)
+
+    place = _made(preset, make, progress)
+    return folders.read_melody(place, threads=threads or _processors())
 
 
 def instrument(

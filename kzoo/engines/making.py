@@ -13,10 +13,11 @@ from kzoo.deploy import parity
 from kzoo.deploy.examples import frames_proof, melody, noisy_speech, sound_proof
 from kzoo.deploy.export import export
 from kzoo.deploy.formats.streaming import write_state_twin
+from kzoo.deploy.proof import Proof
 from kzoo.engines import folder as folders
 from kzoo.engines import states
 from kzoo.engines.blocks import Network, open_instrument, open_network, refuse_whole_blocks
-from kzoo.engines.tensorflow import beginnings, open_listener, playing
+from kzoo.engines.tensorflow import beginnings, open_listener, open_melody, playing
 from kzoo.engines.windows import WindowNetwork
 from kzoo.presets import Preset, PresetError
 
@@ -70,7 +71,7 @@ def make_listener(preset: Preset, folder: Path) -> None:
         export(
             both, "tflite", folder, name="hear", proof=proof, sample_rate=rate, limit_db=_LIMIT_DB
         )
-        folders.write_listener(
+        folders.write_heard(
             folder, WindowNetwork(size.names, rate, samples, size.hop_seconds, run=model)
         )
         (sound,) = proof.inputs.values()
@@ -79,6 +80,33 @@ def make_listener(preset: Preset, folder: Path) -> None:
         expected = {kind: np.array(x) for kind, x in zip(kinds, model(sound), strict=True)}
         found = {kind: x[None] for kind, x in zip(kinds, heard, strict=True)}
         parity.check(parity.compare(expected, found), _LIMIT_DB)
+
+
+def make_melody(preset: Preset, folder: Path) -> None:
+    """Write the two files of a tracker of melodies and how recordings are cut into `folder`.
+
+    Raises as `make_separator`.
+    """
+    parts = open_melody(preset)
+    rate, hop_length = parts.sample_rate, parts.hop_length
+    proof = frames_proof(parts.transform, "magnitudes", sample_rate=rate, hop_length=hop_length)
+    (sound,) = proof.inputs.values()
+    heard = np.array(parts.transform(sound))
+    inputs = {
+        "magnitudes": heard[:, : parts.salience.inputs[0].shape[1]],
+        "loudest": np.max(heard, axis=(1, 2, 3))[:, None],
+    }
+    salience_proof = Proof(inputs=inputs, outputs=["salience"], description=proof.description)
+    for file, model, proven in (
+        (folders.TRANSFORM_FILE, parts.transform, proof),
+        (folders.SALIENCE_FILE, parts.salience, salience_proof),
+    ):
+        with _refusing(preset, folder / file):
+            export(
+                model, "tflite", folder, name=file.removesuffix("_fp32.tflite"), proof=proven,
+                sample_rate=rate, limit_db=_LIMIT_DB,
+            )  # fmt: skip
+    folders.write_heard(folder, parts)
 
 
 def make_instrument(preset: Preset, folder: Path, *, frames: int) -> None:

@@ -21,7 +21,7 @@ from kzoo.engines.blocks import (
     open_network,
     refuse_whole_blocks,
 )
-from kzoo.engines.windows import WindowNetwork
+from kzoo.engines.windows import MelodyNetwork, WindowNetwork
 from kzoo.layers.recurrent import compiled_loops
 from kzoo.models.base.listener import EMBEDDING
 from kzoo.models.base.sizes import Signal
@@ -30,6 +30,9 @@ from kzoo.separation import System, at_level
 from kzoo.separation.clusters import clusters_survey
 from kzoo.separation.surveys import Learned
 
+# A transform hears hundreds of frames around its own, so it takes more of them at once than the
+# network, whose layers fill the memory.
+_TRANSFORMED_FRAMES, _MELODY_FRAMES = 512, 128
 _MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
@@ -229,6 +232,33 @@ def open_listener(preset: Preset, *, progress: presets.Progress | None = None) -
         raise presets.PresetError(f"preset {preset} tells of frames, not of windows")
     model = preset.model(samples=size.whole(None), progress=progress)
     return keras.Model(model.input, [model.output, model.get_layer(EMBEDDING).output])
+
+
+def melody(
+    preset: Preset, *, device: str | None = None, progress: presets.Progress | None = None
+) -> MelodyNetwork:
+    """Compile the parts of a tracker of melodies for this machine."""
+    place = prepare_devices(device)
+    parts = open_melody(preset, progress=progress)
+    transform, salience = compiled(parts.transform, place), compiled(parts.salience, place)
+    return parts._replace(
+        transform=lambda piece: transform(piece[None, :, None])[0],
+        salience=lambda seen, loudest: salience(seen[None], np.float32([[loudest]]))[0],
+    )
+
+
+def open_melody(preset: Preset, *, progress: presets.Progress | None = None) -> MelodyNetwork:
+    """The parts of a tracker of melodies, as models of batches."""
+    size, _ = preset.sizes()
+    network = preset.model(progress=progress).get_layer("deep_salience_core")
+    transform, salience = preset.module.build_blocks(
+        size, network, transformed=_TRANSFORMED_FRAMES, frames=_MELODY_FRAMES
+    )
+    return MelodyNetwork(
+        size.sample_rate, size.hop_length, tuple(size.frequencies_hz()), size.context_frames(),
+        _TRANSFORMED_FRAMES, (transform.output_shape[1] - _TRANSFORMED_FRAMES) // 2,
+        _MELODY_FRAMES, transform, salience,
+    )  # fmt: skip
 
 
 def _compiled_step(step: keras.Model, place: str | None):

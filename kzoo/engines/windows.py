@@ -1,4 +1,4 @@
-"""What hears a recording window by window, whatever runs it."""
+"""What hears a recording window by window or in stretches of frames, whatever runs it."""
 
 from __future__ import annotations
 
@@ -21,3 +21,23 @@ class WindowNetwork(NamedTuple):
     samples: int
     hop_seconds: float | None
     run: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+
+
+class MelodyNetwork(NamedTuple):
+    """A tracker of melodies, in parts that hear stretches of a recording.
+
+    frequencies_hz: of the bins of the salience. transform: a waveform `[samples]` of `transformed`
+    frames, with `context` more on both sides, to magnitudes
+    `[transformed + 2 * neighbours, bins, harmonics]`. salience: `frames + 2 * neighbours` of them,
+    and the loudest magnitude of the recording, to `[frames, bins]`.
+    """
+
+    sample_rate: int
+    hop_length: int
+    frequencies_hz: tuple[float, ...]
+    context: int
+    transformed: int
+    neighbours: int
+    frames: int
+    transform: Callable[[np.ndarray], np.ndarray]
+    salience: Callable[[np.ndarray, float], np.ndarray]

@@ -18,6 +18,7 @@ import numpy as np
 
 from kzoo import presets
 from kzoo.audio import checked_waveform, mono, pieces
+from kzoo.engines import exported, litert
 from kzoo.listening.listener import check_preset
 
 
@@ -34,9 +35,10 @@ class Frames(NamedTuple):
 class FrameListener:
     """Hears in every frame of a recording which names fit.
 
-    preset: of a listener that tells of frames, by name or folder. device: as in
+    preset: of a listener that tells of frames, by name or folder, or the streaming file that `kzoo
+    export` has written of one, NAME_stream.tflite, which LiteRT runs. device: as in
     `Separator.from_preset`. progress: bytes fetched, bytes in all, where a preset must come.
-    Raises PresetError for another preset.
+    Raises PresetError for another preset, ValueError for a device with a file.
     """
 
     def __init__(
@@ -46,20 +48,31 @@ class FrameListener:
         device: str | None = None,
         progress: presets.Progress | None = None,
     ):
-        opened = check_preset(preset)
+        opened = check_preset(exported.opened(preset))
+        self.preset = str(preset)
+        if isinstance(opened, exported.Exported):
+            litert.chosen("auto", opened, device=device)
+            self._heard, told = exported.frames(opened, threads=1), opened.card
+            self.names, self.sample_rate = tuple(told["names"]), told["sample_rate"]
+            self.hop_length = told["hop_length"]
+            return
         from kzoo.engines import tensorflow
 
         place = tensorflow.prepare_devices(device)
         size, _ = opened.sizes()
         if not size.frame_wise:
             raise presets.PresetError(f"preset {opened} tells of windows, not of frames")
-        self.preset = str(preset)
         self.names, self.sample_rate = tuple(size.names), size.sample_rate
         self.hop_length = size.hop_length
-        self._around = size.before_samples, size.after_samples
         model = opened.model(**size.block(), progress=progress)
-        self._frames = model.output_shape[1]
-        self._network = tensorflow.compiled(model, place)
+        frames, network = model.output_shape[1], tensorflow.compiled(model, place)
+
+        def heard(signal: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            around = size.before_samples, size.after_samples
+            for piece, count in pieces(signal, size.hop_length, frames, *around):
+                yield network(piece[None, :, None])[0, :count]
+
+        self._heard = heard
 
     @property
     def frame_rate(self) -> float:
@@ -68,11 +81,11 @@ class FrameListener:
 
     def track(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Frames]:
         """Yield the frames of blocks `[samples, channels]` of any length, a stretch at a time."""
-        signal, done = mono(blocks, sample_rate, self.sample_rate), 0
-        for piece, count in pieces(signal, self.hop_length, self._frames, *self._around):
-            seconds = (done + np.arange(count)) * self.hop_length / self.sample_rate
-            done += count
-            yield Frames(seconds, self._network(piece[None, :, None])[0, :count])
+        done = 0
+        for probabilities in self._heard(mono(blocks, sample_rate, self.sample_rate)):
+            frames = done + np.arange(len(probabilities))
+            done += len(probabilities)
+            yield Frames(frames * self.hop_length / self.sample_rate, probabilities)
 
     def __call__(self, waveform: np.ndarray, sample_rate: int) -> Frames:
         """The frames of `[samples]` or `[samples, channels]`, full scale 1.0.

@@ -115,26 +115,30 @@ def build(size: DeepSalience = VARIANTS["paper"], *, samples: int | None = None)
 
 
 def build_blocks(
-    size: DeepSalience, network: keras.Model, *, frames: int
+    size: DeepSalience, network: keras.Model, *, transformed: int, frames: int
 ) -> tuple[keras.Model, keras.Model]:
-    """(magnitudes, salience) of a block of a recording that is gone through twice.
+    """(transform, salience) of parts of a recording that is gone through twice.
 
-    The first takes the waveform `[batch, samples, 1]` of `frames` frames and `context_frames` more
-    on both sides, samples = (frames + 2 * context_frames - 1) * hop_length, to the loudest
-    magnitude in each of the `frames`, `[batch, frames]`. The second takes it and the loudest
-    magnitude of all, `[batch, 1]`, to salience `[batch, frames, bins]`. network: the `core`.
+    The first takes the waveform `[batch, samples, 1]` of `transformed` frames and
+    `context_frames` more on both sides, samples = (transformed + 2 * context_frames - 1) *
+    hop_length, to magnitudes `[batch, transformed + 2 * n, bins, harmonics]`, n being the
+    neighbours that the network sees on each side. The second takes `frames + 2 * n` of them and
+    the loudest magnitude of the whole recording, `[batch, 1]`, to salience
+    `[batch, frames, bins]`. network: the `core`.
     """
     context = size.context_frames()
-    waveform = keras.Input(((frames + 2 * context - 1) * size.hop_length, 1), name="waveform")
+    waveform = keras.Input(((transformed + 2 * context - 1) * size.hop_length, 1), name="waveform")
+    seen = _transform(size)(waveform)[
+        :, context - _NEIGHBOURS : context + transformed + _NEIGHBOURS
+    ]
+    shape = frames + 2 * _NEIGHBOURS, size.bins, len(size.harmonics)
+    magnitudes = keras.Input(shape, name="magnitudes")
     loudest = keras.Input((1,), name="loudest")
-    transform = _transform(size)(waveform)
-    inside = transform[:, context : context + frames]
-    seen = transform[:, context - _NEIGHBOURS : context + frames + _NEIGHBOURS]
-    levels = RelativeLevels(dtype="float32", name="levels")(seen, loudest[:, :, None, None])
+    levels = RelativeLevels(dtype="float32", name="levels")(magnitudes, loudest[:, :, None, None])
     salience = network(levels)[:, _NEIGHBOURS : _NEIGHBOURS + frames]
     return (
-        keras.Model(waveform, ops.max(inside, axis=(2, 3)), name="deep_salience_loudest"),
-        keras.Model([waveform, loudest], salience, name="deep_salience_block"),
+        keras.Model(waveform, seen, name="deep_salience_transform"),
+        keras.Model([magnitudes, loudest], salience, name="deep_salience_block"),
     )
 
 

@@ -17,10 +17,10 @@ import numpy as np
 
 from kzoo import presets
 from kzoo.audio import checked_waveform, mono, pieces
+from kzoo.engines import litert
 
 DEFAULT_PRESET = "deep_salience_melody"
 THRESHOLD = 0.3  # the authors'
-_FRAMES_AT_ONCE = 256
 
 
 class Melody(NamedTuple):
@@ -39,7 +39,8 @@ class Melody(NamedTuple):
 class MelodyTracker:
     """Follows the most salient pitch of mixtures.
 
-    preset: one of the model deep_salience, by name or folder.
+    preset: one of the model deep_salience, by name or folder. device, engine: as in
+        `Separator.from_preset`.
     progress: bytes fetched, bytes in all, where the preset must come.
     """
 
@@ -48,20 +49,19 @@ class MelodyTracker:
         preset: str | Path = DEFAULT_PRESET,
         *,
         device: str | None = None,
+        engine: str = "auto",
         progress: presets.Progress | None = None,
     ):
         opened = check_preset(preset)
-        from kzoo.engines import tensorflow
+        if litert.chosen(engine, opened, device=device):
+            self._network = litert.melody(opened, progress=progress)
+        else:
+            from kzoo.engines import tensorflow
 
-        place = tensorflow.prepare_devices(device)
+            self._network = tensorflow.melody(opened, device=device, progress=progress)
         self.preset = str(preset)
-        size, _ = opened.sizes()
-        network = presets.from_preset(preset, progress=progress).get_layer("deep_salience_core")
-        blocks = opened.module.build_blocks(size, network, frames=_FRAMES_AT_ONCE)
-        self._loudest, self._salience = (tensorflow.compiled(model, place) for model in blocks)
-        self._context = size.context_frames()
-        self.sample_rate, self.hop_length = size.sample_rate, size.hop_length
-        self.frequencies_hz = size.frequencies_hz()
+        self.sample_rate, self.hop_length = self._network.sample_rate, self._network.hop_length
+        self.frequencies_hz = np.array(self._network.frequencies_hz)
 
     @property
     def frame_rate(self) -> float:
@@ -75,16 +75,18 @@ class MelodyTracker:
 
         reading: called twice, for its blocks `[samples, channels]` of any length.
         """
-        loudest, frames = 0.0, 0
-        for piece, count in self._pieces(reading(), sample_rate):
-            loudest = max(loudest, float(self._loudest(piece[None, :, None])[0, :count].max()))
-        loudest = np.full((1, 1), loudest, np.float32)
-        for piece, count in self._pieces(reading(), sample_rate):
-            salience = self._salience(piece[None, :, None], loudest)[0, :count]
-            seconds = (frames + np.arange(count)) * self.hop_length / self.sample_rate
-            frames += count
-            best = salience.argmax(axis=1)
-            yield Melody(seconds, self.frequencies_hz[best], salience.max(axis=1), salience)
+        network, loudest, frames = self._network, 0.0, 0
+        inside = slice(network.neighbours, network.neighbours + network.transformed)
+        for seen, count in self._transformed(reading(), sample_rate):
+            loudest = max(loudest, float(seen[inside][:count].max()))
+        for seen, count in self._transformed(reading(), sample_rate):
+            for at in range(0, count, network.frames):
+                part = seen[at : at + network.frames + 2 * network.neighbours]
+                salience = network.salience(part, loudest)[: count - at]
+                seconds = (frames + np.arange(len(salience))) * self.hop_length / self.sample_rate
+                frames += len(salience)
+                best = salience.argmax(axis=1)
+                yield Melody(seconds, self.frequencies_hz[best], salience.max(axis=1), salience)
 
     def __call__(self, waveform: np.ndarray, sample_rate: int) -> Melody:
         """The melody of `[samples]` or `[samples, channels]`, full scale 1.0."""
@@ -92,14 +94,25 @@ class MelodyTracker:
         parts = zip(*self.track(lambda: [signal], sample_rate), strict=True)
         return Melody(*(np.concatenate(part) for part in parts))
 
-    def _pieces(self, blocks: Iterable[np.ndarray], sample_rate: int):
+    def _transformed(
+        self, blocks: Iterable[np.ndarray], sample_rate: int
+    ) -> Iterator[tuple[np.ndarray, int]]:
+        """Yield (magnitudes of a stretch with its neighbours, how many of its frames count)."""
+        network = self._network
         signal = mono(blocks, sample_rate, self.sample_rate)
-        around = self._context * self.hop_length
-        return pieces(signal, self.hop_length, _FRAMES_AT_ONCE, around, around)
+        around = network.context * self.hop_length
+        for piece, count in pieces(signal, self.hop_length, network.transformed, around, around):
+            yield network.transform(piece), count
 
 
 def check_preset(preset: str | Path) -> presets.Preset:
     """The preset opened; ValueError for one that hears no melodies. Loads no backend."""
+    if Path(preset).suffix == presets.EXPORTED:
+        raise ValueError(
+            f"{preset}: an exported file knows levels of its own block alone, and a melody needs "
+            "those of the whole recording; name a preset, which --engine litert runs without "
+            "TensorFlow"
+        )
     opened = presets.open_preset(preset)
     if opened.card["model"]["name"] != "deep_salience":
         others = [name for name in presets.list_presets() if name.startswith("deep_salience")]

@@ -36,7 +36,8 @@ MAY = {
     # separation, engines: by which it scores; pictures: of its history
     "training": "config data losses models metrics presets dsp layers tasks separation engines "
     "pictures",
-    "engines": "dsp layers models presets separation deploy",  # layers: loops for this processor
+    # layers: loops for this processor; audio: the pieces of a recording
+    "engines": "audio dsp layers models presets separation deploy",
     "pitch_tracking": "audio presets engines",
     "listening": "audio dsp presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus

@@ -11,6 +11,7 @@ import soundfile
 import kzoo
 from kzoo import cli, models, presets
 from kzoo.audio import AudioWriter
+from kzoo.engines import litert
 from kzoo.pitch_tracking.melody import Melody, MelodyTracker, notes
 from kzoo.pitch_tracking.melody_files import Tone, write_midi
 
@@ -43,7 +44,9 @@ def run(monkeypatch, capfd, tiny, tracker):
     """Run `kzoo melody WORDS...`; returns (exit status, stdout, stderr)."""
     monkeypatch.setattr(
         "kzoo.pitch_tracking.melody.MelodyTracker",
-        lambda preset, device=None: MelodyTracker(preset, device=device) if device else tracker,
+        lambda preset, device=None, engine="auto": (
+            MelodyTracker(preset, device=device) if device else tracker
+        ),
     )
 
     def call(*words):
@@ -109,6 +112,23 @@ def test_a_csv_says_what_the_tracker_and_the_function_say(run, tiny, tracker, so
     _, f0_hz, salience = kzoo.melody(sound, RATE, tiny[0], threshold=0.6)
     np.testing.assert_array_equal(np.isnan(f0_hz), salience < 0.6)
     assert "song.wav: 6.0 s, melody in" in err
+
+
+def test_litert_hears_what_keras_hears(run, tiny, tracker, song, tmp_path, monkeypatch):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    monkeypatch.setenv("KZOO_CACHE", str(tmp_path / "cache"))
+    preset = presets.open_preset(tiny[0])
+    assert not litert.is_made(preset)
+    sound, _ = soundfile.read(song, dtype="float32")
+    found = MelodyTracker(tiny[0], engine="litert")(sound, RATE)
+    assert litert.is_made(preset)  # so that "auto" takes it from now on
+    for ours, theirs in zip(found, tracker(sound, RATE), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    for words in (("--engine", "litert", "--device", "cpu"), ("--engine", "torch")):
+        status, _, err = run(song, "-o", tmp_path / "out", *words)
+        assert (status, "Traceback" in err) == (1, False), err
+    assert "engine must be one of auto, litert, tensorflow; got 'torch'" in err
+    assert "which --engine litert runs" in run(song, "-p", tmp_path / "a.tflite")[2]
 
 
 def test_every_option_changes_what_is_written(run, tiny, song, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import soundfile
 
 import kzoo
 from kzoo import cli, models, presets
-from kzoo.listening import OnsetDetector
+from kzoo.listening import FrameListener, Listener, OnsetDetector
 from kzoo.listening.onset_files import write_clicks
 from kzoo.listening.onsets import THRESHOLD, peaks, smoothed
 
@@ -76,6 +76,24 @@ def song(tmp_path, rng):
 def rows(text):
     header, *lines = csv.reader(text.splitlines())
     return header, lines
+
+
+def test_an_exported_stream_hears_what_its_preset_hears(run, tiny, song, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    file = kzoo.export(tiny[0], "tflite", tmp_path / "files")["path"]
+    (stream,) = (tmp_path / "files").glob("*_stream.tflite")
+    sound, _ = soundfile.read(song, dtype="float32")
+    for samples in (len(sound), 1000, 1):
+        found, expected = (FrameListener(p)(sound[:samples], RATE) for p in (stream, tiny[0]))
+        np.testing.assert_array_equal(found.times_seconds, expected.times_seconds)
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-4)
+    status, out, err = run(song, "-p", stream, "-o", "-", "--threshold", 0.3)
+    assert status == 0, err
+    assert len(rows(out)[1]) == len(rows(run(song, "-o", "-", "--threshold", 0.3)[1])[1]) > 0
+    assert "_stream.tflite, which kzoo export writes" in run(song, "-p", file)[2]
+    assert "device needs TensorFlow; leave it out" in run(song, "-p", stream, "--device", "cpu")[2]
+    with pytest.raises(presets.PresetError, match="tells of frames, not of windows"):
+        Listener(stream)
 
 
 def test_peaks_are_higher_than_neighbours_and_threshold_and_of_two_close_ones_one_stays():

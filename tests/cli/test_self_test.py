@@ -8,6 +8,7 @@ import pytest
 from kzoo import api, listening
 from kzoo.cli import self_test
 from kzoo.cli.app import program
+from kzoo.pitch_tracking import melody
 
 
 def doctor():
@@ -87,3 +88,19 @@ def test_a_listener_that_hears_no_probabilities_fails(monkeypatch, probabilities
 
 def test_only_presets_with_weights_are_tried():
     assert {"gtcrn_speech", "ddsp_violin"} <= set(self_test.presets_here())
+
+
+def test_a_tracker_of_melodies_is_tested_by_its_own_tracker(monkeypatch):
+    class Tracker:
+        frame_rate = 22050 / 256
+
+        def __init__(self, preset):
+            assert preset == "deep_salience_melody"
+
+        def __call__(self, sound, rate):
+            frames = np.zeros(1 + rate // 256)
+            return melody.Melody(frames, frames + 220.0, frames + 0.9, frames[:, None])
+
+    monkeypatch.setattr(melody, "MelodyTracker", Tracker)
+    (found,) = self_test.run(["deep_salience_melody"])
+    assert found.problem is None
