@@ -293,6 +293,7 @@ ELSEWHERE = {
             "--quiet",
         )
     },
+    ("melody", "--engine"): "cli/test_melody_command.py::test_litert_hears_what_keras_hears",
     **{
         ("melody", option): "cli/test_melody_command.py::test_every_option_changes_what_is_written"
         for option in (
