@@ -330,7 +330,7 @@ def test_a_stream_of_longer_blocks_is_that_of_single_frames(name):
 
 
 # tests/export has another one of dtln
-@slow_for("deepfilternet", "dtln", "gtcrn", "open_unmix", "ul_unas")
+@slow_for("conv_tasnet", "deepfilternet", "dtln", "gtcrn", "open_unmix", "ul_unas")
 def test_a_stream_in_tflite_says_what_the_whole_says(name, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
     offers(name, "build_step")

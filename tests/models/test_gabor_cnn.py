@@ -55,7 +55,7 @@ def test_complex_pools_keep_pairs_and_real_ones_magnitudes(rng):
     np.testing.assert_allclose(pooled, real.max(axis=2), rtol=1e-5)
 
 
-@pytest.mark.parametrize("numbers", ["complex", "real"])
+@pytest.mark.parametrize("numbers", [pytest.param("complex", marks=pytest.mark.slow), "real"])
 def test_it_learns_eight_windows_by_heart(numbers, rng):
     keras.utils.set_random_seed(0)
     model = models.build("gabor_cnn", variant="tiny", numbers=numbers, exclusive=True)
