@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from kzoo import losses, models
+from kzoo.convert import music_translation
 from kzoo.models.music_translation import (
     VARIANTS,
     Discriminator,
@@ -27,56 +28,21 @@ MINI = MusicTranslation(
 TINY = VARIANTS["tiny"]
 
 
-def flat(kernel):
-    """PyTorch's `[out, in, taps]`, taps before what goes in, and what comes out last."""
-    kernel = np.transpose(kernel, (2, 1, 0))
-    return kernel.reshape(-1, kernel.shape[-1])
+def named(vector, kind):
+    """The encoder's arrays of a kind, and the decoder's as those of b, as `convert` has them.
+
+    The other domains are given zeros.
+    """
+    found = {k[len(kind) + 1 :]: x for k, x in vector.items() if k.startswith(f"{kind}/encoder.")}
+    for k, x in vector.items():
+        if k.startswith(f"{kind}/decoder."):
+            name = k.partition(".")[2]
+            found |= {f"a.{name}": 0 * x, f"b.{name}": x, f"c.{name}": 0 * x}
+    return found
 
 
-def gates(array):
-    """The half of tanh before that of sigmoid, other than on the reference's last axis."""
-    return np.roll(array, array.shape[-1] // 2, axis=-1)
-
-
-def assign(network, vector, layers, names, *, number=None):
-    """Give layers the vector's weights; number: of the domain in a bank, the others stay."""
-    for layer, name in zip(layers, names, strict=True):
-        pair = [flat(vector[f"{network}.{name}.weight"]), vector[f"{network}.{name}.bias"]]
-        if "causal" in name or ".condition" in name:
-            pair = [gates(x) for x in pair]
-        for weight, new in zip(layer.weights, pair, strict=True):
-            new = new.reshape(weight.shape[-new.ndim :] if number is not None else weight.shape)
-            if number is not None:
-                whole = np.array(weight)
-                whole[number] = new
-                new = whole
-            weight.assign(new)
-
-
-def of_encoder(model):
-    """Layers of the encoder, and the reference's names of them."""
-    inner = [(f"encoder{n + 1}_{own}", f"dilated_convs.{n}.{other}") for n in range(6)
-             for own, other in (("dilated", "dilated_conv"), ("dense", "conv_1x1"))]  # fmt: skip
-    pairs = [("encoder_first", "start"), *inner, ("encoder_latent", "conv_1x1")]
-    return [model.get_layer(own) for own, _ in pairs], [name for _, name in pairs]
-
-
-def of_decoder(model):
-    pairs = [
-        (model.get_layer(own), name)
-        for own, name in (
-            ("first", "first_conv"), ("first_skip", "skip_conv"), ("output1", "fc"),
-            ("output1_latent", "condition"), ("output2", "logits"),
-        )
-    ]  # fmt: skip
-    for n in range(8):
-        block = model.get_layer(f"block{n + 1}")
-        pairs += [
-            (block.gates, f"layers.{n}.causal"), (block.to_residual, f"layers.{n}.residual"),
-            (block.to_skip, f"layers.{n}.skip"),
-            (model.get_layer(f"block{n + 1}_latent"), f"layers.{n}.condition"),
-        ]  # fmt: skip
-    return [layer for layer, _ in pairs], [name for _, name in pairs]
+def converted(weights):
+    return music_translation.from_weights(weights, encoder_depth=3, depth=4, pool=12)
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +53,16 @@ def vector(vectors):
 @pytest.fixture(scope="module")
 def reference(vector):
     """(model, classifier) with the reference's weights, its decoder that of domain 1."""
-    model = build(MINI)
-    assign("param/encoder", vector, *of_encoder(model.get_layer("encoder")))
-    assign("param/decoder", vector, *of_decoder(model), number=1)
     classifier = discriminator(Discriminator(width=8), latent=5, domains=3)
-    names = [f"convs.{n}" for n in (0, 2, 4, 6)]
-    layers = [layer for layer in classifier.layers if layer.weights]
-    assign("param/discriminator", vector, layers, names)
-    return model, classifier
+    classifier.set_weights(of_classifier(vector, "param"))
+    return converted(named(vector, "param")), classifier
+
+
+def of_classifier(vector, kind):
+    names = [
+        f"{kind}/discriminator.convs.{n}.{x}" for n in (0, 2, 4, 6) for x in ("weight", "bias")
+    ]
+    return [vector[name][..., 0].T if "weight" in name else vector[name] for name in names]
 
 
 def fed(vector):
@@ -144,6 +112,7 @@ def test_each_domain_has_a_decoder_of_its_own():
 
 def test_a_latent_vector_depends_on_its_surroundings_and_no_further():
     network, rng = encoder(TINY), np.random.default_rng(0)
+    network.set_weights([np.abs(x) + 0.1 for x in network.get_weights()])  # so that no unit rests
     codes = rng.integers(0, 16, (1, 400, 1))
     reach = TINY.encoder_reach
     start, stop = 160 - reach, 200 + reach  # what the fifth vector depends on
@@ -213,23 +182,27 @@ def steps_of(reference, vector, *, learning_rate, classifiers):
 
 def test_gradients_of_both_steps_are_those_of_the_reference(vector, reference, eagerly):
     model, _, logs = steps_of(reference, vector, learning_rate=1.0, classifiers=0.0)
-    names = [name for name in vector if name.startswith("param/")]
-    wanted = {name: vector.get(name.replace("param/", "grad/")) for name in names}
-    wanted = {name: 0 * vector[name] if x is None else x for name, x in wanted.items()}
-    twin = build(MINI)
-    assign("param/encoder", wanted, *of_encoder(twin.get_layer("encoder")))
-    for weight in twin.weights:
-        if "encoder" not in weight.path:
-            weight.assign(0 * weight)  # the other domains learn nothing
-    assign("param/decoder", wanted, *of_decoder(twin), number=1)
+    nothing = {name: 0 * x for name, x in named(vector, "param").items()}
+    twin = converted({**nothing, **named(vector, "grad")})  # the other domains learn nothing
     for found, right in zip(model.weights, twin.weights, strict=True):
         np.testing.assert_allclose(found, right, rtol=1e-5, atol=2e-6, err_msg=right.path)
     assert logs["loss"] == pytest.approx(vector["loss_recon_per_example"].mean(), abs=1e-5)
     assert logs["adversarial_loss"] == pytest.approx(vector["loss_domain_wrong"], abs=1e-6)
     _, classifier, logs = steps_of(reference, vector, learning_rate=0.0, classifiers=0.01)
     assert logs["discriminator_loss"] == pytest.approx(vector["loss_domain_right"], abs=1e-6)
-    layers = [layer for layer in classifier.layers if layer.weights]
-    for layer, n in zip(layers, (0, 2, 4, 6), strict=True):
-        kernel, bias = (wanted[f"param/discriminator.convs.{n}.{x}"] for x in ("weight", "bias"))
-        np.testing.assert_allclose(layer.kernel, flat(kernel), atol=1e-6)
-        np.testing.assert_allclose(layer.bias, bias, atol=1e-6)
+    for found, right in zip(classifier.get_weights(), of_classifier(vector, "grad"), strict=True):
+        np.testing.assert_allclose(found, right, atol=1e-6)
+
+
+def test_weights_that_do_not_fit_are_named(vector):
+    weights = named(vector, "param")
+    spare = {**weights, "b.layers.0.other.bias": np.zeros(3)}
+    with pytest.raises(ValueError, match=r"unused: b\.layers\.0\.other\.bias"):
+        converted(spare)
+    del weights["b.layers.5.skip.bias"]
+    with pytest.raises(ValueError, match=r"missing: layers\.5\.skip\.bias"):
+        converted(weights)
+    with pytest.raises(ValueError, match="8 layers are no whole stacks of 14"):
+        music_translation.from_weights(named(vector, "param"), encoder_depth=3)
+    with pytest.raises(ValueError, match="no weights of music translation"):
+        converted({"encoder.start.weight": np.zeros((6, 1, 3))})

@@ -20,7 +20,7 @@ from made_rendered import write_track
 from kzoo import config, data, models
 from kzoo.data import solo
 from kzoo.dsp.phones import PHONES
-from kzoo.models import ballroom_cnn, sincnet
+from kzoo.models import ballroom_cnn, music_translation, sincnet
 from kzoo.models.base.listener import MAGNATAGATUNE
 from kzoo.training import resolved, train
 from kzoo.training.settings import sizes
@@ -165,6 +165,13 @@ def recordings(tmp_path_factory):
             write_noise(folder, 16000, count=1)
             (folder / "0.wav").rename(folder / f"{Path(place).name}.WAV")
             (folder / f"{Path(place).name}.PHN").write_text("0 8000 h#\n8000 16000 ix\n")
+    for domain in music_translation.MusicTranslation().domains:
+        for part in ("musicnet", "musicnet_held"):
+            write_noise(root / "data" / part / domain, 16000, count=1)
+    for domain in ("violin", "guitar", "piano"):
+        write_noise(root / "data/domains" / domain, 8000, count=2)
+        held = root / "data/domains" / domain / "1.wav"
+        held.rename(held.with_stem("held_1"))
     for phone in "bdg":
         write_noise(root / "bdg" / phone, 12000, count=1)
     for folder in ("TRAIN/DR1/FCJF0", "TEST/DR1/MDAB0"):
@@ -271,6 +278,8 @@ def test_a_configuration_takes_a_step(path, recordings, tmp_path, monkeypatch):
         size, options = sizes(resolved({"name": path.stem, **values}))
         assert models.build("unet", size, **options).count_params() > 19e6
         values["model"]["filters"] = [2, 4, 6, 8, 10, 12]
+    if path.stem == "music_translation_musicnet":  # 170 MB
+        values["model"] |= {"depth": 2, "residual": 4, "encoder_channels": 4}
     if path.stem == "deep_clustering_wsj0_2mix":  # 140 MB
         values["model"]["hidden"] = 4
     if path.stem == "deep_karaoke_medleydb":  # 3.4 GB
