@@ -35,7 +35,8 @@ def check(
             help="How the corpus is laid out: as --kind of prepare, or of recordings with what is "
             "true of them: labelled, events, melodies, rendered, or a published corpus by its "
             "name: magnatagatune, gtzan, ballroom, librispeech, timit, mdb_melody_synth, "
-            "medleydb_melody; by default stems, or the published corpus that lies there.",
+            "medleydb_melody, medleydb_melody1; by default stems, or the published corpus that "
+            "lies there.",
         ),
     ] = None,
     sources: options.Sources = None,

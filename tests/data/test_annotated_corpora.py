@@ -142,6 +142,11 @@ def test_melodies_of_medleydb_are_of_the_second_definition(tmp_path):
     [one] = annotated.find(tmp_path, "melody")
     assert one.name == name
     np.testing.assert_array_equal(one.read()[1], [200.0])
+    [one] = annotated.LAYOUTS["medleydb_melody1"].readers["melody"](tmp_path)
+    np.testing.assert_array_equal(one.read()[1], [100.0])
+    (folder.with_name("MELODY2") / f"{name}_MELODY2.csv").unlink()
+    [one] = annotated.find(tmp_path, "melody")  # where no other is there
+    np.testing.assert_array_equal(one.read()[1], [100.0])
 
 
 def test_onsets_and_melodies_lie_beside_recordings(tmp_path):

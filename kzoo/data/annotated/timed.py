@@ -16,7 +16,7 @@ from kzoo.data.recordings import audio_file, find_audio
 from kzoo.data.tracks import SUBSETS
 
 STRETCH_SECONDS = 10.0  # of what is said to have an instrument or not
-_MEDLEYDB = "_MELODY2.csv"
+_MEDLEYDB_USUAL = "MELODY2"
 _MELODIES = (".csv", ".txt", ".f0")  # beside a recording
 
 
@@ -90,15 +90,19 @@ def mdb_melody_synth(root: Path) -> list[Annotated]:
     return found
 
 
-def medleydb_melody(root: Path) -> list[Annotated]:
-    """Mixtures of MedleyDB that have a melody, by the second definition: several sources' one."""
-    return [_melody(name, sound, text) for name, (sound, text) in _medleydb_places(root).items()]
+def medleydb_melody(root: Path, definition: str = _MEDLEYDB_USUAL) -> list[Annotated]:
+    """Mixtures of MedleyDB that have a melody, by one of its definitions.
+
+    definition: MELODY1, the one source that plays it; MELODY2, which goes from source to source.
+    """
+    places = _medleydb_places(root, definition).items()
+    return [_melody(name, sound, text) for name, (sound, text) in places]
 
 
-def _medleydb_places(root: Path) -> dict[str, tuple[Path, Path]]:
-    found = {}
-    for text in sorted(root.rglob(f"*{_MEDLEYDB}")):
-        name = text.name.removesuffix(_MEDLEYDB)
+def _medleydb_places(root: Path, definition: str) -> dict[str, tuple[Path, Path]]:
+    found, ending = {}, f"_{definition}.csv"
+    for text in sorted(root.rglob(f"*{ending}")):
+        name = text.name.removesuffix(ending)
         mixes = (p / name for p in (root / "Audio", root / "V1", root / "V2", root))
         sound = next((s for p in mixes if (s := audio_file(p, f"{name}_MIX"))), None)
         if sound := sound or audio_file(root / "audio", f"{name}_MIX"):
@@ -106,9 +110,11 @@ def _medleydb_places(root: Path) -> dict[str, tuple[Path, Path]]:
     return found
 
 
-def _is_medleydb(root: Path) -> bool:
+def _is_medleydb(root: Path, definition: str = _MEDLEYDB_USUAL) -> bool:
     folders = ("Audio", "V1", "V2", "audio")  # first, as looking through all may take long
-    return any((root / name).is_dir() for name in folders) and bool(_medleydb_places(root))
+    return any((root / name).is_dir() for name in folders) and bool(
+        _medleydb_places(root, definition)
+    )
 
 
 def phones_of(root: Path) -> list[Annotated]:
@@ -197,9 +203,15 @@ LAYOUTS: dict[str, Layout] = {
     "medleydb_melody": Layout(
         about="MedleyDB's melodies: Audio/<song>/<song>_MIX.wav and <song>_MELODY2.csv anywhere "
         "below PATH, seconds and hertz every 5.8 ms: the melody that goes from source to source. "
-        "MELODY1, of one source, and MELODY3, of several at once, are not read.",
+        "MELODY3, of several at once, is not read.",
         is_at=_is_medleydb,
         readers={MELODY: medleydb_melody},
+    ),
+    "medleydb_melody1": Layout(
+        about="The same by MedleyDB's first definition, <song>_MELODY1.csv: the melody of the one "
+        "source that has it most.",
+        is_at=functools.partial(_is_medleydb, definition="MELODY1"),
+        readers={MELODY: functools.partial(medleydb_melody, definition="MELODY1")},
     ),
     "timit": Layout(
         about="TIMIT: {TRAIN,TEST}/DR1/<speaker>/<sentence>.WAV, NIST SPHERE or RIFF, and .PHN; "
