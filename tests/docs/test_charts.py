@@ -79,17 +79,16 @@ def test_each_ratio_follows_its_own_error(monkeypatch):
 
 def test_a_card_with_curves_has_them_drawn_on_its_page(charts, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="pip install 'kzoo[plot]'")
-    pytest.importorskip("griffe", reason="pip install 'kzoo[docs]'")
-    import generate
+    import preset_pages
 
     card = presets.load_card("gtcrn_speech")
-    assert "![Loss" not in generate.preset_page(card)
+    assert "![Loss" not in preset_pages.page(card)
     charts.learning(card, tmp_path / "none.png")
     card["trained"]["curves"] = {"epoch": [1, 2], "loss": [0.5, 0.4], "val_sdr": [None, 3.1]}
-    assert "](gtcrn_speech.png)" in generate.preset_page(card)
+    assert "](gtcrn_speech.png)" in preset_pages.page(card)
     charts.learning(card, tmp_path / "curves.png")
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
-    monkeypatch.delitem(sys.modules, "generate")
+    monkeypatch.delitem(sys.modules, "preset_pages")
 
 
 def test_every_step_is_seen_and_heard(tmp_path, monkeypatch):

