@@ -11,13 +11,14 @@
     kzoo.tag(waveform, sample_rate)                     # [("rock", 0.41), ("guitar", 0.27), ...]
     sound, rate = kzoo.transfer(voice, sample_rate, "runs/violin")  # played by what is trained
     sound, rate = kzoo.translate(waveform, sample_rate, "runs/translation", to="piano")
+    sound, rate = kzoo.generate("runs/wavenet", 5.0, seed=1)        # drawn sample after sample
     kzoo.export("spleeter_2stems", "tflite", "out")     # waveform in, named stems out, proven
 
 Packages, from the ground up: `audio` (files), `dsp` (signal processing), `layers`, `losses`,
 `models`, `data` (corpora), `convert` (published weights), `presets` (verified weights and their
-cards), `separation`, `listening`, `pitch_tracking` and `synthesis` (recordings of any length),
-`training`, `metrics` and `evaluation` (scores), `comparison` and `pages` (to compare by ear),
-`deploy` (SavedModel and TFLite). TensorFlow is imported when a model is, not before.
+cards), `separation`, `listening`, `pitch_tracking`, `synthesis` and `generation` (recordings of
+any length), `training`, `metrics` and `evaluation` (scores), `comparison` and `pages` (to compare
+by ear), `deploy` (SavedModel and TFLite). TensorFlow is imported when a model is, not before.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ __all__ = [
     "export",
     "export_page",
     "from_preset",
+    "generate",
     "list_models",
     "list_presets",
     "melody",

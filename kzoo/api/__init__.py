@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kzoo import presets
 from kzoo.api.exporting import export, export_all, export_page
-from kzoo.api.hearing import embed, melody, onsets, pitch, tag, transfer, translate
+from kzoo.api.hearing import embed, generate, melody, onsets, pitch, tag, transfer, translate
 from kzoo.api.scoring import compare, evaluate
 from kzoo.api.separating import Separator, enhance, separate
 from kzoo.models import list_models
@@ -28,6 +28,7 @@ __all__ = [
     "export_all",
     "export_page",
     "from_preset",
+    "generate",
     "list_models",
     "list_presets",
     "melody",

@@ -137,6 +137,28 @@ def translate(
     return Translator(preset, to=to, **options)(waveform, sample_rate)
 
 
+def generate(
+    preset: str | Path,
+    seconds: float | None = None,
+    *,
+    voices: int = 1,
+    engine: str = "auto",
+    **options: Any,
+) -> tuple[np.ndarray, int]:
+    """Draw sound by a preset of the task generation: (sound `[samples]`, its rate).
+
+    seconds: by default as long as the condition, or 5. voices: so many sounds at once, `[samples,
+    voices]`. options: those of `Composer.blocks` in `generation.composing` (prime, condition,
+    speaker, seed, temperature, top_k); that is the object to keep for many sounds, and for those
+    that do not fit memory. engine: of `generation.Generator`. Raises presets.PresetError for a
+    preset of another task, ValueError for what cannot be drawn.
+    """
+    from kzoo.generation.composing import Composer
+
+    composer = Composer(preset, voices=voices, engine=engine)
+    return composer(seconds, **options), composer.sample_rate
+
+
 def _heard(waveform, sample_rate: int, preset: str | Path, options: Mapping[str, Any]):
     from kzoo.listening import Listener
 

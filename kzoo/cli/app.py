@@ -16,6 +16,7 @@ from kzoo.cli.doctor import doctor
 from kzoo.cli.enhance import enhance
 from kzoo.cli.evaluate import evaluate
 from kzoo.cli.export import export
+from kzoo.cli.generate import generate
 from kzoo.cli.info import info
 from kzoo.cli.melody import melody
 from kzoo.cli.models import models
@@ -32,8 +33,8 @@ from kzoo.cli.transfer import transfer
 from kzoo.cli.translate import translate
 
 VERBS = (separate, enhance, export, evaluate, decompose, compare, train, reproduce, synthesize,
-         transfer, translate, pitch, tag, melody, onsets, serve, demo, doctor, info,
-         models)  # fmt: skip
+         transfer, translate, generate, pitch, tag, melody, onsets, serve, demo, doctor,
+         info, models)  # fmt: skip
 GROUPS = {"presets": presets.app, "data": data.app}
 
 

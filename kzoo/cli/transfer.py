@@ -107,7 +107,7 @@ def transfer(
         info = audio.info(job.path)
         audio.check_writable(out, rate_of(info), 1, bit_depth=depth)
         if picture is not None:
-            _check_picture(picture)
+            check_picture(picture)
 
     def load():
         if by_network:
@@ -157,7 +157,8 @@ def _line(moved: Moved) -> str:
     )
 
 
-def _check_picture(picture: Path) -> None:
+def check_picture(picture: Path) -> None:
+    """Raise ValueError for another format, ImportError where there is nothing to draw with."""
     if picture.suffix.lower() != ".png":
         raise ValueError(f"{picture}: a picture is a .png")
     if not importlib.util.find_spec("matplotlib"):

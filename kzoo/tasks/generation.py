@@ -68,7 +68,7 @@ class Generation(Task):
         if self._lanes:
             lanes = data.Lanes(corpus, samples=self.samples, lanes=self._lanes, seed=seed)
             return Predicted(lanes, self)
-        return Predicted(data.Examples(corpus, samples=self._drawn, seed=seed), self)
+        return Predicted(data.Examples(corpus, samples=self._drawn(corpus), seed=seed), self)
 
     def windows(self, corpus: data.Corpus) -> Any:
         """Windows one behind the other, or where those are more than MOST_WINDOWS, at distances.
@@ -81,12 +81,11 @@ class Generation(Task):
             return Predicted(data.LaneWindows(corpus, **lanes), self)
         samples = sum(length for _, length in corpus.tracks)
         hop = self.size.whole(max(self.samples, math.ceil(samples / MOST_WINDOWS)))
-        return Predicted(data.Windows(corpus, samples=self._drawn, hop=hop), self)
+        return Predicted(data.Windows(corpus, samples=self._drawn(corpus), hop=hop), self)
 
-    @property
-    def _drawn(self) -> int:
-        """An example's samples, and one behind them, in whole frames."""
-        return self.samples + self.size.frame_samples
+    def _drawn(self, corpus: data.Corpus) -> int:
+        """An example's samples, and one behind them, in whole frames of a corpus that has some."""
+        return self.samples + getattr(corpus, "hop_length", 1)
 
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
         return {x.name: batch[x.name] for x in self.graph.inputs}, batch["target"]

@@ -42,7 +42,7 @@ MAY = {
     "listening": "audio dsp presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp presets engines pitch_tracking",
-    "generation": "audio config dsp models presets",
+    "generation": "audio config dsp models presets synthesis",
     "pictures": "dsp listening pitch_tracking separation synthesis",
     "downloads": "presets",
     "web": "presets",

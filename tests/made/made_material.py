@@ -66,6 +66,7 @@ def write_material(root):
     save_synthesisers(root)
     save_listeners(root)
     save_translators(root)
+    save_generators(root)
     made_crepe.nano_preset(root / "nano", contrast=300.0)
     made_crepe.nano_preset(root / "wide", filters=(3, 2, 2, 2, 2, 4), contrast=300.0)
     return {path.stem: path for path in root.iterdir()}
@@ -113,6 +114,18 @@ def save_translators(root):
     model = models.build("music_translation", variant="tiny")
     presets.save_to_preset(model, root / "band", card)
     presets.save_to_preset(halved(model), root / "other_band", card)
+
+
+def save_generators(root):
+    """Two presets of the tiny WaveNet, the second with other weights."""
+    keras.utils.set_random_seed(0)
+    card = {
+        "name": "singer", "task": "generation", "sample_rate": RATE,
+        "model": {"name": "wavenet", "options": {"variant": "tiny"}}, "trained": "not at all",
+    }  # fmt: skip
+    model = models.build("wavenet", variant="tiny")
+    presets.save_to_preset(model, root / "singer", card)
+    presets.save_to_preset(halved(model), root / "other_singer", card)
 
 
 def save_synthesisers(root):
