@@ -41,6 +41,7 @@ class SampleRNN(Sizes):
     task: ClassVar[str] = "generation"
     output: ClassVar[str] = "softmax"
     speakers: ClassVar[tuple[str, ...]] = ()
+    conditions: ClassVar[str] = "none"
     frame_samples: ClassVar[int] = 1  # of what conditions say, of which there are none
 
     sample_rate: int = 16000
