@@ -121,11 +121,11 @@ def main() -> None:
     training, [test] = sounds(learned), sounds(held)
     heard = np.concatenate([codes(x) for x in training])
     print(f"unigram: {unigram_bits(heard, codes(test), size.levels):.3f}")
-    amplitudes = np.float64(amplitudes_of(np.arange(size.levels), size.levels, size.quantisation))
-    if size.quantisation == "linear":  # a code is all amplitudes from its own to the next one's
-        edges = amplitudes[1:]
-    else:
-        edges = (amplitudes[1:] + amplitudes[:-1]) / 2
+    # Of linear codes each has all amplitudes from its own on, of the others those nearest to it.
+    border = 1.0 if size.quantisation == "linear" else 0.5
+    edges = np.float64(
+        amplitudes_of(np.arange(size.levels - 1) + border, size.levels, size.quantisation)
+    )
     taps = predictor(training, chosen.taps)
     options = [(f, s) for f in FOLLOWS for s in SCALES]
     first = training[0][: 60 * size.sample_rate]
