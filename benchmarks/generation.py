@@ -3,9 +3,10 @@
     python benchmarks/generation.py
     python benchmarks/generation.py --peer PYTHON    # of an environment with torch
 
-The network is that of configs/generation/wavenet_violin_free.yaml, with weights from a seed, on one
-core. The peer is the same network in PyTorch as https://github.com/r9y9/wavenet_vocoder generates:
-each convolution keeps its input in a buffer that is shifted, and is a linear layer of it.
+The network is that of configs/generation/wavenet_violin_free.yaml, with weights from a seed;
+times are those of computing, which other work on the machine changes little. The peer is the same
+network in PyTorch as https://github.com/r9y9/wavenet_vocoder generates: each convolution keeps
+its input in a buffer that is shifted, and is a linear layer of it.
 """
 
 import argparse
@@ -34,7 +35,7 @@ begun = None
 with torch.no_grad():
     for n in range(samples + 20):
         if n == 20:
-            begun = time.perf_counter()
+            begun = time.process_time()
         x, total = first(code), 0
         for k, buffer in enumerate(buffers):
             buffer[:, :-1] = buffer[:, 1:].clone()
@@ -44,7 +45,7 @@ with torch.no_grad():
             x, total = x + res[k](z), total + skips[k](z)
         said = two(torch.relu(one(torch.relu(total))))
         code = torch.multinomial(torch.softmax(said, 1), 1)[:, 0]
-print(json.dumps(samples * batch / (time.perf_counter() - begun)))
+print(json.dumps(samples * batch / (time.process_time() - begun)))
 """
 
 
@@ -65,10 +66,10 @@ def main() -> None:
     def speed(batch, samples, **options):
         generator = Generator(model, size, batch=batch, **options)
         list(generator.blocks(20))  # compiles
-        begun = time.perf_counter()
+        begun = time.process_time()
         for _ in generator.blocks(samples):
             pass
-        return samples * batch / (time.perf_counter() - begun)
+        return samples * batch / (time.process_time() - begun)
 
     for batch in (1, 16):
         print(f"numba, {batch} voices: {speed(batch, 16000, engine='numba'):.0f} samples/s")
@@ -80,10 +81,10 @@ def main() -> None:
             )
             print(f"PyTorch, {batch} voices: {json.loads(found.stdout):.0f} samples/s")
     past = np.full((1, size.receptive_field, 1), LEVELS // 2)
-    begun = time.perf_counter()
+    begun = time.process_time()
     for _ in range(5):
         model({"past": past})
-    print(f"without a cache: {5 / (time.perf_counter() - begun):.1f} samples/s")
+    print(f"without a cache: {5 / (time.process_time() - begun):.1f} samples/s")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     speed(1, 160_000, engine="numba")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
