@@ -5,6 +5,11 @@ python configs/generation/domains.py VIOLIN MIDI SOUNDFONT OUT
     the most notes is played, in turn by a nylon guitar and a grand piano of SOUNDFONT. Written are
     OUT/<domain>/<name>.flac at 8 kHz, some 10 minutes a domain, and OUT/<domain>/held_<name>.flac
     of three pieces, or of the held-out recording, 30 s a domain.
+
+python configs/generation/domains.py scores RUN OUT
+    What the header of translation_small.yaml says of a run: bits a sample of what is held out,
+    whether its latent vectors tell the domain, and of translations of it whether they play the
+    same notes, by whose sound. Written are RUN/<domain>_to_<domain>.wav.
 """
 
 import subprocess
@@ -13,16 +18,24 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import librosa
 import mido
 import numpy as np
 import soundfile
 import soxr
+from scipy.stats import laplace
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from kzoo.dsp.quantisation import mu_law_amplitudes, mu_law_codes
 
 RATE = 8000
 PROGRAMS = {"guitar": 24, "piano": 0}
 SECONDS, HELD_SECONDS, HELD_PIECES = 600, 30, 3
 LEAST_NOTES = 100  # of a channel
 DRUMS = 9
+ORDER = 32  # samples that the linear predictor hears
 
 
 def solo(path: Path, program: int, out: Path) -> bool:
@@ -99,9 +112,134 @@ def rendered(midi: Path, soundfont: Path, out: Path) -> None:
             return
 
 
+def scores(run: Path, domains: Path) -> None:
+    import kzoo
+    from kzoo import presets
+
+    names = presets.load_card(run)["domains"]
+    model, (size, _) = kzoo.from_preset(run), presets.open_preset(run).sizes()
+    sounds = {
+        (name, held): [
+            soundfile.read(path, dtype="float32")[0]
+            for path in sorted((domains / name).iterdir())
+            if path.name.startswith("held_") == held
+        ]
+        for name in names
+        for held in (False, True)
+    }
+    for name, found in bits(model, size, sounds, names).items():
+        print("bits a sample,", name, ", ".join(f"{k} {v:.2f}" for k, v in found.items()))
+
+    def latents(waveform):
+        codes = mu_law_codes(waveform, size.levels, rounding="down")
+        codes = codes[: len(codes) // size.pool * size.pool, None]
+        return np.asarray(model.get_layer("encoder")(codes[None]))[0]
+
+    _, told = teller(sounds, names, latents)
+    print(f"a regression knows the domain of {100 * told:.0f} % of held-out latent vectors")
+    regression, told = teller(sounds, names, timbres)
+    print(f"one of cepstra over 1 s that of {100 * told:.0f} % of held-out sound")
+    for name in names:
+        for other in names:
+            recorded = np.concatenate([x[: 2 * RATE] for x in sounds[name, True]])[: 6 * RATE]
+            sound, _ = kzoo.translate(recorded, RATE, run, to=other)
+            soundfile.write(run / f"{name}_to_{other}.wav", sound, RATE)
+            heard = regression.predict(timbres(sound))
+            shares = ", ".join(
+                f"{k} {100 * (heard == i).mean():.0f} %" for i, k in enumerate(names)
+            )
+            alike, else_ = chroma_similarity(recorded, sound)
+            print(
+                f"{name} to {other}: chroma {alike:.2f} ({else_:.2f} by chance), heard as {shares}"
+            )
+
+
+def bits(model, size, sounds, names) -> dict[str, dict[str, float]]:
+    """Of held-out codes: the model's, the training's histogram's, a linear predictor's of ORDER."""
+    found = {}
+    for number, name in enumerate(names):
+        learned, held = (np.concatenate(sounds[name, k]) for k in (False, True))
+        codes = mu_law_codes(held, size.levels, rounding="down")
+        codes = codes[: len(codes) // size.pool * size.pool]
+        given = {"heard": codes[1:], "past": codes[:-1]}
+        length = 10 * size.pool
+        nats = []
+        for start in range(0, len(codes) - length - 1, length):
+            part = {k: x[None, start : start + length, None] for k, x in given.items()}
+            logits = np.asarray(model({**part, "domain": np.array([[number]])}))[0]
+            right = given["heard"][start : start + length]
+            nats.append(np.logaddexp.reduce(logits, -1) - logits[np.arange(length), right])
+        seen = mu_law_codes(learned, size.levels, rounding="down")
+        shares = (np.bincount(seen, minlength=size.levels) + 1) / (len(seen) + size.levels)
+        found[name] = {
+            "model": np.mean(nats) / np.log(2),
+            "unigram": -np.log2(shares[codes]).mean(),
+            "linear": predictor(
+                mu_law_amplitudes(seen), mu_law_amplitudes(codes), codes, size.levels
+            ),
+        }
+    return found
+
+
+def predictor(learned: np.ndarray, held: np.ndarray, codes: np.ndarray, levels: int) -> float:
+    """Bits of codes by a Laplace distribution around a linear prediction, both of the training."""
+
+    def rows(x):
+        return np.lib.stride_tricks.sliding_window_view(x, ORDER)[:-1], x[ORDER:]
+
+    past, present = rows(learned[: 120 * RATE].astype(float))
+    weights = np.linalg.lstsq(past[::4], present[::4], rcond=None)[0]
+    scale = np.abs(present - past @ weights).mean() + 1e-6
+    past, _ = rows(held.astype(float))
+    expected = past @ weights
+    # Codes are rounded down: of each the amplitudes from its own to that of the next.
+    edges = mu_law_amplitudes(np.arange(levels + 1) - 0.0, levels)
+    below, above = edges[codes[ORDER:]], edges[codes[ORDER:] + 1]
+    share = laplace.cdf(above, expected, scale) - laplace.cdf(below, expected, scale)
+    return -np.log2(0.999 * share + 0.001 / levels).mean()
+
+
+def teller(sounds, names, features):
+    """(A regression that tells domains by features of sound, its share of right held-out ones)."""
+    seen = {
+        held: [
+            np.concatenate([features(x[: 10 * RATE]) for x in sounds[name, held]]) for name in names
+        ]
+        for held in (False, True)
+    }
+    least = min(map(len, seen[False]))
+    rng = np.random.default_rng(0)
+    learned = [x[rng.permutation(len(x))[:least]] for x in seen[False]]
+    regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    regression.fit(np.concatenate(learned), np.repeat(np.arange(len(names)), least))
+    right = [(regression.predict(x) == k).mean() for k, x in enumerate(seen[True])]
+    return regression, np.mean(right)
+
+
+def timbres(waveform: np.ndarray) -> np.ndarray:
+    """Mean and deviation of 20 cepstra of each second, without the first, the level."""
+    cepstra = librosa.feature.mfcc(y=waveform, sr=RATE, n_mfcc=20, n_fft=512, hop_length=200)[1:]
+    seconds = cepstra[:, : cepstra.shape[1] // 40 * 40].reshape(19, -1, 40)
+    return np.concatenate([seconds.mean(axis=2), seconds.std(axis=2)]).T
+
+
+def chroma_similarity(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Mean cosine of both sounds' chroma, frame by frame, and of frames half of the sound apart."""
+    x, y = (
+        librosa.util.normalize(
+            librosa.feature.chroma_stft(y=z, sr=RATE, n_fft=2048), norm=2, axis=0
+        )
+        for z in (one, other)
+    )
+    return (x * y).sum(0).mean(), (x * np.roll(y, y.shape[1] // 2, axis=1)).sum(0).mean()
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
+    if len(sys.argv) == 4 and sys.argv[1] == "scores":
+        scores(Path(sys.argv[2]), Path(sys.argv[3]))
+    elif len(sys.argv) == 5:
+        recordings, midi, soundfont, out = map(Path, sys.argv[1:])
+        violin(recordings, out)
+        rendered(midi, soundfont, out)
+    else:
         sys.exit(__doc__)
-    recordings, midi, soundfont, out = map(Path, sys.argv[1:])
-    violin(recordings, out)
-    rendered(midi, soundfont, out)
