@@ -119,8 +119,9 @@ def network(weights: Path):
 def _difference(song: Path, theirs: np.ndarray) -> np.ndarray:
     """How far kzoo's salience is from `theirs`, in each bin and frame that both have."""
     import kzoo
+    from kzoo import audio
 
-    sound, _ = kzoo.audio.read(song, sample_rate=RATE)
+    sound, _ = audio.read(song, sample_rate=RATE)
     model = kzoo.from_preset("deep_salience_melody", samples=None)
     ours = np.asarray(model(sound.mean(axis=1)[None, :, None]))[0].T
     frames = min(ours.shape[1], theirs.shape[1])
