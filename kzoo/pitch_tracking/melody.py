@@ -46,7 +46,7 @@ class MelodyTracker:
 
     def __init__(
         self,
-        preset: str | Path = DEFAULT_PRESET,
+        preset: str | Path | presets.Preset = DEFAULT_PRESET,
         *,
         device: str | None = None,
         engine: str = "auto",
@@ -105,9 +105,9 @@ class MelodyTracker:
             yield network.transform(piece), count
 
 
-def check_preset(preset: str | Path) -> presets.Preset:
+def check_preset(preset: str | Path | presets.Preset) -> presets.Preset:
     """The preset opened; ValueError for one that hears no melodies. Loads no backend."""
-    if Path(preset).suffix == presets.EXPORTED:
+    if Path(str(preset)).suffix == presets.EXPORTED:
         raise ValueError(
             f"{preset}: an exported file knows levels of its own block alone, and a melody needs "
             "those of the whole recording; name a preset, which --engine litert runs without "

@@ -79,6 +79,17 @@ def rows(text):
     return header, np.array(lines, float)
 
 
+def test_a_melody_is_scored_as_it_is_followed(tiny, tracker, tmp_path):
+    sound = np.random.default_rng(5).uniform(-0.3, 0.3, RATE // 2)
+    soundfile.write(tmp_path / "a.wav", sound, RATE)
+    sound, _ = soundfile.read(tmp_path / "a.wav")
+    found = tracker(sound, RATE)
+    rows = zip(found.times_seconds, np.where(found.confidence >= 0.3, found.f0_hz, 0), strict=True)
+    (tmp_path / "a.csv").write_text("\n".join(f"{time},{hertz}" for time, hertz in rows))
+    report = kzoo.evaluate(tmp_path, [tiny[0]], baselines=())
+    assert report.scores("tiny", "melody")["OA"] == 1
+
+
 def test_a_recording_in_stretches_is_the_model_on_the_whole(tiny, tracker, song):
     sound, _ = soundfile.read(song, dtype="float32")
     melody = tracker(sound, RATE)
