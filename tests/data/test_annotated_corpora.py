@@ -194,6 +194,14 @@ def test_rendered_tracks_know_instruments_onsets_and_melody(tracks):
     assert (seconds[75], hertz[75], hertz[25]) == (0.75, 523.251, 0)
 
 
+@pytest.mark.parametrize("f0", [{}, {"bass": (55.0, 0, 1)}])
+def test_a_rendered_track_without_a_melody_is_left_out(tracks, f0):
+    notes = [(0, 1, 33, "bass"), (1.5, 2, 60, "piano")]
+    write_track(tracks / "train" / "chords_0", notes, rate=RATE, f0=f0)
+    assert [one.name for one in annotated.find(tracks, "melody")] == ["song_0"]
+    assert [one.name for one in annotated.find(tracks, "onsets")] == ["chords_0", "song_0"]
+
+
 def test_a_stretch_of_a_rendered_track_has_the_instruments_that_sound_in_it(tracks):
     corpus = data.open_corpus("rendered", path=str(tracks))
     assert corpus.labels == ("bass", "piano", "pipe")

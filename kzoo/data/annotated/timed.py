@@ -193,6 +193,12 @@ def rendered_melody(found: truth.Truth) -> tuple[np.ndarray, np.ndarray]:
     return found.frames_seconds, np.max([np.zeros(frames), *padded], axis=0)
 
 
+def rendered_melodies(root: Path) -> list[Annotated]:
+    """Rendered mixtures that have a melody; of others nothing could be said right."""
+    tracks = _of_rendered(rendered_melody, truth.TRACK, truth.NOTES)(root)
+    return [track for track in tracks if np.any(track.read()[1])]
+
+
 LAYOUTS: dict[str, Layout] = {
     "mdb_melody_synth": Layout(
         about="MDB-melody-synth: audio_mix/<song>_MIX_melsynth.wav and "
@@ -227,7 +233,7 @@ LAYOUTS: dict[str, Layout] = {
         readers={
             NAMES: rendered_stems,
             ONSETS: _of_rendered(truth.Truth.onsets_seconds, truth.TRACK, truth.NOTES),
-            MELODY: _of_rendered(rendered_melody, truth.TRACK, truth.NOTES),
+            MELODY: rendered_melodies,
         },
     ),
 }  # fmt: skip
