@@ -80,12 +80,11 @@ class Loop:
         first = np.ascontiguousarray(first, np.float32)
         if conditions is None:
             conditions = np.zeros((batch, 0, 0, 0), np.float32)
-        # Of one memory layout, as each is another function to numba.
+        # Of one memory layout, as each is another function to numba; so is what is read-only, as
+        # TensorFlow's arrays are.
         noise = np.ascontiguousarray(noise.transpose(1, 0, 2), np.float32)
         heard = np.ascontiguousarray(heard, np.float32)
-        conditions = np.array(
-            conditions, np.float32, order="C"
-        )  # what TensorFlow gave is read-only
+        conditions = np.array(conditions, np.float32, order="C")
         drawn, entropies = np.zeros((2, batch, samples), np.float32)
         top_k = self.size.levels if top_k is None else top_k
 

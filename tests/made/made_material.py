@@ -91,41 +91,31 @@ def halved(model):
     return model
 
 
-def save_listeners(root):
-    """Two presets of the tiny tagger, the second with other weights."""
+def _save_two(root, name, model, task, **told):
+    """Two presets of the tiny `model`, the second, of other weights, called other_`name`."""
     keras.utils.set_random_seed(0)
     card = {
-        "name": "ear", "task": "listening", "sample_rate": RATE,
-        "model": {"name": "choi", "options": {"variant": "tiny"}}, "trained": "not at all",
+        "name": name, "task": task, "sample_rate": RATE,
+        "model": {"name": model, "options": {"variant": "tiny"}}, "trained": "not at all", **told,
     }  # fmt: skip
-    model = models.build("choi", variant="tiny")
-    presets.save_to_preset(model, root / "ear", card)
-    presets.save_to_preset(halved(model), root / "other_ear", card)
+    built = models.build(model, variant="tiny")
+    presets.save_to_preset(built, root / name, card)
+    presets.save_to_preset(halved(built), root / f"other_{name}", card)
+
+
+def save_listeners(root):
+    """Two taggers."""
+    _save_two(root, "ear", "choi", "listening")
 
 
 def save_translators(root):
-    """Two presets of the tiny translator, the second with other weights."""
-    keras.utils.set_random_seed(0)
-    card = {
-        "name": "band", "task": "translation", "domains": ["a", "b", "c"], "sample_rate": RATE,
-        "model": {"name": "music_translation", "options": {"variant": "tiny"}},
-        "trained": "not at all",
-    }  # fmt: skip
-    model = models.build("music_translation", variant="tiny")
-    presets.save_to_preset(model, root / "band", card)
-    presets.save_to_preset(halved(model), root / "other_band", card)
+    """Two translators between three domains."""
+    _save_two(root, "band", "music_translation", "translation", domains=["a", "b", "c"])
 
 
 def save_generators(root):
-    """Two presets of the tiny WaveNet, the second with other weights."""
-    keras.utils.set_random_seed(0)
-    card = {
-        "name": "singer", "task": "generation", "sample_rate": RATE,
-        "model": {"name": "wavenet", "options": {"variant": "tiny"}}, "trained": "not at all",
-    }  # fmt: skip
-    model = models.build("wavenet", variant="tiny")
-    presets.save_to_preset(model, root / "singer", card)
-    presets.save_to_preset(halved(model), root / "other_singer", card)
+    """Two generators."""
+    _save_two(root, "singer", "wavenet", "generation")
 
 
 def save_synthesisers(root):
