@@ -1,8 +1,10 @@
 """Sound of a preset of the task generation, from nothing, from a recording, or by conditions.
 
-composer = Composer("runs/wavenet_violin")
-for block in composer.blocks(10.0, condition="melody.csv", seed=1):
-...
+    composer = Composer("runs/wavenet_violin")
+    for block in composer.blocks(10.0, condition="melody.csv", seed=1):
+        ...
+
+The memory in use is the same for any length.
 """
 
 from __future__ import annotations
