@@ -216,3 +216,46 @@ class LearnedUpsampling(layers.Layer):
     def get_config(self):
         own = {name: getattr(self, name) for name in ("scales", "pad", "feature_taps", "pad_ends")}
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class TransposedUpsampling(layers.Layer):
+    """Frames `[batch, frames, features]` to samples by transposed convolutions, each rectified.
+
+    For each of `scales` a frame becomes so many, one filter over `feature_taps` features, which is
+    odd, says how; frames know nothing of each other. As in 0.1 of
+    https://github.com/r9y9/wavenet_vocoder, with features of 0 to 1.
+    """
+
+    def __init__(self, scales, feature_taps: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.scales, self.feature_taps = tuple(scales), feature_taps
+
+    def build(self, shape):
+        average = keras.initializers.Constant(1 / self.feature_taps)
+        self.kernels = [
+            self.add_weight((self.feature_taps, scale), average, name=f"kernel{number}")
+            for number, scale in enumerate(self.scales, start=1)
+        ]
+        self.biases = [
+            self.add_weight((1,), "zeros", name=f"bias{number}")
+            for number in range(1, len(self.scales) + 1)
+        ]
+
+    def call(self, frames):
+        x, features, reach = frames, frames.shape[-1], self.feature_taps - 1
+        for kernel, bias in zip(self.kernels, self.biases, strict=True):
+            padded = ops.pad(x, ((0, 0), (0, 0), (reach // 2, reach // 2)))
+            taps = [padded[..., k : k + features] for k in range(reach, -1, -1)]
+            x = ops.matmul(ops.stack(taps, axis=-1), ops.cast(kernel, x.dtype))
+            x = ops.transpose(x, (0, 1, 3, 2))  # [batch, frames, scale, features]
+            x = ops.relu(ops.reshape(x, (ops.shape(x)[0], -1, features)) + ops.cast(bias, x.dtype))
+        return x
+
+    def compute_output_shape(self, shape):
+        frames = None if shape[1] is None else shape[1] * math.prod(self.scales)
+        return (shape[0], frames, shape[2])
+
+    def get_config(self):
+        own = {"scales": self.scales, "feature_taps": self.feature_taps}
+        return {**super().get_config(), **own}

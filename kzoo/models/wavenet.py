@@ -29,6 +29,7 @@ from kzoo.layers.autoregressive import (
     NextSample,
     RepeatFrames,
     Taps,
+    TransposedUpsampling,
 )
 from kzoo.models.base.sizes import Sizes, check_positive
 
@@ -51,7 +52,8 @@ class WaveNet(Sizes):
     conditions: what frames say of the sound: nothing ("none"), pitch and loudness ("controls"), or
         `bands` levels ("mel"); hop_length: samples of a frame.
     upsampling: frames are "repeated", or smoothed by what is "learned" after each of `scales`,
-        over `upsampling_pad` frames to both sides and `feature_taps` features.
+        over `upsampling_pad` frames to both sides and `feature_taps` features; or "transposed":
+        each for itself is what a transposed convolution of `scales` and `feature_taps` makes of it.
     block_seconds: the length of a training example.
     """
 
@@ -79,7 +81,7 @@ class WaveNet(Sizes):
     conditions: Literal["none", "controls", "mel"] = "none"
     bands: int = 80
     hop_length: int = 256
-    upsampling: Literal["repeated", "learned"] = "repeated"
+    upsampling: Literal["repeated", "learned", "transposed"] = "repeated"
     scales: tuple[int, ...] = (4, 4, 4, 4)
     upsampling_pad: int = 2
     feature_taps: int = 1
@@ -95,10 +97,14 @@ class WaveNet(Sizes):
             )
         if len(set(self.speakers)) != len(self.speakers):
             raise ValueError(f"speakers must be different; got {list(self.speakers)}")
-        learned = self.conditions != "none" and self.upsampling == "learned"
-        if learned and math.prod(self.scales) != self.hop_length:
+        scaled = self.conditions != "none" and self.upsampling != "repeated"
+        if scaled and math.prod(self.scales) != self.hop_length:
             raise ValueError(
                 f"scales must multiply to hop_length; got {list(self.scales)}, {self.hop_length}"
+            )
+        if self.upsampling == "transposed" and self.feature_taps % 2 == 0:
+            raise ValueError(
+                f"feature_taps of transposed convolutions must be odd; got {self.feature_taps}"
             )
 
     @property
@@ -253,6 +259,8 @@ def scaled(known: Mapping[str, Any]):
 def _upsampling(size: WaveNet) -> layers.Layer:
     if size.upsampling == "repeated":
         return RepeatFrames(size.hop_length, name="upsampling")
+    if size.upsampling == "transposed":
+        return TransposedUpsampling(size.scales, size.feature_taps, name="upsampling")
     return LearnedUpsampling(size.scales, size.upsampling_pad, size.feature_taps, name="upsampling")
 
 

@@ -10,6 +10,7 @@ from keras import ops
 
 from kzoo import losses, models
 from kzoo.convert import music_translation
+from kzoo.generation.loops import Loop
 from kzoo.models.music_translation import (
     VARIANTS,
     Discriminator,
@@ -79,6 +80,20 @@ def test_numbers_are_those_of_the_reference(vector, reference):
     np.testing.assert_allclose(classifier(latents), vector["domain_logits_clean"], atol=1e-6)
     found = np.asarray(model(fed(vector)))
     np.testing.assert_allclose(found, vector["logits"].transpose(0, 2, 1), atol=1e-5)
+
+
+def test_the_likeliest_codes_are_those_that_the_reference_generates(vector, reference):
+    """Its generator begins with the code 128 and empty queues, and keeps to the highest logit."""
+    model, _ = reference
+    latents = vector["generation_z"].transpose(0, 2, 1)
+    expected = vector["generated_argmax"]
+    loop = Loop.of_translation(model, MINI, domain=1)
+    sampler = Sampler(model, MINI, domain=1)
+    codes, _, _ = loop(
+        np.array([[128.0]]), sampler.state(1), 0, np.zeros((len(expected), 1, 2)),
+        sampler.conditions(latents=latents), temperature=0.0,
+    )  # fmt: skip
+    np.testing.assert_array_equal(codes[0], expected)
 
 
 @pytest.mark.parametrize(

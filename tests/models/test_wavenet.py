@@ -5,21 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 from keras import ops
-from made_wavenet import flat, of_ibab
+from made_wavenet import of_ibab
 
 from kzoo import models
+from kzoo.convert.wavenet import from_weights
 from kzoo.layers.autoregressive import LearnedUpsampling
 from kzoo.models.wavenet import VARIANTS, Sampler, WaveNet, build
 
 MINI = WaveNet(stacks=2, depth=4, residual=6, gate=5, skip=7)
-R9Y9 = WaveNet(
-    stacks=2, depth=3, residual=6, gate=5, skip=7, first_kernel=1, scaled=True, first_bias=True,
-    dropout=0.05,
-)  # fmt: skip
-CONDITIONED = dataclasses.replace(
-    R9Y9, kernel_size=3, speakers=("a", "b", "c"), speaker_width=4, conditions="mel", bands=5,
-    hop_length=6, upsampling="learned", scales=(2, 3), upsampling_pad=0, feature_taps=3,
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -46,57 +39,31 @@ def test_distributions_are_those_of_ibab(vectors, name):
     np.testing.assert_allclose(found, vector["logits"], atol=2e-4)
 
 
-def normed(vector, name):
-    """A weight of PyTorch's weight norm, taps before what goes in, and what comes out last."""
-    v, g = vector[f"param/{name}.weight_v"], vector[f"param/{name}.weight_g"]
-    weight = g * v / np.sqrt(np.sum(v**2, axis=tuple(range(1, v.ndim)), keepdims=True))
-    return weight.T if v.ndim == 3 else weight
-
-
-def of_r9y9(model, vector):
-    def both(name):
-        return [flat(normed(vector, name)), vector[f"param/{name}.bias"]]
-
-    first, bias = both("first_conv")
-    model.get_layer("first").set_weights([first[None], bias])
-    for number in range(6):
-        block, own = model.get_layer(f"block{number + 1}"), f"conv_layers.{number}."
-        block.gates.set_weights(both(own + "conv"))
-        block.to_residual.set_weights(both(own + "conv1x1_out"))
-        block.to_skip.set_weights(both(own + "conv1x1_skip"))
-        for kind, letter in (("speaker", "g"), ("frames", "c")):
-            if f"param/{own}conv1x1{letter}.weight_v" in vector:
-                known = flat(normed(vector, f"{own}conv1x1{letter}"))
-                model.get_layer(f"block{number + 1}_{kind}").set_weights([known])
-    for k, place in ((1, 1), (2, 3)):
-        model.get_layer(f"output{k}").set_weights(both(f"last_conv_layers.{place}"))
+def of_r9y9(vector):
+    weights = {name[len("param/") :]: x for name, x in vector.items() if "param/" in name}
+    return from_weights(weights, sample_rate=16000, depth=3, older=False)
 
 
 def test_distributions_are_those_of_r9y9(vectors):
     vector = vectors("wavenet_r9y9_plain")
-    model = build(R9Y9)
-    of_r9y9(model, vector)
-    found = np.asarray(model({"past": vector["codes"][None, :, None]}))[0]
+    found = np.asarray(of_r9y9(vector)({"past": vector["codes"][None, :, None]}))[0]
     np.testing.assert_allclose(found, vector["logits"], atol=2e-5)
 
 
 def test_conditions_are_those_of_r9y9(vectors):
     vector = vectors("wavenet_r9y9_global_local")
-    model = build(CONDITIONED)
-    of_r9y9(model, vector)
-    model.get_layer("speakers").set_weights([vector["param/embed_speakers.weight"]])
-    smoothing = [
-        normed(vector, f"upsample_net.upsample.up_layers.{k}").transpose(3, 2, 0, 1) for k in (1, 3)
-    ]
-    weights = [vector["param/upsample_net.conv_in.weight"].T, *smoothing]
+    model = of_r9y9(vector)
+    upsampling, frames = model.get_layer("upsampling"), vector["local_condition"][None]
     alone = LearnedUpsampling((2, 3), 1, 3, pad_ends=False)
-    frames = vector["local_condition"][None]
     alone.build(frames.shape)
-    alone.set_weights(weights)
+    alone.set_weights(upsampling.get_weights())
     np.testing.assert_allclose(alone(frames)[0], vector["local_upsampled"], rtol=1e-5, atol=2e-5)
     # The model repeats the frames at the ends, where the reference is given others: without them.
-    inner = sum(frames[:, k : frames.shape[1] - 2 + k] @ weights[0][k] for k in range(3))
-    model.get_layer("upsampling").set_weights([np.eye(5)[None], *smoothing])
+    first, *smoothing = upsampling.get_weights()
+    inner = sum(frames[:, k : frames.shape[1] - 2 + k] @ first[k] for k in range(3))
+    centre = np.zeros_like(first)
+    centre[1] = np.eye(5)
+    upsampling.set_weights([centre, *smoothing])
     given = {"past": vector["codes"][None, :, None], "speaker": vector["global_id"]}
     found = np.asarray(model({**given, "mel": inner}))[0]
     np.testing.assert_allclose(found, vector["logits"], atol=1e-4)
@@ -152,6 +119,7 @@ def test_nothing_that_is_to_come_changes_what_is_said():
         ({"levels": 1}, "levels and kernel_size must be 2 or more"),
         ({"speakers": ["a", "a"]}, "speakers must be different"),
         ({"conditions": "mel", "upsampling": "learned", "hop_length": 60}, "scales must multiply"),
+        ({"upsampling": "transposed", "feature_taps": 2}, "must be odd"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(wrong, said):
