@@ -45,6 +45,7 @@ def from_weights(
     activation: str | None = None,
     masks: str | None = None,
     dropout: float = 0.5,
+    residual: bool = False,
 ) -> keras.Model:
     """`unet.core` with Spleeter's weights.
 
@@ -54,6 +55,7 @@ def from_weights(
     sources: in the checkpoint's order; by default Spleeter's own for 2, 4 or 5 instruments.
     activation, masks: by default Spleeter's for that number: leaky_relu for 2 and elu for 4 and
         5; softmax for 5. A wrong choice loads and separates into garbage.
+    residual: leave the last source's network out; the model takes what the others leave.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     weights = {name: value for name, value in weights.items() if not is_training_state(name)}
@@ -83,17 +85,24 @@ def from_weights(
         activation=activation,
         masks=masks,
         dropout=dropout,
+        residual=residual,
     )
     model = unet.core(sources, size)
+    networks = [_layer_names(source, i) for i, source in enumerate(sources)]
     targets, unused = {}, []
-    for i, source in enumerate(sources):
-        targets.update(_instrument_variables(model, i, source))
+    for i, names in enumerate(networks):
         unused += [numbered("batch_normalization", 12 * i + 5) + f"/{p}" for p in NORM_PARTS]
+        if residual and i == len(networks) - 1:
+            unused += [name for name in weights if name.rpartition("/")[0] in names.values()]
+            continue
+        for layer, name in names.items():
+            targets |= layer_variables(model.get_layer(layer), name)
     assign(targets, weights, unused=unused)
     return model
 
 
-def _instrument_variables(model: keras.Model, i: int, source: str) -> dict[str, object]:
+def _layer_names(source: str, i: int) -> dict[str, str]:
+    """{layer of the model: the checkpoint's name for it} of instrument i."""
     names = {f"{source}_mask_conv": numbered("conv2d", 7 * i + _LEVELS)}
     for level in range(_LEVELS):
         down, up = f"{source}_down{level + 1}", f"{source}_up{level + 1}"
@@ -102,7 +111,4 @@ def _instrument_variables(model: keras.Model, i: int, source: str) -> dict[str, 
         if level < _LEVELS - 1:
             names[f"{down}_norm"] = numbered("batch_normalization", 12 * i + level)
         names[f"{up}_norm"] = numbered("batch_normalization", 12 * i + _LEVELS + level)
-    variables = {}
-    for ours, theirs in names.items():
-        variables |= layer_variables(model.get_layer(ours), theirs)
-    return variables
+    return names

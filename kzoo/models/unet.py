@@ -44,6 +44,8 @@ class UNet(SpectrogramSizes):
         none.
     trunk: "each" source has a network of its own (the papers), or one network is "shared", its
         last layers as wide as all masks: 1 / len(sources) of the compute, for small devices.
+    residual: the last source has no network; its magnitudes are what those of the others leave of
+        the mixture's, 0 at least.
     The fields that are not named here are those of `SpectrogramSizes`.
     """
 
@@ -63,6 +65,7 @@ class UNet(SpectrogramSizes):
     log_input: bool = False
     output_norm: bool = True
     trunk: Literal["each", "shared"] = "each"
+    residual: bool = False
 
     def training(self, system: keras.Model, *, inference_mode: bool = False) -> domains.Training:
         """Train on magnitudes."""
@@ -101,9 +104,16 @@ SOURCES = ("vocals", "accompaniment")
 def core(sources: Sequence[str] = SOURCES, size: UNet = VARIANTS["spleeter"]) -> keras.Model:
     """The network: magnitudes `[batch, frames, bins, channels]`, to those of the sources.
 
-    `[batch, sources, frames, bins, channels]`. Raises ValueError for sources of one name.
+    `[batch, sources, frames, bins, channels]`. Raises ValueError for sources of one name, and for a
+    residual of no other source, or of one whose softmax alone is 1 always.
     """
     check_sources(sources)
+    masked = list(sources[:-1] if size.residual else sources)
+    if size.residual and len(masked) < (2 if size.masks == "softmax" else 1):
+        raise ValueError(
+            f"residual is what other sources leave, at least one of them and, where masks are a "
+            f"softmax, two; got sources {', '.join(sources)} with masks={size.masks!r}"
+        )
     mixture = keras.Input((size.frames, size.bins, size.channels), name="magnitude")
     seen = mixture
     if size.linear_bins is not None:
@@ -111,9 +121,9 @@ def core(sources: Sequence[str] = SOURCES, size: UNet = VARIANTS["spleeter"]) ->
     seen = ops.log1p(seen) if size.log_input else seen
     draw = _spleeter if size.network == "spleeter" else _jansson
     if size.trunk == "shared":
-        parts = ops.split(draw(seen, "shared", len(sources), size), len(sources), axis=-1)
+        parts = ops.split(draw(seen, "shared", len(masked), size), len(masked), axis=-1)
     else:
-        parts = [draw(seen, source, 1, size) for source in sources]
+        parts = [draw(seen, source, 1, size) for source in masked]
     # In mixed precision the networks end in half precision, and masks and sums are float32.
     logits = ops.cast(ops.stack(parts, axis=1), "float32")  # [batch, sources, frames, bins, ...]
     activations = {
@@ -128,6 +138,9 @@ def core(sources: Sequence[str] = SOURCES, size: UNet = VARIANTS["spleeter"]) ->
         found = found * ops.expand_dims(mixture, 1)
     elif size.log_input:
         found = ops.exp(found) - 1.0  # out of the domain that the network sees
+    if size.residual:
+        rest = ops.relu(mixture - ops.sum(found, axis=1))
+        found = ops.concatenate([found, ops.expand_dims(rest, 1)], axis=1)
     estimates = Estimates(sources, dtype="float32", name="estimates")(found)
     return keras.Model(mixture, estimates, name="unet_core")
 

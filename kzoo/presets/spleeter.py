@@ -31,7 +31,7 @@ def convert(card: Mapping[str, Any], folder: Path):
     from kzoo.convert import spleeter
 
     options = card["model"]["options"]
-    wanted = ("sources", "activation", "masks", "bins")
+    wanted = ("sources", "activation", "masks", "bins", "residual")
     try:
         return spleeter.from_weights(
             spleeter.read_checkpoint(folder), **{k: options[k] for k in wanted if k in options}

@@ -76,6 +76,19 @@ def test_the_same_weights_separate_otherwise_where_they_are_called_otherwise(rng
     assert np.abs(np.asarray(elu(magnitudes)) - first).max() > 1e-2
 
 
+def test_the_network_of_a_residual_is_left_out():
+    weights = made.weights(2)
+    model = spleeter.from_weights(weights, **SIZE, residual=True)
+    whole = spleeter.from_weights(weights, **SIZE)
+    assert len(model.weights) == 70
+    magnitudes = np.abs(np.random.default_rng(0).standard_normal((1, 64, 64, 2)))
+    vocals, rest = np.asarray(model(magnitudes.astype(np.float32)))[0]
+    np.testing.assert_array_equal(vocals, whole(magnitudes.astype(np.float32))[0, 0])
+    np.testing.assert_allclose(rest, np.maximum(magnitudes[0] - vocals, 0), atol=1e-6)
+    with pytest.raises(ValueError, match="unused: dense/kernel$"):
+        spleeter.from_weights({**weights, "dense/kernel": weights["conv2d/bias"]}, residual=True)
+
+
 def test_training_state_is_passed_over():
     weights = made.weights(2)
     state = {

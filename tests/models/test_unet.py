@@ -248,6 +248,25 @@ def test_a_shared_trunk_costs_one_network_and_gives_every_source_a_mask_of_its_o
     assert min(np.abs(found[i] - found[i - 1]).max() for i in range(3)) > 1e-3
 
 
+@pytest.mark.parametrize("trunk", ["each", "shared"])
+def test_a_residual_is_what_the_other_sources_leave(magnitudes, trunk):
+    size = {**TINY, "filters": (2, 3), "trunk": trunk}
+    separate = core(["vocals", "drums", "rest"], **size, residual=True)
+    assert trainable(separate) == trainable(core(["vocals", "drums"], **size))
+    drawn = np.asarray(separate(magnitudes))[0]
+    for source in ("vocals", "drums") if trunk == "each" else ("shared",):
+        last = separate.get_layer(f"{source}_mask_conv")
+        last.set_weights([0 * weight - 3 * (weight.ndim == 1) for weight in last.get_weights()])
+    found = np.asarray(separate(magnitudes))[0]
+    mask = 1 / (1 + np.exp(3.0))
+    np.testing.assert_allclose(found[0], mask * magnitudes[0], rtol=1e-5)
+    np.testing.assert_allclose(found[2], (1 - 2 * mask) * magnitudes[0], rtol=1e-5)
+    rest = np.maximum(magnitudes[0] - drawn[0] - drawn[1], 0)
+    np.testing.assert_allclose(drawn[2], rest, atol=1e-6)
+    assert (rest == 0).any()
+    assert (rest > 0.1).any()
+
+
 @pytest.mark.parametrize("network", ["spleeter", "jansson"])
 def test_without_skips_all_that_goes_up_has_passed_the_bottom(magnitudes, network):
     masks = []
@@ -280,6 +299,8 @@ def test_a_network_without_masks_gives_magnitudes(magnitudes, log_input, expecte
         ({"masks": "relu"}, "masks must be one of sigmoid, softmax, none; got 'relu'"),
         ({"masking": "hard"}, "masking must be one of ratio, direct; got 'hard'"),
         ({"trunk": "none"}, "trunk must be one of each, shared; got 'none'"),
+        ({"sources": ["vocals"], "residual": True}, "at least one of them.*got sources vocals"),
+        ({"masks": "softmax", "residual": True}, "got sources vocals, .* with masks='softmax'"),
         ({"mask_extension": "mean"}, "got 'mean'"),
         ({"padding": "same"}, "got 'same'"),
         ({"frames": 65}, "multiples of 8.*frames=65, bins=64"),

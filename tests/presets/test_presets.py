@@ -293,6 +293,7 @@ def test_a_folder_that_is_no_preset_says_so(tmp_path):
 # What is trained, and for Deezer's networks what is not, by their authors.
 PARAMETERS = {
     "spleeter_2stems": (19_645_450, 2 * 1_986),
+    "spleeter_vocals": (19_645_450 // 2, 1_986),
     "spleeter_4stems": (39_290_900, 4 * 1_986),
     "spleeter_5stems": (49_113_625, 5 * 1_986),
     "crepe_tiny": (486_552, None),
