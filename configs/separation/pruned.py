@@ -41,7 +41,10 @@ def main(preset: str, recordings: str, filters: str, frames: str, out: str) -> N
         **{key: opened.card[key] for key in ("task", "sources", "sample_rate", "channels")},
         "name": Path(out).name,
         "summary": f"{preset} with {filters} channels",
-        "model": {"name": "unet", "options": {"sources": opened.sources, **config.plain(asdict(narrow))}},
+        "model": {
+            "name": "unet",
+            "options": {"sources": opened.sources, **config.plain(asdict(narrow))},
+        },
         "licences": dict(opened.card["licences"]),
         "trained": f"not yet; pruned from {preset} by its channels on {len(heard)} recordings",
     }
