@@ -7,6 +7,7 @@ is gone, the linear combination of those left that is nearest to it on real magn
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -47,7 +48,7 @@ def prune(
 def _prune_source(network, pruned, source: str, filters: Sequence[int], magnitudes) -> None:
     downs = [f"{source}_down{level + 1}" for level in range(len(filters))]
     ups = [f"{source}_up{level + 1}" for level in range(len(filters))]
-    heard = {lower: [upper] for upper, lower in zip(downs, downs[1:], strict=False)}
+    heard = {lower: [upper] for upper, lower in itertools.pairwise(downs)}
     heard[ups[0]] = [downs[-1]]
     for level, up in enumerate(ups[1:], 1):  # the detail of a level first, then what went up
         heard[up] = [downs[-1 - level], ups[level - 1]]
@@ -65,7 +66,7 @@ def _prune_source(network, pruned, source: str, filters: Sequence[int], magnitud
     widths = dict(zip([*downs, *ups], [*filters, *reversed(filters[:-1]), 1], strict=True))
     kept = {name: _chosen(hearers[name], widths[name]) for name in hearers} | {ups[-1]: [0]}
 
-    for name, width in widths.items():
+    for name in widths:
         taps = kernels[name]
         if name in heard:
             offsets = np.cumsum([0, *(kernels[giver].shape[2] for giver in heard[name])])

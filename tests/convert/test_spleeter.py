@@ -85,7 +85,7 @@ def test_the_network_of_a_residual_is_left_out():
     vocals, rest = np.asarray(model(magnitudes.astype(np.float32)))[0]
     np.testing.assert_array_equal(vocals, whole(magnitudes.astype(np.float32))[0, 0])
     np.testing.assert_allclose(rest, np.maximum(magnitudes[0] - vocals, 0), atol=1e-6)
-    with pytest.raises(ValueError, match="unused: dense/kernel$"):
+    with pytest.raises(ValueError, match=r"unused: dense/kernel$"):
         spleeter.from_weights({**weights, "dense/kernel": weights["conv2d/bias"]}, residual=True)
 
 

@@ -1,5 +1,7 @@
 """Channels that others can stand for go without a trace; the rest goes by what it is worth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,7 +71,5 @@ def test_all_channels_left_is_the_network_itself(network, magnitudes):
     ],
 )
 def test_what_cannot_be_pruned_is_refused(network, magnitudes, changes, filters, message):
-    from dataclasses import replace
-
     with pytest.raises(ValueError, match=message):
         prune(network, replace(SIZE, **changes), filters, magnitudes)
