@@ -194,14 +194,21 @@ def scores(controls: dict, sound: np.ndarray, *, rate: int, hop_length: int, fol
         np.asarray(loudness_db(x[None], sample_rate=rate, hop_length=hop_length))[0]
         for x in (waveform, sound)
     ]
-    f0_hz, confidence = follow(sound, rate)
+    notes, lost = notes_away(controls, *follow(sound, rate))
+    pitch = float(np.mean(notes)) if len(notes) else float("nan")
+    return [*np.mean(losses, axis=0), float(np.mean(np.abs(levels[1] - levels[0]))), pitch, lost]
+
+
+def notes_away(controls: dict, f0_hz, confidence) -> tuple[np.ndarray, float]:
+    """(semitones between the pitches of frames where both are sure, share of frames that lost it).
+
+    f0_hz, confidence: `[frames]` of a sound, as `controls` has those of the recording.
+    """
     frames = min(len(f0_hz), len(controls["f0_hz"]))
     sure = controls["confidence"][:frames] >= SURE
     both = sure & (confidence[:frames] >= SURE)
     notes = 12 * np.log2(f0_hz[:frames][both] / controls["f0_hz"][:frames][both])
-    pitch = float(np.mean(np.abs(notes))) if both.any() else float("nan")
-    lost = 1 - both.sum() / max(sure.sum(), 1)
-    return [*np.mean(losses, axis=0), float(np.mean(np.abs(levels[1] - levels[0]))), pitch, lost]
+    return np.abs(notes), float(1 - both.sum() / max(sure.sum(), 1))
 
 
 def streaming_factor(preset: str, controls: dict, *, rate: int, hop_length: int, threads: int):
