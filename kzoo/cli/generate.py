@@ -31,8 +31,8 @@ def generate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="What is played: CSV or JSON of time, f0_hz, loudness_db; a vocoder's mel bands "
-            "as .npy. With --prime it begins with that.",
+            help="What is played: CSV or JSON of time, f0_hz, loudness_db; of a vocoder a "
+            "recording, or its mel bands as .npy. With --prime it begins with that.",
         ),
     ] = None,
     speaker: Annotated[

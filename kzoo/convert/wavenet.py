@@ -129,7 +129,8 @@ def _upsampling(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
     told = {"upsampling": "transposed" if older else "learned", "scales": scales}
     if not older:
         width = torch_layers.shape_of(weights, f"{_LATER}conv_in.weight")[2]
-        told["upsampling_pad"] = (width - 1) // 2
+        # Its recipes divide decibels by what they measure of all recordings.
+        told |= {"upsampling_pad": (width - 1) // 2, "mel": "other"}
     common = {"conditions": "mel", "hop_length": math.prod(scales)}
     return told | common | {"feature_taps": kernels[0].shape[2]}
 

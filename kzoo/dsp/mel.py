@@ -21,6 +21,7 @@ from kzoo.dsp.units import power_to_db
 # What counts as an empty band, and what its magnitude is taken for: as loud as faint noise.
 _EMPTY, _IF_EMPTY = 1e-8, 1e-5
 _LEAST_DB = -100.0  # librosa's, of a power
+_AT_ONCE = 1024  # frames
 SCALES = ("slaney", "htk")
 COMPRESSIONS = ("db", "log", "none")
 # What `log_mel` takes for the levels that published taggers were trained on. Musicnn's are of
@@ -132,6 +133,37 @@ def log_mels(
             log_mel(inner, n_fft=n_fft, hop_length=hop_length, padding=padding, **options)
         )
     return ops.stack(levels, axis=-1)
+
+
+def mel_levels(
+    waveform: np.ndarray,
+    *,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    bands: int,
+    low_hz: float,
+    high_hz: float,
+) -> np.ndarray:
+    """Levels from 0 to 1 that a vocoder plays, `[frames, bands]`, float32, of `[samples]`.
+
+    They are those of 0.1 of https://github.com/r9y9/wavenet_vocoder: 20 log10 of magnitudes in
+    librosa's bands, of which 20 dB is 1 and -80 dB, or less, is 0. Frame k is of `n_fft` samples
+    from k * hop_length on, and after the end there is silence: of its `hop_length` samples a frame
+    knows what is in them and what follows. NumPy alone. Raises ValueError as `mel_filters`.
+    """
+    filters = mel_filters(sample_rate, n_fft, bands, low_hz, high_hz)
+    # The root of a Hann window, of a height with which the squares of all windows add up to 1.
+    window = np.sin(np.pi * (np.arange(n_fft) + 0.5) / n_fft) * np.sqrt(2 * hop_length / n_fft)
+    frames = -(-len(waveform) // hop_length)
+    padded = np.pad(np.float64(waveform), (0, frames * hop_length + n_fft - len(waveform)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
+    levels = np.empty((frames, bands), np.float32)
+    for start in range(0, frames, _AT_ONCE):
+        part = slice(start, min(start + _AT_ONCE, frames))
+        magnitudes = np.abs(np.fft.rfft(windows[part] * window)) @ filters
+        levels[part] = np.clip(0.8 + 0.2 * np.log10(np.maximum(magnitudes, 1e-5)), 0.0, 1.0)
+    return levels
 
 
 @functools.cache

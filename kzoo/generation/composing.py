@@ -120,8 +120,9 @@ def conditions_of(
     """The inputs of a model of `size` beside the past: `[1, frames, width]`, a speaker `[1, 1]`.
 
     condition: of pitch and loudness a CSV or JSON as `kzoo synthesize` takes it, from its first row
-    on; of mel bands a .npy `[frames, bands]`. speaker: one of the model's names. Raises ValueError
-    for what the model does not take, or takes and is not given.
+    on; of mel bands a recording, of which they are made, or a .npy `[frames, bands]`. speaker: one
+    of the model's names. Raises ValueError for what the model does not take, or takes and is not
+    given, and audio.AudioError for a recording that cannot be read.
     """
     known = {}
     if size.speakers:
@@ -136,12 +137,15 @@ def conditions_of(
             raise ValueError(f"the model takes no condition; leave {condition} out")
         return known
     if condition is None:
-        what = (
-            "mel bands (.npy)" if size.conditions == "mel" else "pitch and loudness (.csv, .json)"
-        )
+        what = "pitch and loudness (.csv, .json)"
+        if size.conditions == "mel":
+            what = "the mel bands of a recording (or a .npy of them)"
         raise ValueError(f"the model plays {what}: name a file of them as its condition")
     if size.conditions == "mel":
-        return known | {"mel": _bands(condition, size.bands)}
+        if Path(condition).suffix == ".npy":
+            return known | {"mel": _bands(condition, size.bands)}
+        sound, _ = audio.read(condition, sample_rate=size.sample_rate)
+        return known | {"mel": size.levels_of(sound.mean(axis=1))[None]}
     points = read_points(condition, loudest_db=_LOUDEST_DB)
     rate = size.sample_rate / size.hop_length
     rows = np.stack(list(rests_as_silence(frames(points, rate), 440.0))).astype(np.float32)

@@ -43,6 +43,7 @@ class SampleRNN(Sizes):
     speakers: ClassVar[tuple[str, ...]] = ()
     conditions: ClassVar[str] = "none"
     frame_samples: ClassVar[int] = 1  # of what conditions say, of which there are none
+    samples_ahead: ClassVar[int] = 0
 
     sample_rate: int = 16000
     channels: Literal[1] = 1

@@ -22,6 +22,7 @@ from keras import layers, ops
 
 from kzoo.dsp import units
 from kzoo.dsp.blocks import BlockGrid
+from kzoo.dsp.mel import mel_levels
 from kzoo.layers.autoregressive import (
     CodeTaps,
     GatedBlock,
@@ -51,6 +52,8 @@ class WaveNet(Sizes):
         for one.
     conditions: what frames say of the sound: nothing ("none"), pitch and loudness ("controls"), or
         `bands` levels ("mel"); hop_length: samples of a frame.
+    mel: what these levels are: the "decibels" of `dsp.mel.mel_levels` with n_fft, low_hz and
+        high_hz, or Nyquist below that; or "other" ones, which kzoo plays and cannot make.
     upsampling: frames are "repeated", or smoothed by what is "learned" after each of `scales`,
         over `upsampling_pad` frames to both sides and `feature_taps` features; or "transposed":
         each for itself is what a transposed convolution of `scales` and `feature_taps` makes of it.
@@ -81,6 +84,10 @@ class WaveNet(Sizes):
     conditions: Literal["none", "controls", "mel"] = "none"
     bands: int = 80
     hop_length: int = 256
+    mel: Literal["decibels", "other"] = "decibels"
+    n_fft: int = 1024
+    low_hz: float = 125.0
+    high_hz: float = 7600.0
     upsampling: Literal["repeated", "learned", "transposed"] = "repeated"
     scales: tuple[int, ...] = (4, 4, 4, 4)
     upsampling_pad: int = 2
@@ -90,7 +97,7 @@ class WaveNet(Sizes):
     def __post_init__(self):
         super().__post_init__()
         names = ("stacks", "depth", "first_kernel", "residual", "gate", "skip", "mixtures")
-        check_positive(self, *names, "hop_length", "bands", "speaker_width")
+        check_positive(self, *names, "hop_length", "bands", "speaker_width", "n_fft")
         if self.levels < 2 or self.kernel_size < 2:
             raise ValueError(
                 f"levels and kernel_size must be 2 or more; got {self.levels}, {self.kernel_size}"
@@ -127,6 +134,27 @@ class WaveNet(Sizes):
         """Frames to either side that what is said of a frame's samples depends on."""
         learned = self.conditions != "none" and self.upsampling == "learned"
         return self.upsampling_pad + 2 if learned else 0
+
+    @property
+    def samples_ahead(self) -> int:
+        """Samples after a frame's own that its conditions are made of."""
+        return max(0, self.n_fft - self.hop_length) if self.conditions == "mel" else 0
+
+    def levels_of(self, waveform) -> Any:
+        """The levels `[frames, bands]` of a recording `[samples]` at the model's rate.
+
+        Raises ValueError where they are "other" ones.
+        """
+        if self.mel != "decibels":
+            raise ValueError(
+                "the levels that this model was trained on are not those that kzoo makes of a "
+                "recording: make them by the program that it comes from, as a .npy"
+            )
+        return mel_levels(
+            waveform, sample_rate=self.sample_rate, n_fft=self.n_fft, hop_length=self.hop_length,
+            bands=self.bands, low_hz=self.low_hz,
+            high_hz=min(self.high_hz, self.sample_rate / 2),
+        )  # fmt: skip
 
     @property
     def parameters(self) -> int:

@@ -22,7 +22,7 @@ class Generation(Task):
 
     "past" `[batch, samples, 1]`, codes or amplitudes, and the graph's other inputs. A model learns
     from recordings of one channel; a speaker is a label that a corpus knows, controls are those of
-    the kind solo.
+    the kind solo, and levels of mel bands are made of the sound.
     """
 
     @property
@@ -31,7 +31,8 @@ class Generation(Task):
 
     @property
     def _controls(self) -> list[str]:
-        return [x.name for x in self.graph.inputs if x.name not in ("past", "speaker", "begins")]
+        others = ("past", "speaker", "begins", "mel")
+        return [x.name for x in self.graph.inputs if x.name not in others]
 
     @property
     def _lanes(self) -> int | None:
@@ -84,8 +85,9 @@ class Generation(Task):
         return Predicted(data.Windows(corpus, samples=self._drawn(corpus), hop=hop), self)
 
     def _drawn(self, corpus: data.Corpus) -> int:
-        """An example's samples, and one behind them, in whole frames of a corpus that has some."""
-        return self.samples + getattr(corpus, "hop_length", 1)
+        """An example's samples, and what it needs behind them, in whole frames of the corpus."""
+        hop = getattr(corpus, "hop_length", 1)
+        return self.samples + math.ceil(max(1, self.size.samples_ahead) / hop) * hop
 
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
         return {x.name: batch[x.name] for x in self.graph.inputs}, batch["target"]
@@ -93,10 +95,13 @@ class Generation(Task):
     def predicted(self, segment: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """{"past", "target" `[samples, 1]`, and the graph's other inputs} of a segment of sound."""
         waveform = segment["waveform"] if "waveform" in segment else segment["mixture"]
+        samples, frames = self.samples, self.samples // self.size.frame_samples
+        levels = {}
+        if self.size.conditions == "mel":
+            levels["mel"] = self.size.levels_of(waveform[:, 0])[:frames]
         if self.size.output == "softmax":
             waveform = codes_of(waveform, self.size.levels, self.size.quantisation)
-        samples, frames = self.samples, self.samples // self.size.frame_samples
-        example = {"past": waveform[:samples], "target": waveform[1 : samples + 1]}
+        example = {"past": waveform[:samples], "target": waveform[1 : samples + 1]} | levels
         if self.size.speakers:
             example["speaker"] = np.argmax(segment["labels"], keepdims=True).astype(np.int32)
         if "begins" in segment:

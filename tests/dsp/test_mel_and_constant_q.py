@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kzoo.dsp.constant_q import HarmonicCQT, constant_q, context_samples, harmonic_cqt
-from kzoo.dsp.mel import LogMel, LogMels, log_mel, log_mels, mel_filters
+from kzoo.dsp.mel import LogMel, LogMels, log_mel, log_mels, mel_filters, mel_levels
 
 
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
@@ -20,6 +20,28 @@ def test_mel_filters_are_those_of_librosa(scale, equal_area):
         norm="slaney" if equal_area else None, dtype=np.float64,
     )  # fmt: skip
     np.testing.assert_allclose(ours, theirs.T, atol=1e-12)
+
+
+def test_levels_of_a_vocoder_are_those_of_its_reference(rng):
+    """By the equations of lws, which makes its windows, and of the program's audio.py."""
+    n_fft, hop, signal = 1024, 256, 0.3 * rng.standard_normal(5000)
+    hann = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, 2 * n_fft, 2) / (2 * n_fft)))
+    analysis = np.sqrt(hann)
+    sums = np.tile(hann.reshape(-1, hop).sum(axis=0), n_fft // hop)
+    window = np.sqrt(analysis * analysis / sums)
+    before = n_fft - hop  # zeros, which it puts before the sound
+    whole = np.r_[np.zeros(before), signal, np.zeros(n_fft)]
+    spectra = [np.abs(np.fft.rfft(whole[k : k + n_fft] * window)) for k in range(0, 5768, hop)]
+    bank = librosa.filters.mel(
+        sr=22050, n_fft=n_fft, n_mels=80, fmin=125, fmax=7600, dtype=np.float64
+    )
+    decibels = 20 * np.log10(np.maximum(1e-5, bank @ np.transpose(spectra))) - 20
+    expected = np.clip((decibels + 100) / 100, 0, 1).T
+    options = {"sample_rate": 22050, "n_fft": n_fft, "hop_length": hop, "bands": 80}
+    found = mel_levels(signal, **options, low_hz=125, high_hz=7600)
+    assert found.shape == (20, 80)
+    np.testing.assert_allclose(found, expected[before // hop :], atol=1e-6)
+    assert not mel_levels(np.zeros(300), **options, low_hz=125, high_hz=7600).any()
 
 
 @pytest.mark.parametrize("power", [1, 2])

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 import kzoo
-from kzoo import models, presets
+from kzoo import audio, models, presets
 from kzoo.cli.app import main
 from kzoo.generation import composing
 from kzoo.generation.composing import Composer, Stillness, conditions_of, prime_of
@@ -135,6 +135,23 @@ def test_a_speaker_is_known_by_name_and_mel_bands_by_their_shape(tmp_path):
         conditions_of(size, tmp_path / "mel.npy", "c")
     with pytest.raises(ValueError, match="name a speaker of the model: a, b"):
         conditions_of(size, tmp_path / "mel.npy")
+
+
+def test_a_vocoder_plays_the_levels_that_it_makes_of_a_recording(folders, tmp_path):
+    options = {"variant": "tiny", "conditions": "mel", "bands": 3, "hop_length": 16, "n_fft": 64}
+    save(tmp_path / "vocoder", **options)
+    composer = Composer(tmp_path / "vocoder")
+    sound = composer(condition=folders / "prime.flac")
+    assert sound.shape == (1008,)  # 1000 samples at its rate, in whole frames
+    half, _ = audio.read(folders / "prime.flac", sample_rate=RATE)
+    np.save(tmp_path / "levels.npy", composer.size.levels_of(half.mean(axis=1)))
+    np.testing.assert_array_equal(composer(condition=tmp_path / "levels.npy"), sound)
+    louder = 2 * half
+    soundfile.write(tmp_path / "louder.wav", louder, RATE, subtype="FLOAT")
+    assert np.any(composer(condition=tmp_path / "louder.wav") != sound)
+    other = dataclasses.replace(composer.size, mel="other")
+    with pytest.raises(ValueError, match="by the program that it comes from"):
+        conditions_of(other, folders / "prime.flac")
 
 
 def test_a_sound_that_stands_still_is_said_to_have_collapsed(rng):

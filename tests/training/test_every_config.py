@@ -172,6 +172,20 @@ def recordings(tmp_path_factory):
         write_noise(root / "data/domains" / domain, 8000, count=2)
         held = root / "data/domains" / domain / "1.wav"
         held.rename(held.with_stem("held_1"))
+    write_noise(root / "data/LJSpeech-1.1/wavs", 22050, count=2)
+    for number, name in enumerate(("LJ001-0001", "LJ050-0001")):
+        (root / f"data/LJSpeech-1.1/wavs/{number}.wav").rename(
+            root / f"data/LJSpeech-1.1/wavs/{name}.wav"
+        )
+    for part in ("train", "valid"):
+        write_noise(root / "data/beethoven" / part / "piano", 16000, count=1)
+    write_noise(root / "texts", 16000, count=2)
+    for number, text in enumerate(("any_001", "any_006")):
+        (root / f"texts/{number}.wav").rename(root / f"texts/{text}.wav")
+    (many,) = (path for path in CONFIGS if path.stem == "wavenet_vctk")
+    (root / "data/VCTK-Corpus/wav48").mkdir(parents=True)
+    for speaker in config.load_yaml(many)["model"]["speakers"]:
+        (root / "data/VCTK-Corpus/wav48" / speaker).symlink_to(root / "texts")
     for phone in "bdg":
         write_noise(root / "bdg" / phone, 12000, count=1)
     for folder in ("TRAIN/DR1/FCJF0", "TEST/DR1/MDAB0"):
@@ -280,6 +294,10 @@ def test_a_configuration_takes_a_step(path, recordings, tmp_path, monkeypatch):
         values["model"]["filters"] = [2, 4, 6, 8, 10, 12]
     if path.stem == "music_translation_musicnet":  # 170 MB
         values["model"] |= {"depth": 2, "residual": 4, "encoder_channels": 4}
+    if path.stem == "wavenet_ljspeech":  # 100 MB
+        values["model"] |= {"residual": 4, "gate": 4}
+    if path.stem == "sample_rnn_beethoven":  # 80 MB
+        values["model"]["width"] = 4
     if path.stem == "deep_clustering_wsj0_2mix":  # 140 MB
         values["model"]["hidden"] = 4
     if path.stem == "deep_karaoke_medleydb":  # 3.4 GB
