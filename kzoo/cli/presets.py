@@ -40,11 +40,18 @@ def download(
             "for TensorFlow.",
         ),
     ] = False,
+    accept_licence: Annotated[
+        bool,
+        typer.Option(
+            "--accept-licence",
+            help="Accept the licences of weights whose use is restricted; it is remembered.",
+        ),
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Fetch, verify and convert weights; later runs need no network."""
     for name in names:
-        say(f"{name}: {fetch(name, show=not quiet)}")
+        say(f"{name}: {fetch(name, show=not quiet, accept_licence=accept_licence)}")
         if litert:
             say(f"{name}: {_make_litert(name)}")
 
@@ -168,13 +175,17 @@ def info(
     print(config.yaml_text(presets.load_card(name)), end="")
 
 
-def fetch(preset: str | Preset, *, show: bool) -> Path:
-    """Path of a preset's weights, which are fetched with a progress bar where they are not here."""
+def fetch(preset: str | Preset, *, show: bool, accept_licence: bool = False) -> Path:
+    """Path of a preset's weights, which are fetched with a progress bar where they are not here.
+
+    TensorFlow is imported behind the fetching, which may fail.
+    """
     from kzoo import presets
 
     preset = presets.open_preset(preset)
     if (here := preset.weights_path()) is not None:
         return here
-    quiet_tensorflow()
     with bar(f"fetching {preset}", unit="bytes", show=show) as progress:
-        return preset.download(progress=progress)
+        return preset.download(
+            progress=progress, accept_licence=accept_licence, arrived=quiet_tensorflow
+        )

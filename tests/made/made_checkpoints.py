@@ -95,6 +95,7 @@ def small_card(name: str, instruments: int, **more) -> dict:
         "sample_rate": 8000,
         "channels": 2,
         "trained": "not at all: random weights from a seed",
+        "licences": {"code": "MIT", "weights": "MIT", "data": "none"},
         "weights": {"archive": f"{name}.tar.gz", "archive_sha256": None},
         **more,
     }
@@ -108,8 +109,12 @@ def served(
     status: int | None = None,
     etag: str | None = None,
     content_type: str = "application/octet-stream",
+    length: bool = True,
 ):
-    """Serve `folder` with byte ranges; the first answer may break off after some bytes."""
+    """Serve `folder` with byte ranges; the first answer may break off after some bytes.
+
+    length: whether it says how long a file is.
+    """
     log: list[tuple[str, str | None]] = []
     state = {"drop": drop_after}
 
@@ -130,7 +135,8 @@ def served(
                 self.end_headers()
                 return
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(data) - start))
+            if length:
+                self.send_header("Content-Length", str(len(data) - start))
             self.send_header("Content-Type", content_type)
             if etag:
                 self.send_header("ETag", etag)

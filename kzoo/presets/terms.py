@@ -1,0 +1,53 @@
+"""Licences of weights: said before they are fetched, and accepted where they restrict their use.
+
+A card whose weights may not be used by everybody for everything has `restricted`, which says to
+what they are: "non-commercial use". What was accepted is remembered in the cache.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from kzoo.files import replacing
+from kzoo.presets.cache import cache_folder
+from kzoo.presets.card import PresetError
+
+VARIABLE = "KZOO_ACCEPT_LICENCE"
+
+
+def say_and_ask(name: str, card: Mapping[str, Any], *, accepted: bool) -> None:
+    """Say on stderr what licences a preset has, before its weights are fetched.
+
+    accepted: whoever fetches accepts them, which is remembered. KZOO_ACCEPT_LICENCE does the same:
+    names of presets between commas, or "all".
+    Raises PresetError, with the way out, for restricted weights whose licence nobody accepted.
+    """
+    licence = card["licences"]["weights"]
+    restricted = card.get("restricted")
+    if restricted and not (accepted or _accepted(name, licence)):
+        raise PresetError(
+            f"preset {name!r}: its weights are for {restricted} ({licence}); to accept that: "
+            f"kzoo presets download {name} --accept-licence, or {VARIABLE}={name}"
+        )
+    if restricted and accepted:
+        with replacing(_note(name)) as temporary:
+            temporary.write_text(licence, encoding="utf-8")
+    print(
+        f"kzoo: {name} is fetched; licence of its weights: {licence}; of the code: "
+        f"{card['licences']['code']}",
+        file=sys.stderr,
+    )
+
+
+def _accepted(name: str, licence: str) -> bool:
+    if {name, "all"} & {word.strip() for word in os.environ.get(VARIABLE, "").split(",")}:
+        return True
+    note = _note(name)
+    return note.is_file() and note.read_text(encoding="utf-8") == licence
+
+
+def _note(name: str):
+    return cache_folder() / "licences" / name
