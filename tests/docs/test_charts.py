@@ -107,3 +107,16 @@ def test_every_step_is_seen_and_heard(tmp_path, monkeypatch):
         assert (tmp_path / path).stat().st_size > 1000
     sound, rate = audio.read(tmp_path / "pitch.ogg")
     assert (len(sound), rate) == (len(before), variations.RATE)
+
+
+def test_a_page_says_where_weights_come_from_and_what_is_published_of_them(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import preset_pages
+
+    page = preset_pages.page(presets.load_card("umxl"))
+    monkeypatch.delitem(sys.modules, "preset_pages")
+    assert "`https://zenodo.org/records/5069601/files/vocals-bccbd9aa.pth`" in page
+    assert "; not yet verified by kzoo |" in page
+    assert "non-commercial use: `kzoo presets download umxl --accept-licence` |" in page
+    assert "Not measured here; from the authors' README of version 1.3.0." in page
+    assert "| vocals | 7.21 |" in page
