@@ -35,9 +35,11 @@ def costs(model: keras.Model, samples: int | None = None) -> Costs:
 
     Raises ValueError for an operator of open shape and for a loop of open length.
     """
+    together = model.inputs[0].shape[0] or 1  # of a model whose batches go on from each other
     shapes = [[samples if n is None else n for n in x.shape[1:]] for x in model.inputs]
     specs = [
-        tf.TensorSpec((1, *shape), x.dtype) for shape, x in zip(shapes, model.inputs, strict=True)
+        tf.TensorSpec((together, *shape), x.dtype)
+        for shape, x in zip(shapes, model.inputs, strict=True)
     ]
     weights = [
         [tf.TensorSpec(v.shape, v.dtype) for v in variables]
@@ -52,8 +54,8 @@ def costs(model: keras.Model, samples: int | None = None) -> Costs:
     graph = run.get_concrete_function(*weights, *specs).graph
     found = list(_operators(graph))
     return Costs(
-        sum(times * _multiply_adds(operator) for operator, times in found),
-        sum(times * _bytes(operator) for operator, times in found),
+        sum(times * _multiply_adds(operator) for operator, times in found) // together,
+        sum(times * _bytes(operator) for operator, times in found) // together,
         sum(times for operator, times in found if operator.type in _LOOPS),
     )
 

@@ -49,6 +49,14 @@ def test_costs_of_a_convolution_and_of_a_loop_are_those_on_paper():
     assert costs(network).recurrent_steps == 2 * 2 * (800 // 8 - 1)  # layers, directions, frames
 
 
+def test_an_example_of_a_network_that_goes_on_costs_what_it_costs_alone():
+    size = models.sizes("sample_rnn", variant="tiny")
+    alone = models.build("sample_rnn", size, samples=40)
+    found = [costs(alone), *(costs(size.carrying(alone, lanes)) for lanes in (1, 3))]
+    assert found[0].multiply_adds == found[1].multiply_adds == found[2].multiply_adds > 0
+    assert found[0].recurrent_steps == found[2].recurrent_steps > 0
+
+
 def test_no_weight_is_allocated():
     path = CONFIGS / "separation" / "deep_karaoke_medleydb.yaml"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
