@@ -136,7 +136,7 @@ def convert(
     }  # fmt: skip
     model = open_unmix.from_weights(weights, **told)
     sources = [*paths, *(["residual"] if residual else [])]
-    sizes = {**open_unmix.told_by(weights), **told}
+    sizes = {**open_unmix.options_of(weights), **told}
     origin = ", ".join(f"{path.name} (sha256 {file_sha256(path)})" for path in paths.values())
     card = {
         "name": out.resolve().name,

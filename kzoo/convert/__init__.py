@@ -16,35 +16,38 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-# Of models whose weights come from a package for several: the file here, and the function in it.
+# Of models whose weights come from a package for several: the file here, and how its functions
+# for this model begin.
 _ELSEWHERE = {
-    "conv_tasnet": ("asteroid", "conv_tasnet_from_weights"),
-    "tasnet": ("asteroid", "tasnet_from_weights"),
-    "dual_path_rnn": ("asteroid", "dual_path_rnn_from_weights"),
-    "deep_clustering": ("asteroid", "chimera_from_weights"),
-    "dcunet": ("asteroid", "dcunet_from_weights"),
+    "conv_tasnet": ("asteroid", "conv_tasnet_"),
+    "tasnet": ("asteroid", "tasnet_"),
+    "dual_path_rnn": ("asteroid", "dual_path_rnn_"),
+    "deep_clustering": ("asteroid", "chimera_"),
+    "dcunet": ("asteroid", "dcunet_"),
 }
 
 
 class Converter(NamedTuple):
     """read: files of the reference to its arrays by name. from_weights: those to a model.
 
-    told: the arguments of `from_weights` that say what arrays do not.
+    told: the arguments of `from_weights` that say what arrays do not. options_of: the model's
+        options that arrays do say; None where they are all of a size that is published.
     """
 
     read: Callable[[Any], Mapping[str, np.ndarray]]
     from_weights: Callable[..., keras.Model]
     told: Mapping[str, inspect.Parameter]
+    options_of: Callable[..., Mapping[str, Any]] | None
 
 
 def converter(name: str) -> Converter:
     """The converter of published weights for the model `name`, or that of the file `name` here."""
-    file, function = _ELSEWHERE.get(name, (name, "from_weights"))
+    file, prefix = _ELSEWHERE.get(name, (name, ""))
     module = importlib.import_module(f"{__name__}.{file}")
-    from_weights = getattr(module, function)
+    from_weights = getattr(module, f"{prefix}from_weights")
     arguments = inspect.signature(from_weights).parameters.items()
     told = {key: p for key, p in arguments if p.kind is p.KEYWORD_ONLY}
-    return Converter(module.read, from_weights, told)
+    return Converter(module.read, from_weights, told, getattr(module, f"{prefix}options_of", None))
 
 
 def assign(targets: Mapping[str, object], weights: Mapping[str, np.ndarray], *, unused=()) -> None:

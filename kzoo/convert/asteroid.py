@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,6 +21,7 @@ from kzoo.convert import assign
 from kzoo.convert._asteroid_dcunet import dcunet_from_weights
 from kzoo.convert._asteroid_stft import STFT_WEIGHTS, stft_of
 from kzoo.convert._torch_layers import counters, shape_of
+from kzoo.convert.torch_files import read_torch
 from kzoo.models import conv_tasnet, deep_clustering, dual_path_rnn, tasnet
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
@@ -32,6 +35,14 @@ _BATCH_NORM = {
 
 _LSTM = "masker.masker.0.rnn"
 _CHIMERA_LSTM = "masker.rnn.rnn"
+
+
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """The state dict in a file that asteroid has published, or of a file that is one.
+
+    Nothing in it is executed.
+    """
+    return read_torch(path, key="state_dict")
 
 
 def from_weights(weights: Mapping[str, np.ndarray], **options) -> keras.Model:
@@ -78,32 +89,15 @@ def conv_tasnet_from_weights(
         encoder_activation and stride.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
-    first = "masker.TCN.0.shared_block"
-    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
-    hidden, bottleneck, _ = shape_of(weights, f"{first}.0.weight")
-    causal = f"{first}.3.0.weight" in weights
-    kernel_size = shape_of(weights, f"{first}.3.{'0.' if causal else ''}weight")[-1]
-    skip = next((len(w) for n, w in weights.items() if n.endswith(".skip_conv.weight")), 0)
-    count = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.TCN."))
-    if count % blocks:
-        raise ValueError(f"blocks must divide the {count} blocks of these weights; got {blocks}")
     size = models.sizes(
         "conv_tasnet",
-        filters=filters,
-        filter_length=length,
+        **conv_tasnet_options_of(weights, blocks=blocks, norm=norm),
         stride=stride,
-        bottleneck=bottleneck,
-        hidden=hidden,
-        skip=skip,
-        kernel_size=kernel_size,
-        blocks=blocks,
-        repeats=count // blocks,
-        norm="batch" if "masker.bottleneck.0.running_mean" in weights else norm,
-        causal=causal,
         mask=mask,
         encoder_activation=encoder_activation,
     )
     model = conv_tasnet.core(sources, size)
+    causal, count = size.causal, size.blocks * size.repeats
     layers = {
         "masker.bottleneck.0": "input_norm",
         "masker.bottleneck.1": "bottleneck",
@@ -130,9 +124,37 @@ def conv_tasnet_from_weights(
         if ours in existing:
             targets |= _variables(model.get_layer(ours), theirs)
     last = f"masker.TCN.{count - 1}.res_conv"
-    unused = [f"{last}.weight", f"{last}.bias"] if skip else []
+    unused = [f"{last}.weight", f"{last}.bias"] if size.skip else []
     assign(targets, _in_keras_layout(weights, targets), unused=[*unused, *counters(weights)])
     return model
+
+
+def conv_tasnet_options_of(
+    weights: Mapping[str, np.ndarray], *, blocks: int, norm: str = "gln"
+) -> dict[str, Any]:
+    """The fields of `conv_tasnet.ConvTasNet` that the weights of an asteroid ConvTasNet tell.
+
+    blocks, norm: as in `conv_tasnet_from_weights`.
+    """
+    first = "masker.TCN.0.shared_block"
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
+    hidden, bottleneck, _ = shape_of(weights, f"{first}.0.weight")
+    causal = f"{first}.3.0.weight" in weights
+    count = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.TCN."))
+    if count % blocks:
+        raise ValueError(f"blocks must divide the {count} blocks of these weights; got {blocks}")
+    return {
+        "filters": filters,
+        "filter_length": length,
+        "bottleneck": bottleneck,
+        "hidden": hidden,
+        "skip": next((len(w) for n, w in weights.items() if n.endswith(".skip_conv.weight")), 0),
+        "kernel_size": shape_of(weights, f"{first}.3.{'0.' if causal else ''}weight")[-1],
+        "blocks": blocks,
+        "repeats": count // blocks,
+        "norm": "batch" if "masker.bottleneck.0.running_mean" in weights else norm,
+        "causal": causal,
+    }
 
 
 def tasnet_from_weights(
@@ -211,20 +233,12 @@ def dual_path_rnn_from_weights(
     """
     if mask == "softmax":
         raise ValueError("mask must be sigmoid or relu: asteroid's softmax is over the filters")
-    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
-    repeats = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("masker.net."))
     size = models.sizes(
         "dual_path_rnn",
-        filters=filters,
-        filter_length=length,
+        **dual_path_rnn_options_of(weights, norm=norm),
         stride=stride,
-        bottleneck=shape_of(weights, "masker.bottleneck.1.weight")[0],
-        hidden=shape_of(weights, "masker.net.0.intra_RNN.rnn.weight_hh_l0")[-1],
         segment_frames=segment_frames,
         segment_hop=segment_hop,
-        repeats=repeats,
-        bidirectional="masker.net.0.inter_RNN.rnn.weight_hh_l0_reverse" in weights,
-        norm="batch" if "masker.bottleneck.0.running_mean" in weights else norm,
         mask=mask,
     )
     model = dual_path_rnn.core(sources, size)
@@ -240,7 +254,7 @@ def dual_path_rnn_from_weights(
         targets |= _variables(model.get_layer(ours), f"masker.{theirs}")
     targets["masker.mask_net.weight"] = model.get_layer("logits").kernel
     weights = dict(weights)
-    for number, way in itertools.product(range(repeats), ("intra", "inter")):
+    for number, way in itertools.product(range(size.repeats), ("intra", "inter")):
         layer, theirs = model.get_layer(f"{way}{number + 1}"), f"masker.net.{number}.{way}"
         targets |= _lstm(layer.lstm, f"{theirs}_RNN.rnn", 0, weights)
         targets |= _variables(layer.dense, f"{theirs}_linear")
@@ -249,6 +263,22 @@ def dual_path_rnn_from_weights(
     weights = {name: _without_taps(value) for name, value in weights.items()}
     assign(targets, _in_keras_layout(weights, targets), unused=counters(weights))
     return model
+
+
+def dual_path_rnn_options_of(
+    weights: Mapping[str, np.ndarray], *, norm: str = "gln"
+) -> dict[str, Any]:
+    """The fields of `dual_path_rnn.DualPathRNN` that asteroid's weights tell; norm: as above."""
+    filters, _, length = shape_of(weights, "encoder.filterbank._filters")
+    return {
+        "filters": filters,
+        "filter_length": length,
+        "bottleneck": shape_of(weights, "masker.bottleneck.1.weight")[0],
+        "hidden": shape_of(weights, "masker.net.0.intra_RNN.rnn.weight_hh_l0")[-1],
+        "repeats": 1 + max(int(n.split(".")[2]) for n in weights if n.startswith("masker.net.")),
+        "bidirectional": "masker.net.0.inter_RNN.rnn.weight_hh_l0_reverse" in weights,
+        "norm": "batch" if "masker.bottleneck.0.running_mean" in weights else norm,
+    }
 
 
 def chimera_from_weights(weights: Mapping[str, np.ndarray], *, dropout: float = 0.3) -> keras.Model:

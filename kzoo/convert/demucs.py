@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from kzoo.convert import assign
+from kzoo.convert._torch_layers import shape_of
 from kzoo.convert.torch_files import read_torch
 from kzoo.models import demucs
 
@@ -35,10 +37,7 @@ def from_weights(
     resample, normalize: both True for the weights of v2. A wrong choice loads, and separates badly.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
-    try:
-        options = _options(weights)
-    except KeyError as error:
-        raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
+    options = options_of(weights)
     size = demucs.Demucs(stride=stride, resample=resample, normalize=normalize, **options)
     model = demucs.core(sources, size)
     assign(_variables(model, size), _arrays(weights))
@@ -53,9 +52,10 @@ def read(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
     return read_torch(path, key=key)
 
 
-def _options(weights) -> dict:
+def options_of(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The fields of `demucs.Demucs` that can be read off the reference's weights."""
     depth = sum(f"encoder.{level}.0.weight" in weights for level in range(len(weights)))
-    shapes = [np.shape(weights[f"encoder.{level}.0.weight"]) for level in range(max(depth, 1))]
+    shapes = [shape_of(weights, f"encoder.{level}.0.weight") for level in range(max(depth, 1))]
     rewrite = "encoder.0.2.weight" in weights
     filters, channels, kernel_size = shapes[0]
     growths = [wider[0] / narrow[0] for narrow, wider in pairwise(shapes)]
@@ -66,8 +66,8 @@ def _options(weights) -> dict:
         "kernel_size": kernel_size,
         "growth": max(growths, default=2.0) + 1e-6,  # widths are rounded down
         "rewrite": rewrite,
-        "glu": rewrite and np.shape(weights["encoder.0.2.weight"])[0] == 2 * filters,
-        "context": np.shape(weights["decoder.0.0.weight"])[2] if rewrite else 1,
+        "glu": rewrite and shape_of(weights, "encoder.0.2.weight")[0] == 2 * filters,
+        "context": shape_of(weights, "decoder.0.0.weight")[2] if rewrite else 1,
         "upsample": "final.weight" in weights,
         "lstm_layers": sum(f"lstm.lstm.weight_ih_l{n}" in weights for n in range(len(weights))),
     }

@@ -64,7 +64,7 @@ def from_weights(
         sources = targets_of(weights) + ["residual"] * residual
     size = models.sizes(
         "open_unmix",
-        **told_by(weights),
+        **options_of(weights),
         sample_rate=sample_rate,
         hop_length=hop_length,
         residual=residual,
@@ -86,7 +86,7 @@ def targets_of(weights: Mapping[str, np.ndarray]) -> list[str]:
     return list(dict.fromkeys(name.partition(".")[0] for name in weights))
 
 
-def told_by(weights: Mapping[str, np.ndarray]) -> dict[str, int | bool]:
+def options_of(weights: Mapping[str, np.ndarray]) -> dict[str, int | bool]:
     """The options of `OpenUnmix` that weights by "<target>.<name>" tell; ValueError for others."""
     first = next(iter(targets_of(weights)), "vocals")
     try:

@@ -17,7 +17,9 @@ from kzoo.convert import assign
 from kzoo.convert._checkpoints import is_training_state, read_checkpoint
 from kzoo.models import wave_u_net
 
-__all__ = ["from_weights", "options_of", "read_checkpoint"]
+__all__ = ["from_weights", "options_of", "read", "read_checkpoint"]
+
+read = read_checkpoint
 
 
 def from_weights(

@@ -320,7 +320,13 @@ def network(name):
     return section["name"], {**section["options"], "bins": None}
 
 
-@pytest.mark.parametrize("name", presets.list_presets())
+def slow_if_by_names(name):
+    """Cards that `test_published_cards.py` compares with the names and shapes of their files."""
+    by_names = "files" in presets.load_card(name).get("weights", {})
+    return pytest.param(name, marks=pytest.mark.slow) if by_names else name
+
+
+@pytest.mark.parametrize("name", map(slow_if_by_names, presets.list_presets()))
 def test_every_card_builds_a_model_and_names_its_licences(unfilled, name):
     preset = presets.open_preset(name)
     card, (size, _) = preset.card, preset.sizes()

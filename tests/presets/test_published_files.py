@@ -4,6 +4,7 @@ import hashlib
 
 import keras
 import made_checkpoints
+import made_layouts
 import made_torch_files as torch_files
 import numpy as np
 import pytest
@@ -18,16 +19,7 @@ SIZES = {"sample_rate": 8000, "hop_length": 16, "wiener_iterations": 1}
 
 def legacy_file(path, arrays):
     """A state dict as PyTorch wrote it before 1.6, which Open-Unmix's files are of."""
-    kinds = {"float32": "FloatStorage", "int64": "LongStorage"}
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    program = torch_files.mapping({
-        name: torch_files.tensor(
-            name, kinds[array.dtype.name], array.size, array.shape,
-            [stride // array.itemsize for stride in array.strides],
-        )
-        for name, array in arrays.items()
-    })  # fmt: skip
-    return torch_files.legacy(path, program, arrays)
+    return torch_files.legacy(path, *made_layouts.state_dict(arrays))
 
 
 @pytest.fixture
@@ -58,7 +50,7 @@ def published(cards, vectors, tmp_path):
             "sha256": sha256[:8] if number == 1 else sha256, "size": path.stat().st_size,
         })  # fmt: skip
         arrays |= {f"{target}.{name}": array for name, array in mine.items()}
-    options = {"sources": list(TARGETS), **open_unmix.told_by(arrays), **SIZES}
+    options = {"sources": list(TARGETS), **open_unmix.options_of(arrays), **SIZES}
     card = {
         "name": "made_umx", "task": "music separation", "summary": "made for a test",
         "model": {"name": "open_unmix", "options": options}, "sources": list(TARGETS),

@@ -1,0 +1,82 @@
+"""Names and shapes of published files, as `tests/vectors/published_layouts.yaml` has them."""
+
+import itertools
+import re
+from pathlib import Path
+
+import made_torch_files as torch_files
+import numpy as np
+
+from kzoo import config
+
+LAYOUTS = Path(__file__).parents[1] / "vectors" / "published_layouts.yaml"
+# The layouts of cards, where they are not called alike.
+OF_CARD = {
+    "umx": "umxhq",
+    "demucs_v1_extra": "demucs_v1",
+    "demucs_v1_light": "demucs_v2",
+    "demucs_v1_light_extra": "demucs_v2",
+    "demucs_v2_extra": "demucs_v2",
+    **dict.fromkeys(["tasnet_v1", "tasnet_v1_extra", "tasnet_v2", "tasnet_v2_extra"], "tasnet"),
+    "conv_tasnet_wham": "conv_tasnet_8khz",
+    "conv_tasnet_libri2mix_8khz": "conv_tasnet_8khz",
+    "conv_tasnet_libri2mix_16khz": "conv_tasnet_16khz",
+}
+
+
+def layout(card):
+    """{name: shape} of the arrays in a file of the card, of one target where it has several."""
+    table = config.load_yaml(LAYOUTS)[OF_CARD.get(card, card)]["arrays"]
+    return {name: tuple(shape) for name, shape in _expanded(table)}
+
+
+def _expanded(table):
+    """{0..2} in a name stands for 0, 1 and 2, {0,2} for 0 and 2."""
+    for pattern, shape in table.items():
+        texts = re.split(r"\{([^}]*)\}", pattern)
+        runs = [_run(text) for text in texts[1::2]]
+        for numbers in itertools.product(*runs):
+            parts = itertools.zip_longest(texts[::2], map(str, numbers), fillvalue="")
+            yield "".join(itertools.chain(*parts)), shape
+
+
+def _run(text):
+    first, dots, last = text.partition("..")
+    return range(int(first), int(last) + 1) if dots else text.split(",")
+
+
+def shapes_alone(card):
+    """Arrays of the shapes that take no memory, by target where the card has some."""
+    targets = [file.get("target") for file in card["weights"]["files"]]
+    return {
+        f"{target}.{name}" if target else name: np.broadcast_to(np.float32(0), shape)
+        for target in targets
+        for name, shape in layout(card["name"]).items()
+    }
+
+
+def arrays(card, rng):
+    """Random arrays of one target's file."""
+    found = {}
+    for name, shape in layout(card).items():
+        if name.endswith("num_batches_tracked"):
+            found[name] = np.int64(7)
+        elif name.endswith("running_var"):
+            found[name] = 0.5 + rng.random(shape, np.float32)
+        else:
+            found[name] = 0.05 * rng.standard_normal(shape, np.float32)
+    return found
+
+
+def state_dict(arrays):
+    """The program of a pickle, and the storages, of a state dict with these arrays."""
+    kinds = {"float32": "FloatStorage", "int64": "LongStorage", "float16": "HalfStorage"}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    program = torch_files.mapping({
+        name: torch_files.tensor(
+            name, kinds[array.dtype.name], array.size, array.shape,
+            [stride // array.itemsize for stride in array.strides],
+        )
+        for name, array in arrays.items()
+    })  # fmt: skip
+    return program, arrays

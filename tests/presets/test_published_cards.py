@@ -1,0 +1,108 @@
+"""The cards of published files: their sizes are those that the files' own names and shapes tell."""
+
+import inspect
+import urllib.parse
+
+import made_checkpoints
+import made_layouts as made
+import made_torch_files as torch_files
+import numpy as np
+import pytest
+
+from kzoo import config, convert, presets
+
+CARDS = presets.list_presets()
+OPEN_UNMIX = ["umx", "umxhq", "umxl", "umxse"]
+DEMUCS = [
+    name for name in presets.list_presets() if name.startswith("demucs") and "2stems" not in name
+]
+TASNETS = [name for name in CARDS if name.startswith("tasnet_v")]
+ASTEROID = ["conv_tasnet_wham", "conv_tasnet_libri2mix_8khz", "conv_tasnet_libri2mix_16khz"]
+BY_NAMES_AND_SHAPES = [*OPEN_UNMIX, *DEMUCS, *TASNETS, *ASTEROID, "dprnn_wham"]
+
+
+@pytest.mark.parametrize("name", BY_NAMES_AND_SHAPES)
+def test_a_published_file_would_fit_its_card(name):
+    card = presets.load_card(name)
+    options = card["model"]["options"]
+    converter = convert.converter(card["weights"].get("converter", card["model"]["name"]))
+    wanted = inspect.signature(converter.options_of).parameters
+    told = {key: options[key] for key in wanted if key in options}
+    found = config.plain(converter.options_of(made.shapes_alone(card), **told))
+    assert len(found) >= 6
+    assert {key: options[key] for key in found} == pytest.approx(found, abs=1e-5)
+    assert all(len(file.get("sha256", "0" * 8)) in (8, 64) for file in card["weights"]["files"])
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_what_is_fetched_has_an_address_and_its_restrictions_have_words(name):
+    card = presets.load_card(name)
+    assert set(card["licences"]) == {"code", "weights", "data"}
+    size, _ = presets.open_preset(name).sizes()
+    assert size.channels == card["channels"]
+    for file in card.get("weights", {}).get("files", ()):
+        assert file["url"].startswith("https://")
+        assert set(file) <= {"url", "sha256", "size", "target", "inside"}
+    assert isinstance(card.get("restricted", "nothing"), str)
+    if "published" in card:
+        assert set(card["published"]) == {"by", "definition", "scores"}
+
+
+def demucs_package(card, arrays, path):
+    """(class, args, kwargs, state), as Demucs v1 packed its networks, in PyTorch's old format."""
+    program, storages = made.state_dict(arrays)
+    module = b"(" + torch_files.text("module") + torch_files.name("demucs.model", "Demucs")
+    module += torch_files.text("demucs/model.py") + torch_files.text("class Demucs: pass") + b"tQ"
+    sources = b"(](" + b"".join(map(torch_files.text, card["sources"])) + b"et"
+    torch_files.legacy(path, b"(" + module + sources + b"}" + program + b"t", storages)
+
+
+def asteroid_package(card, arrays, path):
+    """The mapping that asteroid's `serialize` makes."""
+    program, storages = made.state_dict(arrays)
+    others = {"model_name": torch_files.text("?"), "model_args": b"}", "infos": b"}"}
+    torch_files.checkpoint(path, torch_files.mapping({"state_dict": program, **others}), storages)
+
+
+def state_dict(card, arrays, path):
+    torch_files.legacy(path, *made.state_dict(arrays))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [
+        ("umxse", state_dict),
+        ("umxhq", state_dict),
+        ("demucs_unittest", state_dict),
+        ("demucs_v1_light", demucs_package),
+        ("demucs48_hq", state_dict),
+        ("tasnet_v1", demucs_package),
+        ("tasnet_v2", state_dict),
+        ("conv_tasnet_wham", asteroid_package),
+        ("conv_tasnet_libri2mix_16khz", asteroid_package),
+        ("dprnn_wham", asteroid_package),
+    ],
+)
+def test_a_made_file_of_the_whole_size_becomes_a_preset(
+    name, packed, unfilled, tmp_path, monkeypatch, rng
+):
+    """Of the reference's names and shapes; its numbers are random, so its hash is another one."""
+    card = presets.load_card(name)
+    for file in card["weights"]["files"]:
+        path = tmp_path / "www" / urllib.parse.urlsplit(file["url"]).path.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        packed(card, made.arrays(name, rng), path)
+        file.pop("sha256", None)
+    (tmp_path / "cards").mkdir()
+    config.dump_yaml(card, tmp_path / "cards" / f"{name}.yaml")
+    monkeypatch.setattr("kzoo.presets.card.CARDS", tmp_path / "cards")
+    monkeypatch.setenv("KZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KZOO_OFFLINE", "0")
+    with made_checkpoints.served(tmp_path / "www") as (url, log):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        presets.download(name, accept_licence=True)
+        model = presets.from_preset(name)
+    assert len(log) == len(card["weights"]["files"])
+    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    assert trained == card["parameters"]
