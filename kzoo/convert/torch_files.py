@@ -18,7 +18,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,12 +45,13 @@ _REPEATED = 2**20  # numbers of a tensor that says some of its storage more than
 _PACKED = 2**26, 50  # bytes of an unpacked file in any case, and times those of the packed one
 
 
-def read_torch(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
+def read_torch(path: str | Path, key: str | Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """The tensors of a checkpoint by name; bfloat16 comes as float32.
 
-    key: which nested mapping to read, such as "state_dict"; None for the file's own mapping where
-        it holds tensors, else for the only mapping of tensors among its values. A file of nothing
-        but tensors, as safetensors always is, is read whatever `key` is.
+    key: which nested mapping to read, such as "state_dict", or the first that is there of several;
+        None for the file's own mapping where it holds tensors, else for the only mapping of tensors
+        among its values. A file of nothing but tensors, as safetensors always is, is read whatever
+        `key` is.
     The arrays cannot be written to; tensors that share numbers in the file share them here.
     Raises ValueError, in one line, for another format, for a file that is damaged, for one that
     names any function or class which is not known to be harmless (it is not called), and where
@@ -166,7 +167,7 @@ def _filled(value: Any, array: Array, made: dict[int, Any], deep: int) -> Any:
     return made[id(value)]
 
 
-def _selected(content: Any, key: str | None) -> Mapping[Any, Tensor]:
+def _selected(content: Any, key: str | Sequence[str] | None) -> Mapping[Any, Tensor]:
     """The mapping of tensors that is meant."""
     parts = dict(enumerate(content)) if isinstance(content, list | tuple) else content
     if not isinstance(parts, dict):
@@ -175,10 +176,12 @@ def _selected(content: Any, key: str | None) -> Mapping[Any, Tensor]:
     if parts and all(isinstance(value, Tensor) for value in parts.values()):
         chosen = parts
     elif key is not None:
-        if key not in nested:
+        keys = [key] if isinstance(key, str) else key
+        chosen = next((nested[name] for name in keys if name in nested), None)
+        if chosen is None:
+            wanted = " or ".join(map(repr, keys))
             known = ", ".join(map(short, list(nested)[:6])) or "none"
-            raise ValueError(f"it has no mapping called {key!r}; there are: {known}")
-        chosen = nested[key]
+            raise ValueError(f"it has no mapping called {wanted}; there are: {known}")
     elif any(isinstance(value, Tensor) for value in parts.values()):
         chosen = parts
     else:

@@ -2,8 +2,9 @@
 
 Luo and Mesgarani, 2019, Conv-TasNet, https://arxiv.org/abs/1809.07454
 
-All take `[batch, frames, channels]` to the same shape, with a gain and an offset a channel. What
-they measure is float32 under any policy. `StepNorm`, SincNet's, has a gain for each number.
+All but `BinNorm` take `[batch, frames, channels]` to the same shape, with a gain and an offset a
+channel. What they measure is float32 under any policy. `StepNorm`, SincNet's, has a gain for each
+number.
 """
 
 from __future__ import annotations
@@ -73,6 +74,21 @@ class GlobalNorm(_Norm):
     def measure(self, x):
         centred = x - mean_of_signal(x)
         return centred, mean_of_signal(ops.square(centred))
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class BinNorm(_Norm):
+    """Mean and variance of each bin of `[batch, frames, bins, channels]`, over frames and channels.
+
+    SCNet's, https://arxiv.org/abs/2401.13276.
+    """
+
+    def measure(self, x):
+        centred = x - self._mean(x)
+        return centred, self._mean(ops.square(centred))
+
+    def _mean(self, x):  # channels first: what half precision could sum over frames is less
+        return ops.mean(ops.mean(x, axis=3, keepdims=True), axis=1, keepdims=True)
 
 
 @keras.saving.register_keras_serializable("kzoo")

@@ -85,6 +85,7 @@ class SegmentLSTM(keras.layers.Layer):
 
     across: over the segments, at each place within them, and not over the frames of each segment.
     bidirectional: whether it hears what is to come. norm: of `layers.norms`, over all places alike.
+    norm_first: it is before the LSTM, not behind the dense layer. epsilon: of the norm.
     """
 
     def __init__(
@@ -94,17 +95,19 @@ class SegmentLSTM(keras.layers.Layer):
         across: bool,
         bidirectional: bool = True,
         norm: str = "gln",
+        norm_first: bool = False,
+        epsilon: float = 1e-8,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.hidden, self.across, self.bidirectional = hidden, across, bidirectional
-        self.norm_kind = norm
+        self.norm_kind, self.norm_first, self.epsilon = norm, norm_first, epsilon
         self.lstm = LSTM(hidden, return_sequences=True, dtype=self.dtype_policy, name="lstm")
         if bidirectional:
             self.lstm = keras.layers.Bidirectional(
                 self.lstm, dtype=self.dtype_policy, name="both_ways"
             )
-        self.norm = norm_layer(norm, name="norm")
+        self.norm = norm_layer(norm, epsilon=epsilon, name="norm")
 
     def build(self, shape):
         channels = shape[3]
@@ -115,17 +118,24 @@ class SegmentLSTM(keras.layers.Layer):
 
     def call(self, segments, training=False):
         batch, count, length, channels = ops.shape(segments)
-        x = ops.swapaxes(segments, 1, 2) if self.across else segments
+        x = self._normed(segments, training) if self.norm_first else segments
+        x = ops.swapaxes(x, 1, 2) if self.across else x
         steps = count if self.across else length
         x = self.dense(self.lstm(ops.reshape(x, (-1, steps, channels)), training=training))
         if self.across:
             x = ops.swapaxes(ops.reshape(x, (batch, length, count, channels)), 1, 2)
-        x = self.norm(ops.reshape(x, (batch, count * length, channels)), training=training)
-        return segments + ops.reshape(x, (batch, count, length, channels))
+        x = ops.reshape(x, (batch, count, length, channels))
+        return segments + (x if self.norm_first else self._normed(x, training))
+
+    def _normed(self, x, training):
+        batch, count, length, channels = ops.shape(x)
+        y = self.norm(ops.reshape(x, (batch, count * length, channels)), training=training)
+        return ops.reshape(y, (batch, count, length, channels))
 
     def compute_output_shape(self, shape):
         return shape
 
     def get_config(self):
-        sizes = {"hidden": self.hidden, "across": self.across, "norm": self.norm_kind}
-        return {**super().get_config(), **sizes, "bidirectional": self.bidirectional}
+        sizes = {"hidden": self.hidden, "across": self.across, "bidirectional": self.bidirectional}
+        norm = {"norm": self.norm_kind, "norm_first": self.norm_first, "epsilon": self.epsilon}
+        return {**super().get_config(), **sizes, **norm}

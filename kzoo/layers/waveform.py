@@ -1,4 +1,4 @@
-"""What surrounds a network of waveforms: silence before and after, cuts, clipping."""
+"""What surrounds a network of waveforms: silence before and after, cuts, clipping, level."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from kzoo.dsp.framing import pad_last
+from kzoo.dsp.sums import long_sum
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -83,3 +84,16 @@ class CutToMixture(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "start": self.start}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class MonoStatistics(layers.Layer):
+    """Mean and standard deviation (unbiased) of the mean of the channels, each `[batch, 1, 1]`."""
+
+    def call(self, waveform):
+        mono = ops.mean(waveform, axis=2)  # [batch, samples]
+        samples = ops.cast(ops.shape(mono)[1], mono.dtype)
+        mean = long_sum(mono)[:, None] / samples
+        variance = long_sum(ops.square(mono - mean)) / (samples - 1)
+        std = ops.sqrt(ops.maximum(variance, 1e-20))  # silence has a gradient, of zero
+        return mean[..., None], std[:, None, None]

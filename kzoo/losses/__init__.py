@@ -6,8 +6,8 @@
 The names are the public functions of this package's modules: `l1`, `l2`, `compressed_l2`,
 `l1_mask`, `weighted_l1_mask`, `discriminative`, `binary_cross_entropy`, `weighted_cross_entropy`,
 `categorical_cross_entropy` (`spectral`); `si_sdr`, `sd_sdr`, `snr`, `weighted_sdr`, `mixture_l1`,
-`mixture_l2` (`waveform`);
-`multi_resolution_stft`; `compressed_stft` (`compressed`); `loudness_l1` (`loudness`);
+`mixture_l2` (`waveform`); `multi_resolution_stft`; `spectrum_rmse`;
+`compressed_stft` (`compressed`); `loudness_l1` (`loudness`);
 `log_likelihood_ratio` (`predictors`); `code_cross_entropy`, `logistic_mixture`,
 `gaussian_mixture` (`next_sample`) of samples under their distributions; `weighted_sum` (`weighted`)
 of others; `pit` (`permutation`), for sources that have no order: the least of another loss over
@@ -45,6 +45,7 @@ from kzoo.losses.spectral import (
     weighted_cross_entropy,
     weighted_l1_mask,
 )
+from kzoo.losses.spectrum_rmse import spectrum_rmse
 from kzoo.losses.table import LOSSES, checked
 from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr, weighted_sdr
 from kzoo.losses.weighted import resolved_terms, weighted_sum
@@ -59,7 +60,8 @@ __all__ = [
     "gaussian_mixture", "get", "get_adversarial", "l1", "l1_mask", "l2", "list_losses",
     "log_likelihood_ratio", "logistic_mixture", "loudness_l1",
     "mixture_l1", "mixture_l2", "multi_resolution_stft", "pit", "reorder", "sd_sdr", "si_sdr",
-    "snr", "weighted_cross_entropy", "weighted_l1_mask", "weighted_sdr", "weighted_sum",
+    "snr", "spectrum_rmse", "weighted_cross_entropy", "weighted_l1_mask", "weighted_sdr",
+    "weighted_sum",
 ]  # fmt: skip
 
 

@@ -23,13 +23,14 @@ from kzoo.losses.spectral import (
     weighted_cross_entropy,
     weighted_l1_mask,
 )
+from kzoo.losses.spectrum_rmse import spectrum_rmse
 from kzoo.losses.waveform import mixture_l1, mixture_l2, sd_sdr, si_sdr, snr, weighted_sdr
 
 LOSSES: dict[str, Callable] = {
     function.__name__: function
     for function in (
         l1, l2, compressed_l2, l1_mask, weighted_l1_mask, si_sdr, sd_sdr, snr, weighted_sdr,
-        mixture_l1, mixture_l2, multi_resolution_stft, compressed_stft, loudness_l1,
+        mixture_l1, mixture_l2, multi_resolution_stft, compressed_stft, spectrum_rmse, loudness_l1,
         log_likelihood_ratio, discriminative, code_cross_entropy, logistic_mixture,
         gaussian_mixture, binary_cross_entropy,
         categorical_cross_entropy, weighted_cross_entropy,

@@ -23,11 +23,11 @@ from keras import layers, ops
 
 from kzoo.dsp import resampling
 from kzoo.dsp.blocks import BlockGrid
-from kzoo.dsp.sums import long_sum
 from kzoo.layers.folded_conv import FoldedConv1D, FoldedConv1DTranspose
 from kzoo.layers.masks import Estimates
 from kzoo.layers.recurrent import LSTM
 from kzoo.layers.rescaled import RescaledUniform, rescaled_bias
+from kzoo.layers.waveform import MonoStatistics
 from kzoo.models.base import domains
 from kzoo.models.base.demucs_lengths import CenterTrim, Lengths, PadToValid, TrimToInput
 from kzoo.models.base.sizes import Sizes, check_padding, check_positive, check_sources
@@ -314,16 +314,3 @@ class LinearUpsampling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}
-
-
-@keras.saving.register_keras_serializable("kzoo")
-class MonoStatistics(keras.layers.Layer):
-    """Mean and standard deviation (unbiased) of the mean of the channels, each `[batch, 1, 1]`."""
-
-    def call(self, waveform):
-        mono = ops.mean(waveform, axis=2)  # [batch, samples]
-        samples = ops.cast(ops.shape(mono)[1], mono.dtype)
-        mean = long_sum(mono)[:, None] / samples
-        variance = long_sum(ops.square(mono - mean)) / (samples - 1)
-        std = ops.sqrt(ops.maximum(variance, 1e-20))  # silence has a gradient, of zero
-        return mean[..., None], std[:, None, None]

@@ -48,7 +48,7 @@ from kzoo.separation import BlockSeparator, System
 
 SEEDS = (1, 2, 3)
 # Each model is exported to one format in every run of the suite, and to the other in slow ones.
-SAVED = ("cunet", "dtln", "open_unmix", "ul_unas", "unet")
+SAVED = ("cunet", "dtln", "open_unmix", "scnet", "ul_unas", "unet")
 # What makes tiny sizes stream that do not by themselves.
 CAUSAL = {
     "conv_tasnet": {"causal": True, "norm": "cumulative"},

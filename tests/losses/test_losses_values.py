@@ -148,6 +148,15 @@ def numpy_compressed_stft(t, e):
     return [np.mean([of_one(a[i, :, c], b[i, :, c]) for i, c in places]) for a, b in pairs]
 
 
+def numpy_spectrum_rmse(t, e):
+    def of_one(difference):  # [samples, channels]
+        padded = np.pad(difference, ((32, 32), (0, 0)), mode="reflect")
+        frames = np.lib.stride_tricks.sliding_window_view(padded, 64, axis=0)[::16]
+        return np.sqrt(np.mean(np.abs(np.fft.rfft(frames)) ** 2) / 2 / 64)
+
+    return [np.mean([of_one(source) for source in sources]) for sources in e - t]
+
+
 TWINS = [
     ("l1", "magnitude", numpy_l1),
     ("l1", "waveform", numpy_l1),
@@ -164,14 +173,21 @@ TWINS = [
     ("snr", "waveform", numpy_snr),
     ("multi_resolution_stft", "waveform", numpy_multi_resolution_stft),
     ("compressed_stft", "waveform", numpy_compressed_stft),
+    ("spectrum_rmse", "waveform", numpy_spectrum_rmse),
     ("loudness_l1", "waveform", numpy_loudness_l1),
 ]
+
+
+OPTIONS = {
+    "loudness_l1": {"sample_rate": 16000},
+    "spectrum_rmse": {"n_fft": 64, "hop_length": 16},
+}
 
 
 @pytest.mark.parametrize(("name", "kind", "twin"), TWINS, ids=lambda value: str(value)[:24])
 def test_a_loss_equals_its_float64_twin_example_by_example(name, kind, twin):
     target, estimate = pair(kind)
-    options = {"sample_rate": 16000} if name == "loudness_l1" else {}
+    options = OPTIONS.get(name, {})
     found = losses.get(name, **options)(target.astype("float32"), estimate.astype("float32"))
     assert found.shape == (3,)
     np.testing.assert_allclose(found, twin(target, estimate), rtol=2e-5)
@@ -287,7 +303,7 @@ def test_a_waveform_without_a_sources_axis_is_one_source():
 def test_half_precision_input_gives_float32_without_overflow(name):
     target = np.full((1, 2, 4096, 2), 60.0, "float16")
     estimate = np.where(np.arange(4096)[:, None] % 2, target, 0).astype("float16")
-    options = {"sample_rate": 16000} if name == "loudness_l1" else {}
+    options = OPTIONS.get(name, {})
     found = losses.get(name, **options)(target, estimate)
     assert keras.backend.standardize_dtype(found.dtype) == "float32"
     assert np.isfinite(ops.convert_to_numpy(found)).all()
