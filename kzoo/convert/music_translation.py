@@ -19,9 +19,20 @@ from kzoo.convert.torch_files import read_torch
 from kzoo.models import music_translation
 from kzoo.models.music_translation import MusicTranslation
 
+_LAST = "lastmodel_"  # of the names of its last files, which its program is run with
 
-def read(paths: Mapping[str, str | Path]) -> dict[str, np.ndarray]:
-    """{"encoder.<name>", "<domain>.<name>": array} of files by the names of their domains."""
+
+def read(paths: Mapping[str, str | Path] | Path) -> dict[str, np.ndarray]:
+    """{"encoder.<name>", "<domain>.<name>": array} of files by the names of their domains.
+
+    paths: or the folder of a training, of whose last files the domains are numbers. Raises
+    ValueError for a folder that has none.
+    """
+    if isinstance(paths, Path):
+        files = {file.stem.removeprefix(_LAST): file for file in paths.glob(f"{_LAST}*.pth")}
+        if not files or not all(map(str.isdigit, files)):
+            raise ValueError(f"{paths}: holds no {_LAST}0.pth and others, a file a domain")
+        paths = {number: files[number] for number in sorted(files, key=int)}
     found: dict[str, np.ndarray] = {}
     for domain, path in paths.items():
         if not found:
@@ -33,6 +44,7 @@ def read(paths: Mapping[str, str | Path]) -> dict[str, np.ndarray]:
 def from_weights(
     weights: Mapping[str, np.ndarray],
     *,
+    domains: Sequence[str] = (),
     encoder_depth: int = 10,
     depth: int = 14,
     pool: int = 800,
@@ -40,12 +52,18 @@ def from_weights(
 ) -> keras.Model:
     """`music_translation.build` with the arrays of files, as `read` gives them.
 
+    domains: their names, in the order of the files, by default as `read` has them.
     encoder_depth, depth, pool, sample_rate: of `MusicTranslation`, which arrays do not tell; the
     defaults are those of its train.sh. The rest, and the domains, are read off the arrays.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
-    domains = list(dict.fromkeys(name.partition(".")[0] for name in weights))
-    domains = [name for name in domains if name != "encoder"]
+    own = list(dict.fromkeys(name.partition(".")[0] for name in weights))
+    own = [name for name in own if name != "encoder"]
+    domains = list(domains) or own
+    if len(domains) != len(own):
+        raise ValueError(f"there are {len(own)} domains; got the names of {len(domains)}")
+    names = dict(zip(own, domains, strict=True))
+    weights = {_renamed(name, names): array for name, array in weights.items()}
     told = {"encoder_depth": encoder_depth, "depth": depth, "pool": pool}
     size = told_by(weights, domains, **told, sample_rate=sample_rate)
     model = music_translation.build(size)
@@ -64,6 +82,11 @@ def from_weights(
             arrays[name] = array  # which `assign` refuses
     assign(targets, arrays)
     return model
+
+
+def _renamed(name: str, names: Mapping[str, str]) -> str:
+    domain, _, rest = name.partition(".")
+    return f"{names.get(domain, domain)}.{rest}"
 
 
 def told_by(
