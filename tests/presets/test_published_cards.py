@@ -2,14 +2,17 @@
 
 import inspect
 import urllib.parse
+from types import SimpleNamespace
 
 import made_checkpoints
 import made_layouts as made
 import made_torch_files as torch_files
 import numpy as np
+import numpy_wave_u_net
 import pytest
 
 from kzoo import config, convert, presets
+from kzoo.convert import wave_u_net
 
 CARDS = presets.list_presets()
 OPEN_UNMIX = ["umx", "umxhq", "umxl", "umxse"]
@@ -32,6 +35,31 @@ def test_a_published_file_would_fit_its_card(name):
     assert len(found) >= 6
     assert {key: options[key] for key in found} == pytest.approx(found, abs=1e-5)
     assert all(len(file.get("sha256", "0" * 8)) in (8, 64) for file in card["weights"]["files"])
+
+
+@pytest.mark.parametrize("name", ["wave_u_net_m4", "wave_u_net_m5_highsr", "wave_u_net_m6"])
+def test_a_published_wave_u_net_would_fit_its_card(name):
+    """Twelve levels of 24 filters more each, as the authors' Config.py has them."""
+    options = presets.load_card(name)["model"]["options"]
+    sources = options["sources"]
+    arrays = numpy_wave_u_net.random_weights(
+        SimpleNamespace(standard_normal=np.zeros),
+        levels=12, filters=24, kernel=15, merge=5, output=1, channels=2,
+        estimated=len(sources) - 1, learned=name == "wave_u_net_m5_highsr",
+    )  # fmt: skip
+    found = wave_u_net.options_of(arrays, sources=sources)
+    assert {key: options[key] for key in found} == found
+    assert options["context"]
+    assert options["sample_rate"] == (44100 if "highsr" in name else 22050)
+
+
+@pytest.mark.parametrize("size", ["small", "medium", "large"])
+def test_a_published_crepe_would_fit_its_card(size):
+    """Filters are those of marl/crepe's core.py: its multiplier is 8, 16 and 24."""
+    multiplier = {"small": 8, "medium": 16, "large": 24}[size]
+    card = presets.load_card(f"crepe_{size}")
+    assert card["model"]["options"]["filters"] == [multiplier * n for n in (32, 4, 4, 4, 8, 16)]
+    assert card["weights"]["files"][0]["url"].endswith(f"/model-{size}.h5.bz2")
 
 
 @pytest.mark.parametrize("name", CARDS)

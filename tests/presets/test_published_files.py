@@ -1,6 +1,7 @@
 """Weights at addresses of their own: fetched once and whole, allowed, converted, or none of it."""
 
 import hashlib
+import zipfile
 
 import keras
 import made_checkpoints
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from kzoo import cli, config, presets
-from kzoo.convert import open_unmix
+from kzoo.convert import open_unmix, wave_u_net
 from kzoo.presets import PresetError, fetching
 
 TARGETS = ("vocals", "drums")
@@ -259,3 +260,34 @@ def test_a_verb_refuses_before_tensorflow_is_imported_and_names_a_preset_that_is
         assert caught.value.code == 1
         assert message in line
         assert line.endswith("; ours is here")
+
+
+def test_a_folder_of_an_archive_becomes_a_preset(cards, vectors, tmp_path, monkeypatch):
+    """As Wave-U-Net's, whose models lie in one zip; names and shapes are the reference's own."""
+    recorded = vectors("waveunet_m3_valid_difference")
+    arrays = {k.removeprefix("param/"): v for k, v in recorded.items() if k.startswith("param/")}
+    folder = made_checkpoints.write_checkpoint(tmp_path / "ours", arrays, "full_44KHz-236118")
+    (tmp_path / "www").mkdir()
+    with zipfile.ZipFile(tmp_path / "www" / "models.zip", "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, f"models/full_44KHz/{path.name}")
+            archive.writestr(f"__MACOSX/models/full_44KHz/._{path.name}", "of a file manager")
+        archive.writestr("models/baseline_stereo/baseline_stereo-186093.index", "of another")
+    sources = ["accompaniment", "vocals"]
+    options = {**wave_u_net.options_of(arrays, sources=sources), "context": True}
+    file = {"url": "https://models.test/models.zip?dl=1", "inside": "full_44KHz"}
+    card = {
+        "name": "made_wave", "task": "music separation", "summary": "made for a test",
+        "model": {"name": "wave_u_net", "options": {"sources": sources, **options}},
+        "sources": sources, "sample_rate": 22050, "channels": options["channels"],
+        "weights": {"files": [file]}, "trained": "not at all",
+        "licences": {"code": "MIT", "weights": "?", "data": "none"},
+    }  # fmt: skip
+    config.dump_yaml(card, cards / "made_wave.yaml")
+    with made_checkpoints.served(tmp_path / "www") as (url, log):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        found = presets.verified_weights("made_wave")
+    assert log == [("/models.zip", None)]
+    assert sum(map(np.size, found.values())) == sum(map(np.size, arrays.values()))
+    np.testing.assert_array_equal(found["down1_conv/kernel"], arrays["separator/conv1d/kernel"])
+    assert left(tmp_path) == ["card.yaml", "weights.npz"]
