@@ -34,6 +34,20 @@ def shape_of(weights: Mapping[str, np.ndarray], name: str) -> tuple[int, ...]:
     return np.shape(weights[name])
 
 
+def summed_biases(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same arrays, with the two biases of each LSTM as one: only their sum ever acts.
+
+    It is called "<...>bias_ih_<at> + bias_hh_<at>".
+    """
+    arrays = dict(weights)
+    for name in weights:
+        before, found, at = name.rpartition("bias_ih_")
+        other = f"{before}bias_hh_{at}"
+        if found and np.shape(weights.get(other)) == np.shape(weights[name]):
+            arrays[f"{name} + bias_hh_{at}"] = arrays.pop(name) + arrays.pop(other)
+    return arrays
+
+
 def whole(variable: keras.Variable, arranged=np.asarray, shape: tuple[int, ...] | None = None):
     """A variable that has an array for itself, by default in its own layout."""
     return Place(variable, tuple(variable.shape) if shape is None else shape, arranged)

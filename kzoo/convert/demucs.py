@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from kzoo.convert import assign
-from kzoo.convert._torch_layers import shape_of
+from kzoo.convert._torch_layers import shape_of, summed_biases
 from kzoo.convert.torch_files import read_torch
 from kzoo.models import demucs
 
@@ -102,13 +102,7 @@ def _variables(model, size: demucs.Demucs) -> dict[str, object]:
 
 def _arrays(weights) -> dict[str, np.ndarray]:
     """Axes as Keras has them, inputs before outputs, and the two biases of an LSTM as their sum."""
-    arrays = {name: np.transpose(value) for name, value in weights.items()}
-    for name in weights:
-        at = name.removeprefix("lstm.lstm.bias_ih_")
-        other = f"lstm.lstm.bias_hh_{at}"
-        if at != name and np.shape(weights.get(other)) == np.shape(weights[name]):
-            arrays[_both_biases(at)] = arrays.pop(name) + arrays.pop(other)
-    return arrays
+    return {name: np.transpose(value) for name, value in summed_biases(weights).items()}
 
 
 def _both_biases(at: str) -> str:

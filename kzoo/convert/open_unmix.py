@@ -77,7 +77,7 @@ def from_weights(
     places = {}
     for target in size.targets(sources):
         places |= _places(network, target, size)
-    assign(places, _with_summed_biases(weights), unused=_beside_the_network(weights))
+    assign(places, torch_layers.summed_biases(weights), unused=_beside_the_network(weights))
     return model
 
 
@@ -141,16 +141,6 @@ def _beside_the_network(weights: Mapping[str, np.ndarray]) -> list[str]:
         *torch_layers.counters(weights),
         *(name for name in weights if name.partition(".")[2] in others),
     ]
-
-
-def _with_summed_biases(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    found = dict(weights)
-    for name, value in weights.items():
-        prefix, both, at = name.partition("bias_ih_")
-        other = f"{prefix}bias_hh_{at}"
-        if both and np.shape(weights.get(other)) == value.shape:
-            found[_both_biases(prefix, at)] = found.pop(name) + found.pop(other)
-    return found
 
 
 def _both_biases(prefix: str, at: str) -> str:

@@ -14,9 +14,12 @@ class BlockGrid:
     """Blocks of `samples` samples, one every `hop`, the first at `start` (<= 0: zeros before).
 
     `fade` `[samples - hop]`, float64, is the weight of a block where it enters over its
-    predecessor, whose weight there is 1 - fade; by default a squared sine.
+    predecessor, whose weight there is 1 - fade; by default a squared sine, or, if `linear`, what
+    weights give that fall evenly from the middle of a block to its ends.
     step: a wider overlap moves blocks by multiples of it, so that their STFT frames coincide.
     context: the blocks carry all that an estimate depends on, and joined they equal the whole.
+    centred: a block that the signal's end leaves unfilled begins earlier, by half of what is
+    missing, with what is there.
     """
 
     samples: int
@@ -25,6 +28,8 @@ class BlockGrid:
     fade: np.ndarray | None = None
     step: int = 1
     context: bool = False
+    linear: bool = False
+    centred: bool = False
 
     def __post_init__(self):
         if not 0 < self.hop <= self.samples or self.samples > 2 * self.hop:
@@ -35,7 +40,8 @@ class BlockGrid:
         if self.start > 0:
             raise ValueError(f"start must not be positive; got start={self.start}")
         if self.fade is None:
-            object.__setattr__(self, "fade", sine_fade(self.overlap))
+            fade = linear_fade if self.linear else sine_fade
+            object.__setattr__(self, "fade", fade(self.overlap))
 
     @classmethod
     def with_context(cls, hop: int, before: int, after: int) -> BlockGrid:
@@ -63,7 +69,7 @@ class BlockGrid:
         hop = -(-(self.samples - int(self.samples * fraction)) // self.step) * self.step
         if self.context or hop >= self.hop:
             return self
-        return replace(self, hop=hop, fade=sine_fade(self.samples - hop))
+        return replace(self, hop=hop, fade=None)
 
     def count(self, samples: int) -> int:
         """Number of blocks for a signal of `samples` samples."""
@@ -73,6 +79,11 @@ class BlockGrid:
 def sine_fade(samples: int) -> np.ndarray:
     """Squared sine from 0 to 1; with its mirror image it sums to one at every sample."""
     return np.sin(0.5 * np.pi * (np.arange(samples) + 0.5) / max(samples, 1)) ** 2
+
+
+def linear_fade(samples: int) -> np.ndarray:
+    """From 0 to 1 in even steps, both left out; with its mirror image it sums to one as well."""
+    return np.arange(1, samples + 1) / (samples + 1)
 
 
 def stft_grid(frames: int, n_fft: int, hop_length: int, window: str = "hann") -> BlockGrid:

@@ -73,6 +73,7 @@ def open_network(
         grid=grid,
         # Clusters are those of the whole recording, and keep their order.
         interchangeable=bool(preset.card.get("interchangeable", False)) and not clusters,
+        standardised=size.standardised,
         delay=delay,
     )
     return Network(blocks=blocks, model=model, silence=silence, survey=survey)

@@ -27,7 +27,7 @@ TRANSFORM_FILE, SALIENCE_FILE = "transform_fp32.tflite", "salience_fp32.tflite"
 _BLOCKS, _ARRAYS = "system.json", "arrays.npz"
 _HOP_LENGTH, _ROOM = "hop_length", "room"
 _FORM = 1  # of what lies in a folder; another is made again
-_OF_GRID = ("samples", "hop", "start", "step", "context")
+_OF_GRID = ("samples", "hop", "start", "step", "context", "linear", "centred")
 
 
 def place(

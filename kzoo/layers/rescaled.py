@@ -46,3 +46,14 @@ def rescaled_bias(fan_in: int, reference: float = 0.1) -> keras.initializers.Ini
     if reference:
         bound /= math.sqrt(bound / math.sqrt(3) / reference)
     return keras.initializers.RandomUniform(-bound, bound)
+
+
+def dense(units: int, fan_in: int, rescale: float, name: str, **kwargs) -> keras.layers.Dense:
+    """A convolution of one frame, with first weights as above."""
+    return keras.layers.Dense(
+        units,
+        kernel_initializer=RescaledUniform(fan_in, rescale),
+        bias_initializer=rescaled_bias(fan_in, rescale),
+        name=name,
+        **kwargs,
+    )

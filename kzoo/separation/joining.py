@@ -20,23 +20,31 @@ class Cutter:
         self.grid = grid
         self._before = -grid.start  # zeros before the signal, which are not given out
         self._pending = np.zeros((self._before, channels), np.float32)
+        self._past = np.zeros((0, channels), np.float32)  # of blocks that begin earlier
 
     def blocks(
         self, signal: np.ndarray, *, last: bool = False
-    ) -> Iterator[tuple[np.ndarray, slice]]:
+    ) -> Iterator[tuple[np.ndarray, int, slice]]:
         """Take `[n, channels]`; yield the blocks `[grid.samples, channels]` that are full now.
 
-        With each comes the part of it that no other block gives out. last: the signal ends here.
+        With each comes the number of samples by which it begins before its place on the grid, and
+        the part, counted from there, that no other block gives out. last: the signal ends here.
         """
         self._pending = np.concatenate([self._pending, signal])
         while len(self._pending) >= self.grid.samples or (last and len(self._pending)):
             grid = self.grid
             block = self._pending[: grid.samples]
             new = min(len(self._pending), grid.hop)
-            before = min(self._before, new)
-            yield np.pad(block, ((0, grid.samples - len(block)), (0, 0))), slice(before, new)
+            before, missing = min(self._before, new), grid.samples - len(block)
+            early = missing // 2 if grid.centred else 0
+            past = self._past[max(0, len(self._past) - early) :]
+            around = ((early - len(past), missing - early), (0, 0))
+            yield np.pad(np.concatenate([past, block]), around), early, slice(before, new)
             if self.grid is grid:
                 self._before -= before
+                if grid.centred:
+                    seen = np.concatenate([self._past, self._pending[:new]])
+                    self._past = seen[-(grid.samples // 2) :]
                 self._pending = self._pending[new:]
 
 

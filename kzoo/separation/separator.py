@@ -29,6 +29,8 @@ ONE_IS_CONSISTENT = (
     "mixture itself; leave it out"
 )
 _PIECE_SAMPLES = 1 << 18
+_LEAST_DEVIATION = 1e-8  # Demucs's, of a recording that is silent
+_SHIFT_SECONDS = 0.5  # at most, as Demucs
 _Result = TypeVar("_Result")
 
 
@@ -42,6 +44,8 @@ class Blocks:
 
     sample_rate, channels: of the blocks of `grid`.
     interchangeable: the order of the sources means nothing, and may change from block to block.
+    standardised: recordings are brought to mean 0 and deviation 1 first, those of their channels'
+        mean, and back after it, as Demucs does; takes one more pass.
     delay: the estimates are so many samples late, which `BlockSeparator` makes good.
     """
 
@@ -50,6 +54,7 @@ class Blocks:
     channels: int
     grid: BlockGrid
     interchangeable: bool = False
+    standardised: bool = False
     delay: int = 0
 
 
@@ -90,6 +95,8 @@ class BlockSeparator:
         overlap: float = 0.0,
         consistent: bool = False,
         attenuation_limit_db: float | None = None,
+        shifts: int = 0,
+        seed: int = 0,
     ):
         """overlap: share of a block that fades into the next, 0 (the model's own grid) to 0.5.
         Interchangeable sources need some: on a grid without any 0 gives a quarter. `notes` says
@@ -99,6 +106,9 @@ class BlockSeparator:
         attenuation_limit_db: by how much at most the source "speech" loses what is no speech; so
         much of the mixture stays in it, and is taken from the others. None for all that the model
         takes. ValueError for a negative one, and for a system that gives no speech.
+        shifts: the mean over so many passes, in each of which the recording begins up to half a
+        second later, at random from `seed`; 0 for one pass in its place. ValueError for a negative
+        one, and for systems that hear a stream or speakers.
         """
         if attenuation_limit_db is not None and "speech" not in system.sources:
             raise ValueError(
@@ -107,8 +117,16 @@ class BlockSeparator:
         self._kept = kept_share(attenuation_limit_db)
         if consistent and len(system.sources) == 1:
             raise ValueError(ONE_IS_CONSISTENT.format(*system.sources))
+        if shifts < 0:
+            raise ValueError(f"shifts must be at least 0; got {shifts}")
+        if shifts and (system.begin or system.interchangeable or system.grid.context):
+            raise ValueError(
+                "shifts are of models whose blocks are cut anywhere; this one has a stream, "
+                "context around each block or speakers: leave them out"
+            )
         self.overlap = overlap
         self.consistent = consistent
+        self.shifts, self.seed = shifts, seed
         self._use(system)
         self._lock = threading.Lock()
         self._process = os.getpid()
@@ -186,15 +204,32 @@ class BlockSeparator:
             )
         width, total = self.system.channels, samples and samples / sample_rate
         groups = channel_groups(channels, width)
-        if self.system.survey is None:
-            report, states = _share_of(progress, total, 0, 1), None
-        else:
-            report = _share_of(progress, total, 0, 2)
+        states, scale = None, (np.float32(0), np.float32(1))
+        report = _share_of(progress, total, 0, 2)
+        if self.system.survey is not None:
             states = self._surveyed(pieces(), sample_rate, channels, groups, report)
-            report = _share_of(progress, total, 1, 2)
             if surveyed is not None:
                 surveyed(states)
-        yield from self._separated(pieces(), sample_rate, channels, groups, states, report)
+        elif self.system.standardised:
+            scale = self._scale(pieces(), sample_rate, channels, groups, report)
+        else:
+            report = _share_of(progress, total, 0, 1)
+        if states is not None or self.system.standardised:
+            report = _share_of(progress, total, 1, 2)
+        yield from self._separated(pieces(), sample_rate, channels, groups, states, scale, report)
+
+    def _scale(self, pieces, sample_rate, channels, groups, report):
+        """(mean, deviation) of the mean of each group's channels, `[channels]` each."""
+        count, sums = 0, np.zeros((2, len(groups)))
+        for _, signal, _ in self._at_own_rate(pieces, sample_rate, channels, report):
+            mono = np.stack([signal[:, group].mean(axis=1, dtype=np.float64) for group in groups])
+            count += mono.shape[1]
+            sums += np.stack([mono.sum(axis=1), np.square(mono).sum(axis=1)])
+        mean = sums[0] / max(count, 1)
+        variance = np.maximum(sums[1] - count * mean**2, 0) / max(count - 1, 1)
+        widths = [group.stop - group.start for group in groups]
+        scale = mean, np.sqrt(variance) + _LEAST_DEVIATION
+        return tuple(np.repeat(part, widths).astype(np.float32) for part in scale)
 
     def _surveyed(self, pieces, sample_rate, channels, groups, report) -> list:
         """The survey's state after the whole input, one a group of channels."""
@@ -210,13 +245,13 @@ class BlockSeparator:
 
         cutter = Cutter(self.grid, channels)
         for _, signal, last in self._at_own_rate(pieces, sample_rate, channels, report):
-            for now, _, _ in self._through(survey, cutter, signal, last):
+            for now, *_ in self._through(survey, cutter, signal, last):
                 states[:] = now
         return states
 
-    def _separated(self, pieces, sample_rate, channels, groups, states, report):
+    def _separated(self, pieces, sample_rate, channels, groups, states, scale, report):
         """What `stream` yields, in one pass."""
-        begin, late = self.system.begin, self.system.delay
+        begin, (mean, deviation) = self.system.begin, scale
         functions = [begin() for _ in groups] if begin else [self._function] * len(groups)
 
         def separate(block: np.ndarray) -> np.ndarray:
@@ -230,20 +265,23 @@ class BlockSeparator:
                 )
             return np.concatenate(estimates, axis=2)
 
-        mixture, cutter = Queue(channels), Cutter(self.grid, channels)
-        joiner = Joiner(groups if self.system.interchangeable else ())
+        mixture = Queue(channels)
+        passages = [self._passage(separate, late, channels, groups) for late in self._late()]
+        waiting = [np.zeros((len(self.sources), 0, channels), np.float32) for _ in passages]
         outwards = [
             StreamResampler(self.system.sample_rate, sample_rate, channels) for _ in self.sources
         ]
         for piece, signal, last in self._at_own_rate(pieces, sample_rate, channels, report):
             mixture.push(piece)
-            parts = [np.zeros((len(self.sources), 0, channels), np.float32)]
-            if last:  # silence, until what is late has come
-                signal = np.pad(signal, ((0, self.system.delay), (0, 0)))
-            for estimate, grid, new in self._through(separate, cutter, signal, last):
-                parts.append(joiner.join(estimate, grid)[:, new])
-            joined = np.concatenate(parts, axis=1)
-            late, joined = max(0, late - joined.shape[1]), joined[:, late:]
+            signal = (signal - mean) / deviation
+            waiting = [
+                np.concatenate([before, passage(signal, last)], axis=1)
+                for before, passage in zip(waiting, passages, strict=True)
+            ]
+            ready = min(part.shape[1] for part in waiting)
+            joined = sum(part[:, :ready] for part in waiting[1:]) + waiting[0][:, :ready]
+            joined = joined / np.float32(len(waiting)) * deviation + mean
+            waiting = [part[:, ready:] for part in waiting]
             stems = np.stack([way.push(stem) for way, stem in zip(outwards, joined, strict=True)])
             if last:
                 stems = np.concatenate([stems, np.stack([way.flush() for way in outwards])], axis=1)
@@ -260,6 +298,36 @@ class BlockSeparator:
                     stems[self.sources.index("speech")] += self._kept * part
                 yield part, stems
 
+    def _late(self) -> list[int]:
+        """By how many samples each pass begins later."""
+        most = int(_SHIFT_SECONDS * self.system.sample_rate)
+        drawn = np.random.default_rng(self.seed).integers(0, most + 1, self.shifts)
+        return [int(late) for late in drawn] or [0]
+
+    def _passage(self, separate, late: int, channels: int, groups):
+        """A function of (signal, whether it is the last) to the estimates that are done by then.
+
+        late: so many samples of silence come before the signal.
+        """
+        cutter = Cutter(self.grid, channels)
+        joiner = Joiner(groups if self.system.interchangeable else ())
+        before, lost = late, late + self.system.delay
+
+        def passage(signal: np.ndarray, last: bool) -> np.ndarray:
+            nonlocal before, lost
+            # Behind the signal silence, until what is late has come.
+            signal = np.pad(signal, ((before, self.system.delay if last else 0), (0, 0)))
+            before, parts = 0, [np.zeros((len(self.sources), 0, channels), np.float32)]
+            for estimate, grid, early, new in self._through(separate, cutter, signal, last):
+                if early:
+                    estimate = np.pad(estimate[:, early:], ((0, 0), (0, early), (0, 0)))
+                parts.append(joiner.join(estimate, grid)[:, new])
+            joined = np.concatenate(parts, axis=1)
+            lost, joined = max(0, lost - joined.shape[1]), joined[:, lost:]
+            return joined
+
+        return passage
+
     def _at_own_rate(self, pieces, sample_rate, channels, report):
         """Yield (piece, signal ready at the system's rate, False), then (none, rest, True)."""
         inwards = StreamResampler(sample_rate, self.system.sample_rate, channels)
@@ -272,9 +340,9 @@ class BlockSeparator:
 
     def _through(
         self, function: Callable[[np.ndarray], _Result], cutter: Cutter, signal, last: bool
-    ) -> Iterator[tuple[_Result, BlockGrid, slice]]:
-        """Yield (function of a block, its grid, the part of it that is new) for each full block."""
-        for block, new in cutter.blocks(signal, last=last):
+    ) -> Iterator[tuple[_Result, BlockGrid, int, slice]]:
+        """Yield (function of a block, its grid, how early it begins, its part that is new)."""
+        for block, early, new in cutter.blocks(signal, last=last):
             result, grid = None, cutter.grid
             with self._lock:
                 if self.grid is grid:
@@ -284,7 +352,7 @@ class BlockSeparator:
                         self._use(self._smaller(error))
                 cutter.grid = self.grid  # shorter where memory ran out, in this thread or another
             if cutter.grid is grid:
-                yield result, grid, new
+                yield result, grid, early, new
 
     def _use(self, system: System) -> None:
         self.system = system

@@ -1,5 +1,7 @@
 """Functions that are called once for each of their arguments, where building anew is not tested."""
 
+import functools
+
 import pytest
 
 
@@ -7,6 +9,7 @@ def once(function):
     """`function` with a memory; `progress` is passed over, as what is there makes none."""
     results = {}
 
+    @functools.wraps(function)
     def call(*arguments, progress=None, **options):
         key = (*map(str, arguments), str(sorted(options.items())))
         if key not in results:

@@ -33,6 +33,9 @@ class Signal(ABC):
 
     task: ClassVar[str] = "separation"  # what the model is for: a name in `kzoo.tasks`
     streams: ClassVar[bool] = False  # whether `build_step` takes these sizes
+    standardised: ClassVar[bool] = (
+        False  # whether whole recordings are, as `separation.Blocks` says
+    )
 
     def __post_init__(self):
         check_positive(self, "sample_rate", "channels")

@@ -1,0 +1,223 @@
+"""Parts of hybrid Demucs: its spectrogram and back, and what both branches are joined by.
+
+https://github.com/adefossez/demucs, hdemucs.py and htdemucs.py
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import layers, ops
+
+from kzoo.dsp.framing import pad_last
+from kzoo.dsp.stft import istft, stft
+from kzoo.dsp.sums import long_sum
+
+
+class _Transform(layers.Layer):
+    """n_fft: of windows that follow each other by a quarter; frames are as many as hops."""
+
+    def __init__(self, n_fft: int, **kwargs):
+        super().__init__(**kwargs)
+        self.n_fft, self.hop_length = n_fft, n_fft // 4
+        self.margin = self.hop_length // 2 * 3  # samples before the first frame's middle hop
+
+    def get_config(self):
+        return {**super().get_config(), "n_fft": self.n_fft}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class ToSpectrum(_Transform):
+    """`[batch, samples, channels]` to `[batch, hops, n_fft // 2, 2 * channels]`.
+
+    A real and an imaginary part each channel, without the bin at half the sample rate. The signal
+    is mirrored at its ends; one too short for that goes on in silence first.
+    """
+
+    def call(self, waveform):
+        samples, channels = ops.shape(waveform)[1], waveform.shape[2]
+        frames = -(-samples // self.hop_length)
+        after = self.margin + frames * self.hop_length - samples
+        missing = after + 1 - samples
+        missing = max(missing, 0) if isinstance(missing, int) else ops.maximum(missing, 0)
+        signal = pad_last(ops.swapaxes(waveform, 1, 2), 0, missing)
+        samples, after = samples + missing, after - missing
+        before = ops.flip(signal[..., 1 : self.margin + 1], axis=-1)
+        behind = ops.flip(signal[..., samples - 1 - after : samples - 1], axis=-1)
+        signal = ops.concatenate([before, signal, behind], axis=-1)
+        parts = stft(signal, self.n_fft, self.hop_length, padding="valid")
+        parts = [part[..., :-1] / math.sqrt(self.n_fft) for part in parts]
+        both = ops.stack(parts, axis=2)  # [batch, channels, 2, frames, bins]
+        shape = (ops.shape(both)[0], 2 * channels, ops.shape(both)[3], self.n_fft // 2)
+        return ops.transpose(ops.reshape(both, shape), (0, 2, 3, 1))
+
+    def compute_output_shape(self, shape):
+        batch, samples, channels = shape
+        frames = None if samples is None else -(-samples // self.hop_length)
+        return (batch, frames, self.n_fft // 2, 2 * channels)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class FromSpectrum(_Transform):
+    """Spectra of `ToSpectrum`, of sources side by side, to `[batch, sources, samples, channels]`.
+
+    `[batch, hops, n_fft // 2, sources * channels * 2]` and the waveform they are as long as.
+    """
+
+    def __init__(self, n_sources: int, n_fft: int, **kwargs):
+        super().__init__(n_fft, **kwargs)
+        self.n_sources = n_sources
+
+    def call(self, spectrum, waveform):
+        samples, channels = ops.shape(waveform)[1], waveform.shape[2]
+        batch, frames = ops.shape(spectrum)[:2]
+        x = pad_last(ops.transpose(spectrum, (0, 3, 1, 2)), 0, 1)
+        x = ops.reshape(x, (batch, self.n_sources, channels, 2, frames, self.n_fft // 2 + 1))
+        real, imag = x[:, :, :, 0], x[:, :, :, 1]
+        signal = istft(
+            real, imag, self.n_fft, self.hop_length, padding="valid", gain="repeated"
+        )  # [batch, sources, channels, samples and what is around them]
+        signal = signal[..., self.margin : self.margin + samples] * math.sqrt(self.n_fft)
+        return ops.swapaxes(signal, 2, 3)
+
+    def compute_output_shape(self, spectrum_shape, waveform_shape):
+        return (waveform_shape[0], self.n_sources, *waveform_shape[1:])
+
+    def get_config(self):
+        return {**super().get_config(), "n_sources": self.n_sources}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class WholeStatistics(layers.Layer):
+    """Mean and deviation (unbiased) of all numbers of an example, each `[batch, 1, ...]`."""
+
+    def call(self, x):
+        flat = ops.reshape(x, (ops.shape(x)[0], -1))
+        count = ops.cast(ops.shape(flat)[1], x.dtype)
+        mean = long_sum(flat) / count
+        variance = long_sum(ops.square(flat - mean[:, None])) / ops.maximum(count - 1, 1)
+        std = ops.sqrt(ops.maximum(variance, 1e-20))  # silence has a gradient, of zero
+        shape = (-1, *(1 for _ in x.shape[1:]))
+        return ops.reshape(mean, shape), ops.reshape(std, shape)
+
+    def compute_output_shape(self, shape):
+        return ((shape[0], *(1 for _ in shape[1:])),) * 2
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class PerFrame(layers.Layer):
+    """A layer that takes `[batch, places, channels]`, over the bins of each frame.
+
+    `[batch, frames, bins, channels]` to `[batch, frames, other bins, other channels]`.
+    """
+
+    def __init__(self, layer: layers.Layer, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = layer
+
+    def build(self, shape):
+        if not self.layer.built:  # as it is where a file is loaded
+            self.layer.build((None, *shape[2:]))
+
+    def call(self, x):
+        batch, frames, bins, channels = ops.shape(x)
+        y = self.layer(ops.reshape(x, (batch * frames, bins, channels)))
+        return ops.reshape(y, (batch, frames, *y.shape[1:]))
+
+    def compute_output_shape(self, shape):
+        return (*shape[:2], *self.layer.compute_output_shape((None, *shape[2:]))[1:])
+
+    def get_config(self):
+        return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config):
+        layer = keras.saving.deserialize_keras_object(config["layer"])
+        return cls(**{**config, "layer": layer})
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class PadToStride(layers.Layer):
+    """`[batch, frames, channels]` with zeros after it up to a multiple of `stride`.
+
+    around: so many more before and after.
+    """
+
+    def __init__(self, stride: int, around: int, **kwargs):
+        super().__init__(**kwargs)
+        self.stride, self.around = stride, around
+
+    def call(self, x):
+        after = self.around + -ops.shape(x)[1] % self.stride
+        return ops.moveaxis(pad_last(ops.moveaxis(x, 1, -1), self.around, after), -1, 1)
+
+    def compute_output_shape(self, shape):
+        batch, frames, channels = shape
+        if frames is not None:
+            frames += -frames % self.stride + 2 * self.around
+        return (batch, frames, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride, "around": self.around}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class CutFrames(layers.Layer):
+    """As many frames of `[batch, frames, channels]` as `like` has, from frame `start` on."""
+
+    def __init__(self, start: int, **kwargs):
+        super().__init__(**kwargs)
+        self.start = start
+
+    def call(self, x, like):
+        return x[:, self.start : self.start + ops.shape(like)[1]]
+
+    def compute_output_shape(self, x_shape, like_shape):
+        return (x_shape[0], like_shape[1], x_shape[2])
+
+    def get_config(self):
+        return {**super().get_config(), "start": self.start}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class BinEmbedding(layers.Layer):
+    """`[batch, frames, bins, channels]` and a learned vector of each bin, `gain` times.
+
+    smoothed: so many times smaller the weights begin, which change little from bin to bin.
+    """
+
+    def __init__(self, gain: float, smoothed: float, **kwargs):
+        super().__init__(**kwargs)
+        self.gain, self.smoothed = gain, smoothed
+
+    def build(self, shape):
+        self.embedding = self.add_weight(
+            shape=shape[2:], initializer=SmoothNormal(self.smoothed), name="embedding"
+        )
+
+    def call(self, x):
+        return x + ops.cast(self.gain * self.embedding, x.dtype)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+    def get_config(self):
+        return {**super().get_config(), "gain": self.gain, "smoothed": self.smoothed}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class SmoothNormal(keras.initializers.RandomNormal):
+    """Sums of normal numbers along the first axis, brought to deviation 1 / divisor."""
+
+    def __init__(self, divisor: float, seed=None):
+        super().__init__(stddev=1.0, seed=seed)
+        self.divisor = divisor
+
+    def __call__(self, shape, dtype=None):
+        summed = ops.cumsum(super().__call__(shape, dtype), axis=0)
+        counts = ops.arange(1, shape[0] + 1, dtype=summed.dtype)
+        return summed / ops.sqrt(counts)[:, None] / self.divisor
+
+    def get_config(self):
+        return {"divisor": self.divisor, "seed": super().get_config()["seed"]}
