@@ -139,7 +139,8 @@ class TransformerLayer(layers.Layer):
 class SpectrumTokens(layers.Layer):
     """`[batch, frames, bins, channels]` to tokens `[batch, frames * bins, channels]`.
 
-    Those of a frame stand together. Each is told where it is: half of the channels the frame, the other half the bin.
+    Those of a frame stand together. Each is told where it is: half of its channels the frame, the
+    others the bin.
     """
 
     def call(self, x):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from made_once import drawn_once
+from made_torch_files import checkpoint, integer, mapping, text
 
 from kzoo import models
 from kzoo.convert import htdemucs as convert
@@ -193,6 +194,33 @@ def test_weights_that_do_not_fit_are_named(recorded, without_transformer):
         convert.from_weights({**weights, "tencoder.0.conv.bias": np.zeros(5)}, heads=4)
     with pytest.raises(ValueError, match=r"wrong shape: decoder\.3\.conv_tr\.weight"):
         convert.from_weights(weights, heads=4, sources=["a", "b"])
+
+
+def test_a_published_package_is_read_with_what_it_says_of_the_model(vectors, shared, recorded):
+    package = convert.read(shared / "vectors" / "htdemucs_package.th")
+    assert package.sources == list(htdemucs.SOURCES)
+    model = convert.from_weights(package)
+    assert model.get_layer("transformer1").heads == 4
+    found = np.asarray(model(sound_of(recorded)[:, :BLOCK]))[0, 0].T
+    expected = vectors("htdemucs_package")["output_first_source"]
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state", "message"),
+    [
+        ({"hybrid_old": b"\x88"}, {}, "hybrid_old must be False; got True"),
+        ({"t_emb": text("cape")}, {}, "t_emb must be sin; got 'cape'"),
+        ({}, {"__quantized": b"N"}, "its weights are packed by DiffQ, which is not read here"),
+        ({}, {"steps": integer(3)}, "these entries are no tensors: steps"),
+    ],
+    ids=["old", "cape", "quantised", "number"],
+)
+def test_a_package_of_another_kind_is_refused(tmp_path, arguments, state, message):
+    program = mapping({"kwargs": mapping(arguments), "state": mapping(state)})
+    path = checkpoint(tmp_path / "model.th", program)
+    with pytest.raises(ValueError, match=f"model.th: {message}"):
+        convert.read(path)
 
 
 @pytest.mark.slow

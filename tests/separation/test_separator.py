@@ -1,5 +1,6 @@
 """The engine of separation, with callables in place of models: what goes in must come out."""
 
+import dataclasses
 import os
 import pickle
 import threading
@@ -375,3 +376,73 @@ def test_an_attenuation_limit_of_no_speech_or_below_zero_is_refused():
     )
     with pytest.raises(ValueError, match=r"at least 0; got -1"):
         BlockSeparator(speaker, attenuation_limit_db=-1.0)
+
+
+def centred(function=halves, **extra):
+    made = system(function, **extra)
+    grid = dataclasses.replace(made.grid, centred=True, linear=True, fade=None)
+    return dataclasses.replace(made, grid=grid)
+
+
+@pytest.mark.parametrize("samples", [1, 299, 400, 401, 650, 1234])
+def test_the_last_block_begins_earlier_by_half_of_what_it_lacks(rng, samples):
+    waveform, blocks = rng.standard_normal((samples, 2)).astype(np.float32), []
+
+    def seen(block):
+        blocks.append(block[0].copy())
+        return halves(block)
+
+    stems = BlockSeparator(centred(seen)).separate(waveform, RATE)
+    np.testing.assert_allclose(stems["loud"], 0.75 * waveform, atol=1e-6)
+    for number, block in enumerate(blocks):
+        start = 300 * number - max(0, 400 - (samples - 300 * number)) // 2
+        around = np.pad(waveform, ((400, 800), (0, 0)))  # silence where there is nothing
+        np.testing.assert_array_equal(block, around[400 + start : 800 + start])
+
+
+def test_shifts_are_the_mean_over_recordings_that_begin_later(rng):
+    waveform = rng.standard_normal((5000, 2)).astype(np.float32)
+
+    def by_place(block):  # so that it matters where a block begins
+        return np.stack([block * np.linspace(0, 1, 400)[:, None], block], axis=1, dtype=np.float32)
+
+    alone = BlockSeparator(system(by_place))
+    shifted = BlockSeparator(system(by_place), shifts=3, seed=5)
+    found = shifted.separate(waveform, RATE)["loud"]
+    lates = np.random.default_rng(5).integers(0, RATE // 2 + 1, 3)
+    expected = [
+        alone.separate(np.pad(waveform, ((late, 0), (0, 0))), RATE)["loud"][late:] for late in lates
+    ]
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
+    np.testing.assert_array_equal(found, shifted.separate(waveform, RATE)["loud"])
+    other = BlockSeparator(system(by_place), shifts=3, seed=6).separate(waveform, RATE)["loud"]
+    assert np.abs(found - other).max() > 0.01
+
+
+def test_shifts_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="shifts must be at least 0; got -1"):
+        BlockSeparator(system(), shifts=-1)
+    with pytest.raises(ValueError, match="shifts are of models whose blocks are cut anywhere"):
+        BlockSeparator(system(interchangeable=True), shifts=1)
+
+
+@pytest.mark.parametrize("rate", [RATE, 2 * RATE])
+def test_standardised_recordings_have_mean_0_and_deviation_1_and_come_back(rng, rate):
+    tone = 0.01 * np.sin(np.arange(9000) / 20)[:, None] * [1.0, 0.5] + 0.2
+    waveform, blocks = tone.astype(np.float32), []
+
+    def seen(block):
+        blocks.append(block[0].copy())
+        return halves(block)
+
+    separator = BlockSeparator(system(seen, hop=400, standardised=True))
+    stems = separator.separate(waveform, rate)
+    mono = np.concatenate(blocks)[: 9000 * RATE // rate].mean(axis=1)
+    assert abs(mono.mean()) < 0.01
+    assert abs(mono.std() - 1) < 0.01
+    mean = waveform.mean()
+    inside = slice(500, -500)  # a resampler rings where a constant begins and ends
+    expected = 0.75 * (waveform - mean) + mean
+    np.testing.assert_allclose(stems["loud"][inside], expected[inside], atol=1e-4)
+    silent = separator.separate(np.zeros((1000, 2), np.float32), rate)
+    assert not np.any(silent["loud"])
