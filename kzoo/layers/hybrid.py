@@ -163,7 +163,7 @@ class PadToStride(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class CutFrames(layers.Layer):
+class FramesAsIn(layers.Layer):
     """As many frames of `[batch, frames, channels]` as `like` has, from frame `start` on."""
 
     def __init__(self, start: int, **kwargs):

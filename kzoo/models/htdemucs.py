@@ -31,7 +31,7 @@ from kzoo.layers.dconv import EPSILON, DConv, gated
 from kzoo.layers.folded_conv import FoldedConv1D, FoldedConv1DTranspose
 from kzoo.layers.hybrid import (
     BinEmbedding,
-    CutFrames,
+    FramesAsIn,
     FromSpectrum,
     PadToStride,
     PerFrame,
@@ -277,11 +277,11 @@ def _network(x, y, outputs: int, size: HTDemucs):
             else:
                 y = ops.squeeze(before, 2)
             y = _stretched(y, width or outputs, size.stride, size, f"{wave_name}_conv")
-            y = CutFrames(size.stride // 2, name=f"{wave_name}_cut")(y, wave_length)
+            y = FramesAsIn(size.stride // 2, name=f"{wave_name}_cut")(y, wave_length)
             y = _ended(y, level, size, wave_name)
         else:
             x = _stretched(x, width, size.time_stride, size, f"{name}_conv")
-            x = CutFrames(size.time_stride // 2, name=f"{name}_cut")(x, length)
+            x = FramesAsIn(size.time_stride // 2, name=f"{name}_cut")(x, length)
         x = _ended(x, level, size, name)
         if level and bins == 1 and size.bins[level - 1] > 1:
             x = ops.expand_dims(x, 2)
