@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kzoo import presets, separation
+from kzoo.presets.shelf import named_or_best
 
 DEFAULT_PRESET = "spleeter_2stems"
 
@@ -21,6 +22,12 @@ class Separator(separation.BlockSeparator):
     """
 
     _rebuild: Callable[[], Separator] | None = None
+    _said: Sequence[str] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """Which preset is the best, where that was asked for, and options that change nothing."""
+        return [*self._said, *super().notes]
 
     @classmethod
     def from_preset(
@@ -39,6 +46,8 @@ class Separator(separation.BlockSeparator):
     ) -> Separator:
         """Fetch (once), verify, build and compile a preset, or load an exported .tflite of one.
 
+        preset: a name or folder, or "best", which is the best of those that are here and give
+            vocals and accompaniment ("best:drums,bass": these); `notes` says which it is.
         overlap: share of a block, up to 0.5, that fades into the next; 0 is the model's own grid,
             or what the preset's card says.
         consistent: make the stems sum to the mixture. mwf: refine them by a multichannel
@@ -52,6 +61,8 @@ class Separator(separation.BlockSeparator):
         """
         from kzoo.engines import exported, litert
 
+        said: list[str] = []
+        preset = named_or_best(preset, say=said.append)  # a copy elsewhere is of the same preset
         opened = presets.open_preset(exported.opened(preset))
         if n_sources is not None:
             opened = opened.with_n_sources(n_sources)
@@ -64,6 +75,7 @@ class Separator(separation.BlockSeparator):
         share = overlap or opened.card.get("overlap", 0.0)
         limit = {"attenuation_limit_db": attenuation_limit_db}
         separator = cls(system, overlap=share, consistent=consistent, **limit)
+        separator._said = said
         separator._rebuild = functools.partial(
             cls.from_preset, preset, overlap=overlap, consistent=consistent, mwf=mwf,
             n_sources=n_sources, device=device, engine=engine, **limit, **options,

@@ -50,7 +50,8 @@ PresetUnlessMethod = Annotated[
     str | None,
     typer.Option(
         "-p", "--preset", metavar="PRESET", show_default=PRESET,
-        help="Name (see kzoo presets list) or folder of the model, or its exported .tflite.",
+        help="Name (see kzoo presets list) or folder of the model, or its exported .tflite; best, "
+        "or best:drums,bass: the best one that is here for the stems asked for.",
     ),
 ]  # fmt: skip
 Method = Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,16 +19,39 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, fetch and describe presets.")
 
 
-@app.command("list")
-def list_all() -> None:
-    """Name every preset, and whether its weights are here."""
-    from kzoo import presets
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
-    names = presets.list_presets()
-    width = max(map(len, names))
-    for name in names:
-        here = "here" if presets.weights_path(name) else "to fetch"
-        print(f"{name:{width}} {here:8} {presets.load_card(name)['summary']}")
+
+@app.command("list")
+def list_all(
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Only those for it, as separation or pitch.")
+    ] = None,
+    stems: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Only those that give all of these, as vocals,drums."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only weights under it, as MIT or Apache.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare presets: stems, size, cost, quality, licence.
+
+    They are grouped by what they are for and what they give, and the best is the first. Figures
+    that kzoo measured and those of others have a column each. The state is that of the weights on
+    this machine.
+    """
+    from kzoo.cli import shelf
+    from kzoo.presets.shelf import entries
+
+    found = entries(task=task, stems=options.names(stems) or (), licence=licence)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(entry) for entry in found], indent=2))
+        return
+    if not found:
+        raise ValueError("no preset is all of that; leave out --task, --stems or --licence")
+    shelf.show(shelf.table(found))
 
 
 @app.command()
@@ -168,11 +193,17 @@ def _targets(files: list[str]) -> dict[str, Path]:
 @app.command()
 def info(
     name: Annotated[str, typer.Argument(metavar="PRESET", help="Name or folder of a preset.")],
+    as_json: Json = False,
 ) -> None:
-    """Print a preset's card: what it is, licences, scores."""
-    from kzoo import config, presets
+    """Show a preset's card: what it is, licences, scores."""
+    from kzoo import presets
+    from kzoo.cli import shelf
 
-    print(config.yaml_text(presets.load_card(name)), end="")
+    preset = presets.open_preset(name)
+    if as_json:
+        print(json.dumps({**preset.card, "state": preset.state}, indent=2, default=str))
+    else:
+        shelf.show(shelf.card(preset))
 
 
 def fetch(preset: str | Preset, *, show: bool, accept_licence: bool = False) -> Path:

@@ -85,6 +85,7 @@ def separate(
     """
     from kzoo import presets
     from kzoo.engines import exported, litert
+    from kzoo.presets.shelf import named_or_best
     from kzoo.separation import ONE_IS_CONSISTENT, selection
 
     if (runner or runner_option) and manifest is None:
@@ -101,7 +102,11 @@ def separate(
                     "--device": device, "--engine": engine != "auto", "--plot": plot},
     )  # fmt: skip
     if by is None:
-        by = presets.open_preset(exported.opened(preset or options.PRESET))
+        asked = [stem for stem in (two_stems or only,) if stem]
+        named = named_or_best(
+            preset or options.PRESET, asked, say=lambda line: say(f"kzoo: {line}")
+        )
+        by = presets.open_preset(exported.opened(named))
         by.refuse_untrained()
         if n_sources is not None:
             by = by.with_n_sources(n_sources)

@@ -339,6 +339,13 @@ ELSEWHERE = {
             "--quiet",
         )
     },
+    **{
+        ("presets list", option): "presets/test_shelf.py::"
+        "test_the_options_of_the_list_choose_and_json_is_for_programs"
+        for option in ("--task", "--stems", "--licence", "--json")
+    },
+    ("presets info", "--json"): "presets/test_shelf.py::"
+    "test_the_card_is_drawn_and_as_json_it_is_whole",
     ("presets download", "--accept-licence"): "presets/test_published_files.py::"
     "test_a_verb_refuses_before_tensorflow_is_imported_and_names_a_preset_that_is_here",
     ("presets download", "--litert"): "engines/test_litert.py::test_stems_are_those_of_tensorflow",

@@ -1,0 +1,135 @@
+"""Presets side by side, by their cards alone: what each is for, what it costs, how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kzoo.presets.card import PresetError, list_presets
+from kzoo.presets.opening import Preset, open_preset
+
+BEST = "best"  # the name for the best preset that is here; "best:drums,bass" for these stems
+STEMS = ("vocals", "accompaniment")  # what it is the best for where nothing else is said
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a person chooses a preset by.
+
+    task: as the card words it. bandwidth_hz: above it nothing is changed, or left. megabytes: of
+    the weights as float32. gmac_per_second: 1e9 multiply-adds for a second of sound, of
+    convolutions and products of matrices. quality: what was measured by kzoo, and published: what
+    others have; both {"scores": {name: figure}, "definition": ..., "data": ...}, or empty.
+    licence: of the weights. state: as `Preset.state`.
+    """
+
+    name: str
+    summary: str
+    task: str
+    sources: list[str]
+    sample_rate: int
+    bandwidth_hz: float | None
+    megabytes: float | None
+    gmac_per_second: float | None
+    licence: str
+    state: str
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, Any] = field(default_factory=dict)
+
+    def score(self, stems: Sequence[str] = ()) -> float | None:
+        """The mean of its figures for `stems`, by default for all; of published ones at need."""
+        for told in (self.quality, self.published):
+            figures = told.get("scores", {})
+            wanted = [figures[name] for name in stems or figures if name in figures]
+            if wanted:
+                return sum(wanted) / len(wanted)
+        return None
+
+
+def entries(
+    *, task: str | None = None, stems: Sequence[str] = (), licence: str | None = None
+) -> list[Entry]:
+    """Return the presets by task and sources, the best first.
+
+    task: a part of the card's, such as "separation" of "music separation". stems: all of which it
+    gives. licence: a part of that of the weights. Case does not matter. What was measured here
+    comes before what was published, as the two are of different music.
+    Raises ValueError for a task or a stem that no preset has.
+    """
+    known = [_entry(open_preset(name)) for name in list_presets()]
+    if task and not any(task.lower() in entry.task.lower() for entry in known):
+        tasks = ", ".join(sorted({entry.task for entry in known}))
+        raise ValueError(f"no preset is for the task {task!r}; the tasks are {tasks}")
+    given = sorted({source for entry in known for source in entry.sources})
+    if missing := [stem for stem in stems if stem not in given]:
+        raise ValueError(f"no preset gives {', '.join(missing)}; the stems are {', '.join(given)}")
+    kept = [
+        entry
+        for entry in known
+        if (task or "").lower() in entry.task.lower()
+        and set(stems) <= set(entry.sources)
+        and (licence or "").lower() in entry.licence.lower()
+    ]
+
+    def rank(entry: Entry) -> tuple:
+        return (entry.task, entry.sources, not entry.quality, -(entry.score() or 0.0), entry.name)
+
+    return sorted(kept, key=rank)
+
+
+def best(stems: Sequence[str] = STEMS) -> tuple[Preset, str]:
+    """The best preset that is here and gives all of `stems`, and a line that says why.
+
+    The best is that of the highest mean of its figures for these stems, measured here or, where
+    nothing was, published. Raises PresetError where none is here, naming those to fetch.
+    """
+    giving = entries(stems=stems)
+    here = [entry for entry in giving if entry.state == "here"]
+    if not here:
+        names = ", ".join(entry.name for entry in giving) or "none that kzoo knows"
+        raise PresetError(
+            f"no preset that gives {', '.join(stems)} together is here; to fetch are: {names} "
+            "(kzoo presets download NAME)"
+        )
+    # Fewer sources where figures are equal or none.
+    first = max(here, key=lambda entry: (entry.score(stems) or 0.0, -len(entry.sources)))
+    figure, told = first.score(stems), first.quality or first.published
+    why = f"{figure:.3g}, {told['definition']}, {told.get('data', '')}" if figure else "no figures"
+    return open_preset(first.name), f"best of those here: {first.name} ({why.rstrip(', ')})"
+
+
+def named_or_best(
+    preset: str | Path | Preset, stems: Sequence[str] = (), *, say: Callable[[str], object]
+) -> str | Path | Preset:
+    """`preset` itself, or the best one where it is called "best" or "best:STEM,STEM".
+
+    stems: those that are asked for elsewhere. say: is told which it is, and why.
+    """
+    name, _, listed = str(preset).partition(":")
+    if name != BEST or isinstance(preset, Preset):
+        return preset
+    asked = [stem.strip() for stem in listed.split(",") if stem.strip()]
+    opened, line = best(asked or list(stems) or STEMS)
+    say(line)
+    return opened
+
+
+def _entry(preset: Preset) -> Entry:
+    card = preset.card
+    weights = card.get("parameters")
+    return Entry(
+        name=card["name"],
+        summary=card["summary"],
+        task=card["task"],
+        sources=list(card.get("sources", ())),
+        sample_rate=card["sample_rate"],
+        bandwidth_hz=card.get("bandwidth_hz"),
+        megabytes=None if weights is None else round(4e-6 * weights, 2),
+        gmac_per_second=card.get("gmac_per_second"),
+        licence=card["licences"]["weights"],
+        state=preset.state,
+        quality=card.get("quality", {}),
+        published=card.get("published", {}),
+    )
