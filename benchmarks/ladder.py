@@ -25,11 +25,8 @@ SOURCES = ("vocals", "accompaniment")
 COLUMNS = ("SDR", "ISR", "SIR", "SAR", "uSDR", "SI-SDR", "SI-SIR", "SI-SAR", "logWMSE")
 ILL_CONDITIONED = ("ISR", "SIR", "SAR")  # of stems that a codec has taken the treble from
 METHODS = ("hpss", "repet", "repet_sim")
-PRESETS = (
-    "demucs_2stems_small", "cunet_4stems_small", "unet_2stems_mobile", "unet_2stems_fullband",
-    "spleeter_2stems",
-)  # fmt: skip
-CHOSEN_ON_IT = PRESETS[:-1]
+PRESETS = ("unet_2stems_mobile", "spleeter_vocals", "spleeter_2stems")
+CHOSEN_ON_IT = PRESETS[:1]
 MASKS = ("ibm", "irm", "wfm", "cirm")
 STREAMS = {"drums": 1, "bass": 2, "other": 3, "vocals": 4}
 

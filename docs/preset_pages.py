@@ -135,9 +135,6 @@ def scores(card: Mapping[str, Any]) -> str:
     said, elsewhere = card.get("scores"), published(card.get("published"))
     if not said:
         return f"\n## Scores\n\nThe card has no scores: none were measured here.\n{elsewhere}"
-    if isinstance(said, list):  # figures that were published, not measured here
-        quoted = [table(("what", "value"), [(k, flat(v)) for k, v in e.items()]) for e in said]
-        return "\n## Scores\n\n" + "\n".join(quoted) + elsewhere
     text = f"\n## Scores\n\n{html.escape(sentence(said['definition']), quote=False)}\n"
     for held_out in said.get("held_out", ()):
         columns = held_out.get("columns") or said["columns"]

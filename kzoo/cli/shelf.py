@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +59,7 @@ def table(entries: Sequence[Entry]) -> Iterator[RenderableType]:
                 _figures(entry.quality, notes),
                 _figures(entry.published, notes),
                 entry.state,
-                entry.licence.partition(";")[0],
+                re.split(r";(?![^(]*\))", entry.licence)[0],
             )
         yield drawn
     yield (
@@ -115,9 +116,6 @@ def _scores(scores: Any) -> Iterator[RenderableType]:
     if not scores:
         return
     yield "\nscores"
-    if not isinstance(scores, Mapping):
-        yield from (_grid({k: _flat(v) for k, v in entry.items()}) for entry in scores)
-        return
     yield str(scores["definition"])
     for held_out in scores.get("held_out", ()):
         columns = held_out.get("columns") or scores["columns"]

@@ -17,9 +17,11 @@ import pytest
 import soundfile
 from made_once import once
 
-from kzoo import cli, config
+from kzoo import api, cli, config
 from kzoo.cli.doctor import EXTRAS
 from kzoo.engines import tensorflow
+from kzoo.presets import open_preset
+from kzoo.presets.shelf import STEMS
 
 RATE = 8000
 
@@ -65,6 +67,23 @@ def test_stems_lie_under_the_tracks_name_and_are_as_long_as_the_song(run, preset
         assert (info.frames, info.samplerate, info.channels) == (12345, RATE, 2)
         assert info.subtype == "PCM_16"
     assert "song.wav: 1.5 s" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [(("best",), STEMS), (("best", "--only", "vocals"), ["vocals"]), (("best:a,b",), ["a", "b"])],
+)
+def test_the_best_preset_is_named(run, preset, song, tmp_path, monkeypatch, words, asked):
+    def best(stems):
+        assert list(stems) == list(asked)
+        return open_preset(preset), "best of those here: tiny"
+
+    monkeypatch.setattr("kzoo.presets.shelf.best", best)
+    status, _, err = run("separate", song, "-o", tmp_path / "out", "-p", *words)
+    assert (status, err.splitlines()[0]) == (0, "kzoo: best of those here: tiny")
+    assert (tmp_path / "out" / "song" / "vocals.wav").is_file()
+    if asked is STEMS:
+        assert api.Separator.from_preset("best").notes == ["best of those here: tiny"]
 
 
 def test_two_stems_sum_all_others(run, preset, song, tmp_path):

@@ -98,10 +98,10 @@ def test_options_for_several_stems_are_refused_of_a_preset_of_one(
 
 
 def test_a_filter_that_the_model_does_not_have_is_refused(unbuilt, song, tmp_path):
-    refused = (1, "kzoo: preset demucs_2stems_small has no multichannel Wiener filter (--mwf)\n")
-    words = ("-p", "demucs_2stems_small", "-o", tmp_path / "out", "--mwf")
+    refused = (1, "kzoo: preset conv_tasnet_2speakers has no multichannel Wiener filter (--mwf)\n")
+    words = ("-p", "conv_tasnet_2speakers", "-o", tmp_path / "out", "--mwf")
     assert unbuilt("separate", song, *words) == refused
-    words = ("demucs_2stems_small", "--corpus", tmp_path, "--mwf")
+    words = ("conv_tasnet_2speakers", "--corpus", tmp_path, "--mwf")
     assert unbuilt("evaluate", *words) == refused
 
 

@@ -298,7 +298,6 @@ PARAMETERS = {
     "spleeter_5stems": (49_113_625, 5 * 1_986),
     "crepe_tiny": (486_552, None),
     "crepe_full": (22_239_976, None),
-    "demucs_2stems_small": (1_452_412, 0),
     "gtcrn_dns3": (23_669, None),
     "ul_unas_dns3": (146_752, None),
     "choi_crnn": (396_786, None),

@@ -182,3 +182,33 @@ def test_cards_of_every_form_are_drawn(name, figures, monkeypatch, run):
     status, out, _ = run("info", name)
     assert status == 0
     assert [line for line in out.splitlines() if all(figure in line for figure in figures)]
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(CARDS.glob("*.yaml"))])
+def test_a_cards_figures_for_the_list_are_among_its_scores(name, monkeypatch):
+    monkeypatch.setattr(cards, "CARDS", CARDS)
+    card = presets.load_card(name)
+    for key in ("quality", "published"):
+        assert set(card.get(key, {})) <= {"definition", "data", "by", "scores"}
+    figures = card.get("quality", {}).get("scores", {})
+    if not figures:
+        return
+    said = [card["scores"].get("means", {})]
+    for held_out in card["scores"].get("held_out", ()):
+        said += [{source: found.get(name)} for source, found in held_out.items()
+                 if isinstance(found, dict)]  # fmt: skip
+    for measure, figure in figures.items():
+        told = [entry[measure] for entry in said if measure in entry]
+        told += [entry["onsets"] for entry in said if "onsets" in entry]
+        assert any(figure in (one if isinstance(one, list) else [one]) for one in told)
+
+
+@pytest.mark.parametrize("name", ["gtcrn_speech", "unet_2stems_mobile"])
+def test_what_a_preset_costs_is_counted_in_its_graph(name, monkeypatch, unfilled):
+    from benchmarks.preset_costs import counted
+
+    monkeypatch.setattr(cards, "CARDS", CARDS)
+    card = presets.load_card(name)
+    assert counted(presets.open_preset(name)) == {
+        key: card[key] for key in ("parameters", "gmac_per_second")
+    }

@@ -14,18 +14,7 @@ BEFORE = {
     ),
     "crepe_full": ("crepe", {"variant": "full"}),
     "crepe_tiny": ("crepe", {"variant": "tiny"}),
-    "cunet_4stems_small": (
-        "cunet",
-        {
-            "sources": ["vocals", "drums", "bass", "other"],
-            "variant": "small",
-            "film": "complex",
-            "log_input": True,
-            "dropout": 0.1,
-        },
-    ),
     "ddsp_violin": ("ddsp", {"variant": "phone", "reverb_seconds": 1.0}),
-    "demucs_2stems_small": ("demucs", {"sources": ["vocals", "accompaniment"], "variant": "small"}),
     "spleeter_2stems": (
         "unet",
         {
@@ -84,20 +73,6 @@ BEFORE = {
             "activation": "elu",
             "masks": "softmax",
             "bins": 1536,
-        },
-    ),
-    "unet_2stems_fullband": (
-        "unet",
-        {
-            "sources": ["vocals", "accompaniment"],
-            "variant": "mobile",
-            "frames": 128,
-            "n_fft": 2048,
-            "hop_length": 512,
-            "trunk": "shared",
-            "masks": "softmax",
-            "log_input": True,
-            "dropout": 0.1,
         },
     ),
     "unet_2stems_mobile": (
