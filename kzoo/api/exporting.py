@@ -207,7 +207,8 @@ def _original(
     if to == "tflite" or block_seconds is not None:
         samples = block_seconds and max(1, round(block_seconds * size.sample_rate))
         size, arguments["samples"] = size.static(samples)
-    stream = stream and to == "tflite"
-    prove = tasks.task(size.task).prove(preset, size, sound=sound, stream=stream)
+    task = tasks.task(size.task)
+    stream = stream and (to == "tflite" or (to == "saved_model" and task.served))
+    prove = task.prove(preset, size, sound=sound, stream=stream)
     model = preset.model(size, **arguments)
     return Original(model, prove(model), **(form or {})), size

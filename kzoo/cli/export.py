@@ -168,10 +168,12 @@ def _lines(card: Mapping[str, Any]) -> list[str]:
         f"at {rate} Hz, {card['channels']} channels",
     ]
     if stream := card.get("stream"):
-        samples = stream["frames"] * stream["hop_length"]
+        samples, file = stream["frames"] * stream["hop_length"], "signatures step and reset: "
+        if "file" in stream:
+            place = Path(card["path"]).with_name(stream["file"])
+            file = f"{place}: {stream['bytes'] / 1e6:.1f} MB, "
         lines.append(
-            f"{Path(card['path']).with_name(stream['file'])}: {stream['bytes'] / 1e6:.1f} MB, "
-            f"steps of {samples} samples ({1000 * samples / rate:.0f} ms), "
+            f"{file}steps of {samples} samples ({1000 * samples / rate:.0f} ms), "
             f"{stream['delay_samples']} samples late"
         )
     parity = card["parity"]

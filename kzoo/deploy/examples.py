@@ -6,12 +6,14 @@ import functools
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from kzoo.deploy.proof import Proof, Streaming
 from kzoo.dsp.notes import midi_to_hz
+from kzoo.dsp.quantisation import codes_of
 from kzoo.layers.masks import source_names
 
 WAVEFORM, AUDIO = "waveform", "audio"
@@ -138,6 +140,52 @@ def frames_proof(
     """
     card = {"frames": model.outputs[0].shape[1], "hop_length": hop_length}
     return _of_waveform(model, output, sample_rate, sound, description, card)
+
+
+def samples_proof(
+    model: keras.Model,
+    size: Any,
+    *,
+    sound: np.ndarray | None = None,
+    description: str | None = None,
+    stream: Streaming | None = None,
+) -> Proof:
+    """Prove a generator of these sizes: what was heard in "past" to "next_sample".
+
+    Its other inputs are a melody's, or of bands noise; the first speaker speaks. The card has all
+    of `size` that whoever draws by the file needs. sound, stream: as in `sound_proof`.
+    """
+    block = model.inputs[0].shape[1]
+    length = block or size.whole(size.sample_rate)
+    if sound is None:
+        sound, description = parity_sound(size.sample_rate, 1, length)
+    sounds = {description: fitted_to(np.asarray(sound), 1, length), **probes(1, length)}
+    if size.output == "softmax":
+        sounds = {k: codes_of(x, size.levels, size.quantisation) for k, x in sounds.items()}
+    further, frames = {}, length // size.frame_samples
+    if size.conditions == "controls":
+        further = melody(model, hop_length=size.frame_samples, frames=frames)
+    elif size.conditions == "mel":
+        bands = np.random.default_rng(0).uniform(0, 1, (1, frames, size.bands))
+        further["mel"] = bands.astype(np.float32)
+    if size.speakers:
+        further["speaker"] = np.zeros((1, 1), np.int32)
+    order = [x.name for x in model.inputs]
+    given = {k: {n: {"past": x[None], **further}[n] for n in order} for k, x in sounds.items()}
+    names = ("output", "levels", "quantisation", "speakers", "conditions", "frame_samples")
+    told = {name: getattr(size, name) for name in names if hasattr(size, name)}
+    return Proof(
+        inputs=given.pop(description),
+        outputs=["next_sample"],
+        description=f"{description or 'given by the caller'}, heard as its past",
+        stream=stream,
+        probes=given,
+        card={
+            "block_samples": block,
+            "channels": 1,
+            "draws": {**told, "hears_samples": size.context_samples()},
+        },
+    )
 
 
 def names_proof(

@@ -28,10 +28,10 @@ from kzoo.deploy import parity, request
 from kzoo.deploy.formats import half, onnx, saved_model, tflite
 from kzoo.deploy.formats.layers import AXES, troubles
 from kzoo.deploy.formats.search import faintest
-from kzoo.deploy.formats.streaming import STATE, StateTwin, Stream, write_stream
+from kzoo.deploy.formats.streaming import StateTwin, Stream, write_stream
 from kzoo.deploy.placing import beside, move
 from kzoo.deploy.proof import Proof
-from kzoo.deploy.signature import SIGNATURE, check, named_outputs
+from kzoo.deploy.signature import SIGNATURE, STATE, check, named_outputs
 
 _FORMATS = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx}
 # Numbers that Keras gets as one batch: half a minute of stereo, which one recording may have alone.
@@ -165,6 +165,19 @@ def export(
             "date": datetime.date.today().isoformat(),
         }
         card["bytes"] = _bytes(card["files"])
+        if proof.stream is not None:
+            streams = {
+                "frames": proof.stream.frames,
+                "hop_length": proof.stream.hop_length,
+                "delay_samples": proof.stream.delay_samples,
+                "latency_ms": 1000 * proof.stream.latency_samples / sample_rate,
+            }
+        if to == "saved_model" and proof.stream is not None:
+            with _said_of(places["artefact"], proof):
+                card["parity"]["sources"]["step"] = _compare_stream(
+                    expected[0], saved_model.load_step(artefact), proof
+                )
+            card["stream"] = streams
         if to == "tflite":
             card["more_than_4_axes"] = troubles(original.content)[AXES]
         if to == "tflite" and proof.stream is not None:
@@ -175,13 +188,7 @@ def export(
                 places["twin"] = Path(folder) / f"{name}_step.tflite"
                 twin = temporary / places["twin"].name
             begun = {STATE + k: x for k, x in proof.stream.state.items() if np.any(x)}
-            streams = {
-                "frames": proof.stream.frames,
-                "hop_length": proof.stream.hop_length,
-                "delay_samples": proof.stream.delay_samples,
-                "latency_ms": 1000 * proof.stream.latency_samples / sample_rate,
-                "begins_with": {k: x.tolist() for k, x in begun.items()} if twin else {},
-            }
+            streams |= {"begins_with": {k: x.tolist() for k, x in begun.items()} if twin else {}}
             write_stream(
                 proof.stream.step, stream, state=proof.stream.state, twin=twin,
                 metadata={**known, "precision": "fp32", "stream": streams, **told},
@@ -345,9 +352,14 @@ def _compare_stream(expected: Answers, step: Callable, proof: Proof) -> dict[str
     own, block = proof.stream.differs, proof.stream.frames * proof.stream.hop_length
     inputs = {x.name: x for x in proof.stream.step.inputs}
     sizes = {name: inputs[name].shape[1] for name in proof.inputs}
+    count = max(x.shape[1] // sizes[name] for name, x in proof.inputs.items())
     blocks = [
-        {name: x[:, k * sizes[name] : (k + 1) * sizes[name]] for name, x in proof.inputs.items()}
-        for k in range(min(x.shape[1] // sizes[name] for name, x in proof.inputs.items()))
+        {  # what is as long as in a block is of all blocks
+            name: x if x.shape[1] == size else x[:, k * size : (k + 1) * size]
+            for (name, x), size in zip(proof.inputs.items(), sizes.values(), strict=True)
+        }
+        | dict(proof.stream.further)
+        for k in range(count)
     ]
 
     def joined(step: Callable) -> Answers:

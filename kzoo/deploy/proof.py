@@ -17,12 +17,14 @@ class Streaming:
     """A model's streaming form: the same weights, block after block, with a state between them.
 
     step: a model of named inputs and outputs, of which those called "state_<name>" come back as
-        they are to go in next; all others are those of the whole model, of a block of `frames`.
+        they are to go in next; all others are those of the whole model, of a block of `frames`,
+        and maybe outputs of its own.
     state: {name: array}, what a stream begins with and is reset to.
     hop_length: samples of a frame. delay_samples: how much later the stream says what the whole
         model says. differs: it says something else by intent, as its authors' own stream does, and
         is compared with `step` in Keras. twin: it is also written as a file of `step` as it is,
-        whose state its caller keeps.
+        whose state its caller keeps. further: what `step` is given, block after block, beside the
+        inputs of the whole model.
     """
 
     step: keras.Model
@@ -32,6 +34,7 @@ class Streaming:
     delay_samples: int
     differs: bool = False
     twin: bool = False
+    further: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def latency_samples(self) -> int:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from kzoo.deploy.proof import Proof
 
 SIGNATURE = "serving_default"
+STEP, RESET, STATE = "step", "reset", "state_"  # signatures of what streams, names of its states
 _MOST_IN_GRAPH = 50_000  # numbers of a weight that is a constant of a graph
 
 
@@ -49,6 +50,20 @@ def serving_function(
         for name, x in zip(proof.inputs, model.inputs, strict=True)
     ]
     return tf.function(serve, autograph=False).get_concrete_function(*specs)
+
+
+def step_function(step: keras.Model) -> tf.types.experimental.ConcreteFunction:
+    """The graph of `step` for a batch of 1, its inputs in their order to {output: tensor}."""
+    signature = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in step.inputs]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def run(*arguments):
+        names = (x.name for x in step.inputs)
+        with constant_weights(step):
+            results = step(dict(zip(names, arguments, strict=True)), training=False)
+        return {name: tf.identity(tensor) for name, tensor in results.items()}
+
+    return run.get_concrete_function()
 
 
 def constant_weights(model: keras.Model) -> keras.StatelessScope:

@@ -326,25 +326,59 @@ def drawn_codes(logits, noise, size, drawing: Drawing):
     if drawing.top_k is not None and drawing.top_k < size.levels:
         least = tf.math.top_k(logits, drawing.top_k).values[:, -1:]
         logits = tf.where(logits < least, -1e9, logits)
+    return picked(logits, noise[:, :1]), entropy / math.log(2)
+
+
+def picked(logits, noise):
+    """The numbers `[batch]` in whose shares of 0 to 1 lies the noise `[batch, 1]`."""
     below = tf.cumsum(tf.nn.softmax(logits), axis=-1)
-    code = tf.reduce_sum(tf.cast(below <= noise[:, :1] * below[:, -1:], tf.int32), axis=-1)
-    return tf.minimum(code, size.levels - 1), entropy / math.log(2)
+    number = tf.reduce_sum(tf.cast(below <= noise * below[:, -1:], tf.int32), axis=-1)
+    return tf.minimum(number, logits.shape[-1] - 1)
 
 
 def drawn_amplitudes(parameters, noise, size, drawing: Drawing):
     """(amplitudes `[batch]`, bits) of a mixture's parameters `[batch, 3 * components]`."""
+    one, log_scale = amplitude(
+        parameters, noise[:, :1], spread(noise[:, 1], size.output), drawing.temperature
+    )
+    return one, (log_scale + 0.5) / math.log(2)
+
+
+def amplitude(parameters, noise, spread, temperature):
+    """(amplitudes, log scales), `[batch]` each.
+
+    noise: `[batch, 1]`, which draws the component; spread: `[batch]`, see `spread`.
+    """
     logits, means, log_scales = tf.split(parameters, 3, axis=-1)
-    below = tf.cumsum(tf.nn.softmax(logits), axis=-1)
-    component = tf.reduce_sum(tf.cast(below <= noise[:, :1] * below[:, -1:], tf.int32), axis=-1)
-    chosen = tf.one_hot(tf.minimum(component, logits.shape[-1] - 1), logits.shape[-1])
+    chosen = tf.one_hot(picked(logits, noise), logits.shape[-1])
     mean, log_scale = (tf.reduce_sum(chosen * part, axis=-1) for part in (means, log_scales))
-    share = tf.clip_by_value(noise[:, 1], 1e-5, 1 - 1e-5)
-    if size.output == "logistics":
-        spread = tf.math.log(share) - tf.math.log1p(-share)
-    else:
-        spread = math.sqrt(2) * tf.math.erfinv(2 * share - 1)
-    one = mean + drawing.temperature * tf.exp(log_scale) * spread
-    return tf.clip_by_value(one, -1.0, 1.0), (log_scale + 0.5) / math.log(2)
+    one = mean + temperature * tf.exp(log_scale) * spread
+    return tf.clip_by_value(one, -1.0, 1.0), log_scale
+
+
+def spread(noise, output: str):
+    """Noise of 0 to 1 as numbers of a logistic or normal distribution of scale 1."""
+    share = tf.clip_by_value(noise, 1e-5, 1 - 1e-5)
+    if output == "logistics":
+        return tf.math.log(share) - tf.math.log(1.0 - share)
+    # Giles, 2010, Approximating the erfinv function: TFLite has none.
+    x = 2.0 * share - 1.0
+    w = -tf.math.log((1.0 - x) * (1.0 + x))
+    near, far = w - 2.5, tf.sqrt(tf.maximum(w, 5.0)) - 3.0
+    one, other = _NEAR[0] * tf.ones_like(x), _FAR[0] * tf.ones_like(x)
+    for a, b in zip(_NEAR[1:], _FAR[1:], strict=True):
+        one, other = a + one * near, b + other * far
+    return math.sqrt(2) * x * tf.where(w < 5.0, one, other)
+
+
+_NEAR = (
+    2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503,
+    -0.00417768164, 0.246640727, 1.50140941,
+)  # fmt: skip
+_FAR = (
+    -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613,
+    0.00943887047, 1.00167406, 2.83297682,
+)  # fmt: skip
 
 
 def _check(drawing: Drawing, size) -> None:

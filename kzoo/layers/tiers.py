@@ -80,7 +80,7 @@ class FrameTier(layers.Layer):
         each = len(states) // self.rnn_layers
         for number, rnn in enumerate(self.rnns):
             before = states[number * each : (number + 1) * each]
-            if samples == self.frame:  # without a loop over one step
+            if codes.shape[1] == self.frame:  # without a loop over one step
                 one, own = rnn.cell(x[:, 0], before, training=training)
                 x = one[:, None]
             else:

@@ -22,6 +22,7 @@ from kzoo.dsp.blocks import BlockGrid
 from kzoo.layers.autoregressive import NextSample
 from kzoo.layers.carried import Carried
 from kzoo.layers.tiers import FrameTier, SampleTier
+from kzoo.models.base.sampled import SampledBlock
 from kzoo.models.base.sizes import Sizes, check_positive
 
 
@@ -229,3 +230,11 @@ class Sampler:
             upper = ops.take(found[0], ops.reshape(place, (1,)), axis=1)
         logits = self.model.get_layer("samples")(heard[:, -self.size.frames[0] :], upper)
         return self.model.get_layer("next_sample")(logits), state
+
+    def block(self, state: Mapping[str, Any], samples: int, conditions=None) -> SampledBlock:
+        """The next `samples` samples, whole frames of the highest tier, as a file computes them."""
+
+        def step(past, inside: Mapping[str, Any], number):
+            return *self.step(past, inside, number), None
+
+        return SampledBlock(state, step, lambda inside, kept: inside)

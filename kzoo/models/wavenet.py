@@ -32,6 +32,7 @@ from kzoo.layers.autoregressive import (
     Taps,
     TransposedUpsampling,
 )
+from kzoo.models.base.sampled import SampledBlock
 from kzoo.models.base.sizes import Sizes, check_positive
 
 
@@ -317,18 +318,28 @@ class Sampler:
 
         known: the inputs of the model beside "past". None where it has no others.
         """
-        parts = {}
-        if self.size.speakers:
-            parts["speaker"] = self.model.get_layer("speakers")(known.pop("speaker"))
+        size, parts = self.size, []
+
+        def product(name: str, x):
+            """Of all blocks at once."""
+            layers = [
+                self.model.get_layer(f"block{k + 1}_{name}") for k in range(len(size.dilations))
+            ]
+            return ops.matmul(x, ops.concatenate([layer.kernel for layer in layers], axis=-1))
+
+        if size.speakers:
+            vector = self.model.get_layer("speakers")(known.pop("speaker"))
+            parts.append(product("speaker", vector))
         if known:
-            parts["frames"] = self.model.get_layer("upsampling")(scaled(known))
+            upsampling, frames = self.model.get_layer("upsampling"), scaled(known)
+            if size.upsampling == "repeated":  # a frame's product is that of each of its samples
+                parts.append(upsampling(product("frames", frames)))
+            else:
+                parts.append(product("frames", upsampling(frames)))
         if not parts:
             return None
-        blocks = []
-        for number in range(1, len(self.size.dilations) + 1):
-            each = [self.model.get_layer(f"block{number}_{name}")(x) for name, x in parts.items()]
-            blocks.append(sum(each[1:], each[0]))
-        return ops.stack(blocks, axis=2)
+        each = sum(parts[1:], parts[0])
+        return ops.reshape(each, (*ops.shape(each)[:2], len(size.dilations), 2 * size.gate))
 
     def step(self, past, state: Mapping[str, Any], at, conditions=None):
         """(sample `[batch, 1, 1]`, state) to (the next one's parameters `[batch, 1, n]`, state).
@@ -357,3 +368,79 @@ class Sampler:
             return self.model.get_layer(name)
 
         return network(past, self.size, heard, condition, part), state
+
+    def block(self, state: Mapping[str, Any], samples: int, conditions=None) -> SampledBlock:
+        """The next `samples` samples of one voice, as a file computes them.
+
+        Where a convolution reaches back beyond them, one product is of all that it hears there, and
+        the skips of a sample are one product.
+        state: as of `state`, but the oldest sample first. conditions: as `conditions` has them.
+        """
+        size, again = self.size, self.size.kernel_size - 1
+        names = [f"block{number}" for number in range(1, len(size.dilations) + 1)]
+        far = [n for n, d in zip(names, size.dilations, strict=True) if d >= samples]
+        distances = dict(zip(names, size.dilations, strict=True))
+        known = []
+        for number, name in enumerate(names):
+            layer, distance = self.model.get_layer(name).gates, distances[name]
+            bias = layer.bias[None, None] if layer.use_bias else ops.zeros((1, 1, 2 * size.gate))
+            if name in far:
+                before = [
+                    state[name][:, k * distance : k * distance + samples] for k in range(again)
+                ]
+                kernel = layer.kernel[: -size.residual]
+                bias = bias + ops.matmul(ops.concatenate(before, axis=-1), kernel)
+            if conditions is not None:
+                bias = bias + conditions[:, :, number]
+            known.append(ops.broadcast_to(bias, (1, samples, 2 * size.gate)))
+        known = ops.concatenate(known, axis=-1)
+        skips = [self.model.get_layer(name).to_skip for name in names]
+
+        def step(past, inside: Mapping[str, Any], number):
+            inside, kept, gated = dict(inside), {}, []
+            here = ops.slice(known, (0, number, 0), (1, 1, known.shape[2]))
+
+            def heard(x, count: int, distance: int, name: str):
+                if name in far:
+                    kept[name] = x
+                if count == 1 or name in far:
+                    return x
+                line = inside[name]
+                before = [line[:, k * distance : k * distance + 1] for k in range(count - 1)]
+                inside[name] = ops.concatenate([line[:, 1:], x], axis=1)
+                return ops.concatenate([*before, x], axis=-1)
+
+            def condition(block: int):
+                return here[:, :, (block - 1) * 2 * size.gate : block * 2 * size.gate]
+
+            def product(layer, x):
+                if layer.name == "gates":
+                    return ops.matmul(x, layer.kernel[-x.shape[-1] :])
+                if layer.name != "skip":
+                    return layer(x)
+                gated.append(x)
+                if len(gated) < len(names):
+                    return 0.0
+                kernel = ops.concatenate([skip.kernel for skip in skips])
+                out = ops.matmul(ops.concatenate(gated, axis=-1), kernel)
+                return out + sum(skip.bias for skip in skips) if size.biases else out
+
+            def part(make, *, name, **arguments):
+                layer = self.model.get_layer(name)
+                if make is not GatedBlock:
+                    return layer
+                return lambda taps, condition: layer.passed(taps, condition, product)
+
+            parameters = network(past, size, heard, condition, part)
+            return parameters, inside, ops.concatenate([kept[n] for n in far], -1) if far else None
+
+        def after(inside: Mapping[str, Any], kept):
+            state = dict(inside)
+            for number, name in enumerate(far):
+                own = kept[:, :, number * size.residual : (number + 1) * size.residual]
+                state[name] = ops.concatenate([lines[name][:, samples:], own], axis=1)
+            return state
+
+        lines = {name: state[name] for name in far}
+        inside = {name: x for name, x in state.items() if name not in far}
+        return SampledBlock(inside, step, after, len(far) * size.residual)

@@ -25,10 +25,12 @@ class Task(ABC):
 
     size: the model's sizes.
     samples, channels: of the waveforms in an example of the training.
-    exported: whether models of this task are exported, as `prove` then says.
+    exported: whether models of this task are exported, as `prove` then says. served: whether a
+        SavedModel has the form that runs for ever, too.
     """
 
     exported: ClassVar[bool] = False
+    served: ClassVar[bool] = False
 
     def __init__(self, graph: keras.Model, arguments: Mapping[str, Any], size: Any):
         self.graph, self.arguments, self.size = graph, arguments, size

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kzoo import data
 from kzoo.config import ConfigError
 from kzoo.dsp.quantisation import codes_of
-from kzoo.tasks.base import Task
+from kzoo.tasks.base import Task, sound_of
+
+if TYPE_CHECKING:
+    import keras
+
+    from kzoo.deploy.proof import Proof
 
 MOST_WINDOWS = 100  # by which a generator is judged: each sample costs it as much as one it learns
 MOST_LANE_SECONDS = 30  # the same, of a generator whose state goes on
@@ -24,6 +30,9 @@ class Generation(Task):
     from recordings of one channel; a speaker is a label that a corpus knows, controls are those of
     the kind solo, and levels of mel bands are made of the sound.
     """
+
+    exported = True
+    served = True
 
     @property
     def waveform(self):
@@ -88,6 +97,40 @@ class Generation(Task):
         """An example's samples, and what it needs behind them, in whole frames of the corpus."""
         hop = getattr(corpus, "hop_length", 1)
         return self.samples + math.ceil(max(1, self.size.samples_ahead) / hop) * hop
+
+    @staticmethod
+    def prove(
+        preset: Any, size: Any, *, sound: str | Path | None, stream: bool
+    ) -> Callable[[keras.Model], Proof]:
+        """A sound that is heard as the past and, where the model can, a loop that draws.
+
+        It cannot where what is said of a frame's samples hangs on frames to come.
+        """
+        from kzoo.deploy.examples import samples_proof
+        from kzoo.deploy.proof import Streaming
+
+        waveform, description = sound_of(sound, size)
+
+        def proof(model: keras.Model) -> Proof:
+            drawing = None
+            if stream and not getattr(size, "frames_around", 0):
+                from kzoo.generation import steps
+
+                name, samples = preset.card["model"]["name"], steps.block_samples(size)
+                noise = np.random.default_rng(0).random((1, samples, 2)).astype(np.float32)
+                drawing = Streaming(
+                    step=steps.build_step(model, size, name=name),
+                    state=steps.initial_state(model, size, name=name),
+                    frames=samples // size.frame_samples,
+                    hop_length=size.frame_samples,
+                    delay_samples=0,
+                    further={"noise": noise, "temperature": np.ones((1, 1), np.float32)},
+                )
+            return samples_proof(
+                model, size, sound=waveform, description=description, stream=drawing
+            )
+
+        return proof
 
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
         return {x.name: batch[x.name] for x in self.graph.inputs}, batch["target"]

@@ -32,7 +32,8 @@ MAY = {
     "separation": "audio dsp",  # dsp: the grid on which blocks lie
     "evaluation": "audio data metrics separation classical pages",
     # dsp: losses on spectra; layers: what an adversary asks of its networks
-    "tasks": "audio config data deploy dsp evaluation",
+    # generation: what a file of a generator computes
+    "tasks": "audio config data deploy dsp evaluation generation",
     # separation, engines: by which it scores; pictures: of its history
     "training": "config data losses models metrics presets dsp layers tasks separation engines "
     "pictures",

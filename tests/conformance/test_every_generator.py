@@ -6,8 +6,11 @@ import keras
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
-from kzoo import data, presets
+from kzoo import api, data, presets
+from kzoo.deploy.formats import tflite
+from kzoo.deploy.formats.metadata import read_metadata
 from kzoo.models import architecture, list_models
 from kzoo.tasks import task
 from kzoo.training import train
@@ -86,3 +89,42 @@ def test_it_learns_a_tone_from_a_folder_a_name(name, tmp_path, request):
     shares = np.bincount(codes, minlength=size.levels) / len(codes)
     unigram = -np.sum(shares[shares > 0] * np.log2(shares[shares > 0]))
     assert bits / np.log(2) < 0.7 * unigram
+
+
+def saved(model_name, folder):
+    card = {
+        "name": "x", "task": "generation", "sample_rate": tiny(model_name).sample_rate,
+        "trained": "not at all", "model": {"name": model_name, "variant": "tiny"},
+    }  # fmt: skip
+    return presets.save_to_preset(built(model_name), folder, card)
+
+
+def check_export(model_name, to, folder):
+    card = api.export(saved(model_name, folder / "preset"), to, folder)
+    found = card["parity"]["sources"]
+    assert set(found) == {"next_sample", "stream" if to == "tflite" else "step"}
+    assert all(x["max_abs_difference"] < 1e-5 for x in found.values())
+    return card
+
+
+def test_a_saved_model_says_what_keras_says_whole_and_step_by_step(tmp_path):
+    card = check_export("sample_rnn", "saved_model", tmp_path)
+    signatures = tf.saved_model.load(card["path"]).signatures
+    assert sorted(signatures) == ["reset", "serving_default", "step"]
+
+
+def test_a_tflite_file_has_built_in_operators_and_draws_step_by_step(tmp_path):
+    card = check_export("wavenet", "tflite", tmp_path)
+    stream = tflite.describe(tmp_path / card["stream"]["file"])
+    for told in (card, stream):
+        assert [kind for kind in told["operators"] if not kind.isupper()] == []
+        assert told["dynamic_tensors"] == 0
+    signatures = read_metadata(tmp_path / card["stream"]["file"])["signatures"]
+    assert set(signatures["step"]["outputs"]) == {"audio", "next_sample"}
+    assert set(signatures["step"]["inputs"]) == {"past", "noise", "temperature"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "to"), [("sample_rnn", "tflite"), ("wavenet", "saved_model")])
+def test_the_other_formats_say_what_keras_says(model, to, tmp_path):
+    check_export(model, to, tmp_path)

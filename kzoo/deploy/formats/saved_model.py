@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from kzoo.deploy.proof import Proof
-from kzoo.deploy.signature import SIGNATURE, serving_function
+from kzoo.deploy.signature import RESET, SIGNATURE, STATE, STEP, serving_function, step_function
 
 # What a graph needs to hold together rather than to compute.
 _BOOKKEEPING = frozenset(
@@ -23,16 +23,27 @@ _BOOKKEEPING = frozenset(
 
 
 def write(model: keras.Model, folder: str | Path, proof: Proof, *, batched: bool = True) -> Path:
-    """Write `model` with one signature, `serving_default`: the proof's inputs to its outputs.
+    """Write `model` with the signature `serving_default`: the proof's inputs to its outputs.
 
     Shapes as in `signature.serving_function`: by default any batch and, where the model allows it,
-    any length. Raises FileExistsError where `folder` holds something, ValueError for a proof that
-    does not fit the model.
+    any length. Of a proof with a stream there is `step` too, of one voice, whose states its caller
+    hands on, and `reset`, which gives those that it begins with. Raises FileExistsError where
+    `folder` holds something, ValueError for a proof that does not fit the model.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: exists and is not an empty folder; name a new one")
-    store(folder, {SIGNATURE: serving_function(model, proof, batched=batched)})
+    functions = {SIGNATURE: serving_function(model, proof, batched=batched)}
+    if proof.stream is not None:
+        begun = {STATE + name: value for name, value in proof.stream.state.items()}
+
+        @tf.function(input_signature=[], autograph=False)
+        def reset():
+            return {name: tf.constant(value) for name, value in begun.items()}
+
+        functions[STEP] = step_function(proof.stream.step)
+        functions[RESET] = reset.get_concrete_function()
+    store(folder, functions)
     return folder
 
 
@@ -73,6 +84,22 @@ def load(
 
     run.loaded = loaded  # a signature lives no longer than the object that owns its variables
     return run
+
+
+def load_step(folder: str | Path) -> Callable[..., dict[str, np.ndarray]]:
+    """The signature `step` of an artefact that streams; its state is kept from call to call."""
+    loaded = tf.saved_model.load(str(folder))
+    signatures = loaded.signatures
+    state = dict(signatures[RESET]())
+
+    def step(**block: np.ndarray) -> dict[str, np.ndarray]:
+        given = {name: tf.constant(x) for name, x in block.items()}
+        results = dict(signatures[STEP](**given, **state))
+        state.update((name, results.pop(name)) for name in list(state))
+        return {name: tensor.numpy() for name, tensor in results.items()}
+
+    step.loaded = loaded
+    return step
 
 
 def describe(folder: str | Path) -> dict[str, Any]:

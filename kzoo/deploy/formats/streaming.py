@@ -25,10 +25,9 @@ from kzoo.deploy.formats.tflite import (
     open_interpreter,
 )
 from kzoo.deploy.forms import for_tflite
-from kzoo.deploy.signature import constant_weights
+from kzoo.deploy.signature import RESET, STATE, STEP, step_function
 
-STEP, RESET, DONE = "step", "reset", "done"
-STATE = "state_"
+DONE = "done"
 
 
 def write_stream(
@@ -56,7 +55,7 @@ def write_stream(
             f"{', '.join(sorted(state))}"
         )
     step = for_tflite(step)  # its weights live as long as it does
-    graph = _drawn(step)
+    graph = step_function(step)
     variables = {name: tf.Variable(value, name=STATE + name) for name, value in state.items()}
     fed = {name: x for name, x in inputs.items() if not name.startswith(STATE)}
 
@@ -93,21 +92,7 @@ def write_state_twin(step: keras.Model, path: str | Path) -> Path:
     Raises FlexError as `write_stream` does.
     """
     step = for_tflite(step)
-    return _write(step.name, {STEP: _drawn(step)}, Path(path))
-
-
-def _drawn(step: keras.Model) -> tf.types.experimental.ConcreteFunction:
-    """The graph of `step` for a batch of 1, its inputs in their order to {output: tensor}."""
-    signature = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in step.inputs]
-
-    @tf.function(input_signature=signature, autograph=False)
-    def run(*arguments):
-        names = (x.name for x in step.inputs)
-        with constant_weights(step):
-            results = step(dict(zip(names, arguments, strict=True)), training=False)
-        return {name: tf.identity(tensor) for name, tensor in results.items()}
-
-    return run.get_concrete_function()
+    return _write(step.name, {STEP: step_function(step)}, Path(path))
 
 
 class StateTwin:
