@@ -172,8 +172,9 @@ def samples_proof(
         further["speaker"] = np.zeros((1, 1), np.int32)
     order = [x.name for x in model.inputs]
     given = {k: {n: {"past": x[None], **further}[n] for n in order} for k, x in sounds.items()}
-    names = ("output", "levels", "quantisation", "speakers", "conditions", "frame_samples")
-    told = {name: getattr(size, name) for name in names if hasattr(size, name)}
+    names = ["output", "levels", "quantisation", "speakers", "conditions", "frame_samples"]
+    names += ["bands"] if size.conditions == "mel" else []
+    told = {name: getattr(size, name) for name in names}
     return Proof(
         inputs=given.pop(description),
         outputs=["next_sample"],

@@ -82,9 +82,10 @@ def opened(preset: str | Path | Preset | None) -> str | Path | Preset | None:
     if "sources" not in told:
         signatures = told["signatures"]
         signature = signatures.get(_STEP) or signatures[_SERVING]
-        plays = "f0_hz" in signature["inputs"]
+        draws = "draws" in told
+        plays = "f0_hz" in signature["inputs"] and not draws
         tells = "listening" if "names" in told else f"{', '.join(signature['outputs'])} of frames"
-        task = "synthesis" if plays else tells
+        task = "synthesis" if plays else "generation" if draws else tells
         told = {**told, "task": task}
         if plays and "stream" not in told:
             raise PresetError(
@@ -183,6 +184,20 @@ def instrument(file: Exported, *, threads: int) -> Instrument:
     """Play by a file, in whose sound the room is; raises PresetError for what LiteRT cannot use."""
     stream = file.stream
     return Instrument(_begin(file, stream["frames"], threads), stream["hop_length"], None)
+
+
+def drawing_steps(file: Exported, *, threads: int) -> Callable[[], Step]:
+    """Begin a sound that a generator's file draws, by single steps of it; raises as `instrument`.
+
+    PresetError for a file without steps.
+    """
+    if file.stream is None or _RESET not in file.card["signatures"]:
+        raise PresetError(
+            f"{file}: says what may come next and draws nothing; {file.card['name']}_stream"
+            f"{EXPORTED}, which kzoo export writes beside it where what a sample hears of its "
+            "conditions is known with it, draws sound"
+        )
+    return _begin_step(file, threads)
 
 
 def _begin(file: Exported, length: int, threads: int) -> Callable[[], Step]:

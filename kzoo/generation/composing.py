@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kzoo import audio, config, presets
+from kzoo.engines import exported
+from kzoo.generation.drawing import Drawing
 from kzoo.synthesis.controls import frames, read_points, rests_as_silence
 
 if TYPE_CHECKING:
-    from kzoo.generation.generator import Block, Engine
+    from kzoo.generation.drawing import Block, Engine
 
 SECONDS = 5.0  # where neither a length nor a condition is given
 _LOUDEST_DB = 40.0  # of controls, as a trained synthesiser has it
@@ -29,8 +31,11 @@ _STILL_SECONDS = 0.5
 
 
 def generative(preset: str | Path | presets.Preset) -> presets.Preset:
-    """Open a preset that draws sound; PresetError for one that does not, or is not trained."""
-    opened = presets.open_preset(preset)
+    """Open a preset that draws sound, or an exported file of one.
+
+    Raises PresetError for one that does not, or is not trained.
+    """
+    opened = presets.open_preset(exported.opened(preset))
     if opened.task != "generation":
         raise presets.PresetError(
             f"preset {opened} draws no sound; its task is {opened.task}, and generation is wanted"
@@ -42,9 +47,9 @@ def generative(preset: str | Path | presets.Preset) -> presets.Preset:
 class Composer:
     """Draws sound by a preset, whose model is built once.
 
-    preset: a name, a folder, or an opened preset. voices: drawn at once, each another. engine,
-    threads: as in `generator.Generator`. Raises presets.PresetError for another task,
-    ValueError for a number of voices below 1.
+    preset: a name, a folder, an exported file, or what is opened of them. voices: drawn at once,
+    each another. engine, threads: as in `generator.Generator`; a file is run by LiteRT. Raises
+    presets.PresetError for another task, ValueError for a number of voices below 1.
     """
 
     def __init__(
@@ -57,15 +62,23 @@ class Composer:
     ):
         if voices < 1:
             raise ValueError(f"voices must be 1 or more; got {voices}")
-        from kzoo.generation.generator import Generator
-
         opened = generative(preset)
-        self.size, _ = opened.sizes()
+        if isinstance(opened, exported.Exported):
+            if engine != "auto":
+                raise ValueError(f"{opened}: is run by LiteRT; leave the engine {engine} out")
+            from kzoo.generation.exported import FileGenerator
+
+            self.generator = FileGenerator(opened, voices=voices, threads=threads)
+            self.size = self.generator.size
+        else:
+            from kzoo.generation.generator import Generator
+
+            self.size, _ = opened.sizes()
+            self.generator = Generator(
+                presets.from_preset(opened), self.size, name=opened.card["model"]["name"],
+                batch=voices, engine=engine, threads=threads,
+            )  # fmt: skip
         self.sample_rate = self.size.sample_rate
-        self.generator = Generator(
-            presets.from_preset(opened), self.size, name=opened.card["model"]["name"],
-            batch=voices, engine=engine, threads=threads,
-        )  # fmt: skip
 
     def blocks(
         self,
@@ -85,8 +98,6 @@ class Composer:
             begins with the prime. Others: as of `generator.Drawing`.
         Raises ValueError and audio.AudioError for what cannot be drawn or read.
         """
-        from kzoo.generation.generator import Drawing
-
         heard = None if prime is None else prime_of(prime, self.size)
         known = conditions_of(self.size, condition, speaker)
         wanted = _samples(seconds, self.size, known, 0 if heard is None else len(heard))

@@ -12,77 +12,27 @@ that is installed and the model is a WaveNet, else by XLA.
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from kzoo import extras, files
-from kzoo.dsp.quantisation import amplitudes_of, codes_of
+from kzoo.generation.drawing import (
+    AS_IT_IS,
+    BLOCK,
+    Block,
+    Drawing,
+    Engine,
+    Generative,
+    Position,
+    chosen,
+    noise_of,
+)
 from kzoo.models import architecture
 
-BLOCK = 2000  # samples of a call of the compiled loop
-Engine = Literal["auto", "numba", "xla"]
 
-
-class Drawing(NamedTuple):
-    """How a sample is drawn.
-
-    temperature: 0 takes the most likely code, or a component's mean; 1 is as the network says.
-    top_k: of the most likely codes alone; None for all.
-    """
-
-    temperature: float = 1.0
-    top_k: int | None = None
-
-
-AS_IT_IS = Drawing()
-
-
-class Position(NamedTuple):
-    """How far a sound has come: what goes on from here is what would have come next.
-
-    state: of the sampler. last: what was drawn or heard last, `[voices, 1]`. at: samples heard so
-    far, `drawn` of them not in the prime.
-    """
-
-    state: Mapping[str, np.ndarray]
-    last: np.ndarray
-    at: int = 0
-    drawn: int = 0
-
-    def save(self, path: str | Path) -> None:
-        """Write it to a file of NumPy's, whole or not at all."""
-        arrays = {f"state_{name}": array for name, array in self.state.items()}
-        numbers = json.dumps({"at": self.at, "drawn": self.drawn})
-        with files.replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, last=self.last, numbers=numbers, **arrays)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Position:
-        """Read what `save` wrote."""
-        with np.load(path) as arrays:
-            state = {n[len("state_") :]: arrays[n] for n in arrays.files if n.startswith("state_")}
-            return cls(state, arrays["last"], **json.loads(str(arrays["numbers"])))
-
-
-class Block(NamedTuple):
-    """Samples `[voices, samples]`, full scale 1.0, what was drawn from, and how to go on.
-
-    entropies: in bits, of each code's distribution; for mixtures those of the component's.
-    """
-
-    samples: np.ndarray
-    entropies: np.ndarray
-    position: Position
-
-
-class Generator:
+class Generator(Generative):
     """Draws sound from a model of the task generation.
 
     model, size: what `build` of the architecture `name` made, and its sizes. batch: voices.
@@ -101,22 +51,15 @@ class Generator:
         engine: Engine = "auto",
         threads: int = 1,
     ):
-        self.size, self.batch = size, batch
+        super().__init__(size, batch, {x.name for x in model.inputs} - {"past"})
         self._sampler = architecture(name).Sampler(model, size)
-        if engine == "auto":
-            able = name == "wavenet" and importlib.util.find_spec("numba")
-            engine = "numba" if able else "xla"
+        engine = chosen(engine, name)
         if engine == "numba":
-            extras.package("numba", "the engine numba", "generate")
-            if name != "wavenet":
-                raise ValueError(f"the engine numba has WaveNets alone; {name} needs xla")
             from kzoo.generation.loops import Loop
 
             self._loop = Loop(model, size, threads=threads)
-        elif engine == "xla":
-            self._loop = XlaLoop(self._sampler)
         else:
-            raise ValueError(f"engine must be one of auto, numba, xla; got {engine!r}")
+            self._loop = XlaLoop(self._sampler)
         self.engine = engine
 
     def blocks(
@@ -140,7 +83,7 @@ class Generator:
         Raises ValueError for a drawing that is none, a prime that is too short, conditions that are
         not the model's or end too early.
         """
-        _check(drawing, self.size)
+        drawing.check(self.size.levels, self.size.output)
         block = BLOCK if block is None else block
         if not 0 < block <= BLOCK:
             raise ValueError(f"block must be 1 to {BLOCK}; got {block}")
@@ -158,9 +101,7 @@ class Generator:
         end = position.drawn + samples
         while position.drawn < end:
             count = min(block, end - position.drawn)
-            bits = np.random.PCG64(seed)
-            bits.advance(position.drawn * self.batch * 2)  # of one sample two numbers a voice
-            noise = np.random.Generator(bits).random((count, self.batch, 2)).astype(np.float32)
+            noise = noise_of(seed, position.drawn, count, self.batch)
             drawn, entropies, state = self._loop(
                 position.last, position.state, position.at, noise,
                 self._stretch(known, position.at, count),
@@ -178,38 +119,14 @@ class Generator:
 
     def _primed(self, prime, known, position: Position) -> Position:
         """The position before the prime's last sample, which is heard when the next is drawn."""
-        samples, least = prime.shape[-1], self.size.context_samples() or 1
-        if samples < least:
-            raise ValueError(
-                f"the prime must be as long as what the network hears, {least} samples "
-                f"({least / self.size.sample_rate:.2f} s); got {samples}"
-            )
-        heard = self._heard(np.broadcast_to(np.atleast_2d(prime), (self.batch, samples)))
-        state = position.state
+        heard, state = self._primes(prime), position.state
+        samples = heard.shape[1]
         for start in range(0, samples - 1, BLOCK):
             part = heard[:, start : min(start + BLOCK, samples - 1)]
             given = self._stretch(known, start, part.shape[1])
             nothing = np.zeros((0, self.batch, 2), np.float32)
             _, _, state = self._loop(part, state, start, nothing, given)
         return Position(state, heard[:, -1:], samples - 1, 0)
-
-    def _known(self, conditions, samples: int) -> dict[str, np.ndarray]:
-        wanted = {x.name for x in self._sampler.model.inputs} - {"past"}
-        known = {name: np.asarray(x) for name, x in (conditions or {}).items()}
-        if set(known) != wanted:
-            raise ValueError(
-                f"the model's conditions are {', '.join(sorted(wanted)) or 'none'}; got "
-                f"{', '.join(sorted(known)) or 'none'}"
-            )
-        for name, x in known.items():
-            known[name] = np.broadcast_to(x, (self.batch, *x.shape[1:]))
-            if name != "speaker" and x.shape[1] * self.size.frame_samples < samples:
-                rate = self.size.sample_rate
-                raise ValueError(
-                    f"{name} ends after {x.shape[1] * self.size.frame_samples / rate:.2f} s, and "
-                    f"{samples / rate:.2f} s are wanted of it: give more, or ask for less"
-                )
-        return known
 
     def _stretch(self, known, start: int, samples: int) -> np.ndarray | None:
         """What conditions say of samples from `start` on: `Sampler.conditions` of their frames."""
@@ -222,17 +139,6 @@ class Generator:
         given = np.asarray(self._sampler.conditions(**part))
         start -= first * hop
         return given[:, start : start + samples] if given.shape[1] > 1 else given
-
-    def _heard(self, amplitudes: np.ndarray) -> np.ndarray:
-        """As the network hears them, float32: codes, or the amplitudes themselves."""
-        if self.size.output == "softmax":
-            amplitudes = codes_of(amplitudes, self.size.levels, self.size.quantisation)
-        return np.asarray(amplitudes, np.float32)
-
-    def _amplitudes(self, drawn: np.ndarray) -> np.ndarray:
-        if self.size.output == "softmax":
-            return amplitudes_of(drawn, self.size.levels, self.size.quantisation)
-        return drawn
 
 
 class XlaLoop:
@@ -379,12 +285,3 @@ _FAR = (
     -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613,
     0.00943887047, 1.00167406, 2.83297682,
 )  # fmt: skip
-
-
-def _check(drawing: Drawing, size) -> None:
-    if drawing.temperature < 0:
-        raise ValueError(f"temperature must be 0 or above; got {drawing.temperature}")
-    if drawing.top_k is not None and not 0 < drawing.top_k <= size.levels:
-        raise ValueError(f"top_k must be 1 to {size.levels} codes; got {drawing.top_k}")
-    if drawing.top_k is not None and size.output != "softmax":
-        raise ValueError(f"top_k is for codes; this model gives {size.output}")

@@ -9,7 +9,6 @@ around them that it depends on, and the decoder goes on from the buffers that it
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -18,10 +17,10 @@ import numpy as np
 from kzoo import config, presets
 from kzoo.audio import StreamResampler, checked_waveform
 from kzoo.dsp.quantisation import mu_law_amplitudes, mu_law_codes
+from kzoo.generation.drawing import BLOCK, Drawing, chosen, noise_of
 from kzoo.presets import PresetError
 
 CHUNK_SECONDS = 2.0  # that the encoder hears at once, at least
-BLOCK = 2000  # samples of one call of the decoder's loop
 
 # Called with (seconds done, seconds in all or None).
 Progress = Callable[[float, float | None], object]
@@ -48,12 +47,13 @@ class Translator:
         opened = check_request(preset, to=to, temperature=temperature, top_k=top_k)
         self.size, _ = opened.sizes()
         self.sample_rate, self.seed = self.size.sample_rate, seed
-        self._drawing = {"temperature": temperature, "top_k": top_k}
+        self._drawing = Drawing(temperature, top_k)
+        self._drawing.check(self.size.levels)
         model = opened.model()
         self._encoder = model.get_layer("encoder")
         domain = list(self.size.domains).index(to)
         self._sampler = opened.module.Sampler(model, self.size, domain)
-        if importlib.util.find_spec("numba"):
+        if chosen("auto", "music_translation") == "numba":
             from kzoo.generation.loops import Loop
 
             self._loop = Loop.of_translation(model, self.size, domain)
@@ -84,13 +84,15 @@ class Translator:
         samples: the recording's length where it is known, for the progress. hear: called with the
         recording as the encoder hears it, `[n]` at the preset's rate.
         """
-        rng, at, total = np.random.default_rng(self.seed), 0, samples and samples / sample_rate
+        at, total = 0, samples and samples / sample_rate
         state = {name: np.asarray(x) for name, x in self._sampler.state(1).items()}
         last = mu_law_codes(np.zeros((1, 1)), self.size.levels).astype(np.float32)
         for latents, due in self._latents(self._heard(blocks, sample_rate, hear)):
             for given in self._conditions(latents):
-                noise = rng.random((given.shape[1], 1, 2)).astype(np.float32)
-                drawn, _, state = self._loop(last, state, at, noise, given, **self._drawing)
+                noise = noise_of(self.seed, at, given.shape[1], 1)
+                drawn, _, state = self._loop(
+                    last, state, at, noise, given, **self._drawing._asdict()
+                )
                 last, at = drawn[:, -1:], at + drawn.shape[1]
                 yield mu_law_amplitudes(drawn[0, :due], self.size.levels)
                 due -= min(due, drawn.shape[1])
@@ -157,8 +159,5 @@ def check_request(
         raise PresetError(f"preset {opened} translates nothing; its task is {opened.task}")
     opened.refuse_untrained()
     config.named(opened.card["domains"], to, f"domain of preset {opened}")
-    if not temperature >= 0:
-        raise ValueError(f"temperature must be 0 or above; got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be 1 or more; got {top_k}")
+    Drawing(temperature, top_k).check()
     return opened
