@@ -77,7 +77,7 @@ def network_bits(model, size, task, corpus, windows: int, before: int) -> float:
         example = places.example(number)
         found = task.predicted(example)
         given = {x.name: found[x.name][None] for x in model.inputs}
-        logits = np.float64(np.asarray(model(given))[0, -rate:])
+        logits = np.float64(model.predict_on_batch(given)[0, -rate:])
         codes = found["target"][-rate:, 0].astype(int)
         own = logits[np.arange(len(codes)), codes]
         bits.append((np.logaddexp.reduce(logits, axis=-1) - own).mean() / np.log(2))
