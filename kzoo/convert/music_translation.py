@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -57,15 +58,10 @@ def from_weights(
     defaults are those of its train.sh. The rest, and the domains, are read off the arrays.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
-    own = list(dict.fromkeys(name.partition(".")[0] for name in weights))
-    own = [name for name in own if name != "encoder"]
-    domains = list(domains) or own
-    if len(domains) != len(own):
-        raise ValueError(f"there are {len(own)} domains; got the names of {len(domains)}")
-    names = dict(zip(own, domains, strict=True))
-    weights = {_renamed(name, names): array for name, array in weights.items()}
+    domains, weights = _named(weights, domains)
     told = {"encoder_depth": encoder_depth, "depth": depth, "pool": pool}
-    size = told_by(weights, domains, **told, sample_rate=sample_rate)
+    options = options_of(weights, domains=domains, **told, sample_rate=sample_rate)
+    size = MusicTranslation(**options)
     model = music_translation.build(size)
     targets, arrays = {}, {}
     for name, (variable, arrange) in _places(model, size):
@@ -84,16 +80,34 @@ def from_weights(
     return model
 
 
-def _renamed(name: str, names: Mapping[str, str]) -> str:
-    domain, _, rest = name.partition(".")
-    return f"{names.get(domain, domain)}.{rest}"
+def _named(
+    weights: Mapping[str, np.ndarray], names: Sequence[str]
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """(the domains, the arrays by them), called by `names` where there are some."""
+    own = list(dict.fromkeys(name.partition(".")[0] for name in weights))
+    own = [name for name in own if name != "encoder"]
+    names = list(names) or own
+    if len(names) != len(own):
+        raise ValueError(f"there are {len(own)} domains; got the names of {len(names)}")
+    called = {"encoder": "encoder", **dict(zip(own, names, strict=True))}
+    parts = {name: name.partition(".") for name in weights}
+    return names, {f"{called[parts[k][0]]}.{parts[k][2]}": x for k, x in weights.items()}
 
 
-def told_by(
-    weights: Mapping[str, np.ndarray], domains: Sequence[str], *, encoder_depth: int, depth: int,
-    **others: int,
-) -> MusicTranslation:  # fmt: skip
-    """The sizes that arrays tell; ValueError for arrays of something else."""
+def options_of(
+    weights: Mapping[str, np.ndarray],
+    *,
+    domains: Sequence[str] = (),
+    encoder_depth: int = 10,
+    depth: int = 14,
+    pool: int = 800,
+    sample_rate: int = 16000,
+) -> dict[str, Any]:
+    """The options of `MusicTranslation`, as far as arrays and these tell.
+
+    Raises ValueError for arrays of something else.
+    """
+    domains, weights = _named(weights, domains)
 
     def shape(name: str) -> tuple[int, ...]:
         if name not in weights:
@@ -114,13 +128,14 @@ def told_by(
             raise ValueError(
                 f"{count} layers are no whole stacks of {of}: give the depth they have"
             )
-    return MusicTranslation(
-        domains=tuple(domains), levels=shape(f"{first}.logits.weight")[0],
-        encoder_channels=shape("encoder.start.weight")[0],
-        latent=shape("encoder.conv_1x1.weight")[0], encoder_stacks=counts[0] // encoder_depth,
-        encoder_depth=encoder_depth, stacks=counts[1] // depth, depth=depth,
-        kernel_size=shape(f"{first}.first_conv.weight")[2], residual=residual, skip=skip, **others,
-    )  # fmt: skip
+    return {
+        "domains": tuple(domains), "levels": shape(f"{first}.logits.weight")[0],
+        "encoder_channels": shape("encoder.start.weight")[0],
+        "latent": shape("encoder.conv_1x1.weight")[0],
+        "encoder_stacks": counts[0] // encoder_depth, "encoder_depth": encoder_depth,
+        "stacks": counts[1] // depth, "depth": depth, "pool": pool, "sample_rate": sample_rate,
+        "kernel_size": shape(f"{first}.first_conv.weight")[2], "residual": residual, "skip": skip,
+    }  # fmt: skip
 
 
 def _places(model: keras.Model, size: MusicTranslation) -> Iterator:

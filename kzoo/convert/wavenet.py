@@ -62,9 +62,9 @@ def from_weights(
         any needs to be given.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
-    weights = whole(weights)
     told = {"sample_rate": sample_rate, "depth": depth, "output": output, "levels": levels}
-    size = told_by(weights, **told, speakers=tuple(speakers))
+    size = WaveNet(**options_of(weights, **told, speakers=speakers))
+    weights = whole(weights)
     conditions = ["c"] * (size.conditions != "none") + ["g"] * bool(size.speakers)
     if conditions:
         older = any(f"conv_layers.0.conv1x1{c}.bias" in weights for c in conditions)
@@ -78,61 +78,77 @@ def from_weights(
     return model
 
 
-def told_by(
-    weights: Mapping[str, np.ndarray], *, depth: int, output: str, levels: int,
-    speakers: tuple[str, ...], **others: Any,
-) -> WaveNet:  # fmt: skip
-    """The sizes that arrays tell, their kernels whole; ValueError for arrays of something else."""
+def options_of(
+    weights: Mapping[str, np.ndarray],
+    *,
+    sample_rate: int,
+    depth: int,
+    output: str = "logistics",
+    levels: int = 65536,
+    speakers: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The options of `WaveNet`, as far as arrays and these tell.
+
+    Raises ValueError for arrays of something else.
+    """
+    shapes = {name.replace("weight_v", "weight"): np.shape(x) for name, x in weights.items()}
 
     def shape(name: str) -> tuple[int, ...]:
-        return torch_layers.shape_of(weights, f"{name}.weight")
+        if f"{name}.weight" not in shapes:
+            raise ValueError(f"these weights do not fit the model; missing: {name}.weight")
+        return shapes[f"{name}.weight"]
 
     residual, heard, _ = shape("first_conv")
     gates, _, kernel_size = shape("conv_layers.0.conv")
     parameters, skip, _ = shape("last_conv_layers.3")
     blocks = sum(
-        name.startswith("conv_layers.") and name.endswith(".conv.weight") for name in weights
+        name.startswith("conv_layers.") and name.endswith(".conv.weight") for name in shapes
     )
     if blocks % depth:
         raise ValueError(
             f"{blocks} layers are no whole stacks of {depth}: give the depth they have"
         )
+    found = {
+        "sample_rate": sample_rate, "output": output, "levels": levels, "stacks": blocks // depth,
+        "depth": depth, "kernel_size": kernel_size, "first_kernel": 1, "residual": residual,
+        "gate": gates // 2, "skip": skip, "scaled": True, "first_bias": True,
+    }  # fmt: skip
     if heard > 1:
-        output, levels = "softmax", heard
-    if "embed_speakers.weight" in weights:
-        count, width = weights["embed_speakers.weight"].shape
-        speakers = speakers or tuple(map(str, range(count)))
-        if len(speakers) != count:
-            raise ValueError(f"the weights have {count} speakers; got the names of {len(speakers)}")
-        others |= {"speakers": speakers, "speaker_width": width}
+        found |= {"output": "softmax", "levels": heard}
+    else:
+        found["mixtures"] = parameters // 3
+    if "embed_speakers.weight" in shapes:
+        count, width = shapes["embed_speakers.weight"]
+        names = tuple(speakers) or tuple(map(str, range(count)))
+        if len(names) != count:
+            raise ValueError(f"the weights have {count} speakers; got the names of {len(names)}")
+        found |= {"speakers": names, "speaker_width": width}
     elif speakers:
         raise ValueError(f"the weights have one voice; leave {', '.join(speakers)} out")
-    if "conv_layers.0.conv1x1c.weight" in weights:
-        others |= _upsampling(weights) | {"bands": shape("conv_layers.0.conv1x1c")[1]}
-    return WaveNet(
-        output=output, levels=levels, mixtures=parameters // 3, stacks=blocks // depth,
-        depth=depth, kernel_size=kernel_size, first_kernel=1, residual=residual, gate=gates // 2,
-        skip=skip, scaled=True, first_bias=True, **others,
-    )  # fmt: skip
+    if "conv_layers.0.conv1x1c.weight" in shapes:
+        found |= {"conditions": "mel", "bands": shape("conv_layers.0.conv1x1c")[1]}
+        found |= _upsampling(shapes)
+    return found
 
 
-def _upsampling(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    kernels = [
-        array for name, array in weights.items()
-        if name.startswith((_OLDER, _LATER)) and array.ndim == 4
-    ]  # fmt: skip
+def _upsampling(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    kernels = {
+        name: shape for name, shape in shapes.items()
+        if name.startswith((_OLDER, _LATER)) and name.endswith(".weight") and len(shape) == 4
+    }  # fmt: skip
     if not kernels:
         raise ValueError("its frames are repeated before the network: no upsampling has weights")
-    older = any(name.startswith(_OLDER) for name in weights)
-    times = [kernel.shape[3] for kernel in kernels]
-    scales = tuple(times if older else [(n - 1) // 2 for n in times])
-    told = {"upsampling": "transposed" if older else "learned", "scales": scales}
-    if not older:
-        width = torch_layers.shape_of(weights, f"{_LATER}conv_in.weight")[2]
+    times, high = [shape[3] for shape in kernels.values()], next(iter(kernels.values()))[2]
+    if next(iter(kernels)).startswith(_OLDER):
+        found = {"upsampling": "transposed", "scales": tuple(times)}
+    else:
+        frames = shapes.get(f"{_LATER}conv_in.weight", (0, 0, 1))[2]
         # Its recipes divide decibels by what they measure of all recordings.
-        told |= {"upsampling_pad": (width - 1) // 2, "mel": "other"}
-    common = {"conditions": "mel", "hop_length": math.prod(scales)}
-    return told | common | {"feature_taps": kernels[0].shape[2]}
+        found = {
+            "upsampling": "learned", "scales": tuple((n - 1) // 2 for n in times),
+            "upsampling_pad": (frames - 1) // 2, "mel": "other",
+        }  # fmt: skip
+    return found | {"hop_length": math.prod(found["scales"]), "feature_taps": high}
 
 
 def _merged(weights: Mapping[str, np.ndarray], blocks: int, conditions) -> dict[str, np.ndarray]:

@@ -158,6 +158,7 @@ def check_request(
     if opened.task != "translation":
         raise PresetError(f"preset {opened} translates nothing; its task is {opened.task}")
     opened.refuse_untrained()
-    config.named(opened.card["domains"], to, f"domain of preset {opened}")
+    domains = opened.card["model"]["options"]["domains"]
+    config.named(domains, to, f"domain of preset {opened}")
     Drawing(temperature, top_k).check()
     return opened

@@ -1,6 +1,5 @@
 """Generators of others, from files of their own layout to what they draw."""
 
-import dataclasses
 import zipfile
 from pathlib import Path
 
@@ -45,10 +44,8 @@ def server(tmp_path, monkeypatch):
 def test_a_checkpoint_of_r9y9_becomes_a_vocoder(publish, server, vectors):
     file = Path(__file__).parents[1] / "vectors/wavenet_r9y9_0_1.pth"
     (server / file.name).write_bytes(file.read_bytes())
-    told = {"output": "logistics", "levels": 65536, "depth": 3, "sample_rate": 8000}
-    weights = wavenet.whole(wavenet.read(file))
-    size = wavenet.told_by(weights, speakers=("a", "b", "c"), **told)
-    options = config.plain(dataclasses.asdict(size))
+    told = {"depth": 3, "sample_rate": 8000, "speakers": ("a", "b", "c")}
+    options = config.plain(wavenet.options_of(wavenet.read(file), **told))
     publish(
         "voices", {"url": f"{file.name}?dl=1"}, task="generation", sample_rate=8000,
         model={"name": "wavenet", "options": options},
@@ -60,6 +57,30 @@ def test_a_checkpoint_of_r9y9_becomes_a_vocoder(publish, server, vectors):
     model = presets.from_preset("voices")
     np.testing.assert_allclose(model(given)[0], vector["parameters"], atol=2e-6)
     assert composer.size.speakers == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("name", ["wavenet_ljspeech", "wavenet_cmu_arctic"])
+def test_a_published_wavenet_would_fit_its_card(name):
+    """Names and shapes are those of version 0.1.1 for the hyper-parameters of its author."""
+    options = presets.load_card(name)["model"]["options"]
+    speakers = len(options["speakers"])
+    shapes = {"first_conv": (512, 1, 1), "last_conv_layers.1": (256, 256, 1)}
+    shapes["last_conv_layers.3"] = (30, 256, 1)
+    for block in range(24):
+        inputs = {"conv": 512, "conv1x1c": 80, "conv1x1_out": 256, "conv1x1_skip": 256}
+        inputs |= {"conv1x1g": 16} if speakers else {}
+        for part, width in inputs.items():
+            out = {"conv1x1_skip": 256}.get(part, 512)
+            shapes[f"conv_layers.{block}.{part}"] = (out, width, 3 if part == "conv" else 1)
+    for number in (0, 2, 4, 6):
+        shapes[f"upsample_conv.{number}"] = (1, 1, 3, 4)
+    arrays = {f"{part}.weight_v": np.broadcast_to(0.0, shape) for part, shape in shapes.items()}
+    if speakers:
+        arrays["embed_speakers.weight"] = np.zeros((speakers, 16))
+    told = {key: options[key] for key in ("sample_rate", "depth", "speakers")}
+    found = config.plain(wavenet.options_of(arrays, **told))
+    assert {key: options[key] for key in found} == found
+    assert len(found) == 19 + 2 * bool(speakers)
 
 
 def test_the_files_of_six_domains_are_one_translator(publish, server, vectors):
