@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,21 +11,49 @@ import charts
 from markdown_tables import code, table
 
 from kzoo import presets
+from kzoo.presets import shelf
+
+INDEX = (
+    "name", "what it is", "up to kHz", "MB", "GMAC/s", "measured", "published", "weights",
+    "licence",
+)  # fmt: skip
 
 
 def index() -> str:
-    """The list of presets."""
-    rows = []
-    for name in presets.list_presets():
-        card = presets.load_card(name)
-        rate = f"{card['sample_rate'] / 1000:g} kHz"
-        licence = card["licences"]["weights"]
-        rows.append((f"[{name}]({name}.md)", card["summary"], rate, licence))
-    return (
-        "# Presets\n\nA preset is a trained model and a card that says how it came about. "
-        "Made from the cards; `kzoo presets list` prints them too.\n\n"
-        + table(("name", "what it is", "rate", "licence of the weights"), rows)
+    """The presets side by side, in groups of one task and the same sources."""
+    notes: dict[str, int] = {}
+    text = (
+        "# Presets\n\nA preset is a trained model and a card that says how it came about. These "
+        "tables are made from the cards; `kzoo presets list` prints them too, and `kzoo separate "
+        "-p best` takes the best one that is there. What kzoo measured and what others published "
+        "stand in columns of their own, and the best of a group is the first. "
+        f"{shelf.UNITS}\n"
     )
+    for (task, sources), group in itertools.groupby(shelf.entries(), lambda entry: entry.group):
+        rows = [
+            (
+                f"[{entry.name}]({entry.name}.md)",
+                entry.summary,
+                f"{(entry.bandwidth_hz or entry.sample_rate / 2) / 1000:.1f}",
+                "" if entry.megabytes is None else f"{entry.megabytes:.1f}",
+                "" if entry.gmac_per_second is None else f"{entry.gmac_per_second:.3g}",
+                shelf.figures(entry.quality, notes),
+                shelf.figures(entry.published, notes),
+                origin(presets.load_card(entry.name)),
+                entry.licence,
+            )
+            for entry in group
+        ]
+        text += f"\n## {': '.join(filter(None, (task, ', '.join(sources))))}\n\n"
+        text += table(INDEX, rows)
+    return text + "\n" + "".join(f"({n}) {html.escape(note)}\n\n" for note, n in notes.items())
+
+
+def origin(card: Mapping[str, Any]) -> str:
+    """Where the weights come from, and whether kzoo has met them."""
+    if "sha256" in card["weights"]:
+        return "come with kzoo"
+    return "fetched once" if "verified" in card else "fetched once, not yet verified"
 
 
 def bandwidth_line(card: Mapping[str, Any]) -> str:

@@ -39,9 +39,12 @@ def table(entries: Sequence[Entry]) -> Iterator[RenderableType]:
     from rich import box
     from rich.table import Table
 
+    from kzoo.presets.shelf import UNITS, figures
+
     notes: dict[str, int] = {}
-    for group, members in itertools.groupby(entries, lambda e: (e.task, ", ".join(e.sources))):
-        yield ": ".join(filter(None, group))
+    for _, group in itertools.groupby(entries, lambda entry: entry.group):
+        members = list(group)
+        yield ": ".join(filter(None, (members[0].task, ", ".join(members[0].sources))))
         drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         drawn.add_column("preset", min_width=28, no_wrap=True)
         for column in ("up to kHz", "MB", "GMAC/s"):
@@ -56,16 +59,13 @@ def table(entries: Sequence[Entry]) -> Iterator[RenderableType]:
                 _number((entry.bandwidth_hz or entry.sample_rate / 2) / 1000, ".1f"),
                 _number(entry.megabytes, ".1f"),
                 _number(entry.gmac_per_second, ".3g"),
-                _figures(entry.quality, notes),
-                _figures(entry.published, notes),
+                figures(entry.quality, notes),
+                figures(entry.published, notes),
                 entry.state,
                 re.split(r";(?![^(]*\))", entry.licence)[0],
             )
         yield drawn
-    yield (
-        "MB are those of the weights in float32; GMAC/s are 1e9 multiply-adds for a second of "
-        "sound. Figures of different notes are not comparable."
-    )
+    yield UNITS
     for note, number in notes.items():
         yield f"({number}) {note}"
 
@@ -143,16 +143,6 @@ def _grid(facts: Mapping[str, str]) -> RenderableType:
         if value:
             grid.add_row(key, value)
     return grid
-
-
-def _figures(told: Mapping[str, Any], notes: dict[str, int]) -> str:
-    """The figures with the number of the note that says what they are, made where it is new."""
-    if not told.get("scores"):
-        return ""
-    note = "; ".join(str(told[key]) for key in ("definition", "data", "by") if key in told)
-    number = notes.setdefault(note, len(notes) + 1)
-    figures = ", ".join(f"{name} {value:g}" for name, value in told["scores"].items())
-    return f"{figures} ({number})"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -11,6 +11,10 @@ from kzoo.presets.card import PresetError, list_presets
 from kzoo.presets.opening import Preset, open_preset
 
 BEST = "best"  # the name for the best preset that is here; "best:drums,bass" for these stems
+UNITS = (
+    "MB are those of the weights in float32, GMAC/s 1e9 multiply-adds for a second of sound. "
+    "Figures of different notes are not comparable."
+)
 STEMS = ("vocals", "accompaniment")  # what it is the best for where nothing else is said
 
 
@@ -38,13 +42,23 @@ class Entry:
     quality: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def group(self) -> tuple[str, list[str]]:
+        """What it can be compared within: the task, and the sources in one order."""
+        return self.task, sorted(self.sources)
+
     def score(self, stems: Sequence[str] = ()) -> float | None:
-        """The mean of its figures for `stems`, by default for all; of published ones at need."""
+        """The mean of its figures for `stems`, by default for all sources; published ones at need.
+
+        Where the figures are of no sources, as PESQ is, it is the first of them.
+        """
         for told in (self.quality, self.published):
-            figures = told.get("scores", {})
-            wanted = [figures[name] for name in stems or figures if name in figures]
-            if wanted:
-                return sum(wanted) / len(wanted)
+            scores = told.get("scores", {})
+            of_stems = [scores[name] for name in stems or self.sources if name in scores]
+            if of_stems:
+                return sum(of_stems) / len(of_stems)
+            if scores:
+                return next(iter(scores.values()))
         return None
 
 
@@ -74,7 +88,8 @@ def entries(
     ]
 
     def rank(entry: Entry) -> tuple:
-        return (entry.task, entry.sources, not entry.quality, -(entry.score() or 0.0), entry.name)
+        order = (entry.task, len(entry.sources), entry.group)
+        return (*order, not entry.quality, -(entry.score() or 0.0), entry.name)
 
     return sorted(kept, key=rank)
 
@@ -114,6 +129,19 @@ def named_or_best(
     opened, line = best(asked or list(stems) or STEMS)
     say(line)
     return opened
+
+
+def figures(told: Mapping[str, Any], notes: dict[str, int]) -> str:
+    """An entry's figures with the number of the note that says what they are, "" for none.
+
+    notes: {note: its number}, to which a new one is added.
+    """
+    if not told.get("scores"):
+        return ""
+    note = "; ".join(str(told[key]) for key in ("definition", "data", "by") if key in told)
+    number = notes.setdefault(note, len(notes) + 1)
+    scores = ", ".join(f"{name} {value:g}" for name, value in told["scores"].items())
+    return f"{scores} ({number})"
 
 
 def _entry(preset: Preset) -> Entry:
