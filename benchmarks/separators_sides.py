@@ -115,7 +115,12 @@ def convert_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndar
     sizes, options = case["sizes"], {"sources": case["sources"]}
     weights = read_torch(folder / "weights.pth")
     if case["model"] != "demucs":
-        untold = {"conv_tasnet": ["blocks"], "dual_path_rnn": ["segment_frames"]}
+        untold = {
+            "conv_tasnet": ["blocks", "norm", "mask", "encoder_activation"],
+            "tasnet": ["mask"],
+            "dual_path_rnn": ["segment_frames", "norm", "mask"],
+            "dcunet": ["mask"],
+        }
         untold = untold.get(case["model"], ())
         options |= {name: sizes[name] for name in untold}
         model = asteroid.from_weights(weights, **options)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kzoo.cli import options
+from kzoo.cli.conversion import convert
 from kzoo.cli.terminal import bar, loading, quiet_tensorflow, say
 
 if TYPE_CHECKING:
@@ -105,89 +105,7 @@ def _make_litert(name: str) -> Path:
     return folder.place(preset, **form)
 
 
-@app.command()
-def convert(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILES",
-            help="Weights of Open-Unmix, a file a target: TARGET=FILE, or a file whose name begins "
-            "with its target, as vocals-b62c91ce.pth does.",
-        ),
-    ],
-    out: Annotated[Path, options.out("Folder of the preset.")],
-    sample_rate: Annotated[
-        int,
-        typer.Option(
-            metavar="HZ", min=1, help="Sample rate: 44100 of umx, umxhq and umxl, 16000 of umxse."
-        ),
-    ],
-    hop_length: Annotated[
-        int,
-        typer.Option(
-            metavar="SAMPLES", min=1,
-            help="Hop of the STFT: 1024 of umx, umxhq and umxl, 512 of umxse.",
-        ),
-    ],
-    residual: Annotated[
-        bool, typer.Option("--residual", help="Add a last source: what the others leave.")
-    ] = False,
-    wiener_iterations: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=0,
-            help="Iterations of the multichannel Wiener filter, in windows of 300 frames.",
-        ),
-    ] = 1,
-    licence: Annotated[
-        str, typer.Option(metavar="TEXT", help="Licence of the weights, kept in the card.")
-    ] = "not stated",
-) -> None:  # fmt: skip
-    """Make a preset of Open-Unmix's weights.
-
-    Published ones, or those of its own program. Nothing in the files is executed, and every weight
-    must have its place. The preset is used by its folder, as in kzoo separate -p FOLDER.
-    """
-    paths = _targets(files)
-    quiet_tensorflow()
-    from kzoo import presets
-    from kzoo.convert import open_unmix
-    from kzoo.files import file_sha256
-
-    weights = open_unmix.read(paths)
-    told = {
-        "sample_rate": sample_rate, "hop_length": hop_length, "residual": residual,
-        "wiener_iterations": wiener_iterations,
-    }  # fmt: skip
-    model = open_unmix.from_weights(weights, **told)
-    sources = [*paths, *(["residual"] if residual else [])]
-    sizes = {**open_unmix.options_of(weights), **told}
-    origin = ", ".join(f"{path.name} (sha256 {file_sha256(path)})" for path in paths.values())
-    card = {
-        "name": out.resolve().name,
-        "task": "music separation" if sources != ["speech", "noise"] else "speech enhancement",
-        "summary": f"Open-Unmix, {', '.join(sources)}, converted",
-        "model": {"name": "open_unmix", "options": {"sources": sources, **sizes}},
-        "sources": sources,
-        "sample_rate": sample_rate,
-        "channels": sizes["channels"],
-        "licences": {"code": "Apache-2.0 (kzoo)", "weights": licence, "data": "not stated"},
-        "trained": f"elsewhere; converted from {origin}",
-    }
-    print(presets.save_to_preset(model, out, card))
-
-
-def _targets(files: list[str]) -> dict[str, Path]:
-    """{target: path} of TARGET=FILE, or of files called after their target."""
-    paths: dict[str, Path] = {}
-    for given in files:
-        target, equals, file = given.partition("=")
-        path = Path(file if equals else given)
-        target = target if equals else re.split(r"[-_.]", path.name)[0]
-        if not target or target in paths:
-            raise ValueError(f"{given}: expected TARGET=FILE, each target once")
-        paths[target] = path
-    return paths
+app.command()(convert)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,19 +26,26 @@ _ELSEWHERE = {
     "deep_clustering": ("asteroid", "chimera_"),
     "dcunet": ("asteroid", "dcunet_"),
 }
+# Files for several models, of which nothing in a checkpoint says which, and files that only read.
+_NO_CONVERTERS = {"asteroid", "cunet", "onnx_files", "sota_tagging", "torch_files"}
 
 
 class Converter(NamedTuple):
     """read: files of the reference to its arrays by name. from_weights: those to a model.
 
-    told: the arguments of `from_weights` that say what arrays do not. options_of: the model's
-        options that arrays do say; None where they are all of a size that is published.
+    model: which model. told: the arguments of `from_weights` that say what arrays do not.
+    takes_size: whether there is a whole `size` beside them. options_of: the model's options that
+        arrays do say; None where they are all of a size that is published. said_in: what a file
+        says of itself beside its arrays; None where it says nothing.
     """
 
+    model: str
     read: Callable[[Any], Mapping[str, np.ndarray]]
     from_weights: Callable[..., keras.Model]
     told: Mapping[str, inspect.Parameter]
+    takes_size: bool
     options_of: Callable[..., Mapping[str, Any]] | None
+    said_in: Callable[[Any], dict[str, Any]] | None
 
 
 def converter(name: str) -> Converter:
@@ -45,9 +53,27 @@ def converter(name: str) -> Converter:
     file, prefix = _ELSEWHERE.get(name, (name, ""))
     module = importlib.import_module(f"{__name__}.{file}")
     from_weights = getattr(module, f"{prefix}from_weights")
-    arguments = inspect.signature(from_weights).parameters.items()
-    told = {key: p for key, p in arguments if p.kind is p.KEYWORD_ONLY}
-    return Converter(module.read, from_weights, told, getattr(module, f"{prefix}options_of", None))
+    arguments = inspect.signature(from_weights).parameters
+    told = {
+        key: argument
+        for key, argument in arguments.items()
+        if argument.kind is argument.KEYWORD_ONLY and key not in ("size", "samples")
+    }
+    return Converter(
+        getattr(module, "MODEL", name),
+        module.read,
+        from_weights,
+        told,
+        "size" in arguments,
+        getattr(module, f"{prefix}options_of", None),
+        getattr(module, "said_in", None),
+    )
+
+
+def list_converters() -> list[str]:
+    """The names that `converter` takes, most of them those of models."""
+    files = {module.name for module in pkgutil.iter_modules(__path__)} - _NO_CONVERTERS
+    return sorted({name for name in files if not name.startswith("_")} | set(_ELSEWHERE))
 
 
 def assign(targets: Mapping[str, object], weights: Mapping[str, np.ndarray], *, unused=()) -> None:

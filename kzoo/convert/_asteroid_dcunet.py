@@ -6,6 +6,7 @@ A complex convolution there is two real ones, `re_module` and `im_module`, and s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,7 +25,7 @@ def dcunet_from_weights(
     weights: Mapping[str, np.ndarray],
     *,
     sources: Sequence[str] = dcunet.SOURCES,
-    mask: str = "polar",
+    mask: str,
     sample_rate: int = 16000,
     strides: Sequence[tuple[int, int]] | None = None,
 ) -> keras.Model:
@@ -38,31 +39,9 @@ def dcunet_from_weights(
     Raises ValueError that names every weight which is missing, of another shape, or left over, for
     filters that are no STFT, and for an architecture of unknown strides.
     """
-    encoders = [name.split(".")[2] for name in weights if name.startswith("masker.encoders.")]
-    count = 1 + max(map(int, encoders), default=-1)
-    convolutions = [f"masker.encoders.{n}.conv.re_module.weight" for n in range(count)]
-    decoders = [f"masker.decoders.{n}.deconv.re_module.weight" for n in range(count - 1)]
-    kernels = [(n, *kernel) for n, _, *kernel in (shape_of(weights, x) for x in convolutions)]
-    if strides is None:
-        published = [size.encoders for size in dcunet.VARIANTS.values()]
-        matching = [e for e in published if [level[:3] for level in e] == kernels]
-        if not matching:
-            raise ValueError(
-                f"no published DCUNet has encoders of {kernels}, filters and kernels: give strides"
-            )
-        strides = [level[3:] for level in matching[0]]
-    if len(strides) != count:
-        raise ValueError(f"strides must be {count} pairs, one an encoder; got {strides}")
-    n_fft, hop_length = stft_of(weights)
-    size = models.sizes(
-        "dcunet",
-        sample_rate=sample_rate,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        encoders=[(*kernel, *stride) for kernel, stride in zip(kernels, strides, strict=True)],
-        decoder_filters=[shape_of(weights, name)[1] for name in decoders],
-        mask=mask,
-    )
+    options = dcunet_options_of(weights, strides=strides)
+    size = models.sizes("dcunet", sample_rate=sample_rate, mask=mask, **options)
+    count = len(size.encoders)
     model = dcunet.build(sources, size)
     core = model.get_layer("dcunet_core")
     targets = {}
@@ -83,6 +62,34 @@ def dcunet_from_weights(
         weights |= {real: a - b, imag: a + b}
     assign(targets, weights, unused=[*STFT_WEIGHTS, *counters(weights)])
     return model
+
+
+def dcunet_options_of(
+    weights: Mapping[str, np.ndarray], *, strides: Sequence[tuple[int, int]] | None = None
+) -> dict[str, Any]:
+    """The fields of `dcunet.DCUNet` that weights tell; strides: of `dcunet_from_weights`."""
+    encoders = [name.split(".")[2] for name in weights if name.startswith("masker.encoders.")]
+    count = 1 + max(map(int, encoders), default=-1)
+    convolutions = [f"masker.encoders.{n}.conv.re_module.weight" for n in range(count)]
+    decoders = [f"masker.decoders.{n}.deconv.re_module.weight" for n in range(count - 1)]
+    kernels = [(n, *kernel) for n, _, *kernel in (shape_of(weights, x) for x in convolutions)]
+    if strides is None:
+        published = [size.encoders for size in dcunet.VARIANTS.values()]
+        matching = [e for e in published if [level[:3] for level in e] == kernels]
+        if not matching:
+            raise ValueError(
+                f"no published DCUNet has encoders of {kernels}, filters and kernels: give strides"
+            )
+        strides = [level[3:] for level in matching[0]]
+    if len(strides) != count:
+        raise ValueError(f"strides must be {count} pairs, one an encoder; got {strides}")
+    n_fft, hop_length = stft_of(weights)
+    return {
+        "n_fft": n_fft,
+        "hop_length": hop_length,
+        "encoders": tuple((*k, *stride) for k, stride in zip(kernels, strides, strict=True)),
+        "decoder_filters": tuple(shape_of(weights, name)[1] for name in decoders),
+    }
 
 
 def _complex_conv(layer, theirs: str) -> dict[str, Place]:

@@ -18,11 +18,25 @@ import numpy as np
 
 from kzoo import models
 from kzoo.convert import assign
-from kzoo.convert._asteroid_dcunet import dcunet_from_weights
+from kzoo.convert._asteroid_dcunet import dcunet_from_weights, dcunet_options_of
 from kzoo.convert._asteroid_stft import STFT_WEIGHTS, stft_of
 from kzoo.convert._torch_layers import counters, shape_of
-from kzoo.convert.torch_files import read_torch
+from kzoo.convert.torch_files import read_torch, read_torch_content
 from kzoo.models import conv_tasnet, deep_clustering, dual_path_rnn, tasnet
+
+__all__ = [
+    "chimera_from_weights",
+    "conv_tasnet_from_weights",
+    "conv_tasnet_options_of",
+    "dcunet_from_weights",
+    "dcunet_options_of",
+    "dual_path_rnn_from_weights",
+    "dual_path_rnn_options_of",
+    "from_weights",
+    "read",
+    "said_in",
+    "tasnet_from_weights",
+]
 
 _NORM = {"gamma": "gamma", "beta": "beta"}
 _BATCH_NORM = {
@@ -33,6 +47,16 @@ _BATCH_NORM = {
 }
 
 
+_ARGUMENTS = {
+    "sample_rate": "sample_rate",
+    "stride": "stride",
+    "n_blocks": "blocks",
+    "norm_type": "norm",
+    "mask_act": "mask",
+    "chunk_size": "segment_frames",
+    "hop_size": "segment_hop",
+}
+_NORMS = {"gLN": "gln", "cLN": "cln", "cgLN": "cumulative", "BN": "batch"}
 _LSTM = "masker.masker.0.rnn"
 _CHIMERA_LSTM = "masker.rnn.rnn"
 
@@ -43,6 +67,25 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     Nothing in it is executed.
     """
     return read_torch(path, key="state_dict")
+
+
+def said_in(path: str | Path) -> dict[str, Any]:
+    """What a file that asteroid has published tells of its network beside the arrays.
+
+    By the names of the arguments here; nothing of a state dict alone.
+    """
+    content = read_torch_content(path)
+    said = content.get("model_args") if isinstance(content, dict) else None
+    if not isinstance(said, dict):
+        return {}
+    found = {ours: said[theirs] for theirs, ours in _ARGUMENTS.items() if said.get(theirs)}
+    if "norm" in found:
+        found["norm"] = _NORMS.get(found["norm"], found["norm"])
+    if "encoder_activation" in said:
+        found["encoder_activation"] = said["encoder_activation"] or "linear"
+    if "sample_rate" in found:
+        found["sample_rate"] = int(found["sample_rate"])
+    return found
 
 
 def from_weights(weights: Mapping[str, np.ndarray], **options) -> keras.Model:
@@ -73,10 +116,10 @@ def conv_tasnet_from_weights(
     weights: Mapping[str, np.ndarray],
     *,
     sources: Sequence[str] = conv_tasnet.SPEAKERS,
-    blocks: int = 8,
-    norm: str = "gln",
-    mask: str = "sigmoid",
-    encoder_activation: str = "linear",
+    blocks: int,
+    norm: str,
+    mask: str,
+    encoder_activation: str,
     stride: int | None = None,
 ) -> keras.Model:
     """`conv_tasnet.core` with the weights of an asteroid ConvTasNet.
@@ -84,9 +127,10 @@ def conv_tasnet_from_weights(
     weights: arrays by state-dict name, "encoder.filterbank._filters", ... Widths, the number of
         blocks, the skip path, whether convolutions are causal and whether norms are batch norms
         are read off them.
-    blocks, norm, mask, encoder_activation, stride: what arrays do not tell; asteroid's defaults.
-        Its n_blocks, norm_type ("gLN" is "gln" here, "cLN" "cln", "cgLN" "cumulative"), mask_act,
-        encoder_activation and stride.
+    blocks, norm, mask, encoder_activation, stride: what arrays do not tell, and a wrong choice of
+        which loads and separates badly; `said_in` finds them in a published file. They are its
+        n_blocks, norm_type ("gLN" is "gln" here, "cLN" "cln", "cgLN" "cumulative"), mask_act,
+        encoder_activation (none is "linear") and stride, half of a filter by default.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     size = models.sizes(
@@ -162,7 +206,7 @@ def tasnet_from_weights(
     *,
     sources: Sequence[str] = tasnet.SPEAKERS,
     norm: str | None = None,
-    mask: str = "sigmoid",
+    mask: str,
     stride: int | None = None,
     dropout: float = 0.3,
 ) -> keras.Model:
@@ -215,8 +259,8 @@ def dual_path_rnn_from_weights(
     weights: Mapping[str, np.ndarray],
     *,
     sources: Sequence[str] = dual_path_rnn.SPEAKERS,
-    norm: str = "gln",
-    mask: str = "sigmoid",
+    norm: str,
+    mask: str,
     stride: int | None = None,
     segment_frames: int,
     segment_hop: int | None = None,
@@ -227,7 +271,7 @@ def dual_path_rnn_from_weights(
         repeats, the directions and whether norms are batch norms are read off them.
     segment_frames, segment_hop: asteroid's chunk_size and hop_size; its default is 100, and its
         published networks, whose filters have two samples, have 250.
-    norm, mask, stride: what arrays do not tell either; asteroid's defaults. Its "softmax" is over
+    norm, mask, stride: what arrays do not tell either, see above. Its "softmax" is over
         the filters, and not known here.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """

@@ -17,7 +17,7 @@ import numpy as np
 
 from kzoo.convert import assign
 from kzoo.convert._torch_layers import shape_of, summed_biases
-from kzoo.convert.torch_files import read_torch
+from kzoo.convert.torch_files import read_torch, read_torch_content
 from kzoo.models import demucs
 
 
@@ -26,15 +26,16 @@ def from_weights(
     *,
     sources: Sequence[str] = demucs.SOURCES,
     stride: int = 4,
-    resample: bool = False,
-    normalize: bool = False,
+    resample: bool,
+    normalize: bool,
 ) -> keras.Model:
     """`demucs.core` with the reference's weights.
 
     weights: arrays by PyTorch name. Depth, filters, growth, kernels, context, GLU, rewriting,
         LSTM layers and upsampling are read off them; what cannot be are the options here.
     sources: in the reference's order.
-    resample, normalize: both True for the weights of v2. A wrong choice loads, and separates badly.
+    resample, normalize: both True for the weights of v2, and False for those of v1. A wrong choice
+        loads, and separates badly.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     options = options_of(weights)
@@ -50,6 +51,17 @@ def read(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
     key: of the state dict in a file that holds more.
     """
     return read_torch(path, key=key)
+
+
+def said_in(path: str | Path) -> dict[str, Any]:
+    """What a package of the reference, (class, args, kwargs, state), tells beside the arrays."""
+    content = read_torch_content(path)
+    if not (isinstance(content, tuple | list) and len(content) == 4):
+        return {}
+    _, args, kwargs, _ = content
+    said = {**({"sources": args[0]} if args else {}), **kwargs}
+    names = {"samplerate": "sample_rate", **{n: n for n in ("sources", "resample", "normalize")}}
+    return {ours: said[theirs] for theirs, ours in names.items() if theirs in said}
 
 
 def options_of(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:

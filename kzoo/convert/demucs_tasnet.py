@@ -15,10 +15,11 @@ import numpy as np
 from kzoo import models
 from kzoo.convert import assign
 from kzoo.convert._torch_layers import Place, shape_of, transposed, whole
-from kzoo.convert.demucs import read
+from kzoo.convert.demucs import read, said_in
 from kzoo.models import conv_tasnet, demucs
 
-__all__ = ["from_weights", "options_of", "read"]
+MODEL = "conv_tasnet"
+__all__ = ["MODEL", "from_weights", "options_of", "read", "said_in"]
 
 _BLOCKS = "separator.network.2"
 

@@ -25,7 +25,10 @@ from kzoo.convert._checkpoints import (
 )
 from kzoo.models import unet
 
-__all__ = ["INSTRUMENTS", "from_weights", "is_training_state", "read_checkpoint"]
+MODEL = "unet"
+__all__ = ["INSTRUMENTS", "MODEL", "from_weights", "is_training_state", "read", "read_checkpoint"]
+
+read = read_checkpoint
 
 # In the order in which Spleeter's configurations list them, which is the checkpoint's order.
 INSTRUMENTS = {
@@ -42,8 +45,8 @@ def from_weights(
     sources: Sequence[str] | None = None,
     frames: int = 512,
     bins: int = 1024,
-    activation: str | None = None,
-    masks: str | None = None,
+    activation: str,
+    masks: str,
     dropout: float = 0.5,
     residual: bool = False,
 ) -> keras.Model:
@@ -53,8 +56,9 @@ def from_weights(
         the optimizer's slots may be among them. The number of filters and of channels is read
         off the arrays.
     sources: in the checkpoint's order; by default Spleeter's own for 2, 4 or 5 instruments.
-    activation, masks: by default Spleeter's for that number: leaky_relu for 2 and elu for 4 and
-        5; softmax for 5. A wrong choice loads and separates into garbage.
+    activation, masks: leaky_relu and sigmoid in Spleeter's for 2 instruments, elu and sigmoid in
+        those for 4, elu and softmax in those for 5. A wrong choice loads and separates into
+        garbage.
     residual: leave the last source's network out; the model takes what the others leave.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
@@ -68,10 +72,6 @@ def from_weights(
                 f"these hold {instruments}"
             )
         sources = INSTRUMENTS[instruments]
-    if activation is None:
-        activation = "leaky_relu" if len(sources) == 2 else "elu"
-    if masks is None:
-        masks = "softmax" if len(sources) == 5 else "sigmoid"
     try:
         shapes = [np.shape(weights[numbered("conv2d", i) + "/kernel"]) for i in range(_LEVELS)]
     except KeyError as error:

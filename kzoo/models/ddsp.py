@@ -47,6 +47,8 @@ class DDSP(Sizes):
     z_dims: of the autoencoder's encoding; 0 for no encoder. z_units: of the encoder's GRU; 0 for as
         many as the decoder's.
     reverb_seconds: of the learned room; 0 for none.
+    loudness_range_db: silence is so far below full scale; 120 in the authors' networks of before
+        2022, of which loudness was the mean of decibels.
     block_seconds: the length of a training example, and of an exported file of static shape.
     """
 
@@ -63,6 +65,7 @@ class DDSP(Sizes):
     z_dims: int = 0
     z_units: int = 0
     reverb_seconds: float = 3.0
+    loudness_range_db: float = scales.RANGE_DB
 
     def __post_init__(self):
         super().__post_init__()
@@ -70,6 +73,7 @@ class DDSP(Sizes):
         for name in ("rnn_units", "units", "layers_per_stack", "harmonics"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        check_positive(self, "loudness_range_db")
         if self.noise_bands < 2:
             raise ValueError(f"noise_bands must be at least 2; got {self.noise_bands}")
 
@@ -124,7 +128,7 @@ def build(size: DDSP = VARIANTS["solo"], *, samples: int | None = None) -> keras
     """
     frames = _frames(samples, size)
     inputs = {name: keras.Input((frames, 1), name=name) for name in ("f0_hz", "loudness_db")}
-    arguments = _scaled(**inputs)
+    arguments = _scaled(size, **inputs)
     widths = [("f0", 1), ("loudness", 1)]
     if size.z_dims:
         inputs["waveform"] = keras.Input((samples, 1), name="waveform")
@@ -247,7 +251,7 @@ def build_step(size: DDSP = VARIANTS["solo"], *, frames: int = 1) -> keras.Model
         for name, value in initial_state(size, frames=frames).items()
     }
     raw = decoder(size, [("f0", 1), ("loudness", 1)], frames=frames, stateful=True)(
-        [*_scaled(**inputs), states["rnn"]]
+        [*_scaled(size, **inputs), states["rnn"]]
     )
     found = controls(raw, inputs["f0_hz"], size.sample_rate)
     amplitudes = found["amplitude"] * found["harmonic_distribution"]
@@ -300,9 +304,9 @@ def _frames(samples: int | None, size: DDSP) -> int | None:
     return frames
 
 
-def _scaled(*, f0_hz, loudness_db) -> list:
+def _scaled(size: DDSP, *, f0_hz, loudness_db) -> list:
     """Both between 0 and about 1."""
-    return [scales.hz_to_midi(f0_hz) / 127.0, loudness_db / scales.RANGE_DB + 1.0]
+    return [scales.hz_to_midi(f0_hz) / 127.0, loudness_db / size.loudness_range_db + 1.0]
 
 
 def _stack(x, size: DDSP, name: str):

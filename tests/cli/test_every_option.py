@@ -378,10 +378,8 @@ ELSEWHERE = {
         "test_options_of_the_conversion_come_to_the_preset"
         for option in (
             "--out",
-            "--sample-rate",
-            "--hop-length",
-            "--residual",
-            "--wiener-iterations",
+            "--as",
+            "--option",
             "--licence",
         )
     },

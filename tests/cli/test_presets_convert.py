@@ -1,14 +1,18 @@
-"""kzoo presets convert: files of Open-Unmix's authors become a preset that separates."""
+"""kzoo presets convert: checkpoints of other frameworks become presets, and say what they lack."""
 
 import json
 import struct
 
+import made_checkpoints
+import made_crepe
+import made_layouts
+import made_torch_files as torch_files
 import numpy as np
 import pytest
 
 import kzoo
-from kzoo import cli, presets
-from kzoo.convert import open_unmix
+from kzoo import cli, convert, presets
+from kzoo.convert import asteroid, open_unmix
 
 
 def safetensors(path, arrays):
@@ -24,11 +28,14 @@ def safetensors(path, arrays):
     return path
 
 
+def parameters(recorded):
+    return {k.removeprefix("param/"): v for k, v in recorded.items() if k.startswith("param/")}
+
+
 @pytest.fixture
 def weights(vectors, tmp_path):
     """(the file of a target, its arrays)."""
-    recorded = vectors("openunmix_small")
-    arrays = {k.removeprefix("param/"): v for k, v in recorded.items() if k.startswith("param/")}
+    arrays = parameters(vectors("openunmix_small"))
     return safetensors(tmp_path / "vocals-0123abcd.pth", arrays), arrays
 
 
@@ -45,18 +52,22 @@ def run(capsys, monkeypatch):
     return call
 
 
+def told(**options):
+    return [word for key, value in options.items() for word in ("--option", f"{key}={value}")]
+
+
 def test_options_of_the_conversion_come_to_the_preset(weights, tmp_path, rng, run):
     file, arrays = weights
     out = tmp_path / "converted"
-    words = ("--sample-rate", 8000, "--hop-length", 16, "--residual", "--wiener-iterations", 2)
-    assert run(file, "-o", out, *words, "--licence", "MIT")[:2] == (0, f"{out}\n")
+    said = {"sample_rate": 8000, "hop_length": 16, "residual": True, "wiener_iterations": 2}
+    words = ("--as", "open_unmix", *told(**said), "--licence", "MIT")
+    assert run(file, "-o", out, *words)[:2] == (0, f"{out}\n")
     card = presets.load_card(out)
     assert card["sources"] == ["vocals", "residual"]
     assert card["licences"]["weights"] == "MIT"
     assert "vocals-0123abcd.pth (sha256 " in card["trained"]
-    told = {"sample_rate": 8000, "hop_length": 16, "residual": True, "wiener_iterations": 2}
-    assert {key: card["model"]["options"][key] for key in told} == told
-    expected = open_unmix.from_weights({f"vocals.{k}": v for k, v in arrays.items()}, **told)
+    assert {key: card["model"]["options"][key] for key in said} == said
+    expected = open_unmix.from_weights({f"vocals.{k}": v for k, v in arrays.items()}, **said)
     mixture = (0.1 * rng.standard_normal((400, 2))).astype(np.float32)
     found = kzoo.from_preset(out)(mixture[None])
     np.testing.assert_allclose(found, expected(mixture[None]), atol=1e-6)
@@ -64,7 +75,7 @@ def test_options_of_the_conversion_come_to_the_preset(weights, tmp_path, rng, ru
 
 def test_files_that_do_not_fit_are_a_line(weights, tmp_path, run):
     file, arrays = weights
-    words = ("--sample-rate", 8000, "--hop-length", 16, "-o", tmp_path / "out")
+    words = ("--as", "open_unmix", *told(sample_rate=8000, hop_length=16), "-o", tmp_path / "out")
     del arrays["fc2.weight"]
     damaged = safetensors(tmp_path / "drums.pth", arrays)
     for files, message in (
@@ -73,6 +84,98 @@ def test_files_that_do_not_fit_are_a_line(weights, tmp_path, run):
             (file, f"vocals={file}"),
             f"kzoo: vocals={file}: expected TARGET=FILE, each target once\n",
         ),
+        ((tmp_path / "none.pth",), f"kzoo: {tmp_path}/none.pth: there is no such file or folder\n"),
     ):
         assert run(*files, *words) == (1, "", message)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_asteroid_says_what_its_arrays_do_not(vectors, tmp_path, rng, run):
+    arrays = parameters(vectors("convtasnet_gln_skip_sigmoid"))
+    program, storages = made_layouts.state_dict(arrays)
+    said = {
+        "sample_rate": torch_files.integer(8000), "n_blocks": torch_files.integer(3),
+        "norm_type": torch_files.text("gLN"), "mask_act": torch_files.text("sigmoid"),
+        "encoder_activation": b"N", "n_filters": torch_files.integer(12),
+    }  # fmt: skip
+    package = {"model_args": torch_files.mapping(said), "state_dict": program}
+    file = torch_files.checkpoint(
+        tmp_path / "pytorch_model.bin", torch_files.mapping(package), storages
+    )
+    out = tmp_path / "mine"
+    assert run(file, "--as", "conv_tasnet", "-o", out)[:2] == (0, f"{out}\n")
+    card = presets.load_card(out)
+    assert card["sample_rate"] == 8000
+    sound = rng.standard_normal((1, 320, 1)).astype(np.float32)
+    known = {"norm": "gln", "mask": "sigmoid", "encoder_activation": "linear"}
+    expected = asteroid.from_weights(arrays, blocks=3, **known)(sound)
+    model = kzoo.from_preset(out).get_layer("conv_tasnet_core")
+    np.testing.assert_allclose(model(sound), expected, atol=1e-6)
+
+
+def test_what_nothing_tells_must_be_told(vectors, tmp_path, run):
+    arrays = parameters(vectors("convtasnet_gln_skip_sigmoid"))
+    file, out = safetensors(tmp_path / "weights.safetensors", arrays), tmp_path / "out"
+    words = (file, "-o", out, "--as")
+    status, _, err = run(*words, "conv_tasnet", *told(blocks=3, mask="relu"))
+    assert status == 1
+    assert err == (
+        "kzoo: the weights of conv_tasnet do not tell norm, encoder_activation, sample_rate, and a "
+        "wrong one loads and spoils every result; give --option norm=VALUE\n"
+    )
+    known = {"norm": "gln", "encoder_activation": "linear", "sample_rate": 8000, "mask": "relu"}
+    for changes, message in (
+        (
+            {"blocks": 3, "masks": "relu"},
+            "no option of conv_tasnet is called 'masks'; did you mean",
+        ),
+        ({"blocks": "three"}, "conv_tasnet: blocks: Input should be a valid integer; got 'three'"),
+        ({"blocks": 5}, "blocks must divide the 6 blocks of these weights; got 5"),
+    ):
+        status, _, err = run(*words, "conv_tasnet", *told(**{**known, **changes}))
+        assert (status, err.count("\n")) == (1, 1)
+        assert message in err
+    for network, message in (
+        ("demucs", "missing: encoder.0.0.weight"),
+        ("demux", "no converter is called 'demux'; did you mean 'demucs'?"),
+        ("open_unmix", "weights must be those of Open-Unmix"),
+    ):
+        more = {"demucs": {"resample": True, "normalize": True, "sample_rate": 8000}}
+        more["open_unmix"] = {"sample_rate": 8000, "hop_length": 8}
+        status, _, err = run(*words, network, *told(**more.get(network, {})))
+        assert status == 1
+        assert message in err
+    assert not out.exists()
+
+
+def test_a_network_of_published_sizes_needs_no_words(tmp_path, run):
+    file = tmp_path / "nano.pth"
+    file.write_bytes(made_crepe.torch_file(made_crepe.weights((4, 2, 2, 2, 2, 3))))
+    assert run(file, "--as", "crepe", "-o", tmp_path / "nano")[0] == 0
+    card = presets.load_card(tmp_path / "nano")
+    assert card["task"] == "pitch"
+    assert card["model"]["options"]["filters"] == [4, 2, 2, 2, 2, 3]
+    assert "sources" not in card
+    two = (file, file, "--as", "crepe", "-o", tmp_path / "more")
+    assert run(*two)[2].startswith("kzoo: crepe is read from one file or folder; got ")
+
+
+def test_a_folder_of_tensorflow_becomes_a_preset(vectors, tmp_path, run):
+    arrays = parameters(vectors("waveunet_m3_valid_difference"))
+    folder = made_checkpoints.write_checkpoint(tmp_path / "theirs", arrays, "model-7")
+    words = (folder, "--as", "wave_u_net", "-o", tmp_path / "mine")
+    status, _, err = run(*words, *told(sample_rate=22050))
+    assert (status, "do not tell context, and" in err) == (1, True)
+    assert run(*words, *told(sample_rate=22050, context=True))[0] == 0
+    card = presets.load_card(tmp_path / "mine")
+    assert card["model"]["options"]["output"] == "difference"
+    assert card["trained"] == "elsewhere; converted from theirs"
+
+
+def test_every_converter_can_be_asked_what_it_must_be_told():
+    names = convert.list_converters()
+    assert {"conv_tasnet", "crepe", "demucs", "open_unmix", "spleeter", "wave_u_net"} <= set(names)
+    for name in names:
+        converter = convert.converter(name)
+        assert callable(converter.read)
+        assert not {"size", "samples"} & set(converter.told)

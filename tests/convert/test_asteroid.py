@@ -77,11 +77,14 @@ def lstm_weights(rng, *, bidirectional=True):
     return found
 
 
+UNTOLD = {"norm": "gln", "mask": "sigmoid", "encoder_activation": "linear"}
+
+
 @pytest.mark.parametrize("skip", [0, 4])
 @pytest.mark.parametrize("causal", [False, True])
 def test_what_the_network_is_like_is_read_off_its_weights(rng, skip, causal):
     weights = conv_weights(rng, skip=skip, causal=causal, kind="batch")
-    model = asteroid.from_weights(weights, sources=["a", "b"], blocks=2, norm="gln")
+    model = asteroid.from_weights(weights, sources=["a", "b"], blocks=2, **UNTOLD)
     assert model.output_shape[1] == 2
     names = {layer.name for layer in model.layers}
     assert ("block2_2_residual" in names) == (not skip)
@@ -100,19 +103,19 @@ def test_a_conv_tasnets_missing_or_unused_weight_is_named(rng):
     for name in [name for name in weights if not name.startswith(last)][::5]:
         rest = {key: value for key, value in weights.items() if key != name}
         with pytest.raises(ValueError, match=f"missing: {re.escape(name)}"):
-            asteroid.from_weights(rest, blocks=2)
+            asteroid.from_weights(rest, blocks=2, **UNTOLD)
     rest = {key: value for key, value in weights.items() if not key.startswith(last)}
-    asteroid.from_weights(rest, blocks=2)
+    asteroid.from_weights(rest, blocks=2, **UNTOLD)
     with pytest.raises(ValueError, match="unused: extra"):
-        asteroid.from_weights({**weights, "extra": np.zeros(3)}, blocks=2)
+        asteroid.from_weights({**weights, "extra": np.zeros(3)}, blocks=2, **UNTOLD)
     with pytest.raises(ValueError, match="blocks must divide the 4 blocks of these weights; got 3"):
-        asteroid.from_weights(weights, blocks=3)
+        asteroid.from_weights(weights, blocks=3, **UNTOLD)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_tasnets_biases_are_summed_and_missing_ones_named(rng, bidirectional):
     weights = lstm_weights(rng, bidirectional=bidirectional)
-    model = asteroid.from_weights(weights)
+    model = asteroid.from_weights(weights, mask="sigmoid")
     layer = model.get_layer("lstm2")
     cell = layer.backward_layer.cell if bidirectional else layer.cell
     at = "masker.masker.0.rnn.{}_l1" + ("_reverse" if bidirectional else "")
@@ -122,12 +125,12 @@ def test_a_tasnets_biases_are_summed_and_missing_ones_named(rng, bidirectional):
     for name in ("bias_ih", "bias_hh", "weight_ih"):
         rest = {key: value for key, value in weights.items() if key != at.format(name)}
         with pytest.raises(ValueError, match=f"missing: {at.format(name)}"):
-            asteroid.from_weights(rest)
+            asteroid.from_weights(rest, mask="sigmoid")
     with pytest.raises(ValueError, match="unused: extra"):
-        asteroid.from_weights({**weights, "extra": np.zeros(3)})
+        asteroid.from_weights({**weights, "extra": np.zeros(3)}, mask="sigmoid")
     other = {**weights, "encoder.encoder_relu.filterbank._filters": np.zeros((6, 1, 8))}
     with pytest.raises(ValueError, match="one filterbank in asteroid; these differ"):
-        asteroid.from_weights(other)
+        asteroid.from_weights(other, mask="sigmoid")
 
 
 def test_weights_of_another_model_are_refused():

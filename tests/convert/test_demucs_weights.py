@@ -32,7 +32,7 @@ each_network_is_drawn_once = drawn_once((architecture, "core"))
 def test_every_size_is_read_off_the_weights(options):
     sizes = {**SIZE, **options}
     weights = made.weights(**sizes)
-    model = demucs.from_weights(weights, sources=TWO)
+    model = demucs.from_weights(weights, resample=False, normalize=False, sources=TWO)
     assert model.count_params() == made.counts(**sizes)[1]
     assert model.input_shape[-1] == sizes.get("channels", 2)
     assert model.get_layer("estimates").sources == tuple(TWO)
@@ -40,7 +40,7 @@ def test_every_size_is_read_off_the_weights(options):
 
 def test_weights_land_in_the_layers_of_their_names():
     weights = made.weights(**SIZE)
-    model = demucs.from_weights(weights, sources=TWO)
+    model = demucs.from_weights(weights, resample=False, normalize=False, sources=TWO)
     for theirs, ours in {
         "encoder.0.0": "encoder1_conv",
         "encoder.1.2": "encoder2_rewrite",
@@ -77,7 +77,7 @@ def test_a_missing_weight_is_named(name, message):
     weights = made.weights(**SIZE)
     del weights[name]
     with pytest.raises(ValueError, match=message):
-        demucs.from_weights(weights, sources=TWO)
+        demucs.from_weights(weights, resample=False, normalize=False, sources=TWO)
 
 
 @pytest.mark.parametrize(
@@ -86,17 +86,19 @@ def test_a_missing_weight_is_named(name, message):
 def test_a_weight_that_is_left_over_is_named(name):
     weights = {**made.weights(**SIZE), name: np.zeros(3, np.float32)}
     with pytest.raises(ValueError, match=f"unused: {name}$"):
-        demucs.from_weights(weights, sources=TWO)
+        demucs.from_weights(weights, resample=False, normalize=False, sources=TWO)
 
 
 def test_more_sources_than_the_weights_hold_are_refused():
     message = r"wrong shape: decoder.1.2.weight is \(8, 4, 3\), not \(8, 6, 3\)"
     with pytest.raises(ValueError, match=message):
-        demucs.from_weights(made.weights(**SIZE), sources=["a", "b", "c"])
+        demucs.from_weights(
+            made.weights(**SIZE), resample=False, normalize=False, sources=["a", "b", "c"]
+        )
 
 
 def test_biases_of_an_lstm_that_only_broadcast_are_refused():
     weights = made.weights(**SIZE)
     weights["lstm.lstm.bias_hh_l0"] = np.zeros(1, np.float32)
     with pytest.raises(ValueError, match=r"unused: .*bias_ih_l0, .*bias_hh_l0"):
-        demucs.from_weights(weights, sources=TWO)
+        demucs.from_weights(weights, resample=False, normalize=False, sources=TWO)

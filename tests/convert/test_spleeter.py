@@ -13,7 +13,7 @@ SOURCES = {
     4: ["vocals", "drums", "bass", "other"],
     5: ["vocals", "piano", "drums", "bass", "other"],
 }
-SIZE = {"frames": 64, "bins": 64}
+SIZE = {"frames": 64, "bins": 64, "activation": "leaky_relu", "masks": "sigmoid"}
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -72,7 +72,7 @@ def test_the_same_weights_separate_otherwise_where_they_are_called_otherwise(rng
     first = np.asarray(spleeter.from_weights(weights, **SIZE)(magnitudes))
     named = spleeter.from_weights(weights, sources=["speech", "noise"], **SIZE)
     np.testing.assert_array_equal(named(magnitudes), first)
-    elu = spleeter.from_weights(weights, **SIZE, activation="elu")
+    elu = spleeter.from_weights(weights, **{**SIZE, "activation": "elu"})
     assert np.abs(np.asarray(elu(magnitudes)) - first).max() > 1e-2
 
 
@@ -86,7 +86,9 @@ def test_the_network_of_a_residual_is_left_out():
     np.testing.assert_array_equal(vocals, whole(magnitudes.astype(np.float32))[0, 0])
     np.testing.assert_allclose(rest, np.maximum(magnitudes[0] - vocals, 0), atol=1e-6)
     with pytest.raises(ValueError, match=r"unused: dense/kernel$"):
-        spleeter.from_weights({**weights, "dense/kernel": weights["conv2d/bias"]}, residual=True)
+        spleeter.from_weights(
+            {**weights, "dense/kernel": weights["conv2d/bias"]}, **SIZE, residual=True
+        )
 
 
 def test_training_state_is_passed_over():

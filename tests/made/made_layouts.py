@@ -11,6 +11,7 @@ from kzoo import config
 
 LAYOUTS = Path(__file__).parents[1] / "vectors" / "published_layouts.yaml"
 # The layouts of cards, where they are not called alike.
+ENDS = ("encoder", "decoder")
 OF_CARD = {
     "umx": "umxhq",
     "demucs_v1_extra": "demucs_v1",
@@ -48,11 +49,23 @@ def _run(text):
 def shapes_alone(card):
     """Arrays of the shapes that take no memory, by target where the card has some."""
     targets = [file.get("target") for file in card["weights"]["files"]]
-    return {
+    found = {
         f"{target}.{name}" if target else name: np.broadcast_to(np.float32(0), shape)
         for target in targets
         for name, shape in layout(card["name"]).items()
     }
+    if card["name"] == "dcunet_libri1mix":  # its hop is in the numbers
+        found |= {f"{part}.filterbank._filters": stft_filters(1024, 256) for part in ENDS}
+    return found
+
+
+def stft_filters(n_fft, hop_length):
+    """The filters `[n_fft + 2, 1, n_fft]` of asteroid_filterbanks' STFTFB, as its file has them."""
+    circle = np.fft.fft(np.eye(n_fft)) / (0.5 * np.sqrt(n_fft * n_fft / hop_length))
+    rows = np.vstack([circle.real[: n_fft // 2 + 1], circle.imag[: n_fft // 2 + 1]])
+    rows[[0, n_fft // 2, n_fft // 2 + 1, -1]] /= np.sqrt(2)
+    window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft))
+    return (rows * window)[:, None].astype(np.float32)
 
 
 def arrays(card, rng):
@@ -65,6 +78,8 @@ def arrays(card, rng):
             found[name] = 0.5 + rng.random(shape, np.float32)
         else:
             found[name] = 0.05 * rng.standard_normal(shape, np.float32)
+    if card == "dcunet_libri1mix":
+        found |= {f"{part}.filterbank._filters": stft_filters(1024, 256) for part in ENDS}
     return found
 
 

@@ -36,7 +36,7 @@ def weights(recorded):
 @pytest.fixture
 def converted(weights):
     """The model with asteroid's weights; built in each test, and drawn once."""
-    return asteroid.from_weights(weights, strides=MINI)
+    return asteroid.from_weights(weights, mask="polar", strides=MINI)
 
 
 def test_spectrum_mask_and_output_are_asteroids(recorded, converted):
@@ -69,21 +69,21 @@ def test_a_weight_that_is_missing_or_left_over_is_named(weights):
     for name in [name for name in weights if name.startswith("masker")][::7]:
         rest = {key: value for key, value in weights.items() if key != name}
         with pytest.raises(ValueError, match=f"missing: {re.escape(name)}"):
-            asteroid.from_weights(rest, strides=MINI)
+            asteroid.from_weights(rest, mask="polar", strides=MINI)
     with pytest.raises(ValueError, match=r"unused: masker\.extra"):
-        asteroid.from_weights({**weights, "masker.extra": np.zeros(3)}, strides=MINI)
+        asteroid.from_weights({**weights, "masker.extra": np.zeros(3)}, mask="polar", strides=MINI)
     with pytest.raises(ValueError, match=r"output_layer\.0\.re_module\.weight is .*, not"):
-        asteroid.from_weights(weights, strides=MINI, sources=["a", "b"])
+        asteroid.from_weights(weights, mask="polar", strides=MINI, sources=["a", "b"])
 
 
 def test_what_is_no_published_architecture_or_no_stft_is_refused(weights):
     with pytest.raises(ValueError, match=r"no published DCUNet has encoders of .*: give strides"):
-        asteroid.from_weights(weights)
+        asteroid.from_weights(weights, mask="polar")
     with pytest.raises(ValueError, match="strides must be 3 pairs, one an encoder"):
-        asteroid.from_weights(weights, strides=MINI[1:])
+        asteroid.from_weights(weights, mask="polar", strides=MINI[1:])
     name = "decoder.filterbank._filters"
     with pytest.raises(ValueError, match=f"{name}: is no STFT.*a hop of 16"):
-        asteroid.from_weights({**weights, name: 2 * weights[name]}, strides=MINI)
+        asteroid.from_weights({**weights, name: 2 * weights[name]}, mask="polar", strides=MINI)
 
 
 COUNTS = {"dcunet10": 1_421_890, "dcunet16": 2_375_490, "dcunet20": 3_527_850, "large": 7_662_304}

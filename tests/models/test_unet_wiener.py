@@ -24,7 +24,9 @@ def made_preset(folder):
     """A U-Net of Spleeter's kind with weights from NumPy's seed alone."""
     card = {**made.small_card("made", 2), "licences": {"weights": "none"}}
     del card["weights"]
-    core = spleeter.from_weights(made.weights(2), frames=64, bins=64)  # it has all the weights
+    core = spleeter.from_weights(
+        made.weights(2), frames=64, bins=64, activation="leaky_relu", masks="sigmoid"
+    )  # all the weights
     return presets.save_to_preset(core, folder, card)
 
 

@@ -12,7 +12,7 @@ import numpy_wave_u_net
 import pytest
 
 from kzoo import config, convert, presets
-from kzoo.convert import wave_u_net
+from kzoo.convert import ddsp, wave_u_net
 
 CARDS = presets.list_presets()
 OPEN_UNMIX = ["umx", "umxhq", "umxl", "umxse"]
@@ -21,7 +21,7 @@ DEMUCS = [
 ]
 TASNETS = [name for name in CARDS if name.startswith("tasnet_v")]
 ASTEROID = ["conv_tasnet_wham", "conv_tasnet_libri2mix_8khz", "conv_tasnet_libri2mix_16khz"]
-BY_NAMES_AND_SHAPES = [*OPEN_UNMIX, *DEMUCS, *TASNETS, *ASTEROID, "dprnn_wham"]
+BY_NAMES_AND_SHAPES = [*OPEN_UNMIX, *DEMUCS, *TASNETS, *ASTEROID, "dprnn_wham", "dcunet_libri1mix"]
 
 
 @pytest.mark.parametrize("name", BY_NAMES_AND_SHAPES)
@@ -32,8 +32,10 @@ def test_a_published_file_would_fit_its_card(name):
     wanted = inspect.signature(converter.options_of).parameters
     told = {key: options[key] for key in wanted if key in options}
     found = config.plain(converter.options_of(made.shapes_alone(card), **told))
-    assert len(found) >= 6
-    assert {key: options[key] for key in found} == pytest.approx(found, abs=1e-5)
+    assert len(found) >= 4
+    if "growth" in found:  # told a little too large, for widths that are rounded down
+        found["growth"] = pytest.approx(found["growth"], abs=1e-5)
+    assert {key: options[key] for key in found} == found
     assert all(len(file.get("sha256", "0" * 8)) in (8, 64) for file in card["weights"]["files"])
 
 
@@ -60,6 +62,30 @@ def test_a_published_crepe_would_fit_its_card(size):
     card = presets.load_card(f"crepe_{size}")
     assert card["model"]["options"]["filters"] == [multiplier * n for n in (32, 4, 4, 4, 8, 16)]
     assert card["weights"]["files"][0]["url"].endswith(f"/model-{size}.h5.bz2")
+
+
+@pytest.mark.parametrize("name", [name for name in CARDS if name.startswith("ddsp_solo")])
+def test_a_published_instrument_would_fit_its_card(name):
+    """Names and shapes are those that ddsp's code of 2021 gives its solo_instrument.gin."""
+    at = "model/decoder"
+    shapes = {
+        f"{at}/rnn/rnn/cell/recurrent_kernel": (512, 1536),
+        f"{at}/dense_out/bias": (126,),
+        "model/processor_group/reverb/ir": (48000,),
+    }
+    shapes |= {
+        f"{at}/out_stack/layer_with_weights-{n}/layer_with_weights-0/bias": (512,) for n in range(3)
+    }
+    arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+    options = presets.load_card(name)["model"]["options"]
+    found = ddsp.options_of(arrays)
+    assert {key: options[key] for key in found} == found
+    assert options["loudness_range_db"] == 120
+    assert all(f"/solo_{name[10:]}_ckpt/" in f["url"] for f in files_of(name))
+
+
+def files_of(name):
+    return presets.load_card(name)["weights"]["files"]
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -110,6 +136,7 @@ def state_dict(card, arrays, path):
         ("conv_tasnet_wham", asteroid_package),
         ("conv_tasnet_libri2mix_16khz", asteroid_package),
         ("dprnn_wham", asteroid_package),
+        ("dcunet_libri1mix", asteroid_package),
     ],
 )
 def test_a_made_file_of_the_whole_size_becomes_a_preset(
