@@ -1,6 +1,6 @@
 """Count what presets cost, into their cards: weights, and multiply-adds for a second of sound.
 
-    python -m benchmarks.preset_costs [NAME ...]            # by default all whose card lacks it
+    python -m benchmarks.preset_costs [NAME ...]      # by default all whose card lacks them
 
 Both are counted in the graph, as `kzoo train --dry-run` does, so nothing has to be fetched. The
 multiply-adds are those of separators, block by block as `kzoo separate` runs them, and of taggers;

@@ -35,6 +35,7 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_holds_the_package_with_its_cards_and_nothing_beside(wheel):
+    assert wheel.stat().st_size < 15e6
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     tops = {name.split("/")[0] for name in names}
