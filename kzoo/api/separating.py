@@ -37,13 +37,15 @@ class Separator(separation.BlockSeparator):
         overlap: float = 0.0,
         consistent: bool = False,
         attenuation_limit_db: float | None = None,
+        shifts: int = 0,
+        seed: int = 0,
         mwf: bool = False,
         n_sources: int | None = None,
         device: str | None = None,
         engine: str = "auto",
         progress: presets.Progress | None = None,
         **options: Any,
-    ) -> Separator:
+    ) -> Separator | separation.Bag:
         """Fetch (once), verify, build and compile a preset, or load an exported .tflite of one.
 
         preset: a name or folder, or "best", which is the best of those that are here and give
@@ -52,12 +54,15 @@ class Separator(separation.BlockSeparator):
             or what the preset's card says.
         consistent: make the stems sum to the mixture. mwf: refine them by a multichannel
             Wiener filter, in two passes. attenuation_limit_db: by how much at most an enhancer
-            lowers what is no speech.
+            lowers what is no speech. shifts, seed: the mean over so many passes that begin up to
+            half a second later, drawn from `seed`.
         n_sources: how many a preset that separates by clusters gives, by default as its card says.
         device: "cpu", "gpu", "gpu:1". progress: called with bytes fetched and bytes in all.
         engine: "tensorflow"; "litert", which starts without it, from a file that is made at the
             first time; or "auto", LiteRT where that file is there, see `kzoo.engines`.
         options: of the architecture's sizes and build, such as mask_extension="average".
+        A preset that is a bag gives a `separation.Bag`: its models are built for each recording,
+        one after the other.
         """
         from kzoo.engines import exported, litert
 
@@ -66,6 +71,22 @@ class Separator(separation.BlockSeparator):
         opened = presets.open_preset(exported.opened(preset))
         if n_sources is not None:
             opened = opened.with_n_sources(n_sources)
+        if opened.bag:
+            if mwf or attenuation_limit_db is not None:
+                raise presets.PresetError(
+                    f"preset {opened} is a bag of several models, and takes no mwf and no "
+                    "attenuation_limit_db"
+                )
+            opened.download(progress=progress)
+            told = {"overlap": overlap, "shifts": shifts, "device": device, "engine": engine}
+            parts = [
+                separation.Part(
+                    functools.partial(cls.from_preset, part, seed=seed + number, **told, **options),
+                    weights,
+                )
+                for number, (part, weights) in enumerate(opened.bag)
+            ]
+            return separation.Bag(tuple(opened.sources), parts, consistent, said)
         if litert.chosen(engine, opened, device=device, mwf=mwf, **options):
             system = litert.system(opened, progress=progress)
         else:
@@ -73,12 +94,12 @@ class Separator(separation.BlockSeparator):
 
             system = tensorflow.system(opened, mwf=mwf, device=device, progress=progress, **options)
         share = overlap or opened.card.get("overlap", 0.0)
-        limit = {"attenuation_limit_db": attenuation_limit_db}
-        separator = cls(system, overlap=share, consistent=consistent, **limit)
+        told = {"attenuation_limit_db": attenuation_limit_db, "shifts": shifts, "seed": seed}
+        separator = cls(system, overlap=share, consistent=consistent, **told)
         separator._said = said
         separator._rebuild = functools.partial(
             cls.from_preset, preset, overlap=overlap, consistent=consistent, mwf=mwf,
-            n_sources=n_sources, device=device, engine=engine, **limit, **options,
+            n_sources=n_sources, device=device, engine=engine, **told, **options,
         )  # fmt: skip
         return separator
 

@@ -149,4 +149,4 @@ def _known_by(by: Preset | Method, *, quiet: bool) -> dict[str, Any]:
     if not isinstance(by, presets.Preset):
         return {"method": type(by).__name__, **dataclasses.asdict(by), **by.identity()}
     fetch(by, show=not quiet)
-    return {"preset": by.card["name"], "weights": presets.file_sha256(by.weights_path())}
+    return {"preset": by.card["name"], "weights": by.weights_sha256()}

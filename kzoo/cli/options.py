@@ -135,6 +135,14 @@ Overlap = Annotated[
         help="Share of each block that fades into the next one, from 0 to 0.5.",
     ),
 ]  # fmt: skip
+Shifts = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=0,
+        help="Take the mean of N passes, in each of which the recording begins up to half a second "
+        "later; N times as long.",
+    ),
+]  # fmt: skip
 Mwf = Annotated[
     bool,
     typer.Option(

@@ -43,6 +43,7 @@ def separate(
     divergence: options.Divergence = None,
     margin: options.Margin = None,
     overlap: options.Overlap = 0.0,
+    shifts: options.Shifts = 0,
     mwf: options.Mwf = False,
     consistent: Annotated[
         bool, typer.Option("--consistent", help="Make the stems sum to the recording.")
@@ -98,8 +99,9 @@ def separate(
         method,
         {"components": components, "templates": templates, "divergence": divergence,
          "margin": margin, **({"n_sources": n_sources} if method else {})},
-        of_presets={"--preset": preset, "--overlap": overlap, "--mwf": mwf, "--live": live,
-                    "--device": device, "--engine": engine != "auto", "--plot": plot},
+        of_presets={"--preset": preset, "--overlap": overlap, "--shifts": shifts, "--mwf": mwf,
+                    "--live": live, "--device": device, "--engine": engine != "auto",
+                    "--plot": plot},
     )  # fmt: skip
     if by is None:
         asked = [stem for stem in (two_stems or only,) if stem]
@@ -120,10 +122,16 @@ def separate(
         if mwf:
             by.refuse_mwf()
         litert.chosen(engine, by, device=device, mwf=mwf, live=live is not None)
-        graph = {"overlap": overlap, "mwf": mwf, "device": device, "engine": engine}
+        graph = {
+            "overlap": overlap,
+            "shifts": shifts,
+            "mwf": mwf,
+            "device": device,
+            "engine": engine,
+        }
     if live is not None:
-        if two_stems or consistent or mwf:
-            raise ValueError("--live takes no --two-stems, --consistent or --mwf")
+        if two_stems or consistent or mwf or shifts:
+            raise ValueError("--live takes no --two-stems, --consistent, --mwf or --shifts")
         play(by, live, list(stems), device=device, engine=engine, quiet=quiet)
         return
     output = output_options(format, bit_depth, clip=clip, tags=tags, overwrite=overwrite)

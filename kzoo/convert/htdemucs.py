@@ -82,20 +82,29 @@ def read(path: str | Path) -> Package:
 
 
 def from_weights(
-    weights: Mapping[str, np.ndarray], *, sources: Sequence[str] | None = None, **options: Any
+    weights: Mapping[str, np.ndarray],
+    *,
+    sources: Sequence[str] | None = None,
+    heads: int | None = None,
+    norm_groups: int | None = None,
+    bin_embedding: float | None = None,
+    embedding_scale: float | None = None,
 ) -> keras.Model:
     """`htdemucs.build` with the reference's weights.
 
     weights: arrays by PyTorch name, or what `read` gives. Widths, levels, kernels and the layers of
-        the transformer are read off them.
-    sources: in the reference's order; by default what `read` has found, or by their number the
-        published four or six.
-    options: what cannot be read off: heads, norm_groups, bin_embedding and other fields of
-        `htdemucs.HTDemucs`; by default what `read` has found, or those of the published models.
+        the transformer are read off them; what cannot be are the options here, by default what
+        `read` has found, or those of the published models.
+    sources: in the reference's order; by default those of the published models by their number,
+        four or six.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
-    found = _options(weights)
-    size = htdemucs.HTDemucs(**{**found, **getattr(weights, "options", {}), **options})
+    told = {
+        "heads": heads, "norm_groups": norm_groups, "bin_embedding": bin_embedding,
+        "embedding_scale": embedding_scale,
+    }  # fmt: skip
+    told = {name: value for name, value in told.items() if value is not None}
+    size = htdemucs.HTDemucs(**{**options_of(weights), **told})
     names = sources or getattr(weights, "sources", None) or _sources(weights, size)
     model = htdemucs.build(tuple(names), size)
     variables = _variables(model, size)
@@ -103,7 +112,9 @@ def from_weights(
     return model
 
 
-def _options(weights) -> dict[str, Any]:
+def options_of(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The fields of `htdemucs.HTDemucs` that can be read off the weights, and `read` has found."""
+
     def shape(name):
         return shape_of(weights, name)
 
@@ -150,8 +161,12 @@ def _options(weights) -> dict[str, Any]:
         hidden, width = shape("crosstransformer.layers.0.linear1.weight")
         options["hidden_scale"] = hidden / width
     else:
-        options |= {"block_seconds": _NO_TRANSFORMER_SECONDS}
-    return options
+        options["block_seconds"] = _NO_TRANSFORMER_SECONDS
+    single = [len(shape(f"encoder.{n}.conv.weight")) == 3 for n in range(depth)]
+    if any(single):  # levels of one bin
+        first = f"encoder.{single.index(True)}.conv.weight"
+        options["time_stride"] = shape(first)[-1] // 2
+    return {**options, **getattr(weights, "options", {})}
 
 
 def _sources(weights, size: htdemucs.HTDemucs) -> Sequence[str]:

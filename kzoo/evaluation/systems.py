@@ -6,6 +6,7 @@ is known to be still valid), and `estimates` for a track.
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import time
@@ -21,7 +22,7 @@ from kzoo import audio, classical
 from kzoo.classical import masks
 from kzoo.data.recordings import Recording, Track, audio_file, recordings_sha256, stem_recordings
 from kzoo.data.tracks import Sound, fitted_to, members, read_recordings, sum_of
-from kzoo.separation import BlockSeparator
+from kzoo.separation import Bag, BlockSeparator, Part, Streamed
 
 BASELINES = ("mixture", *masks.KINDS, masks.COMPLEX)
 _ORACLE_WINDOW_SECONDS = 4096 / 44100
@@ -247,7 +248,7 @@ def blend(parts: Sequence[tuple[float, Separation]]) -> Separation:
     the others' are summed to them by the rule of `corpus.members`. Raises ValueError for a weight
     that is not above 0, sources that another lacks, and sources without an order, as speakers.
     """
-    total, (_, first) = sum(weight for weight, _ in parts), parts[0]
+    _, first = parts[0]
     for weight, part in parts:
         if not 0 < weight < np.inf:
             raise ValueError(f"weights of a blend must be above 0; got {weight:g} of {part.name}")
@@ -257,24 +258,37 @@ def blend(parts: Sequence[tuple[float, Separation]]) -> Separation:
             )
         gathered(dict.fromkeys(part.sources, np.float32(0)), first.sources, where=part.name)
 
-    def separate(waveform: np.ndarray, sample_rate: int) -> Mapping[str, np.ndarray]:
-        found: dict[str, np.ndarray] = {}
-        for weight, part in parts:
-            stems = gathered(part.separate(waveform, sample_rate), first.sources, where=part.name)
-            for source, stem in stems.items():
-                found[source] = found.get(source, 0) + np.float32(weight / total) * stem
-        return found
-
+    bag = Bag(
+        first.sources,
+        [
+            Part(functools.partial(_AtOnce, part, first.sources), dict.fromkeys(first.sources, w))
+            for w, part in parts
+        ],
+    )
     known = [[weight, part.known_by] for weight, part in parts]
     counts = [part.parameters for _, part in parts]
     alike = len({weight for weight, _ in parts}) == 1
     return Separation(
         name="+".join(part.name if alike else f"{weight:g}_{part.name}" for weight, part in parts),
         sources=first.sources,
-        separate=separate,
+        separate=bag.separate,
         known_by=None if any(part is None for _, part in known) else {"blend": known},
         parameters=None if None in counts else sum(counts),
     )
+
+
+@dataclass(frozen=True)
+class _AtOnce(Streamed):
+    """A separator of whole recordings as a part of a bag, whose `sources` it is asked for."""
+
+    part: Separation
+    sources: tuple[str, ...]
+
+    def stream(self, pieces, sample_rate: int, channels: int, **_):
+        mixture = np.concatenate(list(pieces()))
+        stems = self.part.separate(mixture, sample_rate)
+        stems = gathered(stems, self.sources, where=self.part.name)
+        yield mixture, np.stack(list(stems.values()))
 
 
 System = Baseline | EstimatesFolder | Separation | StoredEstimates

@@ -12,7 +12,6 @@ from keras import layers, ops
 
 from kzoo.dsp.framing import pad_last
 from kzoo.dsp.stft import istft, stft
-from kzoo.dsp.sums import long_sum
 
 
 class _Transform(layers.Layer):
@@ -86,23 +85,6 @@ class FromSpectrum(_Transform):
 
     def get_config(self):
         return {**super().get_config(), "n_sources": self.n_sources}
-
-
-@keras.saving.register_keras_serializable("kzoo")
-class WholeStatistics(layers.Layer):
-    """Mean and deviation (unbiased) of all numbers of an example, each `[batch, 1, ...]`."""
-
-    def call(self, x):
-        flat = ops.reshape(x, (ops.shape(x)[0], -1))
-        count = ops.cast(ops.shape(flat)[1], x.dtype)
-        mean = long_sum(flat) / count
-        variance = long_sum(ops.square(flat - mean[:, None])) / ops.maximum(count - 1, 1)
-        std = ops.sqrt(ops.maximum(variance, 1e-20))  # silence has a gradient, of zero
-        shape = (-1, *(1 for _ in x.shape[1:]))
-        return ops.reshape(mean, shape), ops.reshape(std, shape)
-
-    def compute_output_shape(self, shape):
-        return ((shape[0], *(1 for _ in shape[1:])),) * 2
 
 
 @keras.saving.register_keras_serializable("kzoo")

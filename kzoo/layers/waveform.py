@@ -87,13 +87,25 @@ class CutToMixture(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class MonoStatistics(layers.Layer):
-    """Mean and standard deviation (unbiased) of the mean of the channels, each `[batch, 1, 1]`."""
+class WholeStatistics(layers.Layer):
+    """Mean and deviation (unbiased) of all numbers of an example, each `[batch, 1, ...]`."""
+
+    def call(self, x):
+        flat = ops.reshape(x, (ops.shape(x)[0], -1))
+        count = ops.cast(ops.shape(flat)[1], x.dtype)
+        mean = long_sum(flat) / count
+        variance = long_sum(ops.square(flat - mean[:, None])) / ops.maximum(count - 1, 1)
+        std = ops.sqrt(ops.maximum(variance, 1e-20))  # silence has a gradient, of zero
+        shape = (-1, *(1 for _ in x.shape[1:]))
+        return ops.reshape(mean, shape), ops.reshape(std, shape)
+
+    def compute_output_shape(self, shape):
+        return ((shape[0], *(1 for _ in shape[1:])),) * 2
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class MonoStatistics(WholeStatistics):
+    """Those of the mean of the channels of `[batch, samples, channels]`, each `[batch, 1, 1]`."""
 
     def call(self, waveform):
-        mono = ops.mean(waveform, axis=2)  # [batch, samples]
-        samples = ops.cast(ops.shape(mono)[1], mono.dtype)
-        mean = long_sum(mono)[:, None] / samples
-        variance = long_sum(ops.square(mono - mean)) / (samples - 1)
-        std = ops.sqrt(ops.maximum(variance, 1e-20))  # silence has a gradient, of zero
-        return mean[..., None], std[:, None, None]
+        return super().call(ops.mean(waveform, axis=2, keepdims=True))

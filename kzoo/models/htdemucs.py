@@ -36,10 +36,10 @@ from kzoo.layers.hybrid import (
     PadToStride,
     PerFrame,
     ToSpectrum,
-    WholeStatistics,
 )
 from kzoo.layers.masks import Estimates
 from kzoo.layers.rescaled import RescaledUniform, dense, rescaled_bias
+from kzoo.layers.waveform import WholeStatistics
 from kzoo.models.base.sizes import Sizes, check_positive, check_sources
 
 

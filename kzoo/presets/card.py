@@ -75,6 +75,7 @@ def check_card(card: Mapping[str, Any], where: str) -> None:
             "a share of a block, 0 to 0.5",
         ),
         "weights": (isinstance(card.get("weights", {}), Mapping), "a mapping"),
+        "bag": (_is_bag(card.get("bag", [])), "a list of mappings of a preset and its weights"),
         "trained": (
             not trained or isinstance(trained, str) or (type(steps) is int and steps >= 0),
             TRAINED,
@@ -84,6 +85,18 @@ def check_card(card: Mapping[str, Any], where: str) -> None:
         if not holds:
             got = repr(card[key]) if key in card else f"only {', '.join(card) or 'nothing'}"
             raise PresetError(f"{where}: {key!r} must be {rule}; got {got}")
+
+
+def _is_bag(bag: Any) -> bool:
+    """Whether each part names a preset, and a number above 0 for whatever sources it weighs."""
+    return isinstance(bag, list | tuple) and all(
+        isinstance(part, Mapping)
+        and isinstance(part.get("preset"), str)
+        and set(part) <= {"preset", "weights"}
+        and isinstance(weights := part.get("weights", {}), Mapping)
+        and all(isinstance(x, int | float) and x > 0 for x in weights.values())
+        for part in bag
+    )
 
 
 def _names_another_task(card: Mapping[str, Any]) -> bool:

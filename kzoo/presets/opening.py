@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from kzoo import models
+from kzoo.files import file_sha256
 from kzoo.presets import card as cards
 from kzoo.presets.cache import cache_folder
 from kzoo.presets.card import CARD, WEIGHTS, PresetError, Progress, read_card
@@ -61,6 +64,27 @@ class Preset:
         """The architecture's module."""
         return models.architecture(self.card["model"]["name"])
 
+    @property
+    def bag(self) -> list[tuple[Preset, dict[str, float]]]:
+        """The presets that a bag is the weighted mean of, with the weights of their sources.
+
+        Empty for a preset of one model. A part that names no weights counts once for each source.
+        Those of a folder may be folders in it. Raises PresetError for a part that lacks a source.
+        """
+        parts = []
+        for part in self.card.get("bag", ()):
+            inside = self.folder and self.folder / part["preset"]
+            preset = open_preset(inside if inside and inside.is_dir() else part["preset"])
+            weights = dict(part.get("weights") or dict.fromkeys(self.sources, 1.0))
+            lacking = [name for name in weights if name not in preset.sources]
+            if lacking:
+                raise PresetError(
+                    f"preset {self}: its part {preset} gives {', '.join(preset.sources)}, and is "
+                    f"weighed for {', '.join(lacking)}"
+                )
+            parts.append((preset, weights))
+        return parts
+
     def refuse_untrained(self) -> None:
         """Raise PresetError where its weights have not been trained."""
         cards.refuse_untrained(self.name, self.card)
@@ -104,7 +128,13 @@ class Preset:
         return replace(self, card={**self.card, "sources": names, "model": section})
 
     def weights_path(self) -> Path | None:
-        """The path of its weights where they are on this machine already, else None."""
+        """The path of its weights where they are on this machine already, else None.
+
+        Of a bag those of its first part, where those of all are here.
+        """
+        if self.bag:
+            paths = [preset.weights_path() for preset, _ in self.bag]
+            return paths[0] if all(paths) else None
         if self.folder is not None:
             return self.folder / WEIGHTS
         bundled = cards.CARDS / f"{self.name}.npz"
@@ -140,6 +170,10 @@ class Preset:
         """
         if (here := self.weights_path()) is not None:
             return here
+        if self.bag:
+            for preset, _ in self.bag:
+                preset.download(progress=progress, accept_licence=accept_licence, arrived=arrived)
+            return self.weights_path()
         try:
             return self._fetched(progress, accept_licence, arrived or (lambda: None))
         except PresetError as error:
@@ -175,12 +209,27 @@ class Preset:
         return ""
 
     def weights(self, *, progress: Progress | None = None) -> dict[str, np.ndarray]:
-        """Read its weights by their paths, fetched if need be, their sha256 checked."""
+        """Read its weights by their paths, fetched if need be, their sha256 checked.
+
+        Raises PresetError for a bag, which has several models.
+        """
+        if self.bag:
+            names = ", ".join(str(preset) for preset, _ in self.bag)
+            raise PresetError(f"preset {self} is a bag of several models; take one: {names}")
         path = self.weights_path() or self.download(progress=progress)
         return read_weights(path, self.promised_sha256(path))
 
+    def weights_sha256(self) -> str:
+        """The sha256 of the file of its weights, fetched if need be; of a bag one of all parts."""
+        if not self.bag:
+            return file_sha256(self.download())
+        known = [[preset.weights_sha256(), weights] for preset, weights in self.bag]
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
     def count_weights(self) -> int:
-        """How many numbers its weights are, fetched if need be."""
+        """How many numbers its weights are, fetched if need be; those of all parts of a bag."""
+        if self.bag:
+            return sum(preset.count_weights() for preset, _ in self.bag)
         with np.load(self.download(), allow_pickle=False) as arrays:
             return sum(arrays[name].size for name in arrays.files)
 

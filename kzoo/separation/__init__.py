@@ -4,6 +4,7 @@ A `BlockSeparator` is given a callable and the grid that its blocks lie on (`Sys
 arrays and streams; `separate_file` takes a recording to one file a stem.
 """
 
+from kzoo.separation.bags import Bag, Part
 from kzoo.separation.files import OutputOptions, Report, enhancement, selection, separate_file
 from kzoo.separation.levels import SAME_DB, SILENT_DB, Levels, at_level
 from kzoo.separation.separator import (
@@ -12,6 +13,7 @@ from kzoo.separation.separator import (
     BlockSeparator,
     Cancelled,
     Progress,
+    Streamed,
     System,
 )
 
@@ -19,13 +21,16 @@ __all__ = [
     "ONE_IS_CONSISTENT",
     "SAME_DB",
     "SILENT_DB",
+    "Bag",
     "BlockSeparator",
     "Blocks",
     "Cancelled",
     "Levels",
     "OutputOptions",
+    "Part",
     "Progress",
     "Report",
+    "Streamed",
     "System",
     "at_level",
     "enhancement",

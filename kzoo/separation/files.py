@@ -11,7 +11,7 @@ import numpy as np
 
 from kzoo.audio import AudioReader, AudioWriter
 from kzoo.separation.levels import Levels
-from kzoo.separation.separator import BlockSeparator, Progress
+from kzoo.separation.separator import Progress, Streamed
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _refuse_unknown(name: str, stems: Mapping[str, Sequence[int]], what: str) ->
 
 
 def separate_file(
-    separator: BlockSeparator,
+    separator: Streamed,
     path: str | Path,
     targets: Mapping[str, Path],
     *,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -80,7 +81,45 @@ class System(Blocks):
     begin: Callable[[], Callable[..., np.ndarray]] | None = None
 
 
-class BlockSeparator:
+class Streamed(ABC):
+    """What separates recordings of any length as a stream of pieces."""
+
+    sources: tuple[str, ...]
+
+    @abstractmethod
+    def stream(
+        self, pieces, sample_rate: int, channels: int, *, samples=None, progress=None, surveyed=None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """As `BlockSeparator.stream`."""
+
+    def separate(
+        self, waveform: np.ndarray, sample_rate: int, *, progress: Progress | None = None
+    ) -> dict[str, np.ndarray]:
+        """Separate `[samples, channels]` (or `[samples]`) to {source: array of the same shape}.
+
+        Raises ValueError as `audio.checked_waveform`; Cancelled when `progress` says so.
+        """
+        mixture = checked_waveform(waveform, sample_rate)
+        stems = np.empty((len(self.sources), *mixture.shape), np.float32)
+        done = 0
+
+        def pieces():
+            for at in range(0, len(mixture), _PIECE_SAMPLES):
+                yield mixture[at : at + _PIECE_SAMPLES]
+
+        for _, part in self.stream(
+            pieces, sample_rate, mixture.shape[1], samples=len(mixture), progress=progress
+        ):
+            stems[:, done : done + part.shape[1]] = part
+            done += part.shape[1]
+        single = np.ndim(waveform) == 1
+        return {
+            name: stem[:, 0] if single else stem
+            for name, stem in zip(self.sources, stems, strict=True)
+        }
+
+
+class BlockSeparator(Streamed):
     """Separates signals with one System; many files, many threads, one compiled function.
 
     Each call keeps its own buffers. Threads take turns at the model, block by block, so that the
@@ -119,10 +158,10 @@ class BlockSeparator:
             raise ValueError(ONE_IS_CONSISTENT.format(*system.sources))
         if shifts < 0:
             raise ValueError(f"shifts must be at least 0; got {shifts}")
-        if shifts and (system.begin or system.interchangeable or system.grid.context):
+        if shifts and (system.begin or system.interchangeable):
             raise ValueError(
-                "shifts are of models whose blocks are cut anywhere; this one has a stream, "
-                "context around each block or speakers: leave them out"
+                "shifts are of models that hear each block by itself; this one hears a stream, or "
+                "gives speakers in any order: leave them out"
             )
         self.overlap = overlap
         self.consistent = consistent
@@ -153,32 +192,6 @@ class BlockSeparator:
             "a Separator holds a model that cannot be sent to another process; make one there"
         )
 
-    def separate(
-        self, waveform: np.ndarray, sample_rate: int, *, progress: Progress | None = None
-    ) -> dict[str, np.ndarray]:
-        """Separate `[samples, channels]` (or `[samples]`) to {source: array of the same shape}.
-
-        Raises ValueError as `audio.checked_waveform`; Cancelled when `progress` says so.
-        """
-        mixture = checked_waveform(waveform, sample_rate)
-        stems = np.empty((len(self.sources), *mixture.shape), np.float32)
-        done = 0
-
-        def pieces():
-            for at in range(0, len(mixture), _PIECE_SAMPLES):
-                yield mixture[at : at + _PIECE_SAMPLES]
-
-        for _, part in self.stream(
-            pieces, sample_rate, mixture.shape[1], samples=len(mixture), progress=progress
-        ):
-            stems[:, done : done + part.shape[1]] = part
-            done += part.shape[1]
-        single = np.ndim(waveform) == 1
-        return {
-            name: stem[:, 0] if single else stem
-            for name, stem in zip(self.sources, stems, strict=True)
-        }
-
     def stream(
         self,
         pieces: Callable[[], Iterable[np.ndarray]],
@@ -205,7 +218,7 @@ class BlockSeparator:
         width, total = self.system.channels, samples and samples / sample_rate
         groups = channel_groups(channels, width)
         states, scale = None, (np.float32(0), np.float32(1))
-        report = _share_of(progress, total, 0, 2)
+        report = share_of(progress, total, 0, 2)
         if self.system.survey is not None:
             states = self._surveyed(pieces(), sample_rate, channels, groups, report)
             if surveyed is not None:
@@ -213,9 +226,9 @@ class BlockSeparator:
         elif self.system.standardised:
             scale = self._scale(pieces(), sample_rate, channels, groups, report)
         else:
-            report = _share_of(progress, total, 0, 1)
+            report = share_of(progress, total, 0, 1)
         if states is not None or self.system.standardised:
-            report = _share_of(progress, total, 1, 2)
+            report = share_of(progress, total, 1, 2)
         yield from self._separated(pieces(), sample_rate, channels, groups, states, scale, report)
 
     def _scale(self, pieces, sample_rate, channels, groups, report):
@@ -400,7 +413,7 @@ def kept_share(attenuation_limit_db: float | None) -> np.float32:
     return np.float32(10 ** (-attenuation_limit_db / 20))
 
 
-def _share_of(progress: Progress | None, total: float | None, number: int, passes: int):
+def share_of(progress: Progress | None, total: float | None, number: int, passes: int):
     """A report of one pass's seconds, as the seconds of all passes that the caller sees."""
 
     def report(seconds: float) -> None:

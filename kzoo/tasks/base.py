@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kzoo import audio
 from kzoo.config import ConfigError
-from kzoo.files import file_sha256
 
 if TYPE_CHECKING:
     import keras
@@ -134,7 +133,7 @@ def heard_system(
             f"preset {preset} is for {preset.task}, and {', '.join(given)} of what separates"
         )
     name, model = preset.card["name"], preset.card["model"]
-    known_by = {"preset": name, "weights_sha256": file_sha256(preset.download()), "model": model}
+    known_by = {"preset": name, "weights_sha256": preset.weights_sha256(), "model": model}
     return evaluation.Hearing(name, truth, run, known_by, names, preset.count_weights())
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from kzoo import config, data
 from kzoo.config import ConfigError
-from kzoo.files import file_sha256
 from kzoo.tasks.base import Task, sound_of, streaming_form
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ class Separation(Task):
 
         name = preset.card["name"]
         card = {key: preset.card.get(key) for key in ("model", "level_db", "overlap")}
-        weights = file_sha256(preset.download())
+        weights = preset.weights_sha256()
         known_by = {"preset": name, "weights_sha256": weights, "card": card, **options}
         interchangeable = interchangeable or bool(preset.card.get("interchangeable", False))
         return evaluation.Separation(

@@ -255,7 +255,10 @@ def test_speakers_are_separated_as_they_come_a_channel_each(run, rng, tmp_path, 
     stems = in_longer_blocks.separate(sound, RATE)
     np.testing.assert_allclose([stems[name][:, 0] for name in "ab"], expected, atol=1e-5)
     status, _, err = run("separate", "--live", "-", "-p", folder, "--two-stems", "a")
-    assert (status, err) == (1, "kzoo: --live takes no --two-stems, --consistent or --mwf\n")
+    assert (status, err) == (
+        1,
+        "kzoo: --live takes no --two-stems, --consistent, --mwf or --shifts\n",
+    )
 
 
 def test_files_that_hold_no_sound_are_a_line_each_and_do_not_lose_the_others(

@@ -94,6 +94,7 @@ OPTIONS = {
         "--two-stems": Row(("--two-stems", "vocals")),
         "--only": Row(("--only", "vocals")),
         "--mwf": Row(("--mwf",)),
+        "--shifts": Row(("--shifts", "1")),
         "--engine": NO_ENGINE,
         "--live": Row(("--live", "-"), status=1),  # tests/cli/test_live.py speaks into it
         "--consistent": Row(("--consistent",)),

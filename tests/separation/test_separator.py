@@ -422,7 +422,7 @@ def test_shifts_are_the_mean_over_recordings_that_begin_later(rng):
 def test_shifts_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="shifts must be at least 0; got -1"):
         BlockSeparator(system(), shifts=-1)
-    with pytest.raises(ValueError, match="shifts are of models whose blocks are cut anywhere"):
+    with pytest.raises(ValueError, match="shifts are of models that hear each block by itself"):
         BlockSeparator(system(interchangeable=True), shifts=1)
 
 

@@ -1,0 +1,90 @@
+"""Bags: the mean of several separators, weighted source by source, one of them at a time."""
+
+import numpy as np
+import pytest
+
+from kzoo.separation import Bag, Cancelled, Part, Streamed
+
+RATE, SOURCES = 8000, ("vocals", "rest")
+
+
+class Gains(Streamed):
+    """Gives each source the recording times a gain, in pieces of its own; counts what lives."""
+
+    alive = most_alive = made = 0
+
+    def __init__(self, gains, piece=700, sources=SOURCES):
+        self.sources, self.gains, self.piece = sources, np.float32(gains), piece
+        Gains.alive, Gains.made = Gains.alive + 1, Gains.made + 1
+        Gains.most_alive = max(Gains.most_alive, Gains.alive)
+
+    def __del__(self):
+        Gains.alive -= 1
+
+    def stream(self, pieces, sample_rate, channels, *, samples=None, progress=None, surveyed=None):
+        whole = np.concatenate(list(pieces()))
+        for at in range(0, len(whole), self.piece):
+            if progress:
+                progress(at / sample_rate, samples and samples / sample_rate)
+            part = whole[at : at + self.piece]
+            yield part, self.gains[:, None, None] * part
+
+
+@pytest.fixture
+def bag():
+    Gains.most_alive = Gains.made = 0
+    return Bag(
+        SOURCES,
+        [
+            Part(lambda: Gains([1, 2]), {"vocals": 3.0, "rest": 1.0}),
+            Part(lambda: Gains([10, 20], piece=333), {"vocals": 1.0}),
+            # Sources in another order, and one more.
+            Part(lambda: Gains([7, 5, 9], sources=("more", "rest", "vocals")), {"rest": 2.0}),
+        ],
+    )
+
+
+def test_a_bag_is_the_mean_of_its_parts_weighted_source_by_source(bag, rng):
+    waveform = rng.standard_normal((5000, 2)).astype(np.float32)
+    stems = bag.separate(waveform, RATE)
+    np.testing.assert_allclose(stems["vocals"], (3 * 1 + 10) / 4 * waveform, rtol=1e-5)
+    np.testing.assert_allclose(stems["rest"], (2 + 2 * 5) / 3 * waveform, rtol=1e-5)
+
+
+def test_one_part_at_a_time_is_in_memory_and_each_is_made_anew_for_a_recording(bag, rng):
+    for _ in range(2):
+        bag.separate(rng.standard_normal((900, 1)).astype(np.float32), RATE)
+    assert (Gains.most_alive, Gains.made, Gains.alive) == (1, 6, 0)
+
+
+def test_the_sum_of_stems_is_the_mixture_where_that_is_asked_for(bag, rng):
+    waveform = rng.standard_normal((1000, 2)).astype(np.float32)
+    stems = Bag(bag.sources, bag.parts, consistent=True).separate(waveform, RATE)
+    np.testing.assert_allclose(stems["vocals"] + stems["rest"], waveform, atol=1e-5)
+    with pytest.raises(ValueError, match="vocals is the only one"):
+        Bag(("vocals",), [Part(Gains, {"vocals": 1.0})], consistent=True)
+
+
+def test_progress_is_that_of_all_parts_and_can_cancel(bag):
+    seen = []
+    bag.separate(np.zeros((4000, 1), np.float32), RATE, progress=lambda *now: seen.append(now))
+    done = [seconds for seconds, _ in seen]
+    assert done == sorted(done)
+    assert {whole for _, whole in seen} == {0.5}
+    assert 0.3 < done[-1] <= 0.5
+    with pytest.raises(Cancelled):
+        bag.separate(np.zeros((4000, 1), np.float32), RATE, progress=lambda *now: now[0] < 0.2)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"vocals": 1.0}, "a bag must weigh every source; none weighs rest"),
+        ({"vocals": 0.0, "rest": 1.0}, "weights of a bag must be above 0; got 0 for vocals"),
+        ({"vocal": 1.0}, "a bag weighs its sources, vocals, rest; got vocal"),
+    ],
+    ids=["lacking", "zero", "unknown"],
+)
+def test_weights_that_make_no_mean_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        Bag(SOURCES, [Part(Gains, weights)])
