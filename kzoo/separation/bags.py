@@ -41,8 +41,8 @@ class Bag(Streamed):
     """The weighted mean of the parts, which hear a recording one after the other.
 
     Their sums lie in temporary files, so that the memory in use is that of one part, whatever the
-    length. consistent: as of `BlockSeparator`. notes: what a user should know of it. Raises ValueError for weights that are not above 0,
-    and for a source without any.
+    length. consistent: as of `BlockSeparator`. notes: what a user should know of it.
+    Raises ValueError for weights that are not above 0, and for a source without any.
     """
 
     sources: tuple[str, ...]
