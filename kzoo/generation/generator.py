@@ -187,19 +187,21 @@ def _drawn(sampler, drawing: Drawing):
         batch = noise.shape[1]
         each = conditions is not None and conditions.shape[1] > 1
 
-        def sample(number, last, state, drawn, entropies):
+        # The position goes round the loop: of an argument that only places in buffers are told by,
+        # XLA takes the value for a constant, and compiles the loop for each anew.
+        def sample(number, now, last, state, drawn, entropies):
             here = conditions[:, number, None] if each else conditions
-            said, state = sampler.step(last, state, at + number, here)
+            said, state = sampler.step(last, state, now, here)
             one, entropy = draw(said[:, 0], noise[number], sampler.size, drawing)
             return (
-                number + 1, one[:, None, None], state, drawn.write(number, one),
+                number + 1, now + 1, one[:, None, None], state, drawn.write(number, one),
                 entropies.write(number, entropy),
             )  # fmt: skip
 
         drawn = tf.TensorArray(last.dtype, BLOCK, element_shape=(batch,))
         entropies = tf.TensorArray(tf.float32, BLOCK, element_shape=(batch,))
-        _, _, state, drawn, entropies = tf.while_loop(
-            lambda number, *_: number < count, sample, (0, last, state, drawn, entropies),
+        _, _, _, state, drawn, entropies = tf.while_loop(
+            lambda number, *_: number < count, sample, (0, at, last, state, drawn, entropies),
             maximum_iterations=BLOCK,
         )  # fmt: skip
         return drawn.stack(), entropies.stack(), state
@@ -211,14 +213,14 @@ def _heard(sampler):
     def loop(count, heard, state, at, conditions):
         each = conditions is not None and conditions.shape[1] > 1
 
-        def sample(number, state):
+        def sample(number, now, state):  # as above
             here = conditions[:, number, None] if each else conditions
             past = heard[:, number, None]
-            return number + 1, sampler.step(past, state, at + number, here)[1]
+            return number + 1, now + 1, sampler.step(past, state, now, here)[1]
 
         return tf.while_loop(
-            lambda number, _: number < count, sample, (0, state), maximum_iterations=BLOCK
-        )[1]
+            lambda number, *_: number < count, sample, (0, at, state), maximum_iterations=BLOCK
+        )[2]
 
     return loop
 

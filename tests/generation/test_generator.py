@@ -6,17 +6,21 @@ import functools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from made_wavenet import of_ibab
 
 from kzoo.dsp.quantisation import mu_law_amplitudes, mu_law_codes
 from kzoo.generation.generator import (
     AS_IT_IS,
+    BLOCK,
     Drawing,
     Generator,
     Position,
+    _drawn,
+    _heard,
     drawn_amplitudes,
 )
-from kzoo.models.wavenet import VARIANTS, WaveNet, build
+from kzoo.models.wavenet import VARIANTS, Sampler, WaveNet, build
 
 TINY = VARIANTS["tiny"]
 SIZES = {
@@ -96,6 +100,23 @@ def check_drawn(name, samples, engine, drawing=AS_IT_IS, voices=2):
     assert len(np.unique(codes)) > 3
     assert np.all(own > 0)
     assert np.all(np.abs(above - own / 2 - noise[..., 0].T) < own / 2 + 1e-5)
+
+
+def test_the_loop_of_xla_is_the_same_one_wherever_a_block_begins():
+    """Else it would be compiled for each block of a sound."""
+    sampler = Sampler(model_of("codes"), TINY)
+    state = {name: tf.constant(x) for name, x in sampler.state(1).items()}
+    heard, noise = tf.zeros((1, BLOCK, 1), tf.int32), np.zeros((BLOCK, 1, 2), np.float32)
+    for loop, given in (
+        (_drawn(sampler, AS_IT_IS), lambda at: (heard[:, :1], state, at, noise, None)),
+        (_heard(sampler), lambda at: (heard, state, at, None)),
+    ):
+        run = tf.function(loop, jit_compile=True, autograph=False)
+        first, later = (
+            run.experimental_get_compiler_ir(tf.constant(20), *given(tf.constant(at)))(stage="hlo")
+            for at in (0, 7)
+        )
+        assert first == later
 
 
 @pytest.mark.parametrize("name", SIZES)
