@@ -1,4 +1,4 @@
-"""Conv-TasNet, DPRNN, DCUNet and Demucs next to asteroid and demucs; LiteRT and ONNX Runtime.
+"""Conv-TasNet, DPRNN, DCUNet, Demucs and SCNet next to their PyTorch; LiteRT and ONNX Runtime.
 
     python benchmarks/separators.py --torch-python TORCH [--onnx-python ONNX] [--threads 2]
         [--repeats 10] [--only TEXT ...] [--quick] > benchmarks/results/separators.txt
@@ -6,7 +6,8 @@
 TORCH is the interpreter of an environment with torch, asteroid 0.7, demucs 2.0.3 (the last release
 of Demucs v2), onnx and onnxruntime; asteroid and demucs without their dependencies but
 asteroid-filterbanks, julius, soundfile, requests, pandas, PyYAML and huggingface-hub: whatever else
-they import is stood in for by empty modules.
+they import is stood in for by empty modules. For SCNet it has the package `scnet` of
+https://github.com/starrytong/SCNet, without dependencies.
 ONNX is that of an environment with kzoo, tf2onnx, onnx and onnxruntime; without it the file of
 ONNX Runtime comes from the PyTorch twin alone.
 
@@ -61,6 +62,9 @@ FULL = [
     {"model": "demucs", "variant": "v2", "task": "forward"},
     {"model": "demucs", "variant": "small", "task": "forward"},
     {"model": "demucs", "variant": "small", "task": "step", "batch": 2},
+    {"model": "scnet", "variant": "paper", "task": "forward"},
+    {"model": "scnet", "variant": "half", "task": "forward"},
+    {"model": "scnet", "variant": "half", "task": "step", "seconds": 3.0},
     {"model": "conv_tasnet", "variant": "small", "task": "LiteRT"},
     {"model": "conv_tasnet", "variant": "paper", "task": "LiteRT"},
 ]
@@ -179,7 +183,7 @@ class Row:
     def start(self) -> None:
         """Open them, each where what it reads has been written."""
         case, options = self.case, self.options
-        torch = "demucs" if case["model"] == "demucs" else "asteroid"
+        torch = {"demucs": "demucs", "scnet": "the authors'"}.get(case["model"], "asteroid")
         if case["task"] != "LiteRT":
             peer = self._peer("torch", options.torch_python, torch)
             self._side("convert", sys.executable, "kzoo.convert").close()

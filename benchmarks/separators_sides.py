@@ -49,6 +49,19 @@ DEMUCS = {
     "channels": "audio_channels",
     **{name: name for name in _SAME.split()},
 }
+SCNET = {
+    "channels": "audio_channels",
+    "n_fft": "nfft",
+    "hop_length": "hop_size",
+    "band_shares": "band_SR",
+    "band_strides": "band_stride",
+    "band_kernels": "band_kernel",
+    "band_depths": "conv_depths",
+    "conv_kernel": "conv_kernel",
+    "compress": "compress",
+    "dual_paths": "num_dplayer",
+    "expand": "expand",
+}
 LEARNING = {"learning_rate": 1e-3, "global_clipnorm": 5.0}
 
 
@@ -58,7 +71,7 @@ def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarra
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = _demucs(case) if case["model"] == "demucs" else _asteroid(case)
+    network = {"demucs": _demucs, "scnet": _scnet}.get(case["model"], _asteroid)(case)
     samples = round(case["seconds"] * case["sizes"]["sample_rate"])
     if case["model"] == "demucs":
         samples = network.valid_length(samples)
@@ -88,7 +101,13 @@ def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarra
         return forward
 
     network.train()
-    if case["model"] != "demucs":
+    if case["model"] == "scnet":
+        from scnet.loss import spec_rmse_loss
+
+        def loss(estimates, targets):
+            return spec_rmse_loss(estimates, targets, network.stft_config)
+
+    elif case["model"] != "demucs":
         from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 
         loss, targets = PITLossWrapper(pairwise_neg_sisdr, pit_from="pw_mtx"), targets[:, :, 0]
@@ -109,12 +128,15 @@ def torch_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarra
 
 def convert_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray]:
     """The peer's weights into a file of Keras, in a process whose memory nobody counts."""
-    from kzoo.convert import asteroid, demucs
+    from kzoo.convert import asteroid, demucs, scnet
     from kzoo.convert.torch_files import read_torch
 
     sizes, options = case["sizes"], {"sources": case["sources"]}
     weights = read_torch(folder / "weights.pth")
-    if case["model"] != "demucs":
+    if case["model"] == "scnet":
+        options |= {"normalize": sizes["normalize"], "band_shares": sizes["band_shares"]}
+        model = scnet.from_weights(weights, **options)
+    elif case["model"] != "demucs":
         untold = {
             "conv_tasnet": ["blocks", "norm", "mask", "encoder_activation"],
             "tasnet": ["mask"],
@@ -148,7 +170,8 @@ def kzoo_side(case: dict, folder: Path, threads: int) -> Callable[[], np.ndarray
         function = tensorflow.compiled(model, None)
         return lambda: function(mixture)
     pit = {"name": "pit", "pairwise": {"name": "si_sdr", "zero_mean": True}}
-    loss = losses.get(**({"name": "l1"} if case["model"] == "demucs" else pit))
+    loss = {"demucs": {"name": "l1"}, "scnet": {"name": "spectrum_rmse"}}.get(case["model"], pit)
+    loss = losses.get(**loss)
     adam = optimizer("adam", **LEARNING)
     adam.epsilon = 1e-8  # PyTorch's
     model.compile(optimizer=adam, loss=DomainLoss(loss, lambda sources: sources), jit_compile=False)
@@ -302,6 +325,15 @@ def _demucs(case):
     return Demucs(case["sources"], **options)
 
 
+def _scnet(case):
+    from scnet.SCNet import SCNet
+
+    sizes = case["sizes"]
+    options = {theirs: sizes[ours] for ours, theirs in SCNET.items()}
+    dims = [2 * sizes["channels"], *sizes["filters"]]
+    return SCNet(case["sources"], dims=dims, win_size=sizes["n_fft"], **options)
+
+
 def _core(case, samples: int):
     """The network of fixed length with the peer's weights."""
     import keras
@@ -321,6 +353,10 @@ def _core(case, samples: int):
         inner = Estimates(case["sources"], name="inner_stems")
         estimates = inner(system.output[:, :, half:-half])
         return keras.Model(system.input, estimates, name=system.name)
+    if case["model"] == "scnet":
+        system = models.build("scnet", size, sources=case["sources"], samples=samples)
+        system.load_weights(case["weights"])
+        return system
     core = models.architecture(case["model"]).core(case["sources"], size)
     core.load_weights(case["weights"])
     waveform = keras.Input((samples, size.channels), name="waveform")
