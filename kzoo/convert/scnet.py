@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -62,15 +62,15 @@ def from_weights(
         sample_rate=sample_rate,
         n_fft=n_fft,
         hop_length=hop_length,
-        **_told_by(weights),
+        **options_of(weights),
     )
     model = scnet.build(sources, size)
     assign(_places(model, size), torch_layers.with_summed_biases(weights))
     return model
 
 
-def _told_by(weights: Mapping[str, np.ndarray]) -> dict:
-    """The options of `SCNet` that arrays tell; ValueError that names one that is missing."""
+def options_of(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The fields of `scnet.SCNet` that can be read off weights; ValueError names a missing one."""
 
     def count(name: str) -> int:
         """How many of the names with a number, counted from 0, there are."""

@@ -4,6 +4,7 @@ import itertools
 import re
 from pathlib import Path
 
+import made_scnet
 import made_torch_files as torch_files
 import numpy as np
 
@@ -27,6 +28,8 @@ OF_CARD = {
 
 def layout(card):
     """{name: shape} of the arrays in a file of the card, of one target where it has several."""
+    if card in made_scnet.PUBLISHED:
+        return made_scnet.shapes(**made_scnet.PUBLISHED[card])
     table = config.load_yaml(LAYOUTS)[OF_CARD.get(card, card)]["arrays"]
     return {name: tuple(shape) for name, shape in _expanded(table)}
 

@@ -3,6 +3,14 @@
 import numpy as np
 
 PAPER = {"dims": (4, 32, 64, 128), "kernels": (3, 4, 16), "depths": (3, 2, 1), "paths": 6}
+LARGE = {**PAPER, "dims": (4, 64, 128, 256)}
+# By their cards. XL: as the configuration of ZFTurbo's release 1.0.15 is quoted in
+# https://github.com/openmirlab/scnet-infer, src/scnet_infer/config/checkpoints.toml.
+PUBLISHED = {
+    "scnet": PAPER,
+    "scnet_large": LARGE,
+    "scnet_xl": {**LARGE, "kernels": (3, 4, 4), "depths": (3, 3, 3), "paths": 8},
+}
 
 
 def shapes(*, dims, kernels, depths, paths, sources=4, compress=4, conv_kernel=3, expand=1):

@@ -21,7 +21,10 @@ DEMUCS = [
 ]
 TASNETS = [name for name in CARDS if name.startswith("tasnet_v")]
 ASTEROID = ["conv_tasnet_wham", "conv_tasnet_libri2mix_8khz", "conv_tasnet_libri2mix_16khz"]
-BY_NAMES_AND_SHAPES = [*OPEN_UNMIX, *DEMUCS, *TASNETS, *ASTEROID, "dprnn_wham", "dcunet_libri1mix"]
+SCNETS = ["scnet", "scnet_large", "scnet_xl"]
+BY_NAMES_AND_SHAPES = [
+    *OPEN_UNMIX, *DEMUCS, *TASNETS, *ASTEROID, *SCNETS, "dprnn_wham", "dcunet_libri1mix",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BY_NAMES_AND_SHAPES)
@@ -137,6 +140,7 @@ def state_dict(card, arrays, path):
         ("conv_tasnet_libri2mix_16khz", asteroid_package),
         ("dprnn_wham", asteroid_package),
         ("dcunet_libri1mix", asteroid_package),
+        ("scnet", state_dict),
     ],
 )
 def test_a_made_file_of_the_whole_size_becomes_a_preset(
