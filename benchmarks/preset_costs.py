@@ -50,7 +50,7 @@ def main(names: list[str]) -> None:
     for name in names or presets.list_presets():
         preset = presets.open_preset(name)
         wanted = {"parameters", *(["gmac_per_second"] if preset.task in COUNTED else [])}
-        if names or wanted - set(preset.card):
+        if names or (wanted - set(preset.card) and not preset.bag):  # a bag costs what its parts do
             figures = counted(preset)
             write(name, figures)
             print(name, figures, flush=True)

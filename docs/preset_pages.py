@@ -51,6 +51,8 @@ def index() -> str:
 
 def origin(card: Mapping[str, Any]) -> str:
     """Where the weights come from, and whether kzoo has met them."""
+    if "bag" in card:
+        return "of other presets"
     if "sha256" in card["weights"]:
         return "come with kzoo"
     return "fetched once" if "verified" in card else "fetched once, not yet verified"
@@ -101,6 +103,8 @@ def sentence(text: str) -> str:
 
 
 def weights_line(card: Mapping[str, Any]) -> str:
+    if "bag" in card:
+        return f"are those of {', '.join(part['preset'] for part in card['bag'])}"
     weights = card["weights"]
     if "sha256" in weights:
         return f"come with kzoo; sha256 `{weights['sha256']}`"

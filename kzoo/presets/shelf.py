@@ -146,7 +146,12 @@ def figures(told: Mapping[str, Any], notes: dict[str, int]) -> str:
 
 def _entry(preset: Preset) -> Entry:
     card = preset.card
-    weights = card.get("parameters")
+    parts = [part.card for part, _ in preset.bag] or [card]  # of a bag every part is run
+
+    def total(key: str) -> float | None:
+        return sum(part[key] for part in parts) if all(key in part for part in parts) else None
+
+    weights = total("parameters")
     return Entry(
         name=card["name"],
         summary=card["summary"],
@@ -155,7 +160,7 @@ def _entry(preset: Preset) -> Entry:
         sample_rate=card["sample_rate"],
         bandwidth_hz=card.get("bandwidth_hz"),
         megabytes=None if weights is None else round(4e-6 * weights, 2),
-        gmac_per_second=card.get("gmac_per_second"),
+        gmac_per_second=total("gmac_per_second"),
         licence=card["licences"]["weights"],
         state=preset.state,
         quality=card.get("quality", {}),

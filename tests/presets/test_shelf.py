@@ -110,6 +110,13 @@ def test_the_best_is_of_those_here_and_for_the_stems_asked_for(asked, stems, exp
     assert ("five songs" in line) == (expected != "four")
 
 
+def test_a_bag_costs_what_its_parts_do(tmp_path):
+    card = {**presets.load_card("strong"), "name": "bag", "bag": [{"preset": "strong"}] * 3}
+    config.dump_yaml({k: v for k, v in card.items() if k != "quality"}, tmp_path / "bag.yaml")
+    (bag,) = (entry for entry in shelf.entries() if entry.name == "bag")
+    assert (bag.megabytes, bag.gmac_per_second, bag.state) == (30.0, 3.75, "here")
+
+
 def test_a_preset_that_is_named_is_itself():
     assert shelf.named_or_best("weak", say=pytest.fail) == "weak"
 
