@@ -9,10 +9,13 @@ all. Besides:
 unigram: how often each code is in the other recordings.
 linear: a predictor of `--taps` samples, least squares over the other recordings, whose error is
     Laplace's with a scale that follows its last errors; a code's chance is that of its amplitudes.
+fitted anew: the same of REFIT_TAPS samples, fitted every REFIT_EVERY samples to the REFIT_OVER
+    before them, of which the last count most, on the same seconds as the preset.
 """
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy.linalg import solve_toeplitz
@@ -20,6 +23,7 @@ from scipy.signal import lfilter
 
 FOLLOWS = (0.9, 0.97, 0.99)  # of a mean error what the next one leaves of it: the best is taken
 SCALES = (0.5, 0.7, 1.0, 1.4)
+REFIT_TAPS, REFIT_EVERY, REFIT_OVER = 32, 64, 2048
 
 
 def unigram_bits(learned: np.ndarray, held: np.ndarray, levels: int) -> float:
@@ -47,7 +51,11 @@ def linear_bits(
     predicted = lfilter(np.r_[0.0, taps], [1.0], waveform)
     errors = np.abs(waveform - predicted)
     mean = lfilter([0.0, 1 - follows], [1.0, -follows], errors)  # of those before
-    width = scale * mean + 1e-4
+    return laplace_bits(predicted, scale * mean + 1e-4, codes, edges)[len(taps) :]
+
+
+def laplace_bits(predicted, width, codes: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Bits of each code, where the amplitude is about `predicted`, as wide as `width`."""
     bounds = np.r_[-np.inf, edges, np.inf]
     below, above = ((bounds[codes + k] - predicted) / width for k in (0, 1))
     # Of Laplace's distribution; on one side of 0 a difference of small numbers, not of ones.
@@ -59,11 +67,26 @@ def linear_bits(
         1 - 0.5 * np.exp(-np.maximum(high, 0)) - 0.5 * np.exp(np.minimum(low, 0)),
     )
     # A thousandth is shared by all codes, as any sound surprises.
-    return -np.log2(0.999 * chance + 0.001 / (len(edges) + 1))[len(taps) :]
+    return -np.log2(0.999 * chance + 0.001 / (len(edges) + 1))
 
 
-def network_bits(model, size, task, corpus, windows: int, before: int) -> float:
-    """Mean bits a code of seconds at equal distances in a corpus's first recording."""
+def adaptive_bits(waveform: np.ndarray, codes: np.ndarray, edges: np.ndarray, last: int) -> float:
+    """Mean bits of the `last` codes by a predictor that is fitted anew as it goes."""
+    bits = []
+    for at in range(len(waveform) - last, len(waveform), REFIT_EVERY):
+        past = waveform[max(0, at - REFIT_OVER) : at]
+        heard = past * np.hanning(2 * len(past))[: len(past)]
+        taps = predictor([heard], REFIT_TAPS)
+        part = waveform[max(0, at - REFIT_OVER // 4 - REFIT_TAPS) : at + REFIT_EVERY]
+        predicted = lfilter(np.r_[0.0, taps], [1.0], part)
+        width = np.abs(part - predicted)[REFIT_TAPS:-REFIT_EVERY].mean() + 1e-4
+        here = codes[at : at + REFIT_EVERY]
+        bits.append(laplace_bits(predicted[-len(here) :], width, here, edges))
+    return float(np.concatenate(bits).mean())
+
+
+def scored(size, task, corpus, windows: int, before: int) -> Iterator[dict[str, np.ndarray]]:
+    """Examples whose last second is scored, at equal distances in a corpus's first recording."""
     from kzoo.data.examples import Windows
 
     rate = size.sample_rate
@@ -72,10 +95,14 @@ def network_bits(model, size, task, corpus, windows: int, before: int) -> float:
     length = corpus.tracks[0][1]
     hop = max(getattr(corpus, "hop_length", 1), (length - drawn) // windows)
     places = Windows(corpus, samples=drawn, hop=hop // 64 * 64 or 1)
-    bits = []
     for number in range(min(windows, len(places))):
-        example = places.example(number)
-        found = task.predicted(example)
+        yield task.predicted(places.example(number))
+
+
+def network_bits(model, rate: int, examples: Iterable[dict[str, np.ndarray]]) -> float:
+    """Mean bits a code of the last second of each example."""
+    bits = []
+    for found in examples:
         given = {x.name: found[x.name][None] for x in model.inputs}
         logits = np.float64(model.predict_on_batch(given)[0, -rate:])
         codes = found["target"][-rate:, 0].astype(int)
@@ -116,7 +143,8 @@ def main() -> None:
     samples = size.whole(before + size.sample_rate)
     model = presets.from_preset(chosen.preset, samples=samples)
     own = task("generation")(model, {}, size)
-    bits = network_bits(model, size, own, held, chosen.windows, before)
+    examples = list(scored(size, own, held, chosen.windows, before))
+    bits = network_bits(model, size.sample_rate, examples)
     print(f"{opened.card['name']}: {bits:.3f} bits a sample", flush=True)
     training, [test] = sounds(learned), sounds(held)
     heard = np.concatenate([codes(x) for x in training])
@@ -134,6 +162,12 @@ def main() -> None:
     )  # fmt: skip
     found = linear_bits(taps, test, codes(test), edges, *best).mean()
     print(f"linear, {chosen.taps} taps, follows {best[0]}, scale {best[1]}: {found:.3f}")
+    each = []
+    for example in examples:
+        target = example["target"][:, 0].astype(int)
+        known = np.float64(amplitudes_of(target, size.levels, size.quantisation))
+        each.append(adaptive_bits(known, target, edges, size.sample_rate))
+    print(f"linear, {REFIT_TAPS} taps, fitted anew: {np.mean(each):.3f}")
 
 
 if __name__ == "__main__":
