@@ -112,29 +112,13 @@ def gru(cell, theirs: str, group: int = 0, way: str = "") -> dict[str, Place]:
     return places
 
 
-def both_ways(layer: keras.layers.Bidirectional, theirs: str) -> dict[str, Place]:
-    """Of layer 0 of an LSTM in two directions, whose arrays are `with_summed_biases`."""
-    places = {}
-    for one, at in ((layer.forward_layer, "l0"), (layer.backward_layer, "l0_reverse")):
-        places[f"{theirs}.weight_ih_{at}"] = transposed(one.cell.kernel)
-        places[f"{theirs}.weight_hh_{at}"] = transposed(one.cell.recurrent_kernel)
-        places[_both_biases(f"{theirs}.", at)] = whole(one.cell.bias)
-    return places
-
-
-def with_summed_biases(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weights in which the two biases of each LSTM, of which only the sum counts, are that sum."""
-    found = dict(weights)
-    for name, value in weights.items():
-        prefix, both, at = name.partition("bias_ih_")
-        other = f"{prefix}bias_hh_{at}"
-        if both and np.shape(weights.get(other)) == np.shape(value):
-            found[_both_biases(prefix, at)] = found.pop(name) + found.pop(other)
-    return found
-
-
-def _both_biases(prefix: str, at: str) -> str:
-    return f"{prefix}bias_ih_{at} + bias_hh_{at}"
+def lstm(layer, theirs: str, at: str = "l0") -> dict[str, Place]:
+    """Of one layer of an LSTM in one direction, whose arrays are `summed_biases`."""
+    return {
+        f"{theirs}.weight_ih_{at}": transposed(layer.cell.kernel),
+        f"{theirs}.weight_hh_{at}": transposed(layer.cell.recurrent_kernel),
+        f"{theirs}.bias_ih_{at} + bias_hh_{at}": whole(layer.cell.bias),
+    }
 
 
 def _gates(array):

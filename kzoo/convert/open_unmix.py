@@ -126,11 +126,7 @@ def _places(network: keras.Model, target: str, size: open_unmix.OpenUnmix) -> di
         if size.bidirectional:
             ways = {"": layer.forward_layer, "_reverse": layer.backward_layer}
         for way, one in ways.items():
-            at = f"l{number}{way}"
-            places[f"{target}.lstm.weight_ih_{at}"] = torch_layers.transposed(one.cell.kernel)
-            recurrent = torch_layers.transposed(one.cell.recurrent_kernel)
-            places[f"{target}.lstm.weight_hh_{at}"] = recurrent
-            places[_both_biases(f"{target}.lstm.", at)] = torch_layers.whole(one.cell.bias)
+            places |= torch_layers.lstm(one, f"{target}.lstm", f"l{number}{way}")
     return places
 
 
@@ -141,7 +137,3 @@ def _beside_the_network(weights: Mapping[str, np.ndarray]) -> list[str]:
         *torch_layers.counters(weights),
         *(name for name in weights if name.partition(".")[2] in others),
     ]
-
-
-def _both_biases(prefix: str, at: str) -> str:
-    return f"{prefix}bias_ih_{at} + bias_hh_{at}"

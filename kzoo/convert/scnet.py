@@ -65,7 +65,7 @@ def from_weights(
         **options_of(weights),
     )
     model = scnet.build(sources, size)
-    assign(_places(model, size), torch_layers.with_summed_biases(weights))
+    assign(_places(model, size), torch_layers.summed_biases(weights))
     return model
 
 
@@ -128,7 +128,9 @@ def _places(model: keras.Model, size: scnet.SCNet) -> dict[str, torch_layers.Pla
         for number, part in enumerate(("bins", "frames")):
             layer = model.get_layer(f"dual_path{path + 1}_{part}")
             theirs = f"separation_net.dp_modules.{path}.{{}}.{number}"
-            places |= torch_layers.both_ways(layer.lstm, theirs.format("lstm_layers"))
+            lstms = theirs.format("lstm_layers")
+            places |= torch_layers.lstm(layer.lstm.forward_layer, lstms)
+            places |= torch_layers.lstm(layer.lstm.backward_layer, lstms, "l0_reverse")
             places |= torch_layers.linear(layer.dense, theirs.format("linear_layers"))
             places |= _norm(layer.norm, theirs.format("norm_layers"))
     return places
