@@ -56,6 +56,8 @@ class SEGAN(Convolutions, Signal):
         for all windows of an example. In training, the first two draw new ones for each window.
     skip_factors: SEGAN+'s learned factor for each channel that is handed across, 1 at first.
     biases: whether the convolutions have them.
+    edges: what a convolution on the way down sees around a window: "zeros", as SEGAN's program, or
+        "mirror", the window again, as SEGAN+'s has it, whose frames also begin a sample earlier.
     pre_emphasis: the share of each sample that is subtracted from the next one.
     attenuation_limit_db: noise is not attenuated by more than this; None for no limit. It is no
         part of what is trained, so it may be set in a trained preset.
@@ -68,6 +70,7 @@ class SEGAN(Convolutions, Signal):
     z: Literal["fixed", "zero", "input"] = "fixed"
     skip_factors: bool = True
     biases: bool = True
+    edges: Literal["zeros", "mirror"] = "zeros"
     pre_emphasis: float = 0.95
     attenuation_limit_db: float | None = None
 
@@ -79,6 +82,12 @@ class SEGAN(Convolutions, Signal):
             raise ValueError(
                 f"window must be even and a multiple of {step}, stride {self.stride} to the power "
                 f"of {len(self.filters)} levels; got {self.window}"
+            )
+        shortest = self.frames * self.stride
+        if self.edges == "mirror" and shortest <= self.kernel_size // 2:
+            raise ValueError(
+                f"a level of {shortest} frames has too few to mirror for kernel_size="
+                f"{self.kernel_size}: take a longer window, fewer levels or edges='zeros'"
             )
         if (self.attenuation_limit_db or 0) < 0:
             raise ValueError(
@@ -164,21 +173,24 @@ DISCRIMINATORS = {
     "tiny": Discriminator(**_TINY_LEVELS, norm="virtual", head="pointwise"),
 }
 SOURCES = ("speech",)
+_PADDING = {"zeros": "same", "mirror": "valid"}  # of the convolutions on the way down
 
 
 def core(sources: Sequence[str] = SOURCES, size: SEGAN = VARIANTS["plus"]) -> keras.Model:
     """(pre-emphasised window `[batch, window, channels]`, z `[batch, frames, z_channels]`) to
     pre-emphasised estimates `[batch, sources, window, channels]`, -1 to 1.
 
-    SEGAN+'s program mirrors the signal at a window's ends where this network, as SEGAN's, has
-    zeros. Raises ValueError for sources of one name.
+    Raises ValueError for sources of one name.
     """
     check_sources(sources)
     mixture = keras.Input((size.window, size.channels), name="mixture")
     z = keras.Input((size.frames, size.z_channels), name="z")
     x, skips = mixture, []
     for level, n in enumerate(size.filters, 1):
-        x = _down(n, size, f"enc{level}_conv", size.biases)(x)
+        if size.edges == "mirror":
+            around = (size.kernel_size // 2 - 1, size.kernel_size // 2)
+            x = ops.pad(x, [(0, 0), around, (0, 0)], mode="reflect")
+        x = _down(n, size, f"enc{level}_conv", size.biases, padding=_PADDING[size.edges])(x)
         skips.append(x)  # before its activation
         x = _prelu(f"enc{level}_prelu")(x)
     skips.pop()
@@ -356,20 +368,29 @@ class ForEachWindow(layers.Layer):
         return keras.KerasTensor((windows.shape[0], *z.shape[1:]), self.compute_dtype)
 
 
-def _down(filters: int, size: Convolutions, name: str, biases: bool = True):
-    return _strided(layers.Conv1D, filters, size, name, biases)
+def _down(
+    filters: int, size: Convolutions, name: str, biases: bool = True, *, padding: str = "same"
+):
+    return _strided(layers.Conv1D, filters, size, name, biases, padding)
 
 
 def _up(filters: int, size: Convolutions, name: str, biases: bool):
-    return _strided(layers.Conv1DTranspose, filters, size, name, biases)
+    return _strided(layers.Conv1DTranspose, filters, size, name, biases, "same")
 
 
-def _strided(layer: type[layers.Layer], filters: int, size: Convolutions, name: str, biases: bool):
+def _strided(
+    layer: type[layers.Layer],
+    filters: int,
+    size: Convolutions,
+    name: str,
+    biases: bool,
+    padding: str,
+):
     return layer(
         filters,
         size.kernel_size,
         strides=size.stride,
-        padding="same",
+        padding=padding,
         use_bias=biases,
         kernel_initializer=_initializer(size),
         name=name,

@@ -20,6 +20,7 @@ OF_CARD = {
     "demucs_v1_light_extra": "demucs_v2",
     "demucs_v2_extra": "demucs_v2",
     **dict.fromkeys(["tasnet_v1", "tasnet_v1_extra", "tasnet_v2", "tasnet_v2_extra"], "tasnet"),
+    **{f"htdemucs_ft_{stem}": "htdemucs" for stem in ("drums", "bass", "other", "vocals")},
     "conv_tasnet_wham": "conv_tasnet_8khz",
     "conv_tasnet_libri2mix_8khz": "conv_tasnet_8khz",
     "conv_tasnet_libri2mix_16khz": "conv_tasnet_16khz",
