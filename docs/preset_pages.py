@@ -104,7 +104,8 @@ def sentence(text: str) -> str:
 
 def weights_line(card: Mapping[str, Any]) -> str:
     if "bag" in card:
-        return f"are those of {', '.join(part['preset'] for part in card['bag'])}"
+        parts = (f"[{part['preset']}]({part['preset']}.md)" for part in card["bag"])
+        return f"are those of {', '.join(parts)}"
     weights = card["weights"]
     if "sha256" in weights:
         return f"come with kzoo; sha256 `{weights['sha256']}`"

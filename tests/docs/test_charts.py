@@ -114,7 +114,9 @@ def test_a_page_says_where_weights_come_from_and_what_is_published_of_them(monke
     import preset_pages
 
     page = preset_pages.page(presets.load_card("umxl"))
+    bag = preset_pages.page(presets.load_card("htdemucs_ft"))
     monkeypatch.delitem(sys.modules, "preset_pages")
+    assert "are those of [htdemucs_ft_drums](htdemucs_ft_drums.md), [htdemucs_ft_bass]" in bag
     assert "`https://zenodo.org/records/5069601/files/vocals-bccbd9aa.pth`" in page
     assert "; not yet verified by kzoo |" in page
     assert "non-commercial use: `kzoo presets download umxl --accept-licence` |" in page
