@@ -2,7 +2,7 @@
 
     python configs/separation/pruned.py PRESET RECORDINGS FILTERS FRAMES OUT
 
-RECORDINGS: a folder of WAV files, of each of which 12 s from its middle are listened to.
+RECORDINGS: a folder of WAV files, of each of which 6 s from its middle are listened to.
 FILTERS: channels of the levels, as 12,24,44,88,144,208. FRAMES: of a segment of the new network.
 Writes OUT, a preset that is not trained yet: name it as start.preset of a configuration.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from kzoo import audio, config, presets
 from kzoo.training.pruning import prune
 
-SECONDS = 12.0
+SECONDS = 6.0
 
 
 def main(preset: str, recordings: str, filters: str, frames: str, out: str) -> None:

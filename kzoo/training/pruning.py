@@ -2,7 +2,10 @@
 
 After He et al., 2017, Channel pruning for accelerating very deep neural networks,
 https://arxiv.org/abs/1707.06168. Here the choice is greedy, and a layer gets, for each channel that
-is gone, the linear combination of those left that is nearest to it on real magnitudes.
+it had, the linear combination of those left that is nearest to it on real magnitudes, layer by
+layer, so that later ones make good what earlier ones miss. It is where a training begins: of
+Spleeter's vocals with 0.56 and 0.41 of the two deepest levels' channels it keeps 2.1 dB of ratio to
+the difference, which no one would want to hear.
 """
 
 from __future__ import annotations
@@ -52,28 +55,19 @@ def _prune_source(network, pruned, source: str, filters: Sequence[int], magnitud
     heard[ups[0]] = [downs[-1]]
     for level, up in enumerate(ups[1:], 1):  # the detail of a level first, then what went up
         heard[up] = [downs[-1 - level], ups[level - 1]]
-    moments = _second_moments(network, heard, magnitudes)
-    kernels = {name: _taps(network.get_layer(f"{name}_conv")) for name in [*downs, *ups]}
-
-    hearers: dict[str, list] = {}
-    for name, givers in heard.items():
-        metric = np.einsum("tio,tjo->ij", kernels[name], kernels[name])
-        start = 0
-        for giver in givers:
-            part = slice(start, start + kernels[giver].shape[2])
-            hearers.setdefault(giver, []).append((moments[name][part, part], metric[part, part]))
-            start = part.stop
-    widths = dict(zip([*downs, *ups], [*filters, *reversed(filters[:-1]), 1], strict=True))
-    kept = {name: _chosen(hearers[name], widths[name]) for name in hearers} | {ups[-1]: [0]}
-
-    for name in widths:
+    names = [*downs, *ups]
+    kernels = {name: _taps(network.get_layer(f"{name}_conv")) for name in names}
+    widths = dict(zip(names, [*filters, *reversed(filters[:-1]), 1], strict=True))
+    kept = _kept(heard, kernels, widths, _moments(network, network, heard, magnitudes)[0])
+    kept[ups[-1]] = np.arange(1)
+    # Each comes after those that it hears, whose errors it makes good as far as it can.
+    for name in names:
         taps = kernels[name]
         if name in heard:
-            offsets = np.cumsum([0, *(kernels[giver].shape[2] for giver in heard[name])])
-            left = np.concatenate(
-                [offset + kept[giver] for offset, giver in zip(offsets, heard[name], strict=False)]
-            )
-            taps = np.einsum("tio,ik->tko", taps, _stand_ins(moments[name], left))
+            among, across = _moments(network, pruned, {name: heard[name]}, magnitudes)
+            ridge = _RIDGE * np.trace(among[name]) / len(among[name]) * np.eye(len(among[name]))
+            stand_ins = np.linalg.solve(among[name] + ridge, across[name]).T
+            taps = np.einsum("tio,ik->tko", taps, stand_ins)
         layer, bias = pruned.get_layer(f"{name}_conv"), network.get_layer(f"{name}_conv").bias
         taps = taps[:, :, kept[name]]
         if isinstance(layer, keras.layers.Conv2DTranspose):
@@ -93,16 +87,37 @@ def _taps(layer: keras.layers.Layer) -> np.ndarray:
     return np.swapaxes(kernel, 1, 2) if isinstance(layer, keras.layers.Conv2DTranspose) else kernel
 
 
-def _second_moments(network, heard: Mapping[str, Sequence[str]], magnitudes) -> dict:
-    """{layer: mean products `[channels in, channels in]` of what its convolution hears}."""
-    inputs = {name: network.get_layer(f"{name}_conv").input for name in heard}
-    listen = keras.Model(network.input, inputs)
-    sums = dict.fromkeys(heard, 0.0)
+def _moments(network, pruned, heard: Mapping[str, Sequence[str]], magnitudes) -> tuple[dict, dict]:
+    """Mean products of what convolutions hear: {layer: `[pruned, pruned]`, `[pruned, whole]`}."""
+    inputs = [
+        {name: model.get_layer(f"{name}_conv").input for name in heard}
+        for model in (pruned, network)
+    ]
+    listeners = [keras.Model(m.input, i) for m, i in zip((pruned, network), inputs, strict=True)]
+    among, across = dict.fromkeys(heard, 0.0), dict.fromkeys(heard, 0.0)
     for segment in magnitudes:
-        for name, sound in listen(segment[None]).items():
-            rows = np.asarray(sound).reshape(-1, sound.shape[-1])
-            sums[name] = sums[name] + (rows.T @ rows).astype(np.float64) / len(rows)
-    return {name: total / len(magnitudes) for name, total in sums.items()}
+        narrow, whole = (listen(segment[None]) for listen in listeners)
+        for name in heard:
+            rows, target = (
+                np.asarray(sound[name]).reshape(-1, sound[name].shape[-1])
+                for sound in (narrow, whole)
+            )
+            among[name] = among[name] + rows.T @ rows / len(rows)
+            across[name] = across[name] + rows.T @ target / len(rows)
+    return among, across
+
+
+def _kept(heard, kernels, widths: Mapping[str, int], moments) -> dict[str, np.ndarray]:
+    """{layer: its channels that are left}."""
+    hearers: dict[str, list] = {}
+    for name, givers in heard.items():
+        metric = np.einsum("tio,tjo->ij", kernels[name], kernels[name])
+        start = 0
+        for giver in givers:
+            part = slice(start, start + kernels[giver].shape[2])
+            hearers.setdefault(giver, []).append((moments[name][part, part], metric[part, part]))
+            start = part.stop
+    return {name: _chosen(hearers[name], widths[name]) for name in hearers}
 
 
 def _chosen(hearers: Sequence[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:
@@ -110,30 +125,24 @@ def _chosen(hearers: Sequence[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndar
 
     hearers: (second moments of the channels, inner products of the kernels that weigh them).
     """
-    rests, metrics = [], []
-    for moments, metric in hearers:
-        rests.append(moments.copy())
-        metrics.append(metric / max(np.sum(moments * metric), 1e-30))
+    rests = [np.array(moments, np.float64) for moments, _ in hearers]
+    weighed = [
+        metric @ rest / max(np.sum(rest * metric), 1e-30)
+        for rest, (_, metric) in zip(rests, hearers, strict=True)
+    ]
+    floors = [_RIDGE * np.diagonal(rest).max(initial=1e-30) for rest in rests]
     chosen: list[int] = []
     for _ in range(n):
         gain = np.zeros(len(rests[0]))
-        for rest, metric in zip(rests, metrics, strict=True):
+        for rest, product, floor in zip(rests, weighed, floors, strict=True):
             power = np.diagonal(rest)
-            alive = power > _RIDGE * power.max(initial=1e-30)
-            gain += np.einsum("ij,ij->j", rest, metric @ rest) / np.where(alive, power, np.inf)
+            gain += np.sum(rest * product, axis=0) / np.where(power > floor, power, np.inf)
         gain[chosen] = -1.0
         best = int(np.argmax(gain))
         chosen.append(best)
-        for k, rest in enumerate(rests):
-            if rest[best, best] > 0:
-                rests[k] = rest - np.outer(rest[:, best], rest[best]) / rest[best, best]
+        for rest, product, floor in zip(rests, weighed, floors, strict=True):
+            if rest[best, best] > floor:
+                row = rest[best] / rest[best, best]
+                product -= np.outer(product[:, best], row)
+                rest -= np.outer(rest[:, best], row)
     return np.sort(chosen)
-
-
-def _stand_ins(moments: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """`[channels, channels left]`: the combination of those left that is nearest to each."""
-    among = moments[np.ix_(left, left)]
-    ridge = _RIDGE * np.trace(among) / len(left) * np.eye(len(left))
-    nearest = np.linalg.solve(among + ridge, moments[left]).T
-    nearest[left] = np.eye(len(left))  # a channel that is left stands for itself
-    return nearest
