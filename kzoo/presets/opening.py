@@ -15,6 +15,7 @@ import numpy as np
 from kzoo import models
 from kzoo.files import file_sha256
 from kzoo.presets import card as cards
+from kzoo.presets import terms
 from kzoo.presets.cache import cache_folder
 from kzoo.presets.card import CARD, WEIGHTS, PresetError, Progress, read_card
 from kzoo.presets.folder import model_options, write_folder
@@ -171,8 +172,10 @@ class Preset:
         if (here := self.weights_path()) is not None:
             return here
         if self.bag:
+            terms.ask(self.name, self.card, accepted=accept_licence)
+            accepted = accept_licence or "restricted" in self.card  # and so in its name
             for preset, _ in self.bag:
-                preset.download(progress=progress, accept_licence=accept_licence, arrived=arrived)
+                preset.download(progress=progress, accept_licence=accepted, arrived=arrived)
             return self.weights_path()
         try:
             return self._fetched(progress, accept_licence, arrived or (lambda: None))
@@ -180,11 +183,12 @@ class Preset:
             raise PresetError(f"{error}{self._instead()}") from None
 
     def _fetched(self, progress, accept_licence: bool, arrived: Callable[[], object]) -> Path:
-        from kzoo.presets import fetching, published, spleeter, terms
+        from kzoo.presets import fetching, published, spleeter
 
         card = self.card
         fetching.forbid_offline(f"preset {self.name!r}")
-        terms.say_and_ask(self.name, card, accepted=accept_licence)
+        terms.ask(self.name, card, accepted=accept_licence)
+        terms.say(self.name, card)
         publisher = published if {"file", "files"} & set(card["weights"]) else spleeter
         package = published.package_key(card)  # other presets may need it, too
         target = cache_folder() / "presets" / self.name

@@ -18,26 +18,31 @@ from kzoo.presets.card import PresetError
 VARIABLE = "KZOO_ACCEPT_LICENCE"
 
 
-def say_and_ask(name: str, card: Mapping[str, Any], *, accepted: bool) -> None:
-    """Say on stderr what licences a preset has, before its weights are fetched.
+def ask(name: str, card: Mapping[str, Any], *, accepted: bool) -> None:
+    """Raise PresetError, with the way out, for restricted weights whose licence nobody accepted.
 
-    accepted: whoever fetches accepts them, which is remembered. KZOO_ACCEPT_LICENCE does the same:
+    accepted: whoever fetches accepts it, which is remembered. KZOO_ACCEPT_LICENCE does the same:
     names of presets between commas, or "all".
-    Raises PresetError, with the way out, for restricted weights whose licence nobody accepted.
     """
+    if "restricted" not in card:
+        return
     licence = card["licences"]["weights"]
-    restricted = card.get("restricted")
-    if restricted and not (accepted or _accepted(name, licence)):
+    if not (accepted or _accepted(name, licence)):
         raise PresetError(
-            f"preset {name!r}: its weights are for {restricted} ({licence}); to accept that: "
-            f"kzoo presets download {name} --accept-licence, or {VARIABLE}={name}"
+            f"preset {name!r}: its weights are for {card['restricted']} ({licence}); to accept "
+            f"that: kzoo presets download {name} --accept-licence, or {VARIABLE}={name}"
         )
-    if restricted and accepted:
+    if accepted:
         with replacing(_note(name)) as temporary:
             temporary.write_text(licence, encoding="utf-8")
+
+
+def say(name: str, card: Mapping[str, Any]) -> None:
+    """Say on stderr what licences a preset has, before its weights are fetched."""
+    licences = card["licences"]
     print(
-        f"kzoo: {name} is fetched; licence of its weights: {licence}; of the code: "
-        f"{card['licences']['code']}",
+        f"kzoo: fetching {name}; licence of its weights: {licences['weights']}; of the code: "
+        f"{licences['code']}",
         file=sys.stderr,
     )
 

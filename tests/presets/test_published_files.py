@@ -95,22 +95,21 @@ def left(tmp_path):
     return sorted(path.name for path in files)
 
 
-def test_files_of_several_targets_become_a_preset(
-    published, mirror, tmp_path, monkeypatch, rng, capfd
-):
+def test_files_of_several_targets_become_a_preset(published, mirror, tmp_path, monkeypatch, capfd):
     _, arrays = published
     assert presets.open_preset("made_umx").state == "to fetch, not yet verified"
     with mirror() as (url, log):
         monkeypatch.setenv("KZOO_MIRROR", url)
-        model = presets.from_preset("made_umx")
-        presets.verified_weights("made_umx")
+        presets.download("made_umx")
+        found = presets.verified_weights("made_umx")
     assert [path for path, _ in log] == ["/vocals.pth", "/drums.pth"]  # once, then from the cache
-    sound = rng.standard_normal((1, 400, 2)).astype(np.float32)
-    expected = open_unmix.from_weights(arrays, **SIZES)(sound)
-    np.testing.assert_allclose(model(sound), expected, atol=1e-6)
+    model = open_unmix.from_weights(arrays, **SIZES)
+    assert found.keys() == {weight.path for weight in model.weights}
+    for weight in model.weights:
+        np.testing.assert_array_equal(found[weight.path], weight)
     assert left(tmp_path) == ["card.yaml", "weights.npz"]
     assert presets.open_preset("made_umx").state == "here"
-    line = "kzoo: made_umx is fetched; licence of its weights: CC BY-NC-SA 4.0; of the code: MIT\n"
+    line = "kzoo: fetching made_umx; licence of its weights: CC BY-NC-SA 4.0; of the code: MIT\n"
     assert line in capfd.readouterr().err
 
 
@@ -235,6 +234,22 @@ def test_restricted_weights_are_asked_for_once(
             monkeypatch.setenv("KZOO_ACCEPT_LICENCE", names)
             assert presets.download("made_umx").is_file()
             presets.weights_path("made_umx").unlink()
+
+
+def test_a_bag_is_accepted_in_its_own_name(
+    published, rewrite, cards, unconverted, mirror, monkeypatch
+):
+    rewrite(restricted="scientific use")
+    bag = {**published[0], "name": "both", "bag": [{"preset": "made_umx"}]}
+    del bag["weights"]
+    config.dump_yaml({**bag, "restricted": "scientific use"}, cards / "both.yaml")
+    with mirror() as (url, log):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        with pytest.raises(PresetError, match="presets download both --accept-licence"):
+            presets.download("both")
+        assert log == []
+        monkeypatch.setenv("KZOO_ACCEPT_LICENCE", "both")
+        assert presets.download("both") == presets.weights_path("made_umx")
 
 
 def test_a_verb_refuses_before_tensorflow_is_imported_and_names_a_preset_that_is_here(
