@@ -40,7 +40,7 @@ def index() -> str:
                 shelf.figures(entry.quality, notes),
                 shelf.figures(entry.published, notes),
                 origin(presets.load_card(entry.name)),
-                entry.licence,
+                "; ".join(filter(None, (entry.licence, entry.restricted))),
             )
             for entry in group
         ]

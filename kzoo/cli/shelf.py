@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kzoo.presets import Preset
     from kzoo.presets.shelf import Entry
 
-_WIDTH = 160  # where no terminal says how wide it is
+_WIDTH = 1000  # where no terminal says how wide it is, a row is a line
 _NOT_SCORES = ("data", "commands", "columns")  # of an entry of `held_out`
 _DRAWN = {  # keys of a card that have a place of their own in `card`
     "name", "summary", "task", "model", "sources", "sample_rate", "channels", "bandwidth_hz",
@@ -62,7 +62,9 @@ def table(entries: Sequence[Entry]) -> Iterator[RenderableType]:
                 figures(entry.quality, notes),
                 figures(entry.published, notes),
                 entry.state,
-                re.split(r";(?![^(]*\))", entry.licence)[0],
+                "; ".join(
+                    filter(None, (re.split(r";(?![^(]*\))", entry.licence)[0], entry.restricted))
+                ),
             )
         yield drawn
     yield UNITS

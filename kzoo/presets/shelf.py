@@ -26,7 +26,7 @@ class Entry:
     the weights as float32. gmac_per_second: 1e9 multiply-adds for a second of sound, of
     convolutions and products of matrices. quality: what was measured by kzoo, and published: what
     others have; both {"scores": {name: figure}, "definition": ..., "data": ...}, or empty.
-    licence: of the weights. state: as `Preset.state`.
+    licence: of the weights. restricted: what they are for alone, or "". state: as `Preset.state`.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Entry:
     megabytes: float | None
     gmac_per_second: float | None
     licence: str
+    restricted: str
     state: str
     quality: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, Any] = field(default_factory=dict)
@@ -68,8 +69,9 @@ def entries(
     """Return the presets by task and sources, the best first.
 
     task: a part of the card's, such as "separation" of "music separation". stems: all of which it
-    gives. licence: a part of that of the weights. Case does not matter. What was measured here
-    comes before what was published, as the two are of different music.
+    gives. licence: a part of that of the weights, or of what they are for alone. Case does not
+    matter. What was measured here comes before what was published, as the two are of different
+    music.
     Raises ValueError for a task or a stem that no preset has.
     """
     known = [_entry(open_preset(name)) for name in list_presets()]
@@ -84,7 +86,7 @@ def entries(
         for entry in known
         if (task or "").lower() in entry.task.lower()
         and set(stems) <= set(entry.sources)
-        and (licence or "").lower() in entry.licence.lower()
+        and (licence or "").lower() in f"{entry.licence} {entry.restricted}".lower()
     ]
 
     def rank(entry: Entry) -> tuple:
@@ -162,6 +164,7 @@ def _entry(preset: Preset) -> Entry:
         megabytes=None if weights is None else round(4e-6 * weights, 2),
         gmac_per_second=total("gmac_per_second"),
         licence=card["licences"]["weights"],
+        restricted=card.get("restricted", ""),
         state=preset.state,
         quality=card.get("quality", {}),
         published=card.get("published", {}),

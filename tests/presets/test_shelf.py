@@ -41,7 +41,8 @@ def made(tmp_path, monkeypatch):
     write("weak", TWO, here=True, quality={**MEASURED, "scores": scores}, licence="Apache-2.0")
     scores = {"vocals": 7.0, "accompaniment": 9.0}
     write("strong", TWO, here=True, quality={**MEASURED, "scores": scores}, gmac_per_second=1.25)
-    write("far", TWO, published={**PUBLISHED, "scores": {"vocals": 9.0}}, licence="CC BY-NC 4.0")
+    write("far", TWO, published={**PUBLISHED, "scores": {"vocals": 9.0}}, licence="CC BY-NC 4.0",
+          restricted="non-commercial use")  # fmt: skip
     scores = dict(zip(FOUR, (6.5, 5.9, 5.1, 4.2), strict=True))
     write("four", FOUR, here=True, published={**PUBLISHED, "scores": scores})
     write("five", [*FOUR, "piano"])
@@ -77,6 +78,7 @@ def test_groups_have_the_measured_first_and_the_best_of_them_before_others():
         ({"stems": ["piano"]}, ["five"]),
         ({"licence": "apache"}, ["weak"]),
         ({"licence": "mit", "stems": TWO}, ["strong"]),
+        ({"licence": "non-commercial"}, ["far"]),
         ({"licence": "GPL"}, []),
     ],
 )
@@ -141,6 +143,7 @@ def test_the_table_says_what_a_figure_is_and_whose(run):
     assert far[published:].startswith("vocals 9 (2)")
     assert "here" in weak
     assert "to fetch" in far
+    assert far.rstrip().endswith("CC BY-NC 4.0; non-commercial use")
     assert "(1) SDR in dB; five songs" in lines
     assert "(2) SDR in dB; its authors on MUSDB18" in lines
 
