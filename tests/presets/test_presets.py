@@ -325,7 +325,7 @@ def slow_if_by_names(name):
     return pytest.param(name, marks=pytest.mark.slow) if by_names else name
 
 
-@pytest.mark.parametrize("name", map(slow_if_by_names, presets.list_presets()))
+@pytest.mark.parametrize("name", list(map(slow_if_by_names, presets.list_presets())))
 def test_every_card_builds_a_model_and_names_its_licences(unfilled, name):
     preset = presets.open_preset(name)
     card, (size, _) = preset.card, preset.sizes()
