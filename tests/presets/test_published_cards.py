@@ -91,6 +91,35 @@ def test_a_published_instrument_would_fit_its_card(name):
     assert all(f"/solo_{name[10:]}_ckpt/" in f["url"] for f in files_of(name))
 
 
+def test_a_folder_of_tensorflow_becomes_an_instrument(shared, tmp_path, monkeypatch):
+    """A checkpoint that ddsp's code of 2021 wrote, of small sizes, at the published addresses."""
+    theirs = shared / "vectors" / "ddsp_checkpoint"
+    card = presets.load_card("ddsp_solo_violin")
+    small = {"rnn_units": 6, "units": 8, "harmonics": 7, "noise_bands": 5, "reverb_seconds": 0.025}
+    card["model"]["options"] |= small
+    for file in card["weights"]["files"]:
+        path = tmp_path / "www" / urllib.parse.urlsplit(file["url"]).path.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((theirs / path.name).read_bytes())
+    served_cards(tmp_path, monkeypatch, card)
+    with made_checkpoints.served(tmp_path / "www") as (url, log):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        found = presets.verified_weights("ddsp_solo_violin")
+    assert [path.rpartition("/")[2] for path, _ in log] == [
+        "ckpt-40000.index", "ckpt-40000.data-00000-of-00001", "operative_config-0.gin",
+    ]  # fmt: skip
+    assert sum(map(np.size, found.values())) == sum(map(np.size, ddsp.read(theirs).values()))
+
+
+def served_cards(tmp_path, monkeypatch, card):
+    """A place for the card and a cache of its own, with the network allowed (to this machine)."""
+    (tmp_path / "cards").mkdir()
+    config.dump_yaml(card, tmp_path / "cards" / f"{card['name']}.yaml")
+    monkeypatch.setattr("kzoo.presets.card.CARDS", tmp_path / "cards")
+    monkeypatch.setenv("KZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KZOO_OFFLINE", "0")
+
+
 def files_of(name):
     return presets.load_card(name)["weights"]["files"]
 
@@ -125,6 +154,21 @@ def asteroid_package(card, arrays, path):
     torch_files.checkpoint(path, torch_files.mapping({"state_dict": program, **others}), storages)
 
 
+def htdemucs_package(card, arrays, path):
+    """The mapping that Demucs's authors pack their later networks in, in half precision."""
+    program, storages = made.state_dict({name: np.float16(x) for name, x in arrays.items()})
+    sources = b"](" + b"".join(map(torch_files.text, card["sources"])) + b"e"
+    kwargs = torch_files.mapping({"sources": sources, "samplerate": torch_files.integer(44100)})
+    parts = {"klass": torch_files.name("demucs.htdemucs", "HTDemucs"), "args": b")"}
+    parts |= {"kwargs": kwargs, "state": program, "training_args": b"}", "metrics": b")"}
+    torch_files.checkpoint(path, torch_files.mapping(parts), storages)
+
+
+def scnet_package(card, arrays, path):
+    program, storages = made.state_dict(arrays)
+    torch_files.checkpoint(path, torch_files.mapping({"best_state": program}), storages)
+
+
 def state_dict(card, arrays, path):
     torch_files.legacy(path, *made.state_dict(arrays))
 
@@ -144,6 +188,10 @@ def state_dict(card, arrays, path):
         ("conv_tasnet_libri2mix_16khz", asteroid_package),
         ("dprnn_wham", asteroid_package),
         ("dcunet_libri1mix", asteroid_package),
+        ("segan_plus", state_dict),
+        ("scnet", scnet_package),
+        ("htdemucs", htdemucs_package),
+        ("htdemucs_6s", htdemucs_package),
         ("scnet", state_dict),
     ],
 )
@@ -157,11 +205,7 @@ def test_a_made_file_of_the_whole_size_becomes_a_preset(
         path.parent.mkdir(parents=True, exist_ok=True)
         packed(card, made.arrays(name, rng), path)
         file.pop("sha256", None)
-    (tmp_path / "cards").mkdir()
-    config.dump_yaml(card, tmp_path / "cards" / f"{name}.yaml")
-    monkeypatch.setattr("kzoo.presets.card.CARDS", tmp_path / "cards")
-    monkeypatch.setenv("KZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("KZOO_OFFLINE", "0")
+    served_cards(tmp_path, monkeypatch, card)
     with made_checkpoints.served(tmp_path / "www") as (url, log):
         monkeypatch.setenv("KZOO_MIRROR", url)
         presets.download(name, accept_licence=True)
