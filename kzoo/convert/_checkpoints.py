@@ -12,7 +12,7 @@ NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
 def read_checkpoint(folder: str | Path) -> dict[str, np.ndarray]:
     """Arrays by name from a TensorFlow checkpoint folder (or prefix), without training state.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError where there is none, and ValueError for one that is damaged.
     """
     import tensorflow as tf
 
@@ -23,10 +23,13 @@ def read_checkpoint(folder: str | Path) -> dict[str, np.ndarray]:
         prefix = str(found[-1]).removesuffix(".index") if found else str(folder)
     if not Path(prefix + ".index").exists():
         raise FileNotFoundError(f"{folder} holds no TensorFlow checkpoint (no .index file)")
-    # Not `load_checkpoint`, to which a folder's name is no prefix of files without one.
-    reader = tf.compat.v1.train.NewCheckpointReader(prefix)
-    names = [name for name in reader.get_variable_to_shape_map() if not is_training_state(name)]
-    return {name: reader.get_tensor(name) for name in sorted(names)}
+    try:
+        # Not `load_checkpoint`, to which a folder's name is no prefix of files without one.
+        reader = tf.compat.v1.train.NewCheckpointReader(prefix)
+        names = [name for name in reader.get_variable_to_shape_map() if not is_training_state(name)]
+        return {name: reader.get_tensor(name) for name in sorted(names)}
+    except (tf.errors.OpError, RuntimeError, IndexError) as error:
+        raise ValueError(f"{prefix}: is damaged ({str(error).splitlines()[0][:160]})") from None
 
 
 def numbered(kind: str, index: int) -> str:

@@ -83,7 +83,7 @@ def _as_read(
     if "inside" not in files[0]:
         return paths[0]
     inside = folder / "unpacked"
-    packages.unpack(
-        paths[0], inside, re.compile(rf"(?:^|/){re.escape(files[0]['inside'])}/([^/]+)$")
-    )
+    # Hidden files in archives are notes of file managers.
+    wanted = re.compile(rf"(?:^|/){re.escape(files[0]['inside'])}/([^/.][^/]*)$")
+    packages.unpack(paths[0], inside, wanted)
     return inside

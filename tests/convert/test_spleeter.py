@@ -199,3 +199,12 @@ def test_a_checkpoint_is_read_by_its_index_without_training_state(tmp_path):
 def test_a_folder_without_a_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no TensorFlow checkpoint"):
         spleeter.read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["index", "data-00000-of-00001"])
+def test_a_damaged_checkpoint_is_a_line(tmp_path, ending):
+    folder = made.write_checkpoint(tmp_path / "theirs", made.weights(2))
+    path = folder / f"model.{ending}"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"theirs/model: is damaged \(.+\)$"):
+        spleeter.read_checkpoint(folder)
