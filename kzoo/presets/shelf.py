@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,10 +49,11 @@ class Entry:
         """What it can be compared within: the task, and the sources in one order."""
         return self.task, sorted(self.sources)
 
-    def score(self, stems: Sequence[str] = ()) -> float | None:
+    def score(self, stems: Sequence[str] = ()) -> float:
         """The mean of its figures for `stems`, by default for all sources; published ones at need.
 
-        Where the figures are of no sources, as PESQ is, it is the first of them.
+        Where the figures are of no sources, as PESQ is, it is the first of them; without any it is
+        minus infinity.
         """
         for told in (self.quality, self.published):
             scores = told.get("scores", {})
@@ -60,7 +62,7 @@ class Entry:
                 return sum(of_stems) / len(of_stems)
             if scores:
                 return next(iter(scores.values()))
-        return None
+        return -math.inf
 
 
 def entries(
@@ -91,7 +93,7 @@ def entries(
 
     def rank(entry: Entry) -> tuple:
         order = (entry.task, len(entry.sources), entry.group)
-        return (*order, not entry.quality, -(entry.score() or 0.0), entry.name)
+        return (*order, not entry.quality, -entry.score(), entry.name)
 
     return sorted(kept, key=rank)
 
@@ -100,7 +102,8 @@ def best(stems: Sequence[str] = STEMS) -> tuple[Preset, str]:
     """The best preset that is here and gives all of `stems`, and a line that says why.
 
     The best is that of the highest mean of its figures for these stems, measured here or, where
-    nothing was, published. Raises PresetError where none is here, naming those to fetch.
+    nothing was, published: of different music, so the line says of which. Raises PresetError where
+    none is here, naming those to fetch.
     """
     giving = entries(stems=stems)
     here = [entry for entry in giving if entry.state == "here"]
@@ -111,10 +114,15 @@ def best(stems: Sequence[str] = STEMS) -> tuple[Preset, str]:
             "(kzoo presets download NAME)"
         )
     # Fewer sources where figures are equal or none.
-    first = max(here, key=lambda entry: (entry.score(stems) or 0.0, -len(entry.sources)))
-    figure, told = first.score(stems), first.quality or first.published
-    why = f"{figure:.3g}, {told['definition']}, {told.get('data', '')}" if figure else "no figures"
-    return open_preset(first.name), f"best of those here: {first.name} ({why.rstrip(', ')})"
+    first = max(here, key=lambda entry: (entry.score(stems), -len(entry.sources)))
+    told = first.quality or first.published
+    why = (
+        f"{first.score(stems):.3g}, {told['definition']}"
+        if told
+        else "of which no card has figures"
+    )
+    music = f", {told['data']}" if "data" in told else ""
+    return open_preset(first.name), f"best of those here: {first.name} ({why}{music})"
 
 
 def named_or_best(

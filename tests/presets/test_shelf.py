@@ -119,6 +119,21 @@ def test_a_bag_costs_what_its_parts_do(tmp_path):
     assert (bag.megabytes, bag.gmac_per_second, bag.state) == (30.0, 3.75, "here")
 
 
+def test_a_figure_below_zero_is_better_than_none(tmp_path):
+    for name in ("strong", "weak"):
+        card = presets.load_card(name)
+        card.pop("quality")
+        if name == "weak":
+            card["quality"] = {**MEASURED, "scores": {"vocals": -1.0}}
+        config.dump_yaml(card, tmp_path / f"{name}.yaml")
+    (tmp_path / "four.npz").unlink()
+    opened, line = shelf.best()
+    assert opened.name == "weak"
+    assert "(-1, SDR in dB, five songs)" in line
+    (tmp_path / "weak.npz").unlink()
+    assert shelf.best()[1] == "best of those here: strong (of which no card has figures)"
+
+
 def test_a_preset_that_is_named_is_itself():
     assert shelf.named_or_best("weak", say=pytest.fail) == "weak"
 
