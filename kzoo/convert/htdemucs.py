@@ -23,6 +23,7 @@ from kzoo.models import htdemucs
 # What cannot be read off the weights: their arguments and the fields of `htdemucs.HTDemucs`.
 _FIELDS = {
     "samplerate": "sample_rate",
+    "nfft": "n_fft",
     "segment": "block_seconds",
     "norm_groups": "norm_groups",
     "freq_emb": "bin_embedding",

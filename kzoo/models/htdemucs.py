@@ -114,6 +114,12 @@ class HTDemucs(Sizes):
                     "without a transformer the branches must join, where one bin is left; got "
                     f"{bins[-1]}, of n_fft={self.n_fft}, stride={self.stride}, depth={self.depth}"
                 )
+            if self.stride ** bins.index(1) != self.hop_length:
+                raise ValueError(
+                    "frames of the spectrogram and of the waveform must be as many where the "
+                    f"branches join: n_fft must be {4 * self.stride ** bins.index(1)} with "
+                    f"stride={self.stride}; got {self.n_fft}"
+                )
             return
         if bins[-1] == 1:
             raise ValueError(
@@ -270,19 +276,17 @@ def _network(x, y, outputs: int, size: HTDemucs):
         width = size.widths[level - 1] if level else None
         length = lengths.pop()
         if bins > 1:
-            x = _stretched_bins(x, width or 2 * outputs, level, size, f"{name}_conv")
+            x = _stretched_bins(x, width or 2 * outputs, level, size, name)
             wave_length, wave_name = wave_lengths.pop(), f"wave_{name}"
             if left > 1:
                 y = _decoded(y + wave_skips.pop(), level, size, wave_name)
             else:
                 y = ops.squeeze(before, 2)
-            y = _stretched(y, width or outputs, size.stride, size, f"{wave_name}_conv")
-            y = FramesAsIn(size.stride // 2, name=f"{wave_name}_cut")(y, wave_length)
-            y = _ended(y, level, size, wave_name)
+            y = _stretched(y, wave_length, width or outputs, size.stride, level, size, wave_name)
+            y = ops.gelu(y, approximate=False) if level else y
         else:
-            x = _stretched(x, width, size.time_stride, size, f"{name}_conv")
-            x = FramesAsIn(size.time_stride // 2, name=f"{name}_cut")(x, length)
-        x = _ended(x, level, size, name)
+            x = _stretched(x, length, width, size.time_stride, level, size, name)
+        x = ops.gelu(x, approximate=False) if level else x
         if level and bins == 1 and size.bins[level - 1] > 1:
             x = ops.expand_dims(x, 2)
     return x, y
@@ -328,11 +332,6 @@ def _decoded(x, level, size: HTDemucs, name):
     return _branched(x, level, size, f"{name}_dconv") if size.residual in ("decoder", "both") else x
 
 
-def _ended(x, level, size: HTDemucs, name):
-    x = _normed(x, level, size, f"{name}_norm")
-    return ops.gelu(x, approximate=False) if level else x
-
-
 def _rewritten(x, context, level, size: HTDemucs, name):
     """Twice the channels, of which one half gates the other."""
     width, kernel_size, name = 2 * x.shape[-1], 1 + 2 * context, f"{name}_rewrite"
@@ -367,11 +366,13 @@ def _strided(x, width, stride, size: HTDemucs, name):
     return FoldedConv1D(width, 2 * stride, strides=stride, **options)(x)
 
 
-def _stretched(x, width, stride, size: HTDemucs, name):
-    options = _rescaled(
-        2 * stride * width, size, name
-    )  # PyTorch counts a transposed kernel's outputs
-    return FoldedConv1DTranspose(width, 2 * stride, strides=stride, **options)(x)
+def _stretched(x, like, width, stride, level, size: HTDemucs, name):
+    """To as many frames as `like` has; what is cut off counts in the norm."""
+    fan_in = 2 * stride * width  # PyTorch counts a transposed kernel's outputs
+    options = _rescaled(fan_in, size, f"{name}_conv")
+    x = FoldedConv1DTranspose(width, 2 * stride, strides=stride, **options)(x)
+    x = _normed(x, level, size, f"{name}_norm")
+    return FramesAsIn(stride // 2, name=f"{name}_cut")(x, like)
 
 
 def _strided_bins(x, width, level, size: HTDemucs, name):
@@ -387,7 +388,7 @@ def _stretched_bins(x, width, level, size: HTDemucs, name):
     kernel_size, around = size.over_bins(level)
     options = _rescaled(kernel_size * width, size, "conv")
     conv = FoldedConv1DTranspose(width, kernel_size, strides=size.stride, **options)
-    x = PerFrame(conv, name=name)(x)
+    x = _normed(PerFrame(conv, name=f"{name}_conv")(x), level, size, f"{name}_norm")
     return x[:, :, around : x.shape[2] - around] if around else x
 
 

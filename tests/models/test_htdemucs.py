@@ -92,7 +92,8 @@ def test_the_authors_network_without_the_transformer_is_reproduced(without_trans
     weights = weights_of(without_transformer)
     model = convert.from_weights(weights)
     found = np.asarray(model(sound_of(without_transformer)))[0].transpose(0, 2, 1)
-    np.testing.assert_allclose(found, without_transformer["output"], atol=2e-6)
+    # Norms before their edges are cut off: after it 8e-7 are between them.
+    np.testing.assert_allclose(found, without_transformer["output"], atol=2e-7)
     seconds = sum(value.size for name, value in weights.items() if "lstm.bias_hh" in name)
     assert model.count_params() + seconds == 32_808
 
@@ -161,11 +162,12 @@ def test_local_attention_that_fades_at_once_hears_its_neighbours(rng):
         ({"depth": 4}, "several bins at the bottom; got one, of n_fft=256, stride=4, depth=4"),
         ({"heads": 3}, "heads=3 and 4 must divide the transformer's channels; got 8"),
         ({"transformer_layers": 0}, "the branches must join, where one bin is left; got 8"),
+        ({"transformer_layers": 0, "n_fft": 512, "depth": 4}, "n_fft must be 1024 .* got 512"),
         ({"n_fft": 264, "depth": 2}, "stride must divide the bins of every level; .* 33 bins"),
         ({"residual": "up"}, "residual must be one of none, encoder, decoder, both; got 'up'"),
         ({"sources": ["a", "a"]}, "sources must be a sequence of different names"),
     ],
-    ids=["n_fft", "stride", "depth", "heads", "join", "bins", "residual", "twice"],
+    ids=["n_fft", "stride", "depth", "heads", "join", "frames", "bins", "residual", "twice"],
 )
 def test_mistakes_are_named(options, message):
     with pytest.raises(ValueError, match=message):
