@@ -145,7 +145,7 @@ def generate(
     engine: str = "auto",
     **options: Any,
 ) -> tuple[np.ndarray, int]:
-    """Draw sound by a preset of the task generation: (sound `[samples]`, its rate).
+    """Draw sound by a generator, or its exported file: (sound `[samples]`, its rate).
 
     seconds: by default as long as the condition, or 5. voices: so many sounds at once, `[samples,
     voices]`. options: those of `Composer.blocks` in `generation.composing` (prime, condition,

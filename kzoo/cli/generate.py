@@ -10,12 +10,18 @@ from typing import Annotated
 import typer
 
 from kzoo.cli import options
-from kzoo.cli.terminal import quiet_tensorflow
+from kzoo.cli.terminal import loading
 from kzoo.files import replacing
 
 
 def generate(
-    preset: options.Preset,
+    preset: Annotated[
+        str,
+        typer.Option(
+            "-p", "--preset", metavar="PRESET",
+            help="Name or folder of a generator, or its exported NAME_stream.tflite.",
+        ),
+    ],
     out: options.Sound,
     seconds: Annotated[
         float | None,
@@ -73,6 +79,7 @@ def generate(
     from kzoo import audio
     from kzoo.cli.files import Job, Outcome, each_job
     from kzoo.cli.transfer import check_picture
+    from kzoo.engines.exported import Exported
     from kzoo.generation.composing import Composer, Stillness, generative
 
     opened = generative(preset)
@@ -91,8 +98,9 @@ def generate(
             check_picture(picture)
 
     def load():
-        quiet_tensorflow()
-        composer = Composer(opened, voices=voices)
+        file = isinstance(opened, Exported)
+        with loading(opened, by_litert=file, made=file):
+            composer = Composer(opened, voices=voices)
 
         def work(job: Job, progress) -> Outcome:
             begun, done, still = time.perf_counter(), 0, Stillness(rate, voices)

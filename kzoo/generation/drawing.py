@@ -75,11 +75,12 @@ class Block(NamedTuple):
     """Samples `[voices, samples]`, full scale 1.0, what was drawn from, and how to go on.
 
     entropies: in bits, of each code's distribution; for mixtures those of the component's.
+    position: None of a file, which begins anew each time.
     """
 
     samples: np.ndarray
     entropies: np.ndarray
-    position: Position
+    position: Position | None
 
 
 def noise_of(seed: int, drawn: int, samples: int, voices: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A generator's file: kzoo, and a program without kzoo, draw by it what the preset draws."""
 
+import sys
 from pathlib import Path
 
 import keras
@@ -72,9 +73,14 @@ def test_the_file_draws_what_the_preset_draws_from_a_seed_and_behind_a_prime(
         assert len(np.unique(preset)) > 3
 
 
-def test_the_verb_takes_the_file_and_refuses_what_it_cannot_do(exported, stream, tmp_path, capsys):
+def test_the_verb_takes_the_file_and_refuses_what_it_cannot_do(
+    exported, stream, tmp_path, capsys, monkeypatch
+):
     words = ("--seconds", "0.01", "--seed", "2", "-o", tmp_path / "a.wav", "--quiet")
-    status, _ = command("-p", stream, *words, capsys=capsys)
+    with monkeypatch.context() as patch:  # no backend is needed
+        patch.setitem(sys.modules, "tensorflow", None)
+        patch.setattr("kzoo.cli.terminal.quiet_tensorflow", lambda: pytest.fail("TensorFlow"))
+        status, _ = command("-p", stream, *words, capsys=capsys)
     assert status == 0
     sound, rate = soundfile.read(tmp_path / "a.wav")
     expected = Composer(exported[0])(0.01, seed=2)
