@@ -13,7 +13,7 @@ import numpy as np
 
 from kzoo.deploy.proof import Proof, Streaming
 from kzoo.dsp.notes import midi_to_hz
-from kzoo.dsp.quantisation import codes_of
+from kzoo.dsp.quantisation import codes_of, mu_law_codes
 from kzoo.layers.masks import source_names
 
 WAVEFORM, AUDIO = "waveform", "audio"
@@ -186,6 +186,39 @@ def samples_proof(
             "channels": 1,
             "draws": {**told, "hears_samples": size.context_samples()},
         },
+    )
+
+
+def translation_proof(
+    model: keras.Model,
+    size: Any,
+    *,
+    sound: np.ndarray | None = None,
+    description: str | None = None,
+) -> Proof:
+    """Prove a translator of these sizes: "heard" and "past" of a "domain" to "next_sample".
+
+    sound: as in `sound_proof`, which is heard, and has been played by each of the domains.
+    """
+    block = next(x.shape[1] for x in model.inputs if x.name == "past")
+    length = 1 + (block or size.whole(size.sample_rate))
+    if sound is None:
+        sound, description = parity_sound(size.sample_rate, 1, length)
+    codes = mu_law_codes(fitted_to(np.asarray(sound), 1, length), size.levels, rounding="down")
+    given = {"heard": codes[None, 1:], "past": codes[None, :-1]}
+    order = [x.name for x in model.inputs]
+    played = [
+        {name: {**given, "domain": np.full((1, 1), number, np.int32)}[name] for name in order}
+        for number in range(len(size.domains))
+    ]
+    return Proof(
+        inputs=played[0],
+        outputs=["next_sample"],
+        description=f"{description or 'given by the caller'}, played by {size.domains[0]}",
+        also={
+            f"played by {name}": one for name, one in zip(size.domains[1:], played[1:], strict=True)
+        },
+        card={"block_samples": block, "channels": 1, "domains": list(size.domains)},
     )
 
 

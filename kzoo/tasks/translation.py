@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kzoo import data
 from kzoo.config import ConfigError
 from kzoo.dsp.quantisation import mu_law_codes
-from kzoo.tasks.base import Task
+from kzoo.tasks.base import Task, sound_of
+
+if TYPE_CHECKING:
+    import keras
+
+    from kzoo.deploy.proof import Proof
 
 
 class Translation(Task):
@@ -20,6 +27,8 @@ class Translation(Task):
     A model learns from labelled recordings, a folder of them for each of its domains: each domain
     in turn gives an example, so that batches are balanced.
     """
+
+    exported = True
 
     @property
     def waveform(self):
@@ -57,6 +66,21 @@ class Translation(Task):
 
     def windows(self, corpus: data.Corpus) -> Any:
         return Windows(corpus, self)
+
+    @staticmethod
+    def prove(
+        preset: Any, size: Any, *, sound: str | Path | None, stream: bool
+    ) -> Callable[[keras.Model], Proof]:
+        """A sound that is heard, and that each domain is to have played; there is no stream.
+
+        What is heard is encoded with what comes after it, so that nothing is drawn live.
+        """
+        from kzoo.deploy.examples import translation_proof
+
+        waveform, description = sound_of(sound, size)
+        return functools.partial(
+            translation_proof, size=size, sound=waveform, description=description
+        )
 
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
         return {x.name: batch[x.name] for x in self.graph.inputs}, batch["target"]
