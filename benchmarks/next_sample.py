@@ -7,8 +7,9 @@ held-out recording at equal distances, after what it hears, or `--before` second
 all. Besides:
 
 unigram: how often each code is in the other recordings.
-linear: a predictor of `--taps` samples, least squares over the other recordings, whose error is
-    Laplace's with a scale that follows its last errors; a code's chance is that of its amplitudes.
+linear: a predictor of `--taps` samples, by default all that the preset hears, or 32 where it hears
+    all of the past; least squares over the other recordings, and its error is Laplace's with a
+    scale that follows its last errors; a code's chance is that of its amplitudes.
 fitted anew: the same of REFIT_TAPS samples, fitted every REFIT_EVERY samples to the REFIT_OVER
     before them, of which the last count most, on the same seconds as the preset.
 """
@@ -18,8 +19,9 @@ import sys
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import solve_toeplitz
-from scipy.signal import lfilter
+from scipy.signal import lfilter, oaconvolve
 
 FOLLOWS = (0.9, 0.97, 0.99)  # of a mean error what the next one leaves of it: the best is taken
 SCALES = (0.5, 0.7, 1.0, 1.4)
@@ -34,8 +36,10 @@ def unigram_bits(learned: np.ndarray, held: np.ndarray, levels: int) -> float:
 
 def predictor(waveforms: list[np.ndarray], taps: int) -> np.ndarray:
     """`[taps]` of the last samples, the latest first, by the autocorrelation method."""
-    reach = np.arange(taps + 1)
-    sums = sum(np.array([x[: len(x) - k] @ x[k:] for k in reach]) for x in waveforms)
+    sums = np.zeros(taps + 1)
+    for x in waveforms:
+        length = next_fast_len(len(x) + taps, real=True)
+        sums += irfft(np.square(np.abs(rfft(x, length))), length)[: taps + 1]
     sums[0] *= 1 + 1e-9
     return solve_toeplitz(sums[:-1], sums[1:])
 
@@ -48,7 +52,7 @@ def linear_bits(
 
     edges: `[levels - 1]`, the amplitudes between the codes.
     """
-    predicted = lfilter(np.r_[0.0, taps], [1.0], waveform)
+    predicted = oaconvolve(waveform, np.r_[0.0, taps])[: len(waveform)]
     errors = np.abs(waveform - predicted)
     mean = lfilter([0.0, 1 - follows], [1.0, -follows], errors)  # of those before
     return laplace_bits(predicted, scale * mean + 1e-4, codes, edges)[len(taps) :]
@@ -118,7 +122,7 @@ def main() -> None:
     parser.add_argument("--held", required=True, help="the recording that is held out")
     parser.add_argument("--windows", type=int, default=24, help="seconds that are scored")
     parser.add_argument("--before", type=float, default=1.0, help="seconds heard before each")
-    parser.add_argument("--taps", type=int, default=32, help="samples that the predictor hears")
+    parser.add_argument("--taps", type=int, help="samples that the predictor hears")
     chosen = parser.parse_args()
 
     from kzoo import data, presets
@@ -154,14 +158,15 @@ def main() -> None:
     edges = np.float64(
         amplitudes_of(np.arange(size.levels - 1) + border, size.levels, size.quantisation)
     )
-    taps = predictor(training, chosen.taps)
+    count = chosen.taps or (size.context_samples() or 33) - 1
+    taps = predictor(training, count)
     options = [(f, s) for f in FOLLOWS for s in SCALES]
     first = training[0][: 60 * size.sample_rate]
     best = min(
         options, key=lambda o: linear_bits(taps, first, codes(first), edges, *o).mean()
     )  # fmt: skip
     found = linear_bits(taps, test, codes(test), edges, *best).mean()
-    print(f"linear, {chosen.taps} taps, follows {best[0]}, scale {best[1]}: {found:.3f}")
+    print(f"linear, {count} taps, follows {best[0]}, scale {best[1]}: {found:.3f}")
     each = []
     for example in examples:
         target = example["target"][:, 0].astype(int)
