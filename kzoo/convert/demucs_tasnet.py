@@ -39,9 +39,7 @@ def from_weights(
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     options = options_of(weights)
-    size = models.sizes(
-        "conv_tasnet", variant="music", sample_rate=sample_rate, mask=mask, **options
-    )
+    size = models.sizes("conv_tasnet", sample_rate=sample_rate, mask=mask, **options)
     model = conv_tasnet.core(sources, size)
     assign(_places(model, size), weights)
     return model
@@ -62,6 +60,12 @@ def options_of(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
         "kernel_size": shape_of(weights, f"{_BLOCKS}.0.0.net.3.net.0.weight")[-1],
         "blocks": blocks,
         "repeats": repeats,
+        # What all of its networks are like.
+        "skip": 0,
+        "input_norm": "cln",
+        "encoder_activation": "relu",
+        "biases": False,
+        "mask_prelu": False,
     }
 
 

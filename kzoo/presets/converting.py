@@ -44,10 +44,13 @@ def converted(
     arguments = {key: value for key, value in told.items() if key in converter.told}
     config.check_types(converter.from_weights, arguments, where=network)
     weights = converter.read(files)
-    sizes = {key: value for key, value in told.items() if key in fields or key == "variant"}
+    # A default of None stands for what the arrays, or the model's own sizes, say.
+    defaults = {key: p.default for key, p in converter.told.items() if p.default is not p.empty}
+    chosen = {**{key: value for key, value in defaults.items() if value is not None}, **told}
+    sizes = {key: value for key, value in chosen.items() if key in fields or key == "variant"}
     whole = {"size": models.sizes(converter.model, **sizes)} if converter.takes_size else {}
     core = converter.from_weights(weights, **arguments, **whole)
-    options = {**_options(converter, weights, arguments), **sizes}
+    options = {**_options(converter, weights, {**defaults, **arguments}), **sizes}
     if models.takes_sources(converter.model):
         options["sources"] = list(_source_names(core))
     size, others = models.split(converter.model, options)
@@ -85,9 +88,10 @@ def _options(converter: convert.Converter, weights, arguments: Mapping[str, Any]
     """What the arrays tell of the sizes."""
     if converter.options_of is None:
         return {}
-    known = {**{key: p.default for key, p in converter.told.items()}, **arguments}
     wanted = inspect.signature(converter.options_of).parameters
-    return dict(converter.options_of(weights, **{k: known[k] for k in wanted if k in known}))
+    return dict(
+        converter.options_of(weights, **{k: arguments[k] for k in wanted if k in arguments})
+    )
 
 
 def _source_names(core) -> Sequence[str]:

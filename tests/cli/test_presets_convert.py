@@ -160,6 +160,18 @@ def test_a_network_of_published_sizes_needs_no_words(tmp_path, run):
     assert run(*two)[2].startswith("kzoo: crepe is read from one file or folder; got ")
 
 
+def test_what_all_networks_of_a_kind_have_comes_to_the_preset_unsaid(vectors, tmp_path, run):
+    arrays = parameters(vectors("demucs_tasnet_small"))
+    file = safetensors(tmp_path / "tasnet.safetensors", arrays)
+    words = told(sample_rate=44100, sources="[drums, bass, vocals]")
+    assert run(file, "--as", "demucs_tasnet", "-o", tmp_path / "mine", *words)[0] == 0
+    card = presets.load_card(tmp_path / "mine")
+    assert card["sources"] == ["drums", "bass", "vocals"]
+    assert card["model"]["name"] == "conv_tasnet"
+    kept = {key: card["model"]["options"][key] for key in ("mask", "skip", "input_norm", "biases")}
+    assert kept == {"mask": "relu", "skip": 0, "input_norm": "cln", "biases": False}
+
+
 def test_a_folder_of_tensorflow_becomes_a_preset(vectors, tmp_path, run):
     arrays = parameters(vectors("waveunet_m3_valid_difference"))
     folder = made_checkpoints.write_checkpoint(tmp_path / "theirs", arrays, "model-7")
