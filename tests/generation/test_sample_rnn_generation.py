@@ -3,8 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import soundfile
 from made_sample_rnn import RECORDED, of_reference
+from test_composing import command
 
+from kzoo import presets
 from kzoo.dsp.quantisation import codes_of, linear_codes
 from kzoo.generation.generator import Drawing, Generator, Position
 from kzoo.models.sample_rnn import VARIANTS, build
@@ -86,3 +89,21 @@ def test_the_references_codes_are_generated(vectors):
     np.testing.assert_array_equal(
         linear_codes(found[0], RECORDED.levels), vector["generated_argmax"]
     )
+
+
+def test_the_verb_draws_by_a_preset_what_the_generator_does(generator, tmp_path, capsys):
+    card = {
+        "name": "tiers", "task": "generation", "sample_rate": TINY.sample_rate, "trained": "here",
+        "model": {"name": "sample_rnn", "variant": "tiny"},
+    }  # fmt: skip
+    preset = presets.save_to_preset(generator._sampler.model, tmp_path / "preset", card)
+    words = ("-p", preset, "--seconds", "0.01", "--seed", "2", "-o", tmp_path / "a.wav")
+    status, told = command(*words, "--voices", "2", "--bit-depth", "float32", capsys=capsys)
+    assert status == 0, told
+    for number, voice in enumerate(sound(generator.blocks(80, seed=2)), start=1):
+        found, rate = soundfile.read(tmp_path / f"a_{number}.wav", dtype="float32")
+        assert rate == TINY.sample_rate
+        np.testing.assert_array_equal(found, voice)
+    status, told = command(*words, "--condition", "melody.csv", capsys=capsys)
+    assert (status, told.count("\n")) == (1, 1)
+    assert "the model takes no condition; leave melody.csv out" in told
