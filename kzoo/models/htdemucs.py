@@ -256,7 +256,6 @@ def _network(x, y, outputs: int, size: HTDemucs):
         else:
             if len(x.shape) == 4:
                 x = ops.squeeze(x, 2)
-            lengths[-1] = x
             x = _strided(x, width, size.time_stride, size, f"{name}_conv")
         x = x if inject is None else x + inject
         x = _encoded(x, level, size, name)
