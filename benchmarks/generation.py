@@ -14,8 +14,7 @@ speed       samples a second of one voice and of 16: by numba, by XLA, by a netw
             the package wavenet_vocoder 0.1.1 (MIT) where PYTHON has it. That one has a first
             convolution of one sample, and draws one voice alone: 16 are run without drawing.
 training    seconds a step of 2 examples of 8000 samples, Adam, one core: `fit`'s compiled step, and
-            the same network in PyTorch, eager, as its programs train it, and as a graph by
-            torch.compile where that works.
+            the same network in PyTorch, eager, as its programs train it.
 memory      peak resident memory of a process that draws 10 and 60 s.
 """
 
@@ -87,7 +86,7 @@ PEER_TRAINING = """
 import json, sys, time
 import torch
 torch.set_num_threads(1)
-stacks, depth, residual, gate, skip, levels, batch, samples, steps, graph = map(int, sys.argv[1:])
+stacks, depth, residual, gate, skip, levels, batch, samples, steps = map(int, sys.argv[1:])
 C = torch.nn.Conv1d
 class Net(torch.nn.Module):
     def __init__(self):
@@ -110,10 +109,9 @@ class Net(torch.nn.Module):
         return self.two(torch.relu(self.one(torch.relu(total))))
 net = Net()
 adam = torch.optim.Adam(net.parameters(), 1e-3)
-run = torch.compile(net) if graph else net
 codes = torch.randint(0, levels, (batch, samples + 1))
 def step():
-    loss = torch.nn.functional.cross_entropy(run(codes[:, :-1]), codes[:, 1:])
+    loss = torch.nn.functional.cross_entropy(net(codes[:, :-1]), codes[:, 1:])
     adam.zero_grad()
     loss.backward()
     adam.step()
@@ -206,9 +204,8 @@ def training(peer: str | None) -> None:
         model.train_on_batch(*pair)
     said("a step, TensorFlow", (time.process_time() - begun) / STEPS, "s", 3)
     if peer:
-        for name, graph in (("eager", 0), ("compiled", 1)):
-            found = asked(peer, PEER_TRAINING, *SIZES, EXAMPLES, SAMPLES, STEPS, graph)
-            said(f"a step, PyTorch, {name}", found, "s", 3)
+        found = asked(peer, PEER_TRAINING, *SIZES, EXAMPLES, SAMPLES, STEPS)
+        said("a step, PyTorch", found, "s", 3)
 
 
 def memory(seconds: float) -> None:
