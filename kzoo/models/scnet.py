@@ -54,7 +54,8 @@ class SCNet(Sizes):
         around the network before and in ZFTurbo's program where a configuration asks for it; "both"
         as the authors separate recordings; or "none". Weights fit all four, and separate well with
         their own.
-    An estimate depends on all that the network is given.
+    An estimate depends on all that the network is given, and on how long that is: blocks are as
+    long as the segments of the training.
     """
 
     sample_rate: int = 44100
@@ -142,8 +143,8 @@ VARIANTS = {
     ),  # 53 million: ZFTurbo's "XL IHF"
     "half": SCNet(filters=(16, 32, 64)),  # 2.7 million
     "tiny": SCNet(
-        sample_rate=8000, n_fft=64, hop_length=16, filters=(4, 6), band_strides=(1, 2, 4),
-        band_kernels=(3, 2, 4), band_depths=(1, 1, 0), compress=2, dual_paths=2, block_seconds=0.5,
+        sample_rate=8000, n_fft=64, hop_length=16, filters=(4,), band_strides=(1, 2, 4),
+        band_kernels=(3, 2, 4), band_depths=(1, 0, 0), compress=2, dual_paths=2, block_seconds=0.5,
     ),
 }  # fmt: skip
 SOURCES = ("drums", "bass", "other", "vocals")

@@ -27,7 +27,7 @@ def authors(recorded, **options):
 
 
 def without_lstms(normalize):
-    size = models.sizes("scnet", variant="tiny", filters=(4,), dual_paths=0, normalize=normalize)
+    size = models.sizes("scnet", variant="tiny", dual_paths=0, normalize=normalize)
     return scnet.build(["a", "b"], size)
 
 
