@@ -101,6 +101,11 @@ class HTDemucs(Sizes):
         for name in ("stride", "time_stride"):
             if getattr(self, name) < 2 or getattr(self, name) % 2:
                 raise ValueError(f"{name} must be even, 2 or more; got {getattr(self, name)}")
+        if self.residual != "none" and self.residual_compress > self.filters:
+            raise ValueError(
+                "residual_compress must leave a channel of the first level's; got "
+                f"residual_compress={self.residual_compress:g}, filters={self.filters}"
+            )
         bins = self.bins
         for level, (before, after) in enumerate(pairwise(bins)):
             if after > 1 and before % self.stride:

@@ -164,10 +164,25 @@ def test_local_attention_that_fades_at_once_hears_its_neighbours(rng):
         ({"transformer_layers": 0}, "the branches must join, where one bin is left; got 8"),
         ({"transformer_layers": 0, "n_fft": 512, "depth": 4}, "n_fft must be 1024 .* got 512"),
         ({"n_fft": 264, "depth": 2}, "stride must divide the bins of every level; .* 33 bins"),
+        (
+            {"residual_compress": 8.0},
+            "must leave a channel of the first level's; got .*8, filters=4",
+        ),
         ({"residual": "up"}, "residual must be one of none, encoder, decoder, both; got 'up'"),
         ({"sources": ["a", "a"]}, "sources must be a sequence of different names"),
     ],
-    ids=["n_fft", "stride", "depth", "heads", "join", "frames", "bins", "residual", "twice"],
+    ids=[
+        "n_fft",
+        "stride",
+        "depth",
+        "heads",
+        "join",
+        "frames",
+        "bins",
+        "compress",
+        "residual",
+        "twice",
+    ],
 )
 def test_mistakes_are_named(options, message):
     with pytest.raises(ValueError, match=message):

@@ -307,6 +307,6 @@ def test_a_configuration_takes_a_step(path, recordings, tmp_path, monkeypatch):
     if path.stem in ("demucs_v1_musdb18", "demucs_v2_musdb18"):  # 13 and 7 GB
         values["model"]["filters"] = 4
     if path.stem == "htdemucs_musdb18":  # 170 MB
-        values["model"] |= {"filters": 4, "bottom": 16}
+        values["model"] |= {"filters": 8, "bottom": 16}
     steps = 2 if path in RECIPES else 1
     assert steps_taken(values, recordings, tmp_path, monkeypatch, steps=steps) == steps
