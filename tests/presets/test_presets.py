@@ -344,7 +344,7 @@ def test_every_card_builds_a_model_and_names_its_licences(unfilled, name):
         share = 2 / len(sources)
         sources = changes["sources"] = sources[:2]
     model = preset.untrained_model(**changes)
-    assert all(x.shape[-1] == size.channels for x in model.inputs)
+    assert all(x.shape[-1] == size.channels for x in model.inputs if x.name != "mel")
     if sources:
         assert model.output_shape[1] == len(sources)
     if name in PARAMETERS:
