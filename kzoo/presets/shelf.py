@@ -108,10 +108,11 @@ def best(stems: Sequence[str] = STEMS) -> tuple[Preset, str]:
     giving = entries(stems=stems)
     here = [entry for entry in giving if entry.state == "here"]
     if not here:
-        names = ", ".join(entry.name for entry in giving) or "none that kzoo knows"
+        first = ", ".join(entry.name for entry in giving[:3])
+        way_out = f"to fetch are {first}{', ...' * (len(giving) > 3)} (kzoo presets download NAME)"
         raise PresetError(
-            f"no preset that gives {', '.join(stems)} together is here; to fetch are: {names} "
-            "(kzoo presets download NAME)"
+            f"no preset that gives {', '.join(stems)} together is here; "
+            f"{way_out if giving else 'kzoo knows none'}; kzoo presets list shows all"
         )
     # Fewer sources where figures are equal or none.
     first = max(here, key=lambda entry: (entry.score(stems), -len(entry.sources)))

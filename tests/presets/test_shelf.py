@@ -139,7 +139,7 @@ def test_a_preset_that_is_named_is_itself():
 
 
 def test_where_nothing_is_here_those_to_fetch_are_named():
-    with pytest.raises(presets.PresetError, match=r"piano together is here; to fetch are: five \("):
+    with pytest.raises(presets.PresetError, match=r"piano together is here; to fetch are five \("):
         shelf.best(["piano"])
 
 
