@@ -106,8 +106,8 @@ def conditions(options, draws):
         if options.speaker not in draws["speakers"]:
             raise Problem(f"--speaker must be one of {', '.join(draws['speakers'])}")
         speaker["speaker"] = np.int32([[draws["speakers"].index(options.speaker)]])
-    if draws["conditions"] == "mel":
-        raise Problem("a vocoder's bands are no file of this program")
+    if draws["conditions"] in ("mel", "piano_roll"):
+        raise Problem("a vocoder's bands and the notes of MIDI are no files of this program")
     if (draws["conditions"] == "controls") != (options.controls is not None):
         raise Problem("--controls is for files that play pitch and loudness, and those need it")
     if options.controls is not None:

@@ -38,7 +38,8 @@ def generate(
         typer.Option(
             metavar="FILE",
             help="What is played: CSV or JSON of time, f0_hz, loudness_db; of a vocoder a "
-            "recording, or its mel bands as .npy. With --prime it begins with that.",
+            "recording, or its mel bands as .npy; of a model that plays notes a MIDI file. With "
+            "--prime it begins with that.",
         ),
     ] = None,
     speaker: Annotated[

@@ -26,6 +26,8 @@ class Corpus:
     labels: names of what `read` says under "labels" is heard or not, where it is for a listener.
     frame_wise: whether it knows when they are heard: `in_frames` then makes a corpus of it whose
         labels are `[frames, labels]`, as `data.events.Events` has it.
+    has_notes: whether it knows what is played: `in_rolls` then makes a corpus of it that reads
+        "piano_roll" too.
     rates: {sample rate in Hz: how many recordings have it}, where recordings are read.
     excluded: names, or patterns of them, that were held out of it, which `prepare` lets into no
         folder of its shards.
@@ -43,6 +45,7 @@ class Corpus:
     controls: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     frame_wise: bool = False
+    has_notes: bool = False
     rates: Mapping[int, int] = MappingProxyType({})
     excluded: tuple[str, ...] = ()
     found: Sequence[Track] = ()

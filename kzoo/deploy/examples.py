@@ -152,8 +152,9 @@ def samples_proof(
 ) -> Proof:
     """Prove a generator of these sizes: what was heard in "past" to "next_sample".
 
-    Its other inputs are a melody's, or of bands noise; the first speaker speaks. The card has all
-    of `size` that whoever draws by the file needs. sound, stream: as in `sound_proof`.
+    Its other inputs are a melody's, or of bands and notes noise; the first speaker speaks.
+    The card has all of `size` that whoever draws by the file needs. sound, stream: as in
+    `sound_proof`.
     """
     block = model.inputs[0].shape[1]
     length = block or size.whole(size.sample_rate)
@@ -168,6 +169,9 @@ def samples_proof(
     elif size.conditions == "mel":
         bands = np.random.default_rng(0).uniform(0, 1, (1, frames, size.bands))
         further["mel"] = bands.astype(np.float32)
+    elif size.conditions == "piano_roll":
+        played = np.random.default_rng(0).random((1, frames, 128)) < 0.03  # about four at once
+        further["piano_roll"] = played.astype(np.float32)
     if size.speakers:
         further["speaker"] = np.zeros((1, 1), np.int32)
     order = [x.name for x in model.inputs]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kzoo import audio, config, presets
+from kzoo.data.midi import score
 from kzoo.engines import exported
 from kzoo.generation.drawing import Drawing
 from kzoo.synthesis.controls import frames, read_points, rests_as_silence
@@ -131,9 +132,10 @@ def conditions_of(
     """The inputs of a model of `size` beside the past: `[1, frames, width]`, a speaker `[1, 1]`.
 
     condition: of pitch and loudness a CSV or JSON as `kzoo synthesize` takes it, from its first row
-    on; of mel bands a recording, of which they are made, or a .npy `[frames, bands]`. speaker: one
-    of the model's names. Raises ValueError for what the model does not take, or takes and is not
-    given, and audio.AudioError for a recording that cannot be read.
+    on; of mel bands a recording, of which they are made, or a .npy `[frames, bands]`; of a piano
+    roll a MIDI file, whose drums are left out. speaker: one of the model's names. Raises ValueError
+    for what the model does not take, or takes and is not given, audio.AudioError for a recording
+    that cannot be read, and ImportError for MIDI without mido.
     """
     known = {}
     if size.speakers:
@@ -148,15 +150,19 @@ def conditions_of(
             raise ValueError(f"the model takes no condition; leave {condition} out")
         return known
     if condition is None:
-        what = "pitch and loudness (.csv, .json)"
-        if size.conditions == "mel":
-            what = "the mel bands of a recording (or a .npy of them)"
+        what = {
+            "controls": "pitch and loudness (.csv, .json)",
+            "mel": "the mel bands of a recording (or a .npy of them)",
+            "piano_roll": "the notes of a MIDI file (.mid)",
+        }[size.conditions]
         raise ValueError(f"the model plays {what}: name a file of them as its condition")
     if size.conditions == "mel":
         if Path(condition).suffix == ".npy":
             return known | {"mel": _bands(condition, size.bands)}
         sound, _ = audio.read(condition, sample_rate=size.sample_rate)
         return known | {"mel": size.levels_of(sound.mean(axis=1))[None]}
+    if size.conditions == "piano_roll":
+        return known | {"piano_roll": _roll(condition, size.hop_length / size.sample_rate)}
     points = read_points(condition, loudest_db=_LOUDEST_DB)
     rate = size.sample_rate / size.hop_length
     rows = np.stack(list(rests_as_silence(frames(points, rate), 440.0))).astype(np.float32)
@@ -172,6 +178,15 @@ def _bands(path: str | Path, bands: int) -> np.ndarray:
         shape = list(np.shape(found))
         raise ValueError(f"{path}: mel bands are [frames, {bands}]; got {shape}")
     return found[None].astype(np.float32)
+
+
+def _roll(path: str | Path, frame_seconds: float) -> np.ndarray:
+    """`[1, frames, pitches]` until the last note ends."""
+    notes = score.pitched(score.read(path).notes)
+    if not len(notes):
+        raise ValueError(f"{path}: has drums alone, and the model plays notes of a pitch")
+    frames = math.ceil(notes[:, 1].max() / frame_seconds - 1e-6)
+    return score.piano_roll(notes, frames, frame_seconds=frame_seconds)[None]
 
 
 def _samples(seconds: float | None, size: Any, known: dict, primed: int) -> int:

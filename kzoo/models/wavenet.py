@@ -51,8 +51,9 @@ class WaveNet(Sizes):
     dropout: of what a block hears, in training.
     speakers: names of what a corpus has a folder of each; speaker_width: of the vector that stands
         for one.
-    conditions: what frames say of the sound: nothing ("none"), pitch and loudness ("controls"), or
-        `bands` levels ("mel"); hop_length: samples of a frame.
+    conditions: what frames say of the sound: nothing ("none"), pitch and loudness ("controls"),
+        `bands` levels ("mel"), or which of MIDI's 128 pitches are played ("piano_roll");
+        hop_length: samples of a frame.
     mel: what these levels are: the "decibels" of `dsp.mel.mel_levels` with n_fft, low_hz and
         high_hz, or Nyquist below that; or "other" ones, which kzoo plays and cannot make.
     upsampling: frames are "repeated", or smoothed by what is "learned" after each of `scales`,
@@ -82,7 +83,7 @@ class WaveNet(Sizes):
     dropout: float = 0.0
     speakers: tuple[str, ...] = ()
     speaker_width: int = 32
-    conditions: Literal["none", "controls", "mel"] = "none"
+    conditions: Literal["none", "controls", "mel", "piano_roll"] = "none"
     bands: int = 80
     hop_length: int = 256
     mel: Literal["decibels", "other"] = "decibels"
@@ -205,7 +206,8 @@ def build(size: WaveNet = VARIANTS["ibab"], *, samples: int | None = None) -> ke
     `[batch, samples, parameters]` of sample k + 1: see `layers.autoregressive.NextSample`. Before
     the first sample every convolution hears zeros.
     Where the sizes have them: "speaker" `[batch, 1]`, the number of a name; "f0_hz" and
-    "loudness_db" `[batch, frames, 1]`, or "mel" `[batch, frames, bands]`, at the samples' own time.
+    "loudness_db" `[batch, frames, 1]`, or "mel" `[batch, frames, bands]`, or "piano_roll"
+    `[batch, frames, 128]` of 0 and 1, at the samples' own time.
     samples: None for any number. Raises ValueError for no whole number of frames.
     """
     if samples is not None and samples != size.whole(samples):
@@ -274,13 +276,16 @@ def network(past, size: WaveNet, heard: Callable, condition: Callable, part: Cal
 
 def _widths(size: WaveNet) -> dict[str, int]:
     """Of what frames say."""
-    return {"mel": size.bands} if size.conditions == "mel" else {"f0_hz": 1, "loudness_db": 1}
+    if size.conditions == "controls":
+        return {"f0_hz": 1, "loudness_db": 1}
+    return {size.conditions: size.bands if size.conditions == "mel" else 128}
 
 
 def scaled(known: Mapping[str, Any]):
     """What frames say, `[batch, frames, width]` each, as one tensor of about 0 to 1."""
-    if "mel" in known:
-        return known["mel"]
+    if "f0_hz" not in known:
+        (own,) = known.values()
+        return own
     pitch = units.hz_to_midi(known["f0_hz"]) / 127.0
     return ops.concatenate([pitch, known["loudness_db"] / units.RANGE_DB + 1.0], axis=-1)
 

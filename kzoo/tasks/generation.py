@@ -28,7 +28,8 @@ class Generation(Task):
 
     "past" `[batch, samples, 1]`, codes or amplitudes, and the graph's other inputs. A model learns
     from recordings of one channel; a speaker is a label that a corpus knows, controls are those of
-    the kind solo, and levels of mel bands are made of the sound.
+    the kind solo, a piano roll is of a kind that has notes, and levels of mel bands are made of
+    the sound.
     """
 
     exported = True
@@ -40,8 +41,16 @@ class Generation(Task):
 
     @property
     def _controls(self) -> list[str]:
-        others = ("past", "speaker", "begins", "mel")
+        others = ("past", "speaker", "begins", "mel", "piano_roll")
         return [x.name for x in self.graph.inputs if x.name not in others]
+
+    @property
+    def _rolls(self) -> bool:
+        return self.size.conditions == "piano_roll"
+
+    def _told(self, corpus: data.Corpus) -> Any:
+        """A corpus that tells what is played, where the model is to know it."""
+        return corpus.in_rolls(self.size.hop_length) if self._rolls else corpus
 
     @property
     def _lanes(self) -> int | None:
@@ -62,6 +71,16 @@ class Generation(Task):
                 f"{', '.join(corpus.labels) or 'of nothing'}; the model speaks as "
                 f"{', '.join(self.size.speakers)}: kind labelled has a folder of each"
             )
+        if self._rolls and not corpus.has_notes:
+            raise ValueError(
+                f"{where}: is of the kind {kind} and has no notes, which the model plays: kind "
+                "rendered reads those that kzoo data render writes"
+            )
+        if self._rolls and self.size.speakers:
+            raise ValueError(
+                f"{where}: says which instruments play together, and not which of the speakers "
+                "plays alone: leave the speakers of a model that plays notes out"
+            )
         if missing := set(self._controls) - set(corpus.controls):
             raise ValueError(
                 f"{where}: is of the kind {kind} and has no {', '.join(sorted(missing))}, which "
@@ -78,7 +97,8 @@ class Generation(Task):
         if self._lanes:
             lanes = data.Lanes(corpus, samples=self.samples, lanes=self._lanes, seed=seed)
             return Predicted(lanes, self)
-        return Predicted(data.Examples(corpus, samples=self._drawn(corpus), seed=seed), self)
+        drawn = data.Examples(self._told(corpus), samples=self._drawn(corpus), seed=seed)
+        return Predicted(drawn, self)
 
     def windows(self, corpus: data.Corpus) -> Any:
         """Windows one behind the other, or where those are more than MOST_WINDOWS, at distances.
@@ -91,7 +111,8 @@ class Generation(Task):
             return Predicted(data.LaneWindows(corpus, **lanes), self)
         samples = sum(length for _, length in corpus.tracks)
         hop = self.size.whole(max(self.samples, math.ceil(samples / MOST_WINDOWS)))
-        return Predicted(data.Windows(corpus, samples=self._drawn(corpus), hop=hop), self)
+        windows = data.Windows(self._told(corpus), samples=self._drawn(corpus), hop=hop)
+        return Predicted(windows, self)
 
     def _drawn(self, corpus: data.Corpus) -> int:
         """An example's samples, and what it needs behind them, in whole frames of the corpus."""
@@ -139,12 +160,14 @@ class Generation(Task):
         """{"past", "target" `[samples, 1]`, and the graph's other inputs} of a segment of sound."""
         waveform = segment["waveform"] if "waveform" in segment else segment["mixture"]
         samples, frames = self.samples, self.samples // self.size.frame_samples
-        levels = {}
+        known = {}
         if self.size.conditions == "mel":
-            levels["mel"] = self.size.levels_of(waveform[:, 0])[:frames]
+            known["mel"] = self.size.levels_of(waveform[:, 0])[:frames]
+        elif self._rolls:
+            known["piano_roll"] = segment["piano_roll"][:frames]
         if self.size.output == "softmax":
             waveform = codes_of(waveform, self.size.levels, self.size.quantisation)
-        example = {"past": waveform[:samples], "target": waveform[1 : samples + 1]} | levels
+        example = {"past": waveform[:samples], "target": waveform[1 : samples + 1]} | known
         if self.size.speakers:
             example["speaker"] = np.argmax(segment["labels"], keepdims=True).astype(np.int32)
         if "begins" in segment:

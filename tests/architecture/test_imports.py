@@ -43,7 +43,8 @@ MAY = {
     "listening": "audio dsp presets engines",
     # data: the statistics that a synthesiser's card keeps of its corpus
     "synthesis": "audio data dsp presets engines pitch_tracking",
-    "generation": "audio config dsp engines models presets synthesis",
+    # data: the reader of MIDI
+    "generation": "audio config data dsp engines models presets synthesis",
     "pictures": "dsp listening pitch_tracking separation synthesis",
     "downloads": "presets",
     "web": "presets",

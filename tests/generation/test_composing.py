@@ -14,6 +14,8 @@ from kzoo.generation import composing
 from kzoo.generation.composing import Composer, Stillness, conditions_of, prime_of
 from kzoo.models.wavenet import VARIANTS
 
+mido = pytest.importorskip("mido", reason="pip install mido")
+
 RATE = 8000
 PLAYED = {"conditions": "controls", "hop_length": 8, "variant": "tiny"}
 
@@ -27,11 +29,25 @@ def save(folder, **options):
     return presets.save_to_preset(models.build("wavenet", **options), folder, card)
 
 
+def write_midi(path, notes):
+    """notes: (onset, offset, pitch, channel); a second is a thousand ticks."""
+    track, at = mido.MidiTrack(), 0
+    events = [(time, kind, *rest) for on, off, *rest in notes
+              for time, kind in ((on, "note_on"), (off, "note_off"))]  # fmt: skip
+    for seconds, kind, pitch, channel in sorted(events):
+        tick = round(seconds * 1000)
+        track.append(mido.Message(kind, note=pitch, channel=channel, time=tick - at))
+        at = tick
+    mido.MidiFile(ticks_per_beat=500, tracks=[track]).save(path)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("generators")
     save(root / "free", variant="tiny")
     save(root / "played", **PLAYED)
+    save(root / "noted", **PLAYED | {"conditions": "piano_roll"})
+    write_midi(root / "tune.mid", [(0, 0.05, 60, 0), (0.03, 0.1, 64, 0), (0, 0.2, 38, 9)])
     rows = [f"{k / 100},{220 + k},{-20}" for k in range(11)]  # 0.1 s
     (root / "melody.csv").write_text("time,f0_hz,loudness_db\n" + "\n".join(rows))
     sound = 0.3 * np.sin(np.arange(2000) / 5)[:, None] * [1.0, 0.5]
@@ -104,6 +120,10 @@ def test_a_prime_of_another_rate_and_two_channels_is_brought_to_the_model(folder
         ("played", (), "name a file of them as its condition"),
         ("played", ("--condition", "melody.csv", "--seconds", "1"), "f0_hz ends after 0.10 s"),
         ("played", ("--condition", "prime.flac"), "prime.flac"),
+        ("noted", (), "the model plays the notes of a MIDI file (.mid): name a file"),
+        ("noted", ("--condition", "melody.csv"), "melody.csv: is no MIDI file"),
+        ("noted", ("--condition", "nothing.mid"), "nothing.mid: there is no such file"),
+        ("noted", ("--condition", "tune.mid", "--seconds", "1"), "piano_roll ends after 0.10 s"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line_and_writes_nothing(
@@ -152,6 +172,21 @@ def test_a_vocoder_plays_the_levels_that_it_makes_of_a_recording(folders, tmp_pa
     other = dataclasses.replace(composer.size, mel="other")
     with pytest.raises(ValueError, match="by the program that it comes from"):
         conditions_of(other, folders / "prime.flac")
+
+
+def test_notes_of_midi_are_played_until_the_last_ends(folders, tmp_path):
+    sound = Composer(folders / "noted")(condition=folders / "tune.mid")
+    assert sound.shape == (800,)  # 0.1 s
+    size = dataclasses.replace(VARIANTS["tiny"], conditions="piano_roll", hop_length=80)
+    roll = conditions_of(size, folders / "tune.mid")["piano_roll"]
+    assert roll.shape == (1, 10, 128)
+    sounding = [np.flatnonzero(frame).tolist() for frame in roll[0]]
+    assert sounding == [[60]] * 3 + [[60, 64]] * 2 + [[64]] * 5  # the snare is not among them
+    write_midi(tmp_path / "other.mid", [(0, 0.05, 61, 0), (0.03, 0.1, 64, 0)])
+    assert np.any(Composer(folders / "noted")(condition=tmp_path / "other.mid") != sound)
+    write_midi(tmp_path / "drums.mid", [(0, 0.1, 38, 9)])
+    with pytest.raises(ValueError, match="drums alone, and the model plays notes of a pitch"):
+        conditions_of(size, tmp_path / "drums.mid")
 
 
 def test_a_sound_that_stands_still_is_said_to_have_collapsed(rng):

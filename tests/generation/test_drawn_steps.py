@@ -16,7 +16,7 @@ from kzoo.models import sample_rnn, wavenet
 
 # Blocks of 16: dilations of 1 to 8 reach back into the block, and one of 16 before it.
 LONG = dataclasses.replace(SIZES["codes"], depth=5, stacks=1, kernel_size=3)
-MORE = ["codes", "logistics", "gaussians"]  # what others show in part
+MORE = ["codes", "notes", "logistics", "gaussians"]  # what others show in part
 SLOW = pytest.mark.slow
 
 

@@ -33,6 +33,7 @@ SIZES = {
         TINY, conditions="mel", bands=3, hop_length=6, upsampling="learned", scales=(2, 3),
         upsampling_pad=1,
     ),
+    "notes": dataclasses.replace(TINY, conditions="piano_roll", hop_length=8),
     "logistics": dataclasses.replace(TINY, output="logistics", mixtures=2),
     "gaussians": dataclasses.replace(TINY, output="gaussians", mixtures=2),
 }  # fmt: skip
@@ -59,6 +60,8 @@ def given(size, samples, voices=1):
         known["loudness_db"] = rng.uniform(-40, 0, (voices, frames, 1)).astype(np.float32)
     if size.conditions == "mel":
         known["mel"] = rng.uniform(0, 1, (voices, frames, size.bands)).astype(np.float32)
+    if size.conditions == "piano_roll":
+        known["piano_roll"] = np.float32(rng.random((voices, frames, 128)) < 0.03)
     return known
 
 

@@ -1,7 +1,8 @@
-"""Published corpora with names, for the training of listeners."""
+"""Published corpora with names, for the training of listeners, and with notes, of players."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,34 +12,55 @@ from kzoo.data.annotated.layout import NAMES, Annotated, Layout, said
 from kzoo.data.annotated.layouts import LAYOUTS, of_subset
 from kzoo.data.annotated.timed import rendered_tracks
 from kzoo.data.labelled import Files, Labelled, of_names
-from kzoo.data.midi import truth
+from kzoo.data.midi import score, truth
 
 
 class Rendered(Labelled):
     """Rendered mixtures; `read` says which stems have a note in the stretch that is read."""
 
+    has_notes = True
+    _roll_hop: int | None = None
+
     def __init__(self, files: Files, labels: Sequence[str], rate: int | None):
         super().__init__(files, labels, rate)
+        truths = [truth.read(path.parent) for path in self.files]
         self._notes = [
             [
                 np.array([note[:2] for note in told.notes(label)], np.float64).reshape(-1, 2)
                 for label in labels
             ]
-            for told in (truth.read(path.parent) for path in self.files)
+            for told in truths
         ]  # of each track and label `[notes, 2]`: from second to second
+        self._played = [score.pitched(told.notes()) for told in truths]
+
+    def in_rolls(self, hop_length: int) -> Rendered:
+        """The corpus that reads "piano_roll" too, of whole frames of `hop_length` samples.
+
+        `[samples // hop_length, PITCHES]` of the stretch, as `midi.score.piano_roll` has it.
+        """
+        corpus = copy.copy(self)
+        corpus._roll_hop = hop_length
+        return corpus
 
     def read(self, track: int, start: int, samples: int) -> dict[str, np.ndarray]:
-        """Same as `Labelled.read`, with the labels of these samples."""
+        """Same as `Labelled.read`, with the labels of these samples, and of `in_rolls` the roll."""
         first, last = start / self.sample_rate, (start + samples) / self.sample_rate
         labels = [
             bool(np.any((notes[:, 0] < last) & (notes[:, 1] > first)))
             for notes in self._notes[track]
         ]
-        return {"mixture": self.sound(track, start, samples), "labels": np.float32(labels)}
+        found = {"mixture": self.sound(track, start, samples), "labels": np.float32(labels)}
+        if self._roll_hop is not None:
+            found["piano_roll"] = score.piano_roll(
+                self._played[track], samples // self._roll_hop, start_seconds=first,
+                frame_seconds=self._roll_hop / self.sample_rate,
+            )  # fmt: skip
+        return found
 
     def identity(self, track: int) -> str:
         """Return the sha256 of the file's bytes and of its notes."""
-        return self.identity_with(track, [notes.tolist() for notes in self._notes[track]])
+        notes = [*self._notes[track], self._played[track]]
+        return self.identity_with(track, [own.tolist() for own in notes])
 
 
 def _tracks(root: Path) -> list[Annotated]:

@@ -17,12 +17,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kzoo.data.midi.instruments import DRUM_CHANNEL
 from kzoo.extras import package
 
 CONTROLS = {7: 100, 10: 64, 11: 127}  # volume, panning, expression: what they are before any
 VOLUME, EXPRESSION = 7, 11
 BEND_RANGE = 48  # semitones either way, beyond which bends and tunings together are cut
 LONGEST_SECONDS = 1800.0
+PITCHES = 128
 _SUSTAIN, _SOUND_OFF, _RESET, _NOTES_OFF = 64, 120, 121, 123
 _DATA, _DATA_FINE, _RPN_FINE, _RPN, _NRPNS = 6, 38, 100, 101, (98, 99)
 
@@ -129,6 +131,29 @@ def read(path: str | Path) -> Score:
     end = max(note.offset_seconds for note in notes)
     beats = list(_beats(signatures, clock, end))
     return Score(notes, dict(reader.bends), dict(reader.controls), beats, "; ".join(copyright))
+
+
+def pitched(notes: Sequence[Note]) -> np.ndarray:
+    """What `piano_roll` takes, `[notes, 3]`: onset and offset in seconds, pitch; without drums."""
+    rows = [note[:3] for note in notes if note.channel != DRUM_CHANNEL]
+    return np.array(rows, np.float64).reshape(-1, 3)
+
+
+def piano_roll(
+    notes: np.ndarray, frames: int, *, frame_seconds: float, start_seconds: float = 0.0
+) -> np.ndarray:
+    """Which pitches sound in frames from a time on, `[frames, PITCHES]` of 0 and 1, float32.
+
+    notes: as `pitched` has them; each sounds in all frames of which it has a part.
+    """
+    roll = np.zeros((frames, PITCHES), np.float32)
+    starts, ends = (notes[:, :2].T - start_seconds) / frame_seconds
+    starts = np.maximum(np.floor(starts + 1e-6), 0).astype(int)  # as 0.3 / 0.1 is not 3
+    ends = np.clip(np.ceil(ends - 1e-6), 0, frames).astype(int)
+    heard = starts < ends
+    for start, end, pitch in zip(starts[heard], ends[heard], notes[heard, 2], strict=True):
+        roll[start:end, int(pitch)] = 1
+    return roll
 
 
 class _Clock:
