@@ -63,6 +63,12 @@ def test_a_corpus_without_notes_is_refused(corpus, tmp_path):
         trained(labelled, tmp_path / "run")
 
 
+def test_a_pitch_that_midi_does_not_have_is_refused(tmp_path):
+    write_track(tmp_path / "train" / "song_0", [(0, 1, 128, "bass")], rate=RATE)
+    with pytest.raises(ValueError, match=r"notes\.csv: pitches are 0 to 127; got 128"):
+        data.open_corpus("rendered", path=str(tmp_path))
+
+
 def test_speakers_are_refused_as_rendered_tracks_do_not_tell_who_plays(corpus, tmp_path):
     options = {**MODEL, "speakers": ["bass", "piano"]}
     with pytest.raises(ValueError, match="leave the speakers of a model that plays notes out"):

@@ -14,7 +14,7 @@ import numpy as np
 from kzoo import config
 from kzoo.data.midi.changes import Part
 from kzoo.data.midi.instruments import is_pitched
-from kzoo.data.midi.score import Beat, Note, Score
+from kzoo.data.midi.score import PITCHES, Beat, Note, Score
 from kzoo.dsp.notes import midi_to_hz
 
 TRACK, NOTES, ONSETS, BEATS, F0 = "track.yaml", "notes.csv", "onsets.csv", "beats.csv", "f0"
@@ -115,6 +115,8 @@ def read(folder: str | Path) -> Truth:
             raise ValueError(
                 f"{folder / NOTES}: has notes of {part!r}, which {TRACK} does not list"
             )
+        if not 0 <= int(pitch) < PITCHES:
+            raise ValueError(f"{folder / NOTES}: pitches are 0 to {PITCHES - 1}; got {pitch}")
         numbers = int(pitch), int(velocity), listed[part]["channel"], int(program)
         parts[part].append(Note(float(on), float(off), *numbers))
     return Truth(
