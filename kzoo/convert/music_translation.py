@@ -45,17 +45,17 @@ def read(paths: Mapping[str, str | Path] | Path) -> dict[str, np.ndarray]:
 def from_weights(
     weights: Mapping[str, np.ndarray],
     *,
+    encoder_depth: int,
+    depth: int,
+    pool: int,
+    sample_rate: int,
     domains: Sequence[str] = (),
-    encoder_depth: int = 10,
-    depth: int = 14,
-    pool: int = 800,
-    sample_rate: int = 16000,
 ) -> keras.Model:
     """`music_translation.build` with the arrays of files, as `read` gives them.
 
+    encoder_depth, depth, pool, sample_rate: of `MusicTranslation`, which arrays do not tell: 10,
+        14, 800 and 16000 by its train.sh. The rest, and the domains, are read off the arrays.
     domains: their names, in the order of the files, by default as `read` has them.
-    encoder_depth, depth, pool, sample_rate: of `MusicTranslation`, which arrays do not tell; the
-    defaults are those of its train.sh. The rest, and the domains, are read off the arrays.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     domains, weights = _named(weights, domains)
@@ -97,11 +97,11 @@ def _named(
 def options_of(
     weights: Mapping[str, np.ndarray],
     *,
+    encoder_depth: int,
+    depth: int,
+    pool: int,
+    sample_rate: int,
     domains: Sequence[str] = (),
-    encoder_depth: int = 10,
-    depth: int = 14,
-    pool: int = 800,
-    sample_rate: int = 16000,
 ) -> dict[str, Any]:
     """The options of `MusicTranslation`, as far as arrays and these tell.
 

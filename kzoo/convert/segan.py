@@ -28,17 +28,17 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
 def from_weights(
     weights: Mapping[str, np.ndarray],
     *,
-    sources: Sequence[str] = segan.SOURCES,
-    stride: int = 4,
-    window: int = 16384,
-    pre_emphasis: float = 0.95,
+    stride: int,
+    window: int,
+    pre_emphasis: float,
     sample_rate: int = 16000,
+    sources: Sequence[str] = segan.SOURCES,
 ) -> keras.Model:
     """`segan.core` with the reference's weights.
 
     weights: arrays by PyTorch name; filters, kernels, biases and factors are read off them.
-    stride, window, pre_emphasis: its genc_poolings, slice_size and preemph, of the published
-        weights by default; a wrong stride loads, and enhances badly.
+    stride, window, pre_emphasis: its genc_poolings, slice_size and preemph, which arrays do not
+        tell: 4, 16384 and 0.95 of the published weights.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     size = models.sizes(

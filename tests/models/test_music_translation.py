@@ -42,8 +42,9 @@ def named(vector, kind):
     return found
 
 
-def converted(weights):
-    return music_translation.from_weights(weights, encoder_depth=3, depth=4, pool=12)
+def converted(weights, depth=4):
+    told = {"encoder_depth": 3, "pool": 12, "sample_rate": 16000}
+    return music_translation.from_weights(weights, depth=depth, **told)
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +219,6 @@ def test_weights_that_do_not_fit_are_named(vector):
     with pytest.raises(ValueError, match=r"missing: layers\.5\.skip\.bias"):
         converted(weights)
     with pytest.raises(ValueError, match="8 layers are no whole stacks of 14"):
-        music_translation.from_weights(named(vector, "param"), encoder_depth=3)
+        converted(named(vector, "param"), depth=14)
     with pytest.raises(ValueError, match="no weights of music translation"):
         converted({"encoder.start.weight": np.zeros((6, 1, 3))})
