@@ -9,7 +9,8 @@ are those of computing, which other work on the machine changes little: of one c
 `OMP_NUM_THREADS=1 taskset -c 0 python ...`.
 
 speed       samples a second of one voice and of 16: by numba, by XLA, by a network that hears all
-            of the past again for each sample ("no cache"), and by two peers with a cache in which
+            of the past again for each sample ("no cache"), by LiteRT from an exported file (one
+            voice), and by two peers with a cache in which
             each convolution keeps its input: the same network, written in PyTorch, and r9y9's, of
             the package wavenet_vocoder 0.1.1 (MIT) where PYTHON has it. That one has a first
             convolution of one sample, and draws one voice alone: 16 are run without drawing.
@@ -23,6 +24,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 
 STACKS, DEPTH, RESIDUAL, GATE, SKIP, LEVELS = 2, 10, 32, 32, 64, 256
@@ -134,6 +136,24 @@ def built():
     return build(size), size
 
 
+def of_a_file(model, size, folder: str):
+    """A generator by the TFLite file of the model, made in `folder`."""
+    import dataclasses
+
+    from kzoo import api, presets
+    from kzoo.engines import exported
+    from kzoo.generation.exported import FileGenerator
+
+    card = {
+        "name": "wavenet", "task": "generation", "sample_rate": size.sample_rate,
+        "trained": "not at all: weights of a seed",
+        "model": {"name": "wavenet", "options": dataclasses.asdict(size)},
+    }  # fmt: skip
+    presets.save_to_preset(model, f"{folder}/preset", card)
+    api.export(f"{folder}/preset", "tflite", folder)
+    return FileGenerator(exported.opened(f"{folder}/wavenet_stream.tflite"))
+
+
 def asked(python: str, program: str, *numbers: int) -> float | str:
     """What a program of a peer prints, or why it does not."""
     words = [python, "-c", program, *map(str, numbers)]
@@ -158,13 +178,12 @@ def speed(peer: str | None) -> None:
     model, size = built()
     print(f"{model.count_params()} weights, {size.receptive_field} samples heard")
 
-    def drawn(batch, samples, engine):
-        generator = Generator(model, size, batch=batch, engine=engine)
+    def drawn(generator, samples):
         list(generator.blocks(20))  # compiles
         begun = time.process_time()
         for _ in generator.blocks(samples):
             pass
-        return samples * batch / (time.process_time() - begun)
+        return samples * generator.batch / (time.process_time() - begun)
 
     def uncached(batch):
         past = {"past": np.full((batch, size.receptive_field, 1), LEVELS // 2)}
@@ -176,8 +195,13 @@ def speed(peer: str | None) -> None:
 
     for batch in (1, 16):
         voices = "one voice" if batch == 1 else f"{batch} voices"
-        said(f"numba, {voices}", drawn(batch, 16000, "numba"), "samples/s")
-        said(f"xla, {voices}", drawn(batch, 4000, "xla"), "samples/s")
+        for engine, samples in (("numba", 16000), ("xla", 4000)):
+            found = drawn(Generator(model, size, batch=batch, engine=engine), samples)
+            said(f"{engine}, {voices}", found, "samples/s")
+        if batch == 1:
+            with tempfile.TemporaryDirectory() as folder:
+                found = drawn(of_a_file(model, size, folder), 16000)
+            said(f"LiteRT, {voices}", found, "samples/s")
         said(f"no cache, {voices}", uncached(batch), "samples/s", 1)
         if peer:
             count = 1000 if batch == 1 else 300
