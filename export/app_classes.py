@@ -54,6 +54,8 @@ def _common(card: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
     summary = " ".join(card.get("summary", "a model of kzoo").split())
     if "level_db" in card:
         summary += f"; made for recordings at {card['level_db']:g} dBFS"
+    if card.get("joining", {}).get("standardised"):
+        summary += "; made for whole recordings brought to mean 0 and deviation 1"
     return {
         "VERSION": card["versions"]["kzoo"],
         "FILES": " and ".join(files),

@@ -32,6 +32,7 @@ def sound_proof(
     speech_db: float | None = None,
     stream: Streaming | None = None,
     conditions: Sequence[str] = (),
+    size: Any = None,
 ) -> Proof:
     """Prove a model that separates: `[batch, samples, channels]` to one such per source.
 
@@ -43,6 +44,8 @@ def sound_proof(
         are made for speech; that music is then one of the probes. stream: its streaming form.
     conditions: what the numbers of its second input ask for, each of which must hold alone, and a
         mix of all.
+    size: its sizes; the card has `joining` where their recordings are standardised, or their blocks
+        joined linearly or centred.
     Further inputs, such as the random numbers of a generative model, bear their own names and get
     standard normal numbers. Raises ValueError for a model without names of its sources, one that
     has no waveform first, and further inputs of open shapes.
@@ -93,14 +96,29 @@ def sound_proof(
         },
         card={
             "block_samples": block,
-            "overlap_samples": block and min(sample_rate, block // 4),
             "latency_ms": block and 1000 * block / sample_rate,
             "channels": channels,
             "sources": sources,
+            **_joined(block, sample_rate, size),
             "input": WAVEFORM,
             **told,
         },
     )  # fmt: skip
+
+
+def _joined(block: int | None, sample_rate: int, size: Any) -> dict[str, Any]:
+    """The card's `overlap_samples`, and its `joining` where blocks do not fade as is the rule."""
+    if size is not None:
+        grid = size.grid()
+        told = {
+            "linear": grid.linear, "centred": grid.centred, "standardised": size.standardised,
+        }  # fmt: skip
+        if any(told.values()):
+            return {
+                "overlap_samples": block and block * grid.overlap // grid.samples,
+                "joining": told,
+            }
+    return {"overlap_samples": block and min(sample_rate, block // 4)}
 
 
 def asked_for(conditions: Sequence[str]) -> dict[str, np.ndarray]:

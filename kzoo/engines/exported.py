@@ -107,6 +107,7 @@ def system(file: Exported, *, live: bool, threads: int) -> System:
             f"export writes NAME_step{EXPORTED}, which can"
         )
     sources, function, begin = told["sources"], None, None
+    joining = told.get("joining", {})  # of files that say none, blocks fade by squared sines
     if stream is not None:
         step = _step_samples(stream)
         # A second at a time where there is time for it: levels are measured on blocks.
@@ -115,7 +116,10 @@ def system(file: Exported, *, live: bool, threads: int) -> System:
         begin = of_streams(_begin(file, step, threads), sources)
     else:
         samples = told["block_samples"]
-        grid = BlockGrid(samples, samples - told["overlap_samples"])
+        grid = BlockGrid(
+            samples, samples - told["overlap_samples"],
+            linear=joining.get("linear", False), centred=joining.get("centred", False),
+        )  # fmt: skip
         run = _runner(file, _SERVING, threads)
         if "condition" in told:
             run, sources = _of_conditions(run, told), told["condition"]["names"]
@@ -123,6 +127,7 @@ def system(file: Exported, *, live: bool, threads: int) -> System:
     return System(
         sources=tuple(sources), sample_rate=told["sample_rate"], channels=told["channels"],
         grid=grid, interchangeable=told.get("interchangeable", False),
+        standardised=joining.get("standardised", False),
         delay=stream["delay_samples"] if stream else 0, function=function, begin=begin,
     )  # fmt: skip
 

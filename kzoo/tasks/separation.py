@@ -105,7 +105,7 @@ class Separation(Task):
             speech_db = preset.card.get("level_db", _SPEECH_DB)
         return functools.partial(
             sound_proof, sample_rate=size.sample_rate, sound=waveform, description=description,
-            speech_db=speech_db, stream=streaming, conditions=conditions,
+            speech_db=speech_db, stream=streaming, conditions=conditions, size=size,
         )  # fmt: skip
 
     @staticmethod

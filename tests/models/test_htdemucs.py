@@ -9,6 +9,7 @@ import tensorflow as tf
 from made_once import drawn_once
 from made_torch_files import checkpoint, integer, mapping, text
 
+import kzoo
 from kzoo import models
 from kzoo.convert import htdemucs as convert
 from kzoo.layers.attention import LocalAttention
@@ -86,6 +87,26 @@ def test_recordings_are_cut_filled_and_joined_as_the_authors_program_does(record
     )
     found = separator.separate(sound_of(recorded)[0], RATE)["vocals"]
     np.testing.assert_allclose(found.T, recorded["applied_last_source"], atol=2e-6)
+
+
+def test_an_exported_file_gives_the_stems_of_its_preset(rng, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    rate, sources = 1000, ["vocals", "rest"]  # blocks so long that a quarter is above a second
+    options = {"variant": "tiny", "sources": sources, "sample_rate": rate, "block_seconds": 5.0}
+    card = {
+        "name": "small", "sources": sources, "sample_rate": rate, "channels": 2,
+        "model": {"name": "htdemucs", "options": options}, "trained": "in a test",
+    }  # fmt: skip
+    model = models.build("htdemucs", **options)
+    preset = kzoo.save_to_preset(model, tmp_path / "small", card)
+    file = kzoo.export(preset, "tflite", tmp_path / "files")["path"]
+    sound = (0.2 + 0.01 * rng.standard_normal((13000, 2))).astype(np.float32)
+    by_file, expected = (
+        kzoo.Separator.from_preset(p, engine=e).separate(sound, rate)
+        for p, e in ((file, "auto"), (preset, "tensorflow"))
+    )
+    for source, stem in expected.items():
+        np.testing.assert_allclose(by_file[source], stem, atol=1e-5 * np.abs(stem).max())
 
 
 def test_the_authors_network_without_the_transformer_is_reproduced(without_transformer):
