@@ -12,6 +12,7 @@ from kzoo import models
 from kzoo.deploy import examples
 from kzoo.deploy.export import export
 from kzoo.deploy.formats import saved_model, tflite
+from kzoo.dsp.blocks import BlockGrid
 from kzoo.tasks.separation import Separation
 
 LOAD = {"saved_model": saved_model.load, "tflite": tflite.load}
@@ -39,7 +40,10 @@ def test_noisy_speech_has_the_level_that_was_asked_for(samples):
 def test_what_gives_speech_is_proven_on_speech_at_its_level_and_probed_on_music():
     waveform = keras.Input((400, 1))
     model = keras.Model(waveform, ops.expand_dims(0.5 * waveform, 1))
-    sizes = types.SimpleNamespace(sample_rate=RATE, streams=False)
+    grid = BlockGrid(400, 300)
+    sizes = types.SimpleNamespace(
+        sample_rate=RATE, streams=False, standardised=False, grid=lambda: grid
+    )
     music = examples.parity_sound(RATE, 1, 400)
 
     def proof(sources, **card):
