@@ -98,7 +98,8 @@ def test_the_files_of_six_domains_are_one_translator(publish, server, vectors):
         archive.writestr("musicnet/args.pth", b"what it was trained by")
     options = {
         "encoder_stacks": 2, "encoder_depth": 3, "encoder_channels": 6, "latent": 5, "pool": 12,
-        "stacks": 2, "depth": 4, "residual": 6, "skip": 7, "domains": ["cello", "winds", "piano"],
+        "sample_rate": 16000, "stacks": 2, "depth": 4, "residual": 6, "skip": 7,
+        "domains": ["cello", "winds", "piano"],
     }  # fmt: skip
     publish(
         "three", {"url": "all.zip", "inside": "musicnet"}, task="translation", sample_rate=16000,
