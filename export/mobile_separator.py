@@ -1,7 +1,7 @@
 """What a separator's bundle has beside its files: programs that separate whole recordings.
 
 One in Python and one in C separate a recording a block and a half long with each file, and are
-compared with Keras on the same blocks.
+compared with Keras on the same blocks, which kzoo joins.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def prove(
     from kzoo.deploy.formats import tflite
 
     rate, block, channels = (cards[0][key] for key in ("sample_rate", "block_samples", "channels"))
-    length, overlap = 3 * block // 2, min(rate, block // 4)
+    length = 3 * block // 2
     if sound is None:
         waveform, _ = examples.parity_sound(rate, channels, length)
     else:
@@ -57,16 +57,16 @@ def prove(
     model = preset.model(size, samples=samples)
     example, program = {"waveform": waveform[None, :block]}, None
     if condition:  # which the C program does not know
-        vectors = dict(zip(condition["names"], np.eye(len(condition["names"])), strict=True))
-        stems = [_keras_in_blocks(model, waveform, block, overlap, v)[0] for v in vectors.values()]
-        expected = dict(zip(vectors, stems, strict=True))
-        example[condition["input"]] = np.ones((1, len(vectors)), np.float32)
+        names = condition["names"]
+        expected = {}
+        for name, told in zip(names, np.eye(len(names)).tolist(), strict=True):
+            [expected[name]] = _keras_in_blocks(model, waveform, cards[0], told).values()
+        example[condition["input"]] = np.ones((1, len(names)), np.float32)
     else:
         for path in (c_programs.HEADER, c_programs.LITERT[0]):
             shutil.copyfile(path, folder / path.name)
         program = c_programs.build(folder, c_programs.LITERT, scratch / "separate")
-        stems = _keras_in_blocks(model, waveform, block, overlap)
-        expected = dict(zip(cards[0]["sources"], stems, strict=True))
+        expected = _keras_in_blocks(model, waveform, cards[0])
     for card in cards:
         path = Path(card["path"])
         one, two = (_speed(tflite.load(path, threads=threads), example, rate) for threads in (1, 2))
@@ -75,7 +75,7 @@ def prove(
         if program is not None:
             programs[c_programs.LITERT[0].name] = [program]
         for name, command in programs.items():
-            command += [path, song, "--overlap-seconds", overlap / rate, "-o", scratch]
+            command += [path, song, "-o", scratch]
             run = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
             if run.returncode:
                 raise ValueError(f"{name} failed: {run.stderr.strip().splitlines()[-1]}")
@@ -87,28 +87,25 @@ def prove(
 
 
 def _keras_in_blocks(
-    model, waveform: np.ndarray, block: int, overlap: int, vector: np.ndarray | None = None
-) -> np.ndarray:
-    """`[sources, samples, channels]`: a second account of the blocks, float64 on whole arrays.
+    model, waveform: np.ndarray, card: Mapping[str, Any], told: Sequence[float] = ()
+) -> dict[str, np.ndarray]:
+    """{source: `[samples, channels]`} of a model of one block, joined as its card says.
 
-    vector: what a model that is told it is to extract.
+    told: what a model that is told it is to extract.
     """
-    hop, samples = block - overlap, len(waveform)
-    starts = range(0, max(samples - overlap, 1), hop)
-    padded = np.pad(waveform, ((0, starts[-1] + block - samples), (0, 0)))
-    fade = np.sin(0.5 * np.pi * (np.arange(overlap) + 0.5) / max(overlap, 1)) ** 2
-    blocks = np.stack([padded[start : start + block] for start in starts])
-    # Not a plain call, in which a recurrent network goes step by step for minutes.
-    told = blocks if vector is None else [blocks, np.tile(vector, (len(blocks), 1))]
-    estimates, total = model.predict(told, batch_size=1, verbose=0), 0.0
-    for start, estimate in zip(starts, estimates, strict=True):
-        weight = np.ones(block)
-        weight[:overlap] = fade if start else 1.0
-        weight[hop:] = fade[::-1] if start < starts[-1] else 1.0
-        placed = np.zeros((len(estimate), *padded.shape))
-        placed[:, start : start + block] = estimate * weight[:, None]
-        total = total + placed
-    return np.clip(total[:, :samples], -1, 1)  # as a WAV holds it
+    from kzoo.dsp.blocks import BlockGrid
+    from kzoo.separation import BlockSeparator, System
+
+    joining, block = dict(card.get("joining", {})), card["block_samples"]
+    system = System(
+        # Not a plain call, in which a recurrent network goes step by step for minutes.
+        function=lambda x: model.predict([x, np.array([told])] if told else x, verbose=0),
+        sources=card["sources"], sample_rate=card["sample_rate"], channels=card["channels"],
+        standardised=joining.pop("standardised", False),
+        grid=BlockGrid(block, block - card["overlap_samples"], **joining),
+    )  # fmt: skip
+    stems = BlockSeparator(system).separate(waveform, card["sample_rate"])
+    return {name: np.clip(stem, -1, 1) for name, stem in stems.items()}  # as a WAV holds it
 
 
 def _speed(run: Callable, inputs: Mapping[str, np.ndarray], rate: int) -> float:

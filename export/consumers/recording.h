@@ -1,5 +1,6 @@
 /* What both C programs share: WAV in, WAVs out, numbers of a card, and blocks that fade into each
-   other as in separate_tflite.py. C11 and POSIX, nothing else; little-endian machines. */
+   other, or are joined as a card says, as in separate_tflite.py. C11 and POSIX, nothing else;
+   little-endian machines. */
 
 #include <fcntl.h>
 #include <math.h>
@@ -54,6 +55,7 @@ typedef struct {
   char *text;
   int sample_rate, channels, sources;
   char *names[MOST_SOURCES];
+  int joined, linear, centred, standardised; /* joined: the card has a joining */
 } Card;
 
 /* What follows the first "key": in a text, or NULL. */
@@ -75,6 +77,26 @@ static long long number_of(const char *text, const char *key) {
   const char *at = value_of(text, key);
   long long number = at ? strtoll(at, NULL, 10) : 0;
   return number > 0 ? number : 0;
+}
+
+static void read_joining(Card *card) {
+  const char *at = value_of(card->text, "joining");
+  if (!at) return;
+  card->joined = 1;
+  for (at += *at == '{'; (at += strspn(at, " \n,")) && *at == '"';) {
+    int length = (int)strcspn(++at, "\"");
+    int *known = !strncmp(at, "linear\"", 7)         ? &card->linear
+                 : !strncmp(at, "centred\"", 8)       ? &card->centred
+                 : !strncmp(at, "standardised\"", 13) ? &card->standardised
+                                                      : NULL;
+    if (!known)
+      fail("its blocks are joined %.*s, which this program does not know; take that of the kzoo "
+           "which wrote the file", length, at);
+    at += length;
+    at += strspn(at, "\": ");
+    *known = *at == 't';
+    at += strcspn(at, ",}");
+  }
 }
 
 static Card read_card(const char *path) {
@@ -100,6 +122,7 @@ static Card read_card(const char *path) {
     }
   if (!card.sample_rate || !card.channels || !card.sources)
     fail("%s: is not the card of a separator", path);
+  read_joining(&card);
   return card;
 }
 
@@ -212,6 +235,28 @@ static void write_samples(FILE *file, const float *stem, long long samples, int 
     }
 }
 
+/* The mean and the deviation of the whole recording, of the mean of its channels. */
+static void measure(Recording *wav, float *mean, float *deviation) {
+  enum { PIECE = 1 << 16 };
+  double sum = 0, squares = 0, count = (double)wav->samples;
+  long begins = ftell(wav->file);
+  float *piece = allocate(PIECE, sizeof(float) * (size_t)wav->channels);
+  for (long long left = wav->samples; left > 0; left -= PIECE) {
+    long long found = read_samples(wav, piece, left < PIECE ? left : PIECE, wav->channels);
+    for (long long i = 0; i < found; i++) {
+      double mono = 0;
+      for (int c = 0; c < wav->channels; c++) mono += piece[i * wav->channels + c];
+      mono /= wav->channels;
+      sum += mono, squares += mono * mono;
+    }
+  }
+  free(piece);
+  fseek(wav->file, begins, SEEK_SET);
+  double variance = (squares - sum * sum / count) / (count > 1 ? count - 1 : 1);
+  *mean = (float)(sum / count);
+  *deviation = (float)(sqrt(variance > 0 ? variance : 0) + 1e-8);
+}
+
 /* ---- blocks that fade into each other ---- */
 
 /* Separate waveform [samples, channels] into stems[source], each of that size. */
@@ -223,12 +268,14 @@ static double separate_recording(Recording *wav, const Card *card, const char *o
   int channels = card->channels;
   long long hop = block - overlap, total = wav->samples;
   size_t frame = sizeof(float) * (size_t)channels;
-  float *waveform = allocate((size_t)block, frame), *fade = allocate((size_t)overlap, sizeof(float));
+  long long past = card->centred ? block / 2 : 0; /* samples before the block */
+  float *heard = allocate((size_t)(past + block), frame), *waveform = heard + past * channels;
+  float *fade = allocate((size_t)overlap, sizeof(float)), mean = 0, deviation = 1;
   float *stems[MOST_SOURCES], *tails[MOST_SOURCES];
   FILE *files[MOST_SOURCES];
   for (long long i = 0; i < overlap; i++) {
     double side = sin(0.5 * 3.14159265358979323846 * ((double)i + 0.5) / (double)overlap);
-    fade[i] = (float)(side * side);
+    fade[i] = (float)(card->linear ? (double)(i + 1) / (double)(overlap + 1) : side * side);
   }
   mkdir(out, 0777); /* or it is there already; if neither, fopen says so */
   char paths[MOST_SOURCES][4096];
@@ -245,20 +292,29 @@ static double separate_recording(Recording *wav, const Card *card, const char *o
     stems[s] = allocate((size_t)block, frame);
     tails[s] = allocate((size_t)overlap, frame);
   }
-  for (long long start = 0; start == 0 || start < total - overlap; start += hop) {
-    long long kept = start ? overlap : 0;
-    memmove(waveform, waveform + hop * channels, (size_t)kept * frame);
-    long long present = kept + read_samples(wav, waveform + kept * channels, block - kept, channels);
+  if (card->standardised) measure(wav, &mean, &deviation);
+  /* What has a joining begins a block at every hop, even behind one that hears the end. */
+  long long end = card->joined ? total : total - overlap;
+  for (long long start = 0; start == 0 || start < end; start += hop) {
+    long long present = block < total - start ? block : total - start;
+    long long kept = !start ? 0 : overlap < present ? overlap : present;
+    memmove(heard, heard + hop * channels, (size_t)(past + kept) * frame);
+    read_samples(wav, waveform + kept * channels, present - kept, channels);
+    for (long long i = kept * channels; i < present * channels; i++)
+      waveform[i] = (waveform[i] - mean) / deviation;
     memset(waveform + present * channels, 0, (size_t)(block - present) * frame);
-    separate(model, waveform, block, stems);
-    int last = start + block >= total;
+    long long early = card->centred ? (block - present) / 2 : 0;
+    separate(model, waveform - early * channels, block, stems);
+    long long count = start + hop < end ? hop : present;
     for (int s = 0; s < card->sources; s++) {
+      memmove(stems[s], stems[s] + early * channels, (size_t)(block - early) * frame);
       for (long long i = 0; start && i < overlap * channels; i++) {
         float entering = fade[i / channels];
         stems[s][i] = entering * stems[s][i] + (1 - entering) * tails[s][i];
       }
       memcpy(tails[s], stems[s] + hop * channels, (size_t)overlap * frame);
-      write_samples(files[s], stems[s], last ? total - start : hop, channels, wav->channels);
+      for (long long i = 0; i < count * channels; i++) stems[s][i] = stems[s][i] * deviation + mean;
+      write_samples(files[s], stems[s], count, channels, wav->channels);
     }
   }
   for (int s = 0; s < card->sources; s++) {
@@ -266,7 +322,7 @@ static double separate_recording(Recording *wav, const Card *card, const char *o
     if (ferror(files[s]) | fclose(files[s])) fail("%s: was not written whole", paths[s]);
     free(stems[s]), free(tails[s]);
   }
-  free(waveform), free(fade), fclose(wav->file);
+  free(heard), free(fade), fclose(wav->file);
   return (double)total / wav->rate;
 }
 

@@ -164,7 +164,7 @@ int main(int count, char **words) {
     long long wanted = (long long)(number("--block-seconds", seconds, 0.1, 1e6) * card.sample_rate);
     if (wanted < block) {
       block = wanted;
-      overlap = card.sample_rate < block / 4 ? card.sample_rate : block / 4;
+      overlap = card.sample_rate < block / 4 && !card.joined ? card.sample_rate : block / 4;
     }
   }
   Model model = load(&card, threads);

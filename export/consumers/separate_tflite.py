@@ -8,8 +8,9 @@
 Where the card is not there, what the file tells of itself takes its place. A file that is told what
 to extract runs once for each --stem, by default for all that it knows, or for one --remix of them.
 The file separates blocks of one length; this program shows what an app does around it. Blocks
-overlap, and each fades into the next along a squared sine, so that no seam is heard. One block and
-one overlap per source are in memory, however long the recording.
+overlap, and each fades into the next along a squared sine, or as the card's `joining` says, so that
+no seam is heard. A block and a half and one overlap per source are in memory, however long the
+recording.
 """
 
 import argparse
@@ -23,6 +24,8 @@ import wave
 from pathlib import Path
 
 import numpy as np
+
+JOINING = ("linear", "centred", "standardised")  # what `blocks` and `scale_of` know
 
 
 class Problem(Exception):
@@ -48,6 +51,7 @@ def main():
     options = parser.parse_args()
     try:
         card = read_card(options.model, options.card)
+        check_joining(card)
         card["asked"] = asked_for(card, options.stem, options.remix)
         begun = time.perf_counter()
         seconds = separate(options, card)
@@ -100,6 +104,15 @@ def told_by(model):
             f"{model}: has no .json beside it, and tells nothing of a separator itself"
         ) from None
     return card
+
+
+def check_joining(card):
+    unknown = [name for name in card.get("joining", {}) if name not in JOINING]
+    if unknown:
+        raise Problem(
+            f"its blocks are joined {', '.join(unknown)}, which this program does not know; "
+            "take that of the kzoo which wrote the file"
+        )
 
 
 def asked_for(card, stems, remix):
@@ -187,22 +200,46 @@ def separate(options, card):
 
 def blocks(run, reader, card, overlap, total):
     """The stems piece by piece, {source: [samples, channels]}, as many samples as were read."""
-    block, channels = card["block_samples"], card["channels"]
+    block, channels, joining = card["block_samples"], card["channels"], card.get("joining", {})
     hop = block - overlap
     fade = np.sin(0.5 * np.pi * (np.arange(overlap) + 0.5) / max(overlap, 1)) ** 2
+    if joining.get("linear"):
+        fade = np.arange(1, overlap + 1) / (overlap + 1)
     fade = fade[:, None].astype(np.float32)
-    heard = np.zeros((0, channels), np.float32)
+    mean, deviation = scale_of(reader) if joining.get("standardised") else np.float32([0, 1])
+    centred = joining.get("centred", False)
+    past = block // 2 if centred else 0  # samples before the block
+    heard = np.zeros((past + block, channels), np.float32)
     tails = {}
-    for start in range(0, max(total - overlap, 1), hop):
-        heard = np.concatenate([heard[hop:], read_pcm(reader, block - len(heard[hop:]), channels)])
-        present = len(heard)  # under a block only in the last one, which is filled with silence
-        stems = run(np.pad(heard, ((0, block - present), (0, 0))))
+    # What has a joining begins a block at every hop, even behind one that hears the end.
+    starts = range(0, total if joining else max(total - overlap, 1), hop)
+    for start in starts:
+        present = min(block, total - start)  # under a block at the end, with silence around it
+        kept = min(overlap, present) if start else 0
+        heard[: past + kept] = heard[hop : hop + past + kept]
+        new = read_pcm(reader, present - kept, channels)
+        heard[past + kept : past + present] = (new - mean) / deviation
+        heard[past + present :] = 0
+        early = (block - present) // 2 if centred else 0
+        stems = run(heard[past - early : past - early + block])
         for source, stem in stems.items():
+            stem = stems[source] = np.roll(stem, -early, axis=0)
             if source in tails:
                 stem[:overlap] = fade * stem[:overlap] + (1 - fade) * tails[source]
             tails[source] = stem[hop:].copy()
-        last = start + block >= total
-        yield {source: stem[: present if last else hop] for source, stem in stems.items()}
+        count = present if start == starts[-1] else hop
+        yield {source: stem[:count] * deviation + mean for source, stem in stems.items()}
+
+
+def scale_of(reader):
+    """float32 (mean, deviation) of the whole recording, of the mean of its channels."""
+    count, total, squares = 0, 0.0, 0.0
+    while len(waveform := read_pcm(reader, 1 << 16, reader.getnchannels())):
+        mono = waveform.mean(axis=1, dtype=np.float64)
+        count, total, squares = count + len(mono), total + mono.sum(), squares + mono @ mono
+    reader.rewind()
+    variance = max(squares - total**2 / count, 0) / max(count - 1, 1)
+    return np.float32([total / count, variance**0.5 + 1e-8])
 
 
 def load(model, card, threads):

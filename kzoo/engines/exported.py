@@ -22,6 +22,7 @@ from kzoo.presets import EXPORTED, Preset, PresetError
 from kzoo.separation import System
 
 _SERVING, _STEP, _RESET = "serving_default", "step", "reset"
+_JOINING = ("linear", "centred", "standardised")
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def opened(preset: str | Path | Preset | None) -> str | Path | Preset | None:
 def system(file: Exported, *, live: bool, threads: int) -> System:
     """Separate by a file, in its own blocks.
 
-    Raises PresetError for what LiteRT cannot use, and with `live` for what hears whole blocks.
+    Raises PresetError for what LiteRT cannot use, for blocks that are joined in a way that is not
+    known here, and with `live` for what hears whole blocks.
     """
     told, stream = file.card, file.stream
     if live and stream is None:
@@ -108,6 +110,11 @@ def system(file: Exported, *, live: bool, threads: int) -> System:
         )
     sources, function, begin = told["sources"], None, None
     joining = told.get("joining", {})  # of files that say none, blocks fade by squared sines
+    if unknown := [name for name in joining if name not in _JOINING]:
+        raise PresetError(
+            f"{file}: its blocks are joined {', '.join(unknown)}, which this kzoo does not know; a "
+            "newer one wrote the file: pip install -U kzoo"
+        )
     if stream is not None:
         step = _step_samples(stream)
         # A second at a time where there is time for it: levels are measured on blocks.

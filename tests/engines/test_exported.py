@@ -1,5 +1,6 @@
 """An exported file in the place of a preset: the same sound, at any length, and clear refusals."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -147,6 +148,13 @@ def test_whole_blocks_are_not_run_live(folder, run):
     status, said = run("enhance", "--live", "-", "-p", folder / "shares_fp32.tflite")
     assert status == 1
     assert "hears whole blocks and cannot run live" in said
+
+
+def test_a_joining_that_is_not_known_is_refused(folder):
+    file = exported.opened(folder / "shares_fp32.tflite")
+    newer = dataclasses.replace(file, card={**file.card, "joining": {"mirrored": True}})
+    with pytest.raises(presets.PresetError, match="are joined mirrored, which this kzoo does not"):
+        litert.system(newer)
 
 
 def test_foreign_and_damaged_files_are_one_line(folder, song, run, tmp_path):

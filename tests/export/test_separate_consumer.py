@@ -122,6 +122,53 @@ def test_consumer_without_kzoo_equals_keras_in_blocks(folder, model, sound, samp
         assert decibels(expected[i, :samples], stem) > 80
 
 
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory):
+    """(a file whose card says how blocks are joined, what its preset separates by)."""
+    card, separator = made_artefacts.joined(tmp_path_factory.getbasetemp())
+    folder = shutil.copytree(Path(card["path"]).parent, tmp_path_factory.mktemp("joined") / "files")
+    return folder / Path(card["path"]).name, separator
+
+
+@pytest.mark.parametrize("language", ["python", "c"])
+def test_blocks_are_joined_as_the_card_says(joined, language, rng, tmp_path, request):
+    """The last block is centred in what is there; where it adds 50 samples, and alone, too."""
+    model, separator = joined
+    grid, rate = separator.grid, separator.system.sample_rate
+    program = request.getfixturevalue("program") if language == "c" else None
+    for samples, channels in ((3300, 2), (2 * grid.hop + 50, 2), (701, 1)):
+        sound = 0.2 + 0.05 * rng.standard_normal((samples, channels))
+        heard = write_wav(tmp_path / "song.wav", sound, rate, width=3)
+        words = (model, tmp_path / "song.wav", "-o", tmp_path)
+        if program:
+            assert compiled(program, *words)[0] == 0
+        else:
+            run = run_program(CONSUMER, *words)
+            assert run.returncode == 0, run.stderr
+        for source, expected in separator.separate(heard, rate).items():
+            np.testing.assert_allclose(
+                read_wav(tmp_path / f"{source}.wav"), expected, atol=1e-6, err_msg=source
+            )
+
+
+@pytest.mark.parametrize("language", ["python", "c"])
+def test_a_joining_that_is_not_known_is_refused(joined, language, tmp_path, request):
+    model, _ = joined
+    card = json.loads(model.with_suffix(".json").read_text())
+    card["joining"] = {**card["joining"], "mirrored": True}
+    (tmp_path / "card.json").write_text(json.dumps(card, indent=2))
+    write_wav(tmp_path / "song.wav", np.zeros((99, 2)), card["sample_rate"])
+    words = (model, tmp_path / "song.wav", "--card", tmp_path / "card.json", "-o", tmp_path / "out")
+    if language == "c":
+        code, said = compiled(request.getfixturevalue("program"), *words)
+    else:
+        run = run_program(CONSUMER, *words)
+        code, said = run.returncode, run.stderr
+    assert (code, said.count("\n")) == (1, 1)
+    assert "its blocks are joined mirrored, which this program does not know" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_consumer_turns_mistakes_into_one_line(folder, sound, tmp_path):
     model = folder / "tiny_fp32.tflite"
     write_wav(tmp_path / "fast.wav", sound, rate=2 * RATE)

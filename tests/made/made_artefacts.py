@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import types
 from unittest import mock
 
 import keras
@@ -13,6 +15,9 @@ from kzoo import models
 from kzoo.deploy import examples
 from kzoo.deploy.export import export
 from kzoo.deploy.formats import tflite
+from kzoo.models import htdemucs
+from kzoo.separation import BlockSeparator, System
+from kzoo.tasks.separation import Separation
 
 SOURCES = ("vocals", "accompaniment")
 RATE = 8000
@@ -55,6 +60,34 @@ def bundle(place):
             for precision in ("fp32", "fp16")
         }  # fmt: skip
     return folder, cards
+
+
+@functools.cache
+def joined(place):
+    """(card of a TFLite file in `place`, separator) whose blocks are joined as hybrid Demucs's are.
+
+    The network in its place is louder or fainter by the place in a block, and not linear. The
+    separator runs it in Keras, in the blocks of the model's own sizes.
+    """
+    sources = ("vocals", "rest")  # blocks so long that a quarter is above a second
+    size = dataclasses.replace(htdemucs.VARIANTS["tiny"], sample_rate=250, block_seconds=5.0)
+    grid = size.grid()
+    assert grid.overlap > size.sample_rate
+    waveform = keras.Input((grid.samples, 2), name="waveform")
+    rising = np.linspace(0, 1, grid.samples, dtype=np.float32)[:, None]
+    model = keras.Model(waveform, ops.tanh(waveform)[:, None] * np.stack([rising, 1 - rising]))
+    preset = types.SimpleNamespace(sources=sources, card={})
+    proof = Separation.prove(preset, size, sound=None, stream=True)(model, sources=sources)
+    card = export(
+        model, "tflite", place / "joined", name="joined", proof=proof, sample_rate=size.sample_rate
+    )
+    separator = BlockSeparator(
+        System(
+            function=lambda block: np.asarray(model(block)), sources=sources, channels=2,
+            sample_rate=size.sample_rate, grid=grid, standardised=size.standardised,
+        )
+    )  # fmt: skip
+    return card, separator
 
 
 def small_model(layer, samples=256):

@@ -1,10 +1,9 @@
 """Hybrid Demucs against the authors' numbers, with and without the transformer, and its rules."""
 
-import dataclasses
 import re
-import types
 
 import keras
+import made_artefacts
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,12 +13,10 @@ from made_torch_files import checkpoint, integer, mapping, text
 import kzoo
 from kzoo import models
 from kzoo.convert import htdemucs as convert
-from kzoo.deploy.export import export
 from kzoo.layers.attention import LocalAttention
 from kzoo.layers.dconv import DConv, LongBLSTM
 from kzoo.models import htdemucs
 from kzoo.separation import BlockSeparator, System
-from kzoo.tasks.separation import Separation
 
 each_network_is_drawn_once = drawn_once((htdemucs, "build"))
 RATE, BLOCK = 44100, 9000
@@ -93,28 +90,12 @@ def test_recordings_are_cut_filled_and_joined_as_the_authors_program_does(record
     np.testing.assert_allclose(found.T, recorded["applied_last_source"], atol=2e-6)
 
 
-def test_an_exported_file_is_joined_as_its_preset_is(rng, tmp_path):
-    """With a network in its place whose gains depend on the place in a block."""
+def test_an_exported_file_is_joined_as_its_preset_is(rng, tmp_path_factory):
     pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
-    rate, sources = 250, ("vocals", "rest")  # blocks so long that a quarter is above a second
-    size = dataclasses.replace(htdemucs.VARIANTS["tiny"], sample_rate=rate, block_seconds=5.0)
-    grid = size.grid()
-    assert grid.overlap > rate
-    waveform = keras.Input((grid.samples, 2), name="waveform")
-    rising = np.linspace(0, 1, grid.samples, dtype=np.float32)[:, None]
-    model = keras.Model(waveform, waveform[:, None] * np.stack([rising, 1 - rising]))
-    preset = types.SimpleNamespace(sources=sources, card={})
-    proof = Separation.prove(preset, size, sound=None, stream=True)(model, sources=sources)
-    card = export(model, "tflite", tmp_path, name="x", proof=proof, sample_rate=rate)
-    blocks = BlockSeparator(
-        System(
-            function=lambda block: np.asarray(model(block)), sources=sources, sample_rate=rate,
-            channels=2, grid=grid, standardised=size.standardised,
-        )
-    )  # fmt: skip
+    card, blocks = made_artefacts.joined(tmp_path_factory.getbasetemp())
     sound = (0.2 + 0.01 * rng.standard_normal((3300, 2))).astype(np.float32)
-    found = kzoo.Separator.from_preset(card["path"]).separate(sound, rate)
-    for source, stem in blocks.separate(sound, rate).items():
+    found = kzoo.Separator.from_preset(card["path"]).separate(sound, card["sample_rate"])
+    for source, stem in blocks.separate(sound, card["sample_rate"]).items():
         np.testing.assert_allclose(found[source], stem, atol=1e-6)
 
 
