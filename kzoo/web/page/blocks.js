@@ -3,30 +3,48 @@
 // A recording is {samples, channels, read(start, count) -> Promise of Float32Array[channel]}. Both
 // functions yield {start, stems: {source: interleaved Float32Array}}, which join to exactly its length.
 
-// Blocks share `overlap` samples, and each fades into the next along a squared sine.
+import { Problem } from "./problem.js";
+
+const JOINING = ["linear", "centred", "standardised"];
+
+// How the card says that blocks are joined, {} where it says nothing.
+export function joiningOf({ joining = {} }) {
+  const unknown = Object.keys(joining).filter((name) => !JOINING.includes(name));
+  if (unknown.length) throw new Problem(`Its blocks are joined ${unknown.join(", ")}, which this page does not know.`);
+  return joining;
+}
+
+// Blocks share `overlap` samples, and each fades into the next along a squared sine; or linearly, where the
+// card's `joining` says so, which may have the last one centred in what is there, and whole recordings standardised.
 // run: interleaved [block, card.channels] -> Promise of {source: the same shape}. interchangeable:
 // sources, as speakers are, come out of every block in an order of its own; they are put in that of
 // the block before, and in that of the first channels.
 export async function* inBlocks(run, recording, card, gain, interchangeable = false) {
-  const { block_samples: block, channels, sources } = card;
+  const { block_samples: block, channels, sources } = card, { linear, centred, standardised } = joiningOf(card);
   const overlap = card.overlap_samples ?? Math.min(card.sample_rate, Math.floor(block / 4));
   const hop = block - overlap;
-  const fade = Float32Array.from({ length: overlap }, (_, i) => Math.sin((Math.PI / 2 * (i + 0.5)) / overlap) ** 2);
+  const fade = Float32Array.from({ length: overlap }, (_, i) =>
+    linear ? (i + 1) / (overlap + 1) : Math.sin((Math.PI / 2 * (i + 0.5)) / overlap) ** 2);
   const groups = grouped(recording.channels, channels);
   const tails = groups.map(() => ({}));
-  for (let start = 0; start < Math.max(recording.samples - overlap, 1); start += hop) {
-    const present = Math.min(block, recording.samples - start);
-    const last = start + block >= recording.samples, count = last ? present : hop;
-    const heard = await recording.read(start, present);
+  const scales = standardised ? await scalesOf(recording, groups) : groups.map(() => ({ mean: 0, deviation: 1 }));
+  // What has a joining begins a block at every hop, even behind one that hears the end.
+  const end = card.joining ? recording.samples : Math.max(recording.samples - overlap, 1);
+  for (let start = 0; start < end; start += hop) {
+    const present = Math.min(block, recording.samples - start), count = start + hop < end ? hop : present;
+    const early = centred ? Math.floor((block - present) / 2) : 0, from = Math.max(0, start - early);
+    const heard = await recording.read(from, start + present - from);
     const stems = empty(sources, count * recording.channels);
     let leader = null;
     for (const [number, group] of groups.entries()) {
-      const input = interleaved(heard, group, channels, block, gain);
+      const { mean, deviation } = scales[number], times = gain / deviation;
+      const input = interleaved(heard, group, channels, block, times, mean, early - (start - from));
       let found = gain ? await run(input) : empty(sources, input.length);
+      for (const source of sources) found[source].copyWithin(0, early * channels);
       if (interchangeable) found = leader = inOrder(found, sources, tails[number], leader, fade, channels);
       for (const source of sources) {
         const stem = found[source];
-        if (gain) for (let i = 0; i < stem.length; i++) stem[i] /= gain;
+        if (gain) for (let i = 0; i < stem.length; i++) stem[i] = stem[i] / times + mean;
         const tail = tails[number][source];
         if (tail) {
           for (let i = 0; i < overlap * channels; i++) {
@@ -136,12 +154,33 @@ function grouped(channels, width) {
   return groups;
 }
 
-// Channels side by side in `samples` frames, silence behind the last; one channel goes to both sides.
-function interleaved(heard, group, channels, samples, gain) {
+// The mean and the deviation of the mean of each group's channels, over the whole recording.
+async function scalesOf(recording, groups) {
+  const piece = 1 << 16, sums = groups.map(() => [0, 0]);
+  for (let start = 0; start < recording.samples; start += piece) {
+    const heard = await recording.read(start, Math.min(piece, recording.samples - start));
+    for (const [number, group] of groups.entries()) {
+      for (let i = 0; i < heard[0].length; i++) {
+        let mono = 0;
+        for (const c of group) mono += heard[c][i] / group.length;
+        sums[number][0] += mono;
+        sums[number][1] += mono * mono;
+      }
+    }
+  }
+  return sums.map(([sum, squares]) => {
+    const mean = sum / recording.samples, variance = Math.max(squares - sum * mean, 0) / Math.max(recording.samples - 1, 1);
+    return { mean, deviation: Math.sqrt(variance) + 1e-8 };
+  });
+}
+
+// Channels side by side in `samples` frames, from frame `at` on, and silence around them; one channel goes to
+// both sides.
+function interleaved(heard, group, channels, samples, gain, mean = 0, at = 0) {
   const out = new Float32Array(samples * channels);
   for (let c = 0; c < channels; c++) {
     const from = heard[group[c % group.length]];
-    for (let i = 0; i < from.length; i++) out[i * channels + c] = from[i] * gain;
+    for (let i = 0; i < from.length; i++) out[(at + i) * channels + c] = (from[i] - mean) * gain;
   }
   return out;
 }

@@ -25,6 +25,7 @@ const handlers = {
   // card; folder: URL of its files; accelerator: "wasm" or "webgpu".
   async load(data) {
     card = data.card;
+    parts.joiningOf(card);
     const threads = await parts.loadRuntime(card, data.accelerator);
     const name = card.stream?.twin ?? Object.keys(card.files)[0];
     const bytes = await fetched(new URL(name, data.folder), card.files[name]);
