@@ -13,7 +13,8 @@ from kzoo.presets.opening import Preset, open_preset
 
 BEST = "best"  # the name for the best preset that is here; "best:drums,bass" for these stems
 UNITS = (
-    "MB are those of the weights in float32, GMAC/s 1e9 multiply-adds for a second of sound. "
+    "MB are those of the weights in float32, GMAC/s 1e9 multiply-adds for a second of sound, "
+    "counted in the graph of a block: with what blocks share, without Fourier transforms. "
     "Figures of different notes are not comparable."
 )
 STEMS = ("vocals", "accompaniment")  # what it is the best for where nothing else is said

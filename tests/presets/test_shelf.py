@@ -228,7 +228,22 @@ def test_a_cards_figures_for_the_list_are_among_its_scores(name, monkeypatch):
         assert any(figure in (one if isinstance(one, list) else [one]) for one in told)
 
 
-@pytest.mark.parametrize("name", ["gtcrn_speech", "unet_2stems_mobile"])
+COUNTED = {  # {what tells how a network is built: the first preset of it}
+    json.dumps(card["model"], sort_keys=True): name
+    for name, card in reversed([(name, presets.load_card(name)) for name in presets.list_presets()])
+    if "gmac_per_second" in card
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name in ("gtcrn_speech", "unet_2stems_mobile")
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in sorted(COUNTED.values())
+    ],
+)
 def test_what_a_preset_costs_is_counted_in_its_graph(name, monkeypatch, unfilled):
     from benchmarks.preset_costs import counted
 
