@@ -83,6 +83,14 @@ import android.content.pm.PackageManager
 }
 
 
+_MEASURE = """\
+            separator.measure { sound, index, most ->
+                mixture.read(at, sound, index, most).also { at += it }
+            }
+            at = 0
+"""
+
+
 def main(arguments: list[str] | None = None) -> int:
     return programs.run("android", project, parser().parse_args(arguments))
 
@@ -158,6 +166,7 @@ def _words(card: Mapping[str, Any], file: str) -> dict[str, str]:
     streams = "stream" in card
     return {
         **{word: text if streams else "" for word, text in _LIVE.items()},
+        "MEASURE": _MEASURE if card.get("joining", {}).get("standardised") else "",
         "STREAM": card["stream"]["file"] if streams else "",
         "LIVE_OUTPUT": card["sources"][0],
         "FILES": file,

@@ -16,6 +16,65 @@ from typing import Any
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LANGUAGES = {"kotlin": "kt", "swift": "swift"}
+_SINE = {
+    "kotlin": """\
+        val sine = Math.sin(0.5 * Math.PI * (it + 0.5) / OVERLAP)
+        (sine * sine).toFloat()
+""",
+    "swift": """\
+            let sine = sin(0.5 * Double.pi * (Double(index) + 0.5) / Double(Self.overlap))
+            return Float(sine * sine)
+""",
+}
+_LINEAR = {
+    "kotlin": """\
+        (it + 1f) / (OVERLAP + 1)
+""",
+    "swift": """\
+            return Float(index + 1) / Float(Self.overlap + 1)
+""",
+}
+# Of a file whose recordings are standardised as a whole.
+_SCALE = {
+    "FIELDS": {
+        "kotlin": """\
+    private var mean = 0f
+    private var deviation = 1f
+    private var measured = false
+""",
+        "swift": """\
+    private var mean: Float = 0
+    private var deviation: Float = 1
+    private var measured = false
+""",
+    },
+    "METHODS": {
+        language: (_TEMPLATES / f"measure.{suffix}").read_text(encoding="utf-8")
+        for language, suffix in _LANGUAGES.items()
+    },
+    "CHECK": {
+        "kotlin": """\
+        check(measured) { "measure the recording first" }
+        measured = false // the next one has another level
+""",
+        "swift": """\
+        guard measured else { throw NotMeasured() }
+        measured = false  // the next one has another level
+""",
+    },
+    "IN": {
+        "kotlin": """\
+            for (i in at until at + count) heard[i] = (heard[i] - mean) / deviation
+""",
+        "swift": ".map { ($0 - mean) / deviation }",
+    },
+    "OUT": {
+        "kotlin": """\
+                for (i in stem.indices) stem[i] = stem[i] * deviation + mean
+""",
+        "swift": ".map { $0 * deviation + mean }",
+    },
+}
 
 
 def write(cards: Sequence[Mapping[str, Any]], folder: Path) -> str:
@@ -54,8 +113,6 @@ def _common(card: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
     summary = " ".join(card.get("summary", "a model of kzoo").split())
     if "level_db" in card:
         summary += f"; made for recordings at {card['level_db']:g} dBFS"
-    if card.get("joining", {}).get("standardised"):
-        summary += "; made for whole recordings brought to mean 0 and deviation 1"
     return {
         "VERSION": card["versions"]["kzoo"],
         "FILES": " and ".join(files),
@@ -81,7 +138,27 @@ def _separator(card: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
         names, asked = _quoted(condition["names"]), condition["input"]
         numbers["SWIFT_INPUTS"] = f'["{card["input"]}": data(waveform), "{asked}": data(shares)]'
         parts = {key: _conditioned(key, names, asked) for key in parts}
-    return {**numbers, **parts}
+    return {**numbers, **parts, **_joined(card)}
+
+
+def _joined(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a class does as its card's `joining` says; ValueError for what is not known here."""
+    joining = card.get("joining", {})
+    if unknown := set(joining) - {"linear", "centred", "standardised"}:
+        raise ValueError(
+            f"{card['name']}: its blocks are joined {', '.join(sorted(unknown))}, which classes "
+            "for apps do not know"
+        )
+    standardised = joining.get("standardised", False)
+    return {
+        "PAST": card["block_samples"] // 2 if joining.get("centred") else 0,
+        # What has a joining begins a block at every hop, even behind one that hears the end.
+        "LAST": {"kotlin": "HOP", "swift": "Self.hop"}
+        if joining
+        else {"kotlin": "BLOCK", "swift": "Self.block"},
+        "FADE": _LINEAR if joining.get("linear") else _SINE,
+        **{f"SCALE_{key}": text if standardised else "" for key, text in _SCALE.items()},
+    }
 
 
 def _conditioned(part: str, names: str, asked: str) -> dict[str, str]:

@@ -26,6 +26,8 @@ class __CLASS__(model: ByteBuffer, threads: Int = 2) : Closeable {
         /** Samples that two blocks share. */
         const val OVERLAP = __OVERLAP__
         const val HOP = BLOCK - OVERLAP
+        /** Samples before a block by half of which, at most, the last one begins earlier. */
+        const val PAST = __PAST__
         val OUTPUTS = listOf(__OUTPUTS__)
         const val SIGNATURE = "__SIGNATURE__"
         const val INPUT = "__INPUT__"
@@ -36,10 +38,8 @@ __CONDITION_CONSTANTS__    }
     private val outputs = OUTPUTS.associateWith { floats(BLOCK * CHANNELS) }
     private val inputs = hashMapOf<String, Any>(INPUT to input)
     private val fade = FloatArray(OVERLAP) {
-        val sine = Math.sin(0.5 * Math.PI * (it + 0.5) / OVERLAP)
-        (sine * sine).toFloat()
-    }
-__CONDITION_FIELDS__
+__FADE__    }
+__CONDITION_FIELDS____SCALE_FIELDS__
     init {
         val shape = network.getInputTensorFromSignature(INPUT, SIGNATURE).shape()
         if (!shape.contentEquals(intArrayOf(BLOCK, CHANNELS))) {
@@ -48,7 +48,7 @@ __CONDITION_FIELDS__
                 "this file takes ${shape.joinToString(" x ")} numbers, not $BLOCK x $CHANNELS")
         }
     }
-__CONDITION_METHODS__
+__CONDITION_METHODS____SCALE_METHODS__
     /**
      * Separates what [read] gives and hands the stems to [write], as many samples as were read.
      *
@@ -60,19 +60,22 @@ __CONDITION_METHODS__
         read: (sound: FloatArray, at: Int, most: Int) -> Int,
         write: (stems: Map<String, FloatArray>, samples: Int) -> Unit
     ) {
-        val heard = FloatArray((BLOCK + 1) * CHANNELS) // one more tells whether a block is the last
+__SCALE_CHECK__        // One sample more tells whether a block is the last.
+        val heard = FloatArray((PAST + BLOCK + 1) * CHANNELS)
         val stems = OUTPUTS.associateWith { FloatArray(BLOCK * CHANNELS) }
         val tails = OUTPUTS.associateWith { FloatArray(OVERLAP * CHANNELS) }
-        var present = filled(read, heard, 0)
+        var present = filled(read, heard, PAST) - PAST
         var first = true
         while (present > 0) {
-            val last = present <= BLOCK
-            infer(heard, minOf(present, BLOCK))
+            val last = present <= __LAST__
+            val here = minOf(present, BLOCK)
+            val early = minOf(PAST, (BLOCK - here) / 2)
+            infer(heard, PAST - early, early + here)
             for ((name, stem) in stems) {
                 val output = outputs.getValue(name)
                 val tail = tails.getValue(name)
-                output.rewind()
-                output.get(stem)
+                output.position(early * CHANNELS)
+                output.get(stem, 0, output.remaining())
                 if (!first) {
                     for (i in tail.indices) {
                         val share = fade[i / CHANNELS]
@@ -80,20 +83,21 @@ __CONDITION_METHODS__
                     }
                 }
                 System.arraycopy(stem, HOP * CHANNELS, tail, 0, tail.size)
-            }
+__SCALE_OUT__            }
             write(stems, if (last) present else HOP)
             if (last) return
-            System.arraycopy(heard, HOP * CHANNELS, heard, 0, (present - HOP) * CHANNELS)
-            present = filled(read, heard, present - HOP)
+            val kept = PAST + present - HOP
+            System.arraycopy(heard, HOP * CHANNELS, heard, 0, kept * CHANNELS)
+            present = filled(read, heard, kept) - PAST
             first = false
         }
     }
 
     override fun close() = network.close()
 
-    private fun infer(heard: FloatArray, samples: Int) {
+    private fun infer(heard: FloatArray, from: Int, samples: Int) {
         input.clear()
-        input.put(heard, 0, samples * CHANNELS)
+        input.put(heard, from * CHANNELS, samples * CHANNELS)
         while (input.hasRemaining()) input.put(0f)
         for (buffer in inputs.values) (buffer as FloatBuffer).rewind()
         for (buffer in outputs.values) buffer.rewind()
@@ -106,7 +110,7 @@ __CONDITION_METHODS__
         while (at < heard.size) {
             val count = read(heard, at, heard.size - at)
             if (count <= 0) break
-            at += count
+__SCALE_IN__            at += count
         }
         return at / CHANNELS
     }

@@ -18,6 +18,8 @@ public final class __CLASS__ {
     /// Samples that two blocks share.
     public static let overlap = __OVERLAP__
     public static let hop = block - overlap
+    /// Samples before a block by half of which, at most, the last one begins earlier.
+    public static let past = __PAST__
     public static let outputs = [__OUTPUTS__]
 __CONDITION_CONSTANTS__
     public struct ForeignFile: Error, CustomStringConvertible {
@@ -26,7 +28,7 @@ __CONDITION_CONSTANTS__
 
     private let network: SignatureRunner
     private let fade: [Float]
-__CONDITION_FIELDS__
+__CONDITION_FIELDS____SCALE_FIELDS__
     /// Opens one of the files; throws where LiteRT cannot, and `ForeignFile` for another file.
     public init(modelPath: String, threads: Int = 2) throws {
         var options = Interpreter.Options()
@@ -39,11 +41,9 @@ __CONDITION_FIELDS__
                 description: "this file takes \(shape), not \([Self.block, Self.channels])")
         }
         fade = (0..<Self.overlap).map { index in
-            let sine = sin(0.5 * Double.pi * (Double(index) + 0.5) / Double(Self.overlap))
-            return Float(sine * sine)
-        }
+__FADE__        }
     }
-__CONDITION_METHODS__
+__CONDITION_METHODS____SCALE_METHODS__
     /// Separates what `read` gives and hands the stems to `write`, as many samples as were read.
     ///
     /// - read: returns so many numbers at most, whole samples; none at the end.
@@ -52,19 +52,23 @@ __CONDITION_METHODS__
         read: (_ most: Int) throws -> [Float],
         write: (_ stems: [String: [Float]]) throws -> Void
     ) throws {
-        let width = Self.channels
-        let full = (Self.block + 1) * width  // one more tells whether a block is the last
-        var heard: [Float] = []
+__SCALE_CHECK__        let width = Self.channels
+        // One sample more tells whether a block is the last.
+        let full = (Self.past + Self.block + 1) * width
+        var heard = [Float](repeating: 0, count: Self.past * width)
         var tails: [String: [Float]] = [:]
         try fill(&heard, to: full, from: read)
-        while !heard.isEmpty {
-            let last = heard.count < full
-            var input = Array(heard.prefix(Self.block * width))
+        while heard.count > Self.past * width {
+            let present = heard.count / width - Self.past
+            let last = present <= __LAST__
+            let early = min(Self.past, max(0, Self.block - present) / 2)
+            var input = Array(heard.dropFirst((Self.past - early) * width).prefix(Self.block * width))
             input += [Float](repeating: 0, count: Self.block * width - input.count)
             try network.invoke(with: inputs(input))
             var stems: [String: [Float]] = [:]
             for name in Self.outputs {
-                var stem = floats(try network.output(named: name).data)
+                var stem = Array(floats(try network.output(named: name).data).dropFirst(early * width))
+                stem += [Float](repeating: 0, count: early * width)
                 if let tail = tails[name] {
                     for index in tail.indices {
                         let share = fade[index / width]
@@ -72,7 +76,7 @@ __CONDITION_METHODS__
                     }
                 }
                 tails[name] = Array(stem[(Self.hop * width)...])
-                stems[name] = Array(stem.prefix(last ? heard.count : Self.hop * width))
+                stems[name] = Array(stem.prefix((last ? present : Self.hop) * width))__SCALE_OUT__
             }
             try write(stems)
             if last { return }
@@ -91,7 +95,7 @@ __CONDITION_METHODS__
         while heard.count < count {
             let more = try read(count - heard.count)
             if more.isEmpty { return }
-            heard += more
+            heard += more__SCALE_IN__
         }
     }
 

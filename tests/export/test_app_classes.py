@@ -1,11 +1,15 @@
 """Kotlin and Swift for apps: made of cards, and compiled and run where there is a compiler."""
 
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from kzoo.dsp.blocks import BlockGrid
+from kzoo.separation import BlockSeparator, System
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = Path(__file__).parent / "kotlin"  # for LiteRT, and a program that runs the classes
@@ -18,6 +22,7 @@ CARD = {
     "level_db": -26.0,
 }  # fmt: skip
 STREAM = {"file": "small_stream.tflite", "frames": 2, "hop_length": 3, "delay_samples": 12}
+JOINING = {"linear": True, "centred": True, "standardised": True}
 ASKED = {"input": "condition", "names": ["vocals", "drums"]}
 
 
@@ -37,7 +42,7 @@ class Runner:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The classes of a separator that streams, and of one that is told what to extract."""
+    """The classes of separators that stream, that join blocks, and that are told what to give."""
     folder = tmp_path_factory.mktemp("classes")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT)
@@ -45,6 +50,10 @@ def folder(tmp_path_factory):
 
         patch.setattr("kzoo.deploy.interpreter.open_litert", lambda *_, **__: Runner())
         app_classes.write([{**CARD, "stream": STREAM}], folder)
+        joined = {**CARD, "name": "joined", "sources": ["bent"], "joining": JOINING}
+        app_classes.write([joined], folder)
+        with pytest.raises(ValueError, match="joined: its blocks are joined mirrored, which"):
+            app_classes.write([{**joined, "joining": {"mirrored": True}}], folder)
         told = {**CARD, "name": "told", "sources": ["estimate"], "condition": ASKED}
         said = app_classes.write([told], folder)
     assert said == "classes for apps: kotlin/Told.kt, swift/Told.swift"
@@ -56,7 +65,7 @@ def test_classes_hold_the_numbers_of_this_very_file(folder):
     assert names == {
         f"{language}/{name}.{suffix}"
         for language, suffix in (("kotlin", "kt"), ("swift", "swift"))
-        for name in ("Small", "SmallStream", "Told")
+        for name in ("Joined", "Small", "SmallStream", "Told")
     }
     kotlin, swift, stream, told = (
         (folder / name).read_text()
@@ -128,6 +137,22 @@ def test_kotlin_separates_in_blocks_that_fade_into_each_other(said):
 
 
 @pytest.mark.slow
+def test_kotlin_joins_blocks_as_the_card_says(said):
+    """Its last block has one sample, and is centred in what is there."""
+    sound, said = said
+    calls = itertools.count(1)
+    separator = BlockSeparator(
+        System(
+            function=lambda block: next(calls) * np.tanh(block)[:, None], sources=("bent",),
+            sample_rate=8000, channels=2, standardised=True,
+            grid=BlockGrid(BLOCK, BLOCK - OVERLAP, linear=True, centred=True),
+        )
+    )  # fmt: skip
+    [expected] = separator.separate(sound, 8000).values()
+    np.testing.assert_allclose(numbers(said, "bent"), expected, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_kotlin_asks_streams_resets_and_refuses(said):
     sound, said = said
     np.testing.assert_allclose(numbers(said, "remix"), 5 * sound, rtol=1e-5)  # drums by a half
@@ -137,6 +162,7 @@ def test_kotlin_asks_streams_resets_and_refuses(said):
         "this file takes 5 x 2 numbers, not 6 x 2",
         "waveform takes 12 numbers a step, not 3",
         "asked for [voice]; this file knows [vocals, drums]",
+        "measure the recording first",
     ]
 
 

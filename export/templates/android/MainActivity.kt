@@ -101,7 +101,7 @@ __LIVE_VIEWS__        setContentView(ScrollView(this).apply { addView(column) })
         var at = 0L
         var done = 0L
         __CLASS__(model("__FILE__")).use { separator ->
-            separator.separate(
+__MEASURE__            separator.separate(
                 { sound, index, most -> mixture.read(at, sound, index, most).also { at += it } }
             ) { found, samples ->
                 val numbers = samples * __CLASS__.CHANNELS

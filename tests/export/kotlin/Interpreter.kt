@@ -1,5 +1,6 @@
 // Stands for LiteRT's interpreter: a network of blocks [6, 2] that says 0.25 and 0.75 times what it
-// hears, times the number of the call, and one of steps that says what it heard the step before.
+// hears, or bends it, times the number of the call, and one of steps that says what it heard the step
+// before.
 package org.tensorflow.lite
 
 import java.nio.ByteBuffer
@@ -44,6 +45,8 @@ class Interpreter(model: ByteBuffer, options: Options) : AutoCloseable {
             val output = outputs[name] as FloatBuffer? ?: continue
             output.put(FloatArray(heard.size) { factor * heard[it] })
         }
+        (outputs["bent"] as FloatBuffer?)?.put(
+            FloatArray(heard.size) { (calls * Math.tanh(heard[it].toDouble())).toFloat() })
     }
 
     override fun close() {}

@@ -1,5 +1,6 @@
 // Runs the generated classes on numbers of standard input, and prints what they say.
 import java.nio.ByteBuffer
+import kzoo.Joined
 import kzoo.Resampler
 import kzoo.Small
 import kzoo.SmallStream
@@ -41,6 +42,13 @@ fun main(args: Array<String>) {
         remix.addAll(found.getValue("estimate").take(2 * samples))
     }
     say("remix", remix)
+    val joined = Joined(file(6, 2))
+    val bent = ArrayList<Float>()
+    joined.measure(pieces(sound, 4))
+    joined.separate(pieces(sound, 4)) { found, samples ->
+        bent.addAll(found.getValue("bent").take(2 * samples))
+    }
+    say("bent", bent)
     val stream = SmallStream(file(6, 2))
     say("stream", (1..3).flatMap { n -> stream.step(FloatArray(12) { n.toFloat() })["speech"]!!.toList() })
     stream.reset()
@@ -48,12 +56,13 @@ fun main(args: Array<String>) {
     val mistakes = listOf<() -> Any>(
         { Small(file(5, 2)) },
         { stream.step(FloatArray(3)) },
-        { told.ask(mapOf("voice" to 1f)) }
+        { told.ask(mapOf("voice" to 1f)) },
+        { joined.separate(pieces(sound, 4)) { _, _ -> } }
     )
     for (wrong in mistakes) {
         try {
             wrong()
-        } catch (error: IllegalArgumentException) {
+        } catch (error: RuntimeException) {
             println("refused " + error.message)
         }
     }
