@@ -2,8 +2,8 @@
 
 The graph does to a batch of recordings what `separation.BlockSeparator` does to one of them at the
 model's own rate: it cuts them on the same grid, puts interchangeable sources in order, keeps the
-state of a stream, brings them to a level and back, and joins the blocks by the same fades. So its
-memory grows with the recording by the recording and its stems alone.
+state of a stream, brings them to a level or standardises them and back, and joins the blocks by the
+same fades. So its memory grows with the recording by the recording and its stems alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kzoo.dsp.blocks import BlockGrid
 from kzoo.engines.blocks import open_network
 from kzoo.presets import Preset
 from kzoo.separation import Blocks, levels
-from kzoo.separation.separator import joined_grid
+from kzoo.separation.separator import LEAST_DEVIATION, joined_grid
 
 # [batch, grid.samples, channels], states -> [batch, sources, grid.samples, channels], states
 Step = Callable[[tf.Tensor, dict[str, tf.Tensor]], tuple[tf.Tensor, dict[str, tf.Tensor]]]
@@ -43,7 +43,16 @@ class ServedBlocks(Blocks):
     @property
     def alone(self) -> bool:
         """Whether a block says all that its estimate depends on, so that a client may join them."""
-        return not (self.silence or self.interchangeable) and self.level_db is None
+        more = self.silence or self.interchangeable or self.told_lengths
+        return not more and self.level_db is None
+
+    @property
+    def told_lengths(self) -> bool:
+        """Whether stems depend on a recording's length, which requests must tell.
+
+        A server may fill a recording up to the length of another that it is run with.
+        """
+        return self.standardised or self.grid.centred
 
     @property
     def weighted(self) -> bool:
@@ -83,7 +92,8 @@ def open_blocks(preset: Preset) -> ServedBlocks:
 def signatures(blocks: ServedBlocks) -> dict[str, tf.types.experimental.ConcreteFunction]:
     """Trace {signature: function} of what a server offers.
 
-    serving_default: `waveform` float32 `[batch, samples, channels]` to one such tensor a source.
+    serving_default: `waveform` float32 `[batch, samples, channels]` to one such tensor a source;
+        where `ServedBlocks.told_lengths`, with `samples` int32 `[batch]`, the length of each.
     int16: the same in 16 bits, a full scale of 32768.
     wav: `wav_bytes` `[batch]`, 16-bit WAVs of any lengths, to `SOURCE_bytes`, WAVs as long.
     block, block_int16, block_wav: one block of the grid, where `ServedBlocks.alone`.
@@ -91,10 +101,10 @@ def signatures(blocks: ServedBlocks) -> dict[str, tf.types.experimental.Concrete
     shape = (None, None, blocks.channels)
     names = blocks.sources
 
-    def whole(waveform):
-        return dict(zip(names, separate(blocks, waveform), strict=True))
+    def whole(waveform, lengths=None):
+        return dict(zip(names, separate(blocks, waveform, lengths), strict=True))
 
-    def block(waveform):
+    def block(waveform, _=None):
         estimate, _ = blocks.step(_to_float(waveform), {})
         if blocks.weighted:
             estimate *= tf.constant(_weight(blocks.grid)[:, None], tf.float32)
@@ -107,13 +117,14 @@ def signatures(blocks: ServedBlocks) -> dict[str, tf.types.experimental.Concrete
     def block_wav(wav_bytes):
         return _encoded(blocks, wav_bytes, block, samples=blocks.grid.samples)
 
-    def traced(function, name, shape, dtype):
-        spec = tf.TensorSpec(shape, dtype, name=name)
-        return tf.function(function, autograph=False).get_concrete_function(spec)
+    def traced(function, name, shape, dtype, *more):
+        specs = tf.TensorSpec(shape, dtype, name=name), *more
+        return tf.function(function, autograph=False).get_concrete_function(*specs)
 
+    told = [tf.TensorSpec((None,), tf.int32, name="samples")] if blocks.told_lengths else []
     found = {
-        "serving_default": traced(whole, "waveform", shape, tf.float32),
-        "int16": traced(whole, "waveform", shape, tf.int16),
+        "serving_default": traced(whole, "waveform", shape, tf.float32, *told),
+        "int16": traced(whole, "waveform", shape, tf.int16, *told),
         "wav": traced(wav, "wav_bytes", (None,), tf.string),
     }
     if blocks.alone:
@@ -163,23 +174,38 @@ def _encoded(
             (stem, lengths), fn_output_signature=tf.TensorSpec((), tf.string),
         )  # fmt: skip
 
-    return {f"{name}_bytes": encoded(stem) for name, stem in function(waveform).items()}
+    stems = function(waveform, lengths)
+    return {f"{name}_bytes": encoded(stem) for name, stem in stems.items()}
 
 
-def separate(blocks: ServedBlocks, waveform: tf.Tensor) -> list[tf.Tensor]:
-    """Separate `[batch, samples, channels]`, float32 or int16, to one such tensor a source."""
+def separate(
+    blocks: ServedBlocks, waveform: tf.Tensor, lengths: tf.Tensor | None = None
+) -> list[tf.Tensor]:
+    """Separate `[batch, samples, channels]`, float32 or int16, to one such tensor a source.
+
+    lengths: int32 `[batch]`, behind which recordings are filled up; None where they are not.
+    """
     grid, late = blocks.grid, blocks.delay
     batch, samples = tf.unstack(tf.shape(waveform)[:2])
     count = tf.maximum(1, (samples + late - grid.start + grid.hop - 1) // grid.hop)
     gain = None if blocks.level_db is None else _gains(blocks, waveform, count)
+    if lengths is None:
+        lengths = tf.fill([batch], samples)
+    scale = _scales(blocks, waveform, lengths, count) if blocks.standardised else None
     fade = tf.constant(grid.fade[:, None], tf.float32)
     n_sources = len(blocks.sources)
 
     def body(k, states, previous, stems):
-        block = _block(grid, waveform, k)
+        if blocks.told_lengths:
+            block, early = _placed(grid, waveform, k, lengths, scale)
+        else:
+            block = _block(grid, waveform, k)
         if gain is not None:
             block *= gain
         estimate, states = blocks.step(block, states)
+        if grid.centred:
+            places = tf.minimum(early[:, None] + tf.range(grid.samples), grid.samples - 1)
+            estimate = tf.gather(estimate, places, axis=2, batch_dims=1)
         if gain is not None:
             quiet = tf.equal(gain, 0)
             if not states:
@@ -192,6 +218,9 @@ def separate(blocks: ServedBlocks, waveform: tf.Tensor) -> list[tf.Tensor]:
         entering = tf.where(k == 0, entering, joined)
         previous = estimate[:, :, grid.hop :]
         part = tf.concat([entering, estimate[:, :, grid.overlap : grid.hop]], axis=2)
+        if scale is not None:
+            mean, deviation = scale
+            part = part * deviation[:, None] + mean[:, None]
         part = _to_dtype(part, waveform.dtype)
         parts = tf.unstack(tf.transpose(part, (1, 2, 0, 3)), n_sources)  # [hop, batch, channels]
         stems = [array.write(k, own) for array, own in zip(stems, parts, strict=True)]
@@ -229,6 +258,49 @@ def _block(grid: BlockGrid, waveform: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
     after = grid.samples - before - tf.shape(piece)[1]
     block = tf.pad(piece, [[0, 0], [before, after], [0, 0]])
     return tf.ensure_shape(block, (None, grid.samples, waveform.shape[2]))
+
+
+def _placed(
+    grid: BlockGrid, waveform: tf.Tensor, k: tf.Tensor, lengths: tf.Tensor, scale: tuple | None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Block k of each recording, standardised by `scale`, and how early it begins `[batch]`."""
+    at = k * grid.hop + grid.start
+    missing = tf.clip_by_value(at + grid.samples - lengths, 0, grid.samples)
+    early = missing // 2 if grid.centred else tf.zeros_like(missing)
+    places = at - early[:, None] + tf.range(grid.samples)  # [batch, grid.samples]
+    inside = (places >= 0) & (places < lengths[:, None])
+    nearest = tf.clip_by_value(places, 0, tf.shape(waveform)[1] - 1)
+    block = _to_float(tf.gather(waveform, nearest, axis=1, batch_dims=1))
+    if scale is not None:
+        mean, deviation = scale
+        block = (block - mean) / deviation
+    block = tf.where(inside[:, :, None], block, 0.0)
+    return tf.ensure_shape(block, (None, grid.samples, waveform.shape[2])), early
+
+
+def _scales(
+    blocks: ServedBlocks, waveform: tf.Tensor, lengths: tf.Tensor, count: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """(mean, deviation) of each recording's channels' mean, `[batch, 1, 1]`: `BlockSeparator`."""
+    hop = blocks.grid.hop
+
+    def body(k, total, squares):
+        piece = _to_float(waveform[:, k * hop : (k + 1) * hop])
+        mono = tf.reduce_mean(tf.cast(piece, tf.float64), axis=2)
+        places = k * hop + tf.range(tf.shape(mono)[1])
+        mono = tf.where(places < lengths[:, None], mono, 0.0)
+        total += tf.reduce_sum(mono, axis=1)
+        return k + 1, total, squares + tf.reduce_sum(tf.square(mono), axis=1)
+
+    zeros = tf.zeros_like(lengths, tf.float64)
+    _, total, squares = tf.while_loop(
+        lambda k, *_: k < count, body, (0, zeros, zeros), parallel_iterations=1
+    )
+    samples = tf.cast(lengths, tf.float64)
+    mean = total / tf.maximum(samples, 1)
+    variance = tf.maximum(squares - total * mean, 0) / tf.maximum(samples - 1, 1)
+    scale = mean, tf.sqrt(variance) + LEAST_DEVIATION
+    return tuple(tf.cast(part, tf.float32)[:, None, None] for part in scale)
 
 
 def _weight(grid: BlockGrid) -> np.ndarray:

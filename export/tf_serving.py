@@ -226,9 +226,10 @@ def _write_warm_up(path: Path, name: str, blocks: ServedBlocks) -> None:
     block = np.zeros(shape, np.int16)
     wav = tf.audio.encode_wav(np.zeros(shape[1:], np.float32), blocks.sample_rate)
     content = np.array([wav.numpy()], object)
+    told = _lengths(blocks, shape[:2])
     requests = {
-        "serving_default": {"waveform": block.astype(np.float32)},
-        "int16": {"waveform": block},
+        "serving_default": {"waveform": block.astype(np.float32), **told},
+        "int16": {"waveform": block, **told},
         "wav": {"wav_bytes": content},
     }
     if blocks.alone:
@@ -244,6 +245,11 @@ def _write_warm_up(path: Path, name: str, blocks: ServedBlocks) -> None:
             log = prediction_log_pb2.PredictLog(request=request)
             entry = prediction_log_pb2.PredictionLog(predict_log=log)
             writer.write(entry.SerializeToString())
+
+
+def _lengths(blocks: ServedBlocks, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """What else a request of recordings `shape`, `(batch, samples)`, has: how long they are."""
+    return {"samples": np.full(shape[0], shape[1], np.int32)} if blocks.told_lengths else {}
 
 
 def _constant(array: np.ndarray):
@@ -315,12 +321,13 @@ def _prove(
         raise ValueError(f"the warm-up requests are of {', '.join(warmed)}")
     yield f"tf_serving_warmup_requests: replayed, {', '.join(warmed)}"
 
-    found = model.run("serving_default", {"waveform": waveform[None]})
+    told = _lengths(blocks, (1, samples))
+    found = model.run("serving_default", {"waveform": waveform[None], **told})
     differences = parity.compare(expected, {name: x[0] for name, x in found.items()}, waveform)
     parity.check(differences, parity.LIMITS_DB["fp32"])
     card["parity"] = {"sound": what, "sources": _told(differences)}
     yield f"serving_default, against kzoo on {what}: {figures(_told(differences))}"
-    whole = {"waveform": (waveform[None] / _STEP).astype(np.int16)}
+    whole = {"waveform": (waveform[None] / _STEP).astype(np.int16), **told}
     found = {name: x[0] * _STEP for name, x in model.run("int16", whole).items()}
     yield f"int16: {_steps(expected, found):.2f} steps of 16 bits from kzoo at most"
 

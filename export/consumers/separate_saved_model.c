@@ -24,8 +24,8 @@ typedef struct {
 typedef struct {
   TF_Session *session;
   TF_Status *status;
-  TF_Output input, outputs[MOST_SOURCES];
-  int sources, channels;
+  TF_Output inputs[2], outputs[MOST_SOURCES];
+  int asked, sources, channels; /* asked: 2 of a model that is told how long the recording is */
 } Model;
 
 static const char *model_path;
@@ -120,7 +120,9 @@ static Model load(const Card *card, int threads) {
   const uint8_t *data = buffer->data;
   Message signature = entry((Message){data, data + buffer->length}, 5, "serving_default");
   if (!signature.at) fail("%s: has no signature serving_default", model_path);
-  model.input = tensor(graph, signature, 1, "waveform");
+  model.inputs[0] = tensor(graph, signature, 1, "waveform");
+  model.asked = entry(signature, 1, "samples").at ? 2 : 1;
+  if (model.asked == 2) model.inputs[1] = tensor(graph, signature, 1, "samples");
   for (int s = 0; s < card->sources; s++)
     model.outputs[s] = tensor(graph, signature, 2, card->names[s]);
   TF_DeleteBuffer(buffer);
@@ -132,10 +134,13 @@ static void separate(void *data, const float *waveform, long long samples, float
   Model *model = data;
   int64_t shape[] = {1, samples, model->channels};
   size_t bytes = sizeof(float) * (size_t)(samples * model->channels);
-  TF_Tensor *input = TF_AllocateTensor(TF_FLOAT, shape, 3, bytes), *outputs[MOST_SOURCES] = {NULL};
-  if (!input) fail("out of memory");
-  memcpy(TF_TensorData(input), waveform, bytes);
-  TF_SessionRun(model->session, NULL, &model->input, &input, 1, model->outputs, outputs,
+  TF_Tensor *inputs[] = {TF_AllocateTensor(TF_FLOAT, shape, 3, bytes),
+                         TF_AllocateTensor(TF_INT32, shape, 1, sizeof(int32_t))};
+  TF_Tensor *outputs[MOST_SOURCES] = {NULL};
+  if (!inputs[0] || !inputs[1]) fail("out of memory");
+  memcpy(TF_TensorData(inputs[0]), waveform, bytes);
+  *(int32_t *)TF_TensorData(inputs[1]) = (int32_t)samples;
+  TF_SessionRun(model->session, NULL, model->inputs, inputs, model->asked, model->outputs, outputs,
                 model->sources, NULL, 0, NULL, model->status);
   check(model->status);
   for (int s = 0; s < model->sources; s++) {
@@ -144,7 +149,8 @@ static void separate(void *data, const float *waveform, long long samples, float
     memcpy(stems[s], TF_TensorData(outputs[s]), bytes);
     TF_DeleteTensor(outputs[s]);
   }
-  TF_DeleteTensor(input);
+  TF_DeleteTensor(inputs[0]);
+  TF_DeleteTensor(inputs[1]);
 }
 
 int main(int count, char **words) {
@@ -168,6 +174,8 @@ int main(int count, char **words) {
     }
   }
   Model model = load(&card, threads);
+  if (seconds && model.asked == 2)
+    fail("%s: takes recordings whole; leave --block-seconds out", model_path);
   double length = separate_recording(&wav, &card, out, block, overlap, separate, &model);
   printf("%s: %d stems, %.2f s of sound\n", out, card.sources, length);
   return 0;

@@ -65,6 +65,7 @@ def read_card(path):
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         card["name"], card["sample_rate"], card["channels"], card["sources"]
+        card["signatures"]["int16"]["inputs"]
         if card["block"] is not None and card["block"]["fade_float32"] is not None:
             fade = base64.b64decode(card["block"]["fade_float32"])
             card["block"]["fade"] = np.frombuffer(fade, "<f4")[:, None]
@@ -210,6 +211,7 @@ def grpc_server(options, card):
     except ImportError:
         raise Problem("gRPC is not installed: pip install grpcio protobuf") from None
     form = "float32" if options.float else "int16"
+    told = "samples" in card["signatures"]["int16"]["inputs"]  # where stems depend on the length
     sizes = {f"grpc.max_{way}_message_length": -1 for way in ("send", "receive")}  # not 4 MB
     with grpc.insecure_channel(options.grpc, options=list(sizes.items())) as channel:
         predict = channel.unary_unary(
@@ -226,6 +228,8 @@ def grpc_server(options, card):
             name = {"float32": ("serving_default", "block"), "int16": ("int16", "block_int16")}
             request.model_spec.signature_name = name[form][block]
             fill(request.inputs["waveform"], waveforms if options.float else to_int16(waveforms))
+            if told and not block:
+                fill(request.inputs["samples"], np.full(len(waveforms), waveforms.shape[1], "<i4"))
             try:
                 outputs = predict(request, timeout=options.timeout).outputs
             except grpc.RpcError as error:
@@ -238,7 +242,7 @@ def grpc_server(options, card):
         yield ask
 
 
-TYPES = {"float32": 1, "int16": 5}  # of tensorflow's types.proto
+TYPES = {"float32": 1, "int32": 3, "int16": 5}  # of tensorflow's types.proto
 
 
 def messages():

@@ -26,7 +26,7 @@ class __CLASS__(model: ByteBuffer, threads: Int = 2) : Closeable {
         /** Samples that two blocks share. */
         const val OVERLAP = __OVERLAP__
         const val HOP = BLOCK - OVERLAP
-        /** Samples before a block by half of which, at most, the last one begins earlier. */
+        /** By how many samples, at most, the last block begins earlier. */
         const val PAST = __PAST__
         val OUTPUTS = listOf(__OUTPUTS__)
         const val SIGNATURE = "__SIGNATURE__"

@@ -18,7 +18,7 @@ public final class __CLASS__ {
     /// Samples that two blocks share.
     public static let overlap = __OVERLAP__
     public static let hop = block - overlap
-    /// Samples before a block by half of which, at most, the last one begins earlier.
+    /// By how many samples, at most, the last block begins earlier.
     public static let past = __PAST__
     public static let outputs = [__OUTPUTS__]
 __CONDITION_CONSTANTS__

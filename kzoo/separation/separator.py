@@ -29,8 +29,8 @@ ONE_IS_CONSISTENT = (
     "consistent makes the stems sum to the mixture, and {0} is the only one: it would be the "
     "mixture itself; leave it out"
 )
+LEAST_DEVIATION = 1e-8  # Demucs's, of a recording that is silent
 _PIECE_SAMPLES = 1 << 18
-_LEAST_DEVIATION = 1e-8  # Demucs's, of a recording that is silent
 _SHIFT_SECONDS = 0.5  # at most, as Demucs
 _Result = TypeVar("_Result")
 
@@ -241,7 +241,7 @@ class BlockSeparator(Streamed):
         mean = sums[0] / max(count, 1)
         variance = np.maximum(sums[1] - count * mean**2, 0) / max(count - 1, 1)
         widths = [group.stop - group.start for group in groups]
-        scale = mean, np.sqrt(variance) + _LEAST_DEVIATION
+        scale = mean, np.sqrt(variance) + LEAST_DEVIATION
         return tuple(np.repeat(part, widths).astype(np.float32) for part in scale)
 
     def _surveyed(self, pieces, sample_rate, channels, groups, report) -> list:

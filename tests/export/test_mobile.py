@@ -10,8 +10,10 @@ from pathlib import Path
 import made_artefacts
 import pytest
 from made_artefacts import OPTIONS, RATE, SOURCES
+from made_programs import run_program
 
-from kzoo import models, presets
+import kzoo
+from kzoo import audio, models, presets
 from kzoo.presets import save_to_preset
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,31 @@ def test_a_separators_bundle_has_run_and_is_whole(mobile, tmp_path, capsys):
     assert mobile.main(arguments) == 1
     assert "is there already" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small"]
+
+
+@pytest.mark.slow
+def test_hybrid_demucs_is_joined_by_its_bundles_program_as_by_its_preset(mobile, tmp_path, rng):
+    options = {"sources": ["vocals", "rest"], "variant": "tiny"}
+    model = models.build("htdemucs", **options)
+    card = {
+        "name": "small", "model": {"name": "htdemucs", "options": options},
+        "sources": options["sources"], "sample_rate": RATE, "channels": 2, "trained": "not at all",
+    }  # fmt: skip
+    preset = save_to_preset(model, tmp_path / "preset", card)
+    arguments = ["-p", str(tmp_path / "preset"), "-o", str(tmp_path / "out")]
+    assert mobile.main([*arguments, "--precision", "fp32"]) == 0
+    song = tmp_path / "song.wav"
+    audio.write(song, 0.1 + 0.02 * rng.standard_normal((10_000, 2)), RATE, bit_depth=24)
+    folder = tmp_path / "out" / "small"
+    run = run_program(
+        folder / "separate_tflite.py", folder / "small_fp32.tflite", song, "-o", tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    heard, _ = audio.read(song)
+    separator = kzoo.Separator.from_preset(preset, engine="tensorflow")
+    for source, stem in separator.separate(heard, RATE).items():
+        found, _ = audio.read(tmp_path / f"{source}.wav")
+        assert made_artefacts.decibels(stem, found) > 80
 
 
 @pytest.mark.parametrize("name", presets.list_presets())

@@ -71,6 +71,7 @@ CASES = {
     "stft": lambda: plain(stft_grid(6, 32, 8)),
     "level": lambda: at_level(*plain(BlockGrid(120, 100))),
     "stream": streamed,
+    "joined": made_serving.joined,
     "level of a stream": lambda: at_level(*streamed()),
     "speakers": speakers,
 }
@@ -92,6 +93,17 @@ def test_a_batch_is_separated_as_kzoo_separates_each_recording(case, rng):
             expected = BlockSeparator(system).separate(recording, RATE)
             for own, stem in zip(expected.values(), found, strict=True):
                 np.testing.assert_allclose(stem, own, rtol=2e-5, atol=1e-7)
+
+
+def test_recordings_that_a_server_has_filled_up_are_standardised_and_centred_by_themselves(rng):
+    blocks, system = made_serving.joined()
+    waveform = (0.3 + 0.1 * rng.standard_normal((3, 250, 2))).astype(np.float32)
+    lengths = [250, 100, 1]
+    stems = serving_graph.separate(blocks, tf.constant(waveform), tf.constant(lengths))
+    for recording, samples, *found in zip(waveform, lengths, *stems, strict=True):
+        expected = BlockSeparator(system).separate(recording[:samples], RATE)
+        for own, stem in zip(expected.values(), found, strict=True):
+            np.testing.assert_allclose(stem[:samples], own, rtol=2e-5, atol=1e-7)
 
 
 def test_silence_stays_silent_where_recordings_are_levelled():

@@ -31,15 +31,19 @@ SAMPLES = 3 * HALVES.hop + 11
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A bundle of two models: halves, in two versions, and frames, on the grid of an STFT."""
+    """A bundle of halves, in two versions, of frames, on the grid of an STFT, and of joined."""
     folder = tmp_path_factory.mktemp("serving") / "out"
     card = {"licences": {"weights": "none"}}
     tf_serving.write(folder, made_serving.served(), name="halves", version=1, base_card=card)
-    other = made_serving.served(stft_grid(6, 32, 8), channels=1)
-    tf_serving.write(folder / "x", other, name="frames", version=1, base_card={})
-    shutil.move(folder / "x" / "models" / "frames", folder / "models" / "frames")
-    shutil.move(folder / "x" / "clients" / "frames.json", folder / "clients" / "frames.json")
-    shutil.rmtree(folder / "x")
+    others = {
+        "frames": made_serving.served(stft_grid(6, 32, 8), channels=1),
+        "joined": made_serving.joined()[0],
+    }
+    for name, other in others.items():
+        tf_serving.write(folder / "x", other, name=name, version=1, base_card={})
+        shutil.move(folder / "x" / "models" / name, folder / "models" / name)
+        shutil.move(folder / "x" / "clients" / f"{name}.json", folder / "clients" / f"{name}.json")
+        shutil.rmtree(folder / "x")
     shutil.copytree(folder / "models" / "halves" / "1", folder / "models" / "halves" / "3")
     tf_serving.write_models_config(folder)
     return folder
@@ -116,6 +120,7 @@ def test_the_clients_stems_are_kzoos(folder, listening, song, tmp_path, way, wor
     for card, system, sound in (
         ("halves.json", made_serving.system(), waveform),
         ("frames.json", made_serving.system(stft_grid(6, 32, 8), channels=1), waveform[:, :1]),
+        ("joined.json", made_serving.joined()[1], waveform),
     ):
         soundfile.write(tmp_path / "song.wav", sound, RATE, subtype="PCM_16")
         run = client(
@@ -298,21 +303,26 @@ def test_the_client_reads_numbers_one_by_one_as_the_server_sends_them_by_default
 def test_a_c_program_separates_through_tensorflows_c_api(folder, song, tmp_path):
     path, waveform = song
     program = c_programs.build(folder / "clients", c_programs.TENSORFLOW, tmp_path / "separate")
-    model = folder / "models" / "halves" / "3"
+    halves, joined = (folder / "models" / name for name in ("halves/3", "joined/1"))
 
     def separate(*words):
         return subprocess.run(
             [program, *map(str, words), "-o", tmp_path], capture_output=True, text=True
         )
 
-    run = separate(model, path)
-    assert run.returncode == 0, run.stderr
-    for source, expected in stems_of(waveform).items():
-        stem, _ = soundfile.read(tmp_path / f"{source}.wav")
-        np.testing.assert_allclose(stem, expected, atol=2**-22)
-    run = separate(model, tmp_path / "vocals.wav")
-    assert (run.returncode, run.stderr.count("\n")) == (1, 1), run.stderr
-    assert "is the recording itself" in run.stderr
+    for model, system in ((halves, made_serving.system()), (joined, made_serving.joined()[1])):
+        run = separate(model, path)
+        assert run.returncode == 0, run.stderr
+        for source, expected in stems_of(waveform, system).items():
+            stem, _ = soundfile.read(tmp_path / f"{source}.wav")
+            np.testing.assert_allclose(stem, expected, atol=2**-22)
+    for words, line in (
+        ((halves, tmp_path / "vocals.wav"), "is the recording itself"),
+        ((joined, path, "--block-seconds", "0.1"), "takes recordings whole"),
+    ):
+        run = separate(*words)
+        assert (run.returncode, run.stderr.count("\n")) == (1, 1), run.stderr
+        assert line in run.stderr
 
 
 @pytest.mark.parametrize(
@@ -338,6 +348,7 @@ def test_a_mistake_with_the_recipe_is_one_line(tmp_path, capsys, words, message)
         ("unet", {"sources": ["vocals", "drums"], "variant": "tiny", "filters": [4, 8]}, {}),
         ("conv_tasnet", {"sources": ["one", "two"], "variant": "tiny"}, {"interchangeable": True}),
         ("dtln", {"sources": ["speech"], "variant": "tiny", "n_layers": 1}, {"level_db": -26.0}),
+        ("htdemucs", {"sources": ["vocals", "rest"], "variant": "tiny"}, {}),
     ],
 )
 def test_a_presets_bundle_is_proven(tmp_path, capsys, name, options, more):

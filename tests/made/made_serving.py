@@ -34,3 +34,16 @@ def system(grid=HALVES, channels=2, *, level_db=None, **options):
         sources=("vocals", "drums"), sample_rate=RATE, channels=channels, grid=grid, **options
     )
     return made if level_db is None else at_level(made, level_db)
+
+
+def joined():
+    """(ServedBlocks, System) of blocks that are joined as hybrid Demucs's are.
+
+    They are `ramped` and not linear, so that every join and scale shows.
+    """
+    grid = BlockGrid(samples=64, hop=48, linear=True, centred=True)
+    served_blocks = served(
+        grid, step=lambda block, states: (ramped(tf.tanh(block), tf), states), standardised=True
+    )
+    own = system(grid, function=lambda block: ramped(np.tanh(block), np), standardised=True)
+    return served_blocks, own
