@@ -94,16 +94,19 @@ def _keras_in_blocks(
     told: what a model that is told it is to extract.
     """
     from kzoo.dsp.blocks import BlockGrid
-    from kzoo.separation import BlockSeparator, System
+    from kzoo.separation import BlockSeparator, System, at_level
 
     joining, block = dict(card.get("joining", {})), card["block_samples"]
     system = System(
         # Not a plain call, in which a recurrent network goes step by step for minutes.
         function=lambda x: model.predict([x, np.array([told])] if told else x, verbose=0),
         sources=card["sources"], sample_rate=card["sample_rate"], channels=card["channels"],
+        interchangeable=card.get("interchangeable", False),
         standardised=joining.pop("standardised", False),
         grid=BlockGrid(block, block - card["overlap_samples"], **joining),
     )  # fmt: skip
+    if "level_db" in card:
+        system = at_level(system, card["level_db"])
     stems = BlockSeparator(system).separate(waveform, card["sample_rate"])
     return {name: np.clip(stem, -1, 1) for name, stem in stems.items()}  # as a WAV holds it
 

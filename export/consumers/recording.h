@@ -56,6 +56,8 @@ typedef struct {
   int sample_rate, channels, sources;
   char *names[MOST_SOURCES];
   int joined, linear, centred, standardised; /* joined: the card has a joining */
+  int levelled, interchangeable;
+  double level_db;
 } Card;
 
 /* What follows the first "key": in a text, or NULL. */
@@ -72,6 +74,23 @@ static const char *value_of(const char *text, const char *key) {
   return at;
 }
 
+/* What follows the key of the outermost object of a text, or NULL. */
+static const char *own_value_of(const char *text, const char *key) {
+  size_t length = strlen(key);
+  int depth = 0;
+  for (const char *at = text; *at; at++) {
+    depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
+    if (*at != '"') continue;
+    const char *name = ++at;
+    while (*at && *at != '"') at += *at == '\\' && at[1] ? 2 : 1;
+    if (!*at) break;
+    if (depth != 1 || (size_t)(at - name) != length || memcmp(name, key, length)) continue;
+    const char *value = at + 1 + strspn(at + 1, " \n");
+    if (*value == ':') return value + 1 + strspn(value + 1, " \n");
+  }
+  return NULL;
+}
+
 /* A whole number of at least 1, or 0. */
 static long long number_of(const char *text, const char *key) {
   const char *at = value_of(text, key);
@@ -80,7 +99,7 @@ static long long number_of(const char *text, const char *key) {
 }
 
 static void read_joining(Card *card) {
-  const char *at = value_of(card->text, "joining");
+  const char *at = own_value_of(card->text, "joining");
   if (!at) return;
   card->joined = 1;
   for (at += *at == '{'; (at += strspn(at, " \n,")) && *at == '"';) {
@@ -123,6 +142,10 @@ static Card read_card(const char *path) {
   if (!card.sample_rate || !card.channels || !card.sources)
     fail("%s: is not the card of a separator", path);
   read_joining(&card);
+  at = own_value_of(card.text, "level_db");
+  if (at) card.levelled = 1, card.level_db = strtod(at, NULL);
+  at = own_value_of(card.text, "interchangeable");
+  card.interchangeable = at && *at == 't';
   return card;
 }
 
@@ -257,6 +280,71 @@ static void measure(Recording *wav, float *mean, float *deviation) {
   *deviation = (float)(sqrt(variance > 0 ? variance : 0) + 1e-8);
 }
 
+/* The gain to the card's level, 0 of silence: that of the mean power of the 50 ms that are at most
+   30 dB below the loudest, in classes of 1 dB. */
+static double gain_to_level(Recording *wav, const Card *card, long long block, long long hop) {
+  enum { FAINTEST_DB = -140, CLASSES = 150 };
+  double powers[CLASSES] = {0}, power = 0, number = 0;
+  long long counts[CLASSES] = {0}, frame = (long long)rint(0.05 * card->sample_rate);
+  long begins = ftell(wav->file);
+  int width = wav->channels, loudest = -1;
+  float *heard = allocate((size_t)block, sizeof(float) * (size_t)width);
+  if (frame < 1) frame = 1;
+  for (long long start = 0; start < wav->samples; start += hop) {
+    long long present = block < wav->samples - start ? block : wav->samples - start;
+    long long kept = !start ? 0 : block - hop < present ? block - hop : present;
+    memmove(heard, heard + hop * width, sizeof(float) * (size_t)(kept * width));
+    read_samples(wav, heard + kept * width, present - kept, width);
+    memset(heard + present * width, 0, sizeof(float) * (size_t)((block - present) * width));
+    for (long long at = 0; at + frame <= block; at += frame) {
+      double mean = 0;
+      for (long long i = at * width; i < (at + frame) * width; i++)
+        mean += (double)heard[i] * heard[i];
+      mean /= (double)(frame * width);
+      if (mean <= pow(10, FAINTEST_DB / 10.0)) continue;
+      int kind = (int)floor(10 * log10(mean)) - FAINTEST_DB;
+      if (kind >= CLASSES) kind = CLASSES - 1;
+      powers[kind] += mean, counts[kind]++;
+      if (kind > loudest) loudest = kind;
+    }
+  }
+  free(heard);
+  fseek(wav->file, begins, SEEK_SET);
+  for (int kind = loudest < 30 ? 0 : loudest - 30; kind <= loudest; kind++)
+    power += powers[kind], number += (double)counts[kind];
+  return number ? pow(10, (card->level_db - 10 * log10(power / number)) / 20) : 0;
+}
+
+/* Of all orders the one whose `likeness` [count, count] is most; the first of equals, which is as is. */
+static void try_orders(int count, const double *likeness, int at, double sum, int *order, int *best,
+                       double *most) {
+  if (at == count && sum > *most) *most = sum, memcpy(best, order, sizeof(int) * (size_t)count);
+  for (int i = at; i < count; i++) {
+    int other = order[i];
+    order[i] = order[at], order[at] = other;
+    try_orders(count, likeness, at + 1, sum + likeness[at * count + other], order, best, most);
+    order[at] = order[i], order[i] = other;
+  }
+}
+
+/* Put stems in the order in which they go on from the tails: of speakers any may come first. */
+static void put_in_order(float **stems, float **tails, int sources, const float *fade,
+                         long long overlap, int channels) {
+  double likeness[MOST_SOURCES * MOST_SOURCES] = {0}, most = -INFINITY;
+  int order[MOST_SOURCES], best[MOST_SOURCES];
+  float *now[MOST_SOURCES];
+  for (int a = 0; a < sources; a++) {
+    order[a] = a, now[a] = stems[a];
+    for (int b = 0; b < sources; b++)
+      for (long long i = 0; i < overlap * channels; i++) {
+        double share = fade[i / channels];
+        likeness[a * sources + b] += share * (1 - share) * tails[a][i] * stems[b][i];
+      }
+  }
+  try_orders(sources, likeness, 0, 0, order, best, &most);
+  for (int s = 0; s < sources; s++) stems[s] = now[best[s]];
+}
+
 /* ---- blocks that fade into each other ---- */
 
 /* Separate waveform [samples, channels] into stems[source], each of that size. */
@@ -292,6 +380,8 @@ static double separate_recording(Recording *wav, const Card *card, const char *o
     stems[s] = allocate((size_t)block, frame);
     tails[s] = allocate((size_t)overlap, frame);
   }
+  double gain = card->levelled ? gain_to_level(wav, card, block, hop) : 1;
+  if (gain) deviation = (float)(1 / gain);
   if (card->standardised) measure(wav, &mean, &deviation);
   /* What has a joining begins a block at every hop, even behind one that hears the end. */
   long long end = card->joined ? total : total - overlap;
@@ -304,7 +394,14 @@ static double separate_recording(Recording *wav, const Card *card, const char *o
       waveform[i] = (waveform[i] - mean) / deviation;
     memset(waveform + present * channels, 0, (size_t)(block - present) * frame);
     long long early = card->centred ? (block - present) / 2 : 0;
-    separate(model, waveform - early * channels, block, stems);
+    const float *window = waveform - early * channels;
+    separate(model, window, block, stems);
+    long long heard_any = !card->levelled;
+    for (long long i = 0; gain && !heard_any && i < block * channels; i++) heard_any = window[i] != 0;
+    for (int s = 0; s < card->sources && !heard_any; s++) /* a network may say something in silence */
+      memset(stems[s], 0, (size_t)block * frame);
+    if (start && card->interchangeable)
+      put_in_order(stems, tails, card->sources, fade, overlap, channels);
     long long count = start + hop < end ? hop : present;
     for (int s = 0; s < card->sources; s++) {
       memmove(stems[s], stems[s] + early * channels, (size_t)(block - early) * frame);

@@ -16,6 +16,7 @@ recording.
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import struct
 import sys
@@ -206,7 +207,14 @@ def blocks(run, reader, card, overlap, total):
     if joining.get("linear"):
         fade = np.arange(1, overlap + 1) / (overlap + 1)
     fade = fade[:, None].astype(np.float32)
-    mean, deviation = scale_of(reader) if joining.get("standardised") else np.float32([0, 1])
+    mean, deviation = np.float32([0, 1])
+    if joining.get("standardised"):
+        mean, deviation = scale_of(reader)
+    levelled, loud = "level_db" in card, True
+    if levelled:
+        level_db = level_of(reader, card, block, hop)
+        loud = level_db is not None
+        deviation = np.float32(10 ** ((level_db - card["level_db"]) / 20) if loud else 1)
     centred = joining.get("centred", False)
     past = block // 2 if centred else 0  # samples before the block
     heard = np.zeros((past + block, channels), np.float32)
@@ -221,7 +229,12 @@ def blocks(run, reader, card, overlap, total):
         heard[past + kept : past + present] = (new - mean) / deviation
         heard[past + present :] = 0
         early = (block - present) // 2 if centred else 0
-        stems = run(heard[past - early : past - early + block])
+        window = heard[past - early : past - early + block]
+        stems = run(window)
+        if levelled and not (loud and window.any()):  # a network may say something in silence
+            stems = {source: np.zeros_like(stem) for source, stem in stems.items()}
+        if card.get("interchangeable"):
+            stems = in_order(stems, tails, fade)
         for source, stem in stems.items():
             stem = stems[source] = np.roll(stem, -early, axis=0)
             if source in tails:
@@ -240,6 +253,43 @@ def scale_of(reader):
     reader.rewind()
     variance = max(squares - total**2 / count, 0) / max(count - 1, 1)
     return np.float32([total / count, variance**0.5 + 1e-8])
+
+
+def level_of(reader, card, block, hop):
+    """The dBFS of what is no pause; None where all is silent.
+
+    It is the mean power of the 50 ms that are at most 30 dB below the loudest, in classes of 1 dB.
+    """
+    frame, width = max(1, round(0.05 * card["sample_rate"])), reader.getnchannels()
+    heard, powers, counts = np.zeros((0, width), np.float32), {}, {}
+    while True:
+        heard = np.concatenate([heard, read_pcm(reader, block - len(heard), width)])
+        if not len(heard):
+            break
+        full = np.pad(heard, ((0, block - len(heard)), (0, 0)))[: block // frame * frame]
+        squares = np.square(full, dtype=np.float64).reshape(-1, frame * width)
+        for power in squares.mean(axis=1):
+            if power > 1e-14:
+                kind = int(np.floor(10 * np.log10(power)))
+                powers[kind], counts[kind] = powers.get(kind, 0) + power, counts.get(kind, 0) + 1
+        heard = heard[hop:]
+    reader.rewind()
+    kinds = [kind for kind in powers if kind >= max(powers) - 30]
+    power = sum(powers[kind] for kind in kinds) / max(sum(counts[kind] for kind in kinds), 1)
+    return 10 * np.log10(power) if kinds else None
+
+
+def in_order(stems, tails, fade):
+    """The stems under the names whose tails they go on from: of speakers any may come first."""
+    names, both = list(tails), fade * (1 - fade)
+    likeness = np.array(
+        [[np.vdot(both * tails[a], stems[b][: len(fade)]) for b in names] for a in names]
+    )
+    orders = itertools.permutations(
+        range(len(names))
+    )  # the first is theirs, which stays for equals
+    best = max(orders, key=lambda order: sum(likeness[k, other] for k, other in enumerate(order)))
+    return {name: stems[names[k]] for name, k in zip(names, best, strict=True)} or stems
 
 
 def load(model, card, threads):

@@ -24,7 +24,8 @@ def bundle(tmp_path_factory):
     keras.utils.set_random_seed(0)
     options = {"sources": ["speech"], "variant": "tiny", "n_layers": 1}
     card = {"name": "voice", "task": "enhancement", "sources": ["speech"], "sample_rate": 8000,
-            "trained": {"steps": 1}, "model": {"name": "dtln", "options": options}}  # fmt: skip
+            "level_db": -26.0, "trained": {"steps": 1},
+            "model": {"name": "dtln", "options": options}}  # fmt: skip
     folder = tmp_path_factory.mktemp("bundle")
     presets.save_to_preset(models.build("dtln", **options), folder / "preset", card)
     with pytest.MonkeyPatch.context() as patch:

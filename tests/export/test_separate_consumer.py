@@ -16,6 +16,8 @@ import pytest
 from made_artefacts import BLOCK, RATE, SOURCES, decibels
 from made_programs import run_program
 
+import kzoo
+
 CONSUMER = Path(__file__).parents[2] / "export" / "consumers" / "separate_tflite.py"
 C_PROGRAM = CONSUMER.with_suffix(".c")
 
@@ -149,6 +151,30 @@ def test_blocks_are_joined_as_the_card_says(joined, language, rng, tmp_path, req
             np.testing.assert_allclose(
                 read_wav(tmp_path / f"{source}.wav"), expected, atol=1e-6, err_msg=source
             )
+
+
+@pytest.mark.parametrize("language", ["python", "c"])
+def test_speakers_keep_their_order_and_recordings_come_to_the_cards_level(
+    language, rng, tmp_path, tmp_path_factory, request
+):
+    """As with kzoo, which gives silence of what is silent."""
+    model = Path(made_artefacts.fickle(tmp_path_factory.getbasetemp())["path"])
+    program = request.getfixturevalue("program") if language == "c" else None
+    sound = 0.02 * rng.standard_normal((6300, 2))
+    sound[1200:3200] = 0
+    sound[:300] *= 1e-3
+    separator = kzoo.Separator.from_preset(model)
+    for waveform in (sound, sound[:, :1], 0 * sound[:900]):
+        heard = write_wav(tmp_path / "song.wav", waveform, 1000, width=3)
+        words = (model, tmp_path / "song.wav", "-o", tmp_path)
+        if program:
+            assert compiled(program, *words)[0] == 0
+        else:
+            run = run_program(CONSUMER, *words)
+            assert run.returncode == 0, run.stderr
+        for source, expected in separator.separate(heard, 1000).items():
+            stem = read_wav(tmp_path / f"{source}.wav")
+            np.testing.assert_allclose(stem, expected, atol=1e-6, err_msg=source)
 
 
 @pytest.mark.parametrize("language", ["python", "c"])

@@ -79,8 +79,9 @@ def joined(place):
     preset = types.SimpleNamespace(sources=sources, card={})
     proof = Separation.prove(preset, size, sound=None, stream=True)(model, sources=sources)
     card = export(
-        model, "tflite", place / "joined", name="joined", proof=proof, sample_rate=size.sample_rate
-    )
+        model, "tflite", place / "joined", name="joined", proof=proof, sample_rate=size.sample_rate,
+        base_card={"trained": {"data": {"level_db": -9.0, "interchangeable": True}}},
+    )  # fmt: skip
     separator = BlockSeparator(
         System(
             function=lambda block: np.asarray(model(block)), sources=sources, channels=2,
@@ -88,6 +89,24 @@ def joined(place):
         )
     )  # fmt: skip
     return card, separator
+
+
+@functools.cache
+def fickle(place):
+    """The card of a TFLite file in `place` of speakers, made for recordings at a level.
+
+    Its sources change places by the sum of a block; it is not linear, and not silent in silence.
+    """
+    waveform = keras.Input((800, 2), name="waveform")
+    bent = ops.tanh(4 * waveform) + 0.01
+    parts = ops.stack([ops.relu(bent), -ops.relu(-bent)], axis=1)
+    swapped = ops.sum(waveform, axis=(1, 2), keepdims=True)[:, None] > 0
+    model = keras.Model(waveform, ops.where(swapped, parts[:, ::-1], parts))
+    proof = examples.sound_proof(model, sample_rate=1000, sources=("one", "two"))
+    return export(
+        model, "tflite", place / "fickle", name="fickle", proof=proof, sample_rate=1000,
+        base_card={"level_db": -26.0, "interchangeable": True},
+    )  # fmt: skip
 
 
 def small_model(layer, samples=256):
