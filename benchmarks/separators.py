@@ -38,7 +38,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -148,21 +148,22 @@ def take_turns(sides: Sequence[Side], repeats: int) -> float:
     """Run all in turn; the share of the cores that other processes had meanwhile."""
     for side in sides:
         side.turns = []
-    began, others = time.perf_counter(), -_cpu_of_others(sides)
+    numbers = [side.process.pid for side in sides]
+    began, others = time.perf_counter(), -cpu_of_others(numbers)
     for repeat in range(repeats):
         for side in sides if repeat % 2 else reversed(sides):
             side.turn()
-    others += _cpu_of_others(sides)
+    others += cpu_of_others(numbers)
     return max(0.0, others) / ((time.perf_counter() - began) * os.cpu_count())
 
 
-def _cpu_of_others(sides: Sequence[Side]) -> float:
-    """CPU seconds since the machine was started, without those of the sides."""
+def cpu_of_others(processes: Iterable[int]) -> float:
+    """CPU seconds since the machine was started, without those of `processes`, by their numbers."""
     numbers = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, numbers)
     ticks = user + nice + system + irq + softirq + steal
-    for side in sides:
-        fields = Path(f"/proc/{side.process.pid}/stat").read_text().rpartition(")")[2].split()
+    for process in processes:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         ticks -= int(fields[11]) + int(fields[12])  # user and system
     return ticks / os.sysconf("SC_CLK_TCK")
 

@@ -29,6 +29,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import tensorflow as tf
+from separators import cpu_of_others
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,14 +111,15 @@ def load(card: dict, port: int, server: int, phase: Phase, seconds: float, *, mi
                     phase.seconds.append(spent)
                     phase.sound += sound
 
-    begun, others = time.monotonic(), -_cpu_of_others(server)
+    own = (server, os.getpid())
+    begun, others = time.monotonic(), -cpu_of_others(own)
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(phase.clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     phase.wall = time.monotonic() - begun
-    phase.others = max(0.0, others + _cpu_of_others(server)) / (phase.wall * os.cpu_count())
+    phase.others = max(0.0, others + cpu_of_others(own)) / (phase.wall * os.cpu_count())
     phase.megabytes = _megabytes(server)
     return phase
 
@@ -179,17 +181,6 @@ def _megabytes(process: int) -> float:
     """Resident, now."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _cpu_of_others(server: int) -> float:
-    """CPU seconds since the machine was started, without those of the server and this process."""
-    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields)
-    ticks = user + nice + system + irq + softirq + steal
-    for process in (server, os.getpid()):
-        own = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        ticks -= int(own[11]) + int(own[12])  # user and system
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
