@@ -12,6 +12,8 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from kzoo.dsp.sums import long_sum
+
 NORMS = ("gln", "cln", "cumulative", "batch")
 
 
@@ -38,7 +40,7 @@ def mean_of_signal(x):
     graph says, the plain sum of minutes would overflow.
     """
     root = ops.shape(x)[1] ** 0.5 if x.shape[1] else ops.sqrt(ops.cast(ops.shape(x)[1], x.dtype))
-    return ops.sum(ops.mean(x, axis=2, keepdims=True) / root, axis=1, keepdims=True) / root
+    return (long_sum(ops.mean(x, axis=2) / root) / root)[:, None, None]
 
 
 class _Norm(keras.layers.Layer):

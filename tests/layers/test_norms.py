@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from made_artefacts import proof_of
 
 from kzoo.layers.norms import mean_of_signal, norm_layer
 
@@ -74,6 +75,21 @@ def test_the_mean_of_minutes_does_not_overflow_half_precision(rng):
     found = np.asarray(mean_of_signal(keras.ops.convert_to_tensor(x)), np.float64)
     assert found.shape == (2, 1, 1)
     np.testing.assert_allclose(found.ravel(), x.mean(axis=(1, 2), dtype=np.float64), rtol=5e-3)
+
+
+def test_a_signal_that_falls_silent_has_its_whole_power_in_tflite(rng):
+    pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
+    from kzoo.deploy.formats import tflite
+    from kzoo.deploy.interpreter import open_litert
+
+    waveform = keras.Input((86016, 1), name="waveform")
+    output = norm_layer("gln", name="norm")(waveform)
+    model = keras.Model(waveform, output[:, None], name="normed")
+    content = tflite.converted(model, proof_of(model))
+    sound = rng.standard_normal((86016, 1)).astype(np.float32)
+    sound[43008:] = 0.1  # in single precision, one after the other, such squares are rounded alike
+    found = open_litert(content, threads=1).get_signature_runner()(waveform=sound)["a"]
+    np.testing.assert_allclose(found, expected("gln", sound[None], 1, 0)[0], atol=1e-5)
 
 
 def test_an_unknown_norm_is_refused():
