@@ -44,7 +44,9 @@ def summed_biases(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         before, found, at = name.rpartition("bias_ih_")
         other = f"{before}bias_hh_{at}"
         if found and np.shape(weights.get(other)) == np.shape(weights[name]):
-            arrays[f"{name} + bias_hh_{at}"] = arrays.pop(name) + arrays.pop(other)
+            one, two = arrays.pop(name), arrays.pop(other)
+            wide = np.promote_types(one.dtype, np.float32)  # files may be in half precision
+            arrays[f"{name} + bias_hh_{at}"] = np.add(one, two, dtype=wide)
     return arrays
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -36,7 +37,6 @@ INERT: Any = object()  # what is known to be harmless, and not looked at
 _HARMLESS = {
     ("_codecs", "encode"),
     ("argparse", "Namespace"),
-    ("fractions", "Fraction"),
     ("numpy", "dtype"),
     ("numpy.core.multiarray", "scalar"),
     ("numpy._core.multiarray", "scalar"),
@@ -207,6 +207,8 @@ class _Machine:
         if function in _HARMLESS:
             return INERT
         match function.name, arguments:
+            case "Fraction", ((int() | str()), *_):
+                return _fraction(*arguments)
             case "OrderedDict", ():
                 return {}
             case "OrderedDict", (list() as pairs,):
@@ -246,6 +248,7 @@ _CONSTANTS = {
 }  # fmt: skip
 _CALLED = {
     Name("collections", "OrderedDict"),
+    Name("fractions", "Fraction"),
     Name("torch", "Size"),
     Name("torch._utils", "_rebuild_parameter"),
     Name("torch._utils", "_rebuild_tensor"),
@@ -283,6 +286,16 @@ def _count(number: Any) -> int:
             "a tensor of it has impossible sizes, strides or offsets, or leaves its storage"
         )
     return int(number)
+
+
+def _fraction(numerator: Any, denominator: Any = 1) -> float:
+    """A fraction of two integers, or of a text as older Pythons write it: "39/5"."""
+    if isinstance(numerator, str) and re.fullmatch(r"-?\d{1,18}(/\d{1,18})?", numerator):
+        numerator, denominator = map(int, f"{numerator}/{denominator}".split("/")[:2])
+    whole = isinstance(numerator, int) and isinstance(denominator, int)
+    if not whole or not denominator or max(abs(numerator), abs(denominator)) >= _LARGEST:
+        raise ValueError("a fraction of it is none of two integers")
+    return numerator / denominator
 
 
 def _mapping(items: list) -> dict:

@@ -25,6 +25,29 @@ _KERNEL_SIZE = 3
 _LSTM_LAYERS, _MOST_STEPS = 2, 200
 
 
+def torch_uniform(fan_in: float) -> RandomUniform:
+    """First weights as PyTorch draws those of linear and recurrent layers."""
+    return RandomUniform(-(fan_in**-0.5), fan_in**-0.5)
+
+
+def both_ways(units: int, name: str, **kwargs) -> layers.Bidirectional:
+    """An LSTM of both directions, `[batch, frames, channels]` to twice `units`, as PyTorch's.
+
+    kwargs: of both layers, such as their `dtype`.
+    """
+    lstm = LSTM(
+        units,
+        return_sequences=True,
+        kernel_initializer=torch_uniform(units),
+        recurrent_initializer=torch_uniform(units),
+        unit_forget_bias=False,
+        bias_initializer=torch_uniform(units / 2),  # one bias for PyTorch's two
+        name="lstm",
+        **kwargs,
+    )
+    return layers.Bidirectional(lstm, name=name, **kwargs)
+
+
 def gated(x):
     """The first half of the channels times the sigmoid of the second."""
     x, gate = ops.split(x, 2, axis=-1)
@@ -173,23 +196,13 @@ class LongBLSTM(layers.Layer):
         channels = shape[-1]
         self.lstms = []
         for number in range(_LSTM_LAYERS):
-            lstm = LSTM(
-                channels,
-                return_sequences=True,
-                kernel_initializer=_uniform(channels),
-                recurrent_initializer=_uniform(channels),
-                unit_forget_bias=False,
-                bias_initializer=_uniform(channels / 2),  # one bias for PyTorch's two
-                dtype=self.dtype_policy,
-                name="lstm",
-            )
-            both = layers.Bidirectional(lstm, dtype=self.dtype_policy, name=f"lstm{number + 1}")
+            both = both_ways(channels, f"lstm{number + 1}", dtype=self.dtype_policy)
             both.build((None, None, channels * (2 if number else 1)))
             self.lstms.append(both)
         self.linear = layers.Dense(
             channels,
-            kernel_initializer=_uniform(2 * channels),
-            bias_initializer=_uniform(2 * channels),
+            kernel_initializer=torch_uniform(2 * channels),
+            bias_initializer=torch_uniform(2 * channels),
             dtype=self.dtype_policy,
             name="linear",
         )
@@ -226,7 +239,3 @@ class LongBLSTM(layers.Layer):
 
     def compute_output_shape(self, shape):
         return shape
-
-
-def _uniform(fan_in):
-    return RandomUniform(-(fan_in**-0.5), fan_in**-0.5)

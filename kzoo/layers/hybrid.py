@@ -10,20 +10,26 @@ import math
 import keras
 from keras import layers, ops
 
+from kzoo.dsp import windows
 from kzoo.dsp.framing import pad_last
-from kzoo.dsp.stft import istft, stft
+from kzoo.dsp.stft import istft, magnitude, stft
+from kzoo.layers.folded_conv import FoldedConv1DTranspose
+from kzoo.layers.rescaled import RescaledUniform, rescaled_bias
 
 
 class _Transform(layers.Layer):
-    """n_fft: of windows that follow each other by a quarter; frames are as many as hops."""
+    """n_fft: of windows that follow each other by a quarter; frames are as many as hops.
 
-    def __init__(self, n_fft: int, **kwargs):
+    late: as some networks of 2021 were trained, by mistake.
+    """
+
+    def __init__(self, n_fft: int, *, late: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.n_fft, self.hop_length = n_fft, n_fft // 4
+        self.n_fft, self.hop_length, self.late = n_fft, n_fft // 4, late
         self.margin = self.hop_length // 2 * 3  # samples before the first frame's middle hop
 
     def get_config(self):
-        return {**super().get_config(), "n_fft": self.n_fft}
+        return {**super().get_config(), "n_fft": self.n_fft, "late": self.late}
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -31,7 +37,8 @@ class ToSpectrum(_Transform):
     """`[batch, samples, channels]` to `[batch, hops, n_fft // 2, 2 * channels]`.
 
     A real and an imaginary part each channel, without the bin at half the sample rate. The signal
-    is mirrored at its ends; one too short for that goes on in silence first.
+    is mirrored at its ends; one too short for that goes on in silence first. late: it stands in
+    silence instead, as in networks that were trained with `FromSpectrum(late=True)`.
     """
 
     def call(self, waveform):
@@ -40,11 +47,15 @@ class ToSpectrum(_Transform):
         after = self.margin + frames * self.hop_length - samples
         missing = after + 1 - samples
         missing = max(missing, 0) if isinstance(missing, int) else ops.maximum(missing, 0)
-        signal = pad_last(ops.swapaxes(waveform, 1, 2), 0, missing)
-        samples, after = samples + missing, after - missing
-        before = ops.flip(signal[..., 1 : self.margin + 1], axis=-1)
-        behind = ops.flip(signal[..., samples - 1 - after : samples - 1], axis=-1)
-        signal = ops.concatenate([before, signal, behind], axis=-1)
+        signal = ops.swapaxes(waveform, 1, 2)
+        if self.late:
+            signal = pad_last(signal, self.margin, after)
+        else:
+            signal = pad_last(signal, 0, missing)
+            samples, after = samples + missing, after - missing
+            before = ops.flip(signal[..., 1 : self.margin + 1], axis=-1)
+            behind = ops.flip(signal[..., samples - 1 - after : samples - 1], axis=-1)
+            signal = ops.concatenate([before, signal, behind], axis=-1)
         parts = stft(signal, self.n_fft, self.hop_length, padding="valid")
         parts = [part[..., :-1] / math.sqrt(self.n_fft) for part in parts]
         both = ops.stack(parts, axis=2)  # [batch, channels, 2, frames, bins]
@@ -62,6 +73,7 @@ class FromSpectrum(_Transform):
     """Spectra of `ToSpectrum`, of sources side by side, to `[batch, sources, samples, channels]`.
 
     `[batch, hops, n_fft // 2, sources * channels * 2]` and the waveform they are as long as.
+    late: by one and a half hops, which the network makes up for.
     """
 
     def __init__(self, n_sources: int, n_fft: int, **kwargs):
@@ -77,7 +89,15 @@ class FromSpectrum(_Transform):
         signal = istft(
             real, imag, self.n_fft, self.hop_length, padding="valid", gain="repeated"
         )  # [batch, sources, channels, samples and what is around them]
-        signal = signal[..., self.margin : self.margin + samples] * math.sqrt(self.n_fft)
+        start = 0 if self.late else self.margin
+        signal = signal[..., start : start + samples] * math.sqrt(self.n_fft)
+        if self.late:
+            # The reference divides its first hop by the windows of three frames of four.
+            last = windows.window("hann", self.n_fft)[-self.hop_length :] ** 2
+            gain = ops.convert_to_tensor(1.5 / (1.5 - last), signal.dtype)
+            first = signal[..., : self.hop_length]
+            first = first * gain[: ops.shape(first)[-1]]
+            signal = ops.concatenate([first, signal[..., self.hop_length :]], axis=-1)
         return ops.swapaxes(signal, 2, 3)
 
     def compute_output_shape(self, spectrum_shape, waveform_shape):
@@ -117,6 +137,99 @@ class PerFrame(layers.Layer):
     def from_config(cls, config):
         layer = keras.saving.deserialize_keras_object(config["layer"])
         return cls(**{**config, "layer": layer})
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class Magnitudes(layers.Layer):
+    """Of a spectrum `[batch, frames, bins, 2 * channels]`, `[batch, frames, bins, channels]`."""
+
+    def call(self, spectrum):
+        real, imag = _parts(spectrum)
+        return magnitude(real, imag)
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], shape[-1] // 2)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class WithPhases(layers.Layer):
+    """Spectra of sources by their magnitudes, with the phases of the mixture's spectrum.
+
+    `[batch, frames, bins, sources * channels]` and `[batch, frames, bins, 2 * channels]` to
+    `[batch, frames, bins, sources * channels * 2]`. Where the mixture is silent phases are 0.
+    """
+
+    def call(self, magnitudes, spectrum):
+        real, imag = _parts(spectrum)
+        largest = ops.maximum(ops.abs(real), ops.abs(imag))
+        silent = largest == 0
+        largest = ops.where(silent, 1.0, largest)  # so that squares of faint numbers are none of 0
+        real, imag = ops.where(silent, 1.0, real / largest), imag / largest
+        length = ops.sqrt(real * real + imag * imag)
+        phases = ops.stack([real / length, imag / length], axis=-1)
+        channels = spectrum.shape[-1] // 2
+        shape = ops.shape(magnitudes)
+        found = ops.reshape(magnitudes, (*shape[:3], -1, channels, 1)) * phases[:, :, :, None]
+        return ops.reshape(found, (*shape[:3], 2 * magnitudes.shape[-1]))
+
+    def compute_output_shape(self, magnitudes_shape, spectrum_shape):
+        return (*magnitudes_shape[:-1], 2 * magnitudes_shape[-1])
+
+
+def _parts(spectrum):
+    return spectrum[..., 0::2], spectrum[..., 1::2]
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class JoinedBands(layers.Layer):
+    """Bands of bins, each stretched by weights of its own, added up where they meet.
+
+    A list of `[batch, frames, bins, channels]` to `[batch, frames, stride * bins, filters]`. What
+    kernels of twice the stride say beyond the outermost bins is cut off, half a stride on each
+    side. rescale: of the first weights.
+    """
+
+    def __init__(self, filters: int, stride: int, *, rescale: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.stride, self.rescale = filters, stride, rescale
+
+    def build(self, shapes):
+        fan_in = 2 * self.stride * self.filters  # PyTorch counts a transposed kernel's outputs
+        self.convs = []
+        for number, shape in enumerate(shapes):
+            conv = FoldedConv1DTranspose(
+                self.filters,
+                2 * self.stride,
+                strides=self.stride,
+                kernel_initializer=RescaledUniform(fan_in, self.rescale),
+                bias_initializer=rescaled_bias(fan_in, self.rescale),
+                dtype=self.dtype_policy,
+                name=f"band{number + 1}",
+            )
+            conv.build((None, *shape[2:]))
+            self.convs.append(conv)
+
+    def call(self, bands):
+        joined, stride = [], self.stride
+        for conv, band in zip(self.convs, bands, strict=True):
+            batch, frames, bins, channels = ops.shape(band)
+            y = conv(ops.reshape(band, (batch * frames, bins, channels)))
+            y = ops.reshape(y, (batch, frames, *y.shape[1:]))
+            if joined:  # both have a bias where they meet: one is too much
+                first = joined[-1][:, :, -stride:] + y[:, :, :stride]
+                joined[-1] = joined[-1][:, :, :-stride]
+                joined.append(first - ops.cast(conv.bias, first.dtype))
+                y = y[:, :, stride:]
+            joined.append(y)
+        return ops.concatenate(joined, axis=2)[:, :, stride // 2 : -(stride // 2)]
+
+    def compute_output_shape(self, shapes):
+        bins = self.stride * sum(shape[2] for shape in shapes)
+        return (*shapes[0][:2], bins, self.filters)
+
+    def get_config(self):
+        sizes = {"filters": self.filters, "stride": self.stride, "rescale": self.rescale}
+        return {**super().get_config(), **sizes}
 
 
 @keras.saving.register_keras_serializable("kzoo")

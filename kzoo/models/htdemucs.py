@@ -12,6 +12,7 @@ kind and each other in turn. Both estimates, spectra and waveforms, are added up
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,19 +28,23 @@ from kzoo.layers.attention import (
     TokensOfBins,
     TransformerLayer,
 )
-from kzoo.layers.dconv import EPSILON, DConv, gated
+from kzoo.layers.dconv import EPSILON, gated
 from kzoo.layers.folded_conv import FoldedConv1D, FoldedConv1DTranspose
 from kzoo.layers.hybrid import (
     BinEmbedding,
     FramesAsIn,
     FromSpectrum,
+    JoinedBands,
+    Magnitudes,
     PadToStride,
     PerFrame,
     ToSpectrum,
+    WithPhases,
 )
 from kzoo.layers.masks import Estimates
 from kzoo.layers.rescaled import RescaledUniform, dense, rescaled_bias
 from kzoo.layers.waveform import WholeStatistics
+from kzoo.models.base.demucs_levels import branched, check_branches, level_widths, normed
 from kzoo.models.base.sizes import Sizes, check_positive, check_sources
 
 
@@ -52,6 +57,9 @@ class HTDemucs(Sizes):
     time_stride: of levels where one bin is left, which the waveform's branch has joined.
     context, encoder_context: frames and bins that a level sees to each side on the way up, down.
     norm_starts: the first level with norms, of `norm_groups` groups of channels.
+    spectrum: what the network of the spectrogram takes and gives: its real and imaginary parts, or
+        magnitudes, which get the mixture's phases. late: see `layers.hybrid.FromSpectrum`.
+    bands: shares of the bins where the `banded_levels` outermost levels change their weights.
     bin_embedding: how loud the embedding of bins is; 0 for none. embedding_scale: of its weights.
     residual: the ways on which levels have `layers.dconv.DConv`, of `residual_depth` branches with
         `residual_compress` times fewer channels, and `residual_scale` at first.
@@ -75,6 +83,10 @@ class HTDemucs(Sizes):
     encoder_context: int = 0  # context_enc
     norm_starts: int = 4
     norm_groups: int = 4
+    spectrum: Literal["complex", "magnitude"] = "complex"  # cac
+    late: bool = False  # hybrid_old
+    bands: tuple[float, ...] = ()  # multi_freqs
+    banded_levels: int = 2  # multi_freqs_depth
     bin_embedding: float = 0.2  # freq_emb
     embedding_scale: float = 10.0  # emb_scale
     residual: Literal["none", "encoder", "decoder", "both"] = "both"  # dconv_mode, 0 to 3
@@ -101,11 +113,8 @@ class HTDemucs(Sizes):
         for name in ("stride", "time_stride"):
             if getattr(self, name) < 2 or getattr(self, name) % 2:
                 raise ValueError(f"{name} must be even, 2 or more; got {getattr(self, name)}")
-        if self.residual != "none" and self.residual_compress > self.filters:
-            raise ValueError(
-                "residual_compress must leave a channel of the first level's; got "
-                f"residual_compress={self.residual_compress:g}, filters={self.filters}"
-            )
+        check_branches(self)
+        self._check_bands()
         bins = self.bins
         for level, (before, after) in enumerate(pairwise(bins)):
             if after > 1 and before % self.stride:
@@ -137,6 +146,25 @@ class HTDemucs(Sizes):
                 f"heads={self.heads} and 4 must divide the transformer's channels; got {width}"
             )
 
+    def _check_bands(self) -> None:
+        edges = [0.0, *self.bands, 1.0]
+        if any(high <= low for low, high in pairwise(edges)):
+            raise ValueError(f"bands must rise between 0 and 1; got {list(self.bands)}")
+        levels = self.banded_levels
+        if self.bands and (levels > min(self.norm_starts, self.depth) or self.encoder_context):
+            raise ValueError(
+                "bands are of levels without norms and encoder_context, of which there must be "
+                f"banded_levels={levels}; got norm_starts={self.norm_starts}, depth={self.depth}, "
+                f"encoder_context={self.encoder_context}"
+            )
+        for level in range(levels if self.bands else 0):
+            if self.bins[level + 1] == 1:
+                raise ValueError(
+                    f"bands need several bins in each of banded_levels={levels} levels and after "
+                    f"it; got {self.bins[level]} and 1"
+                )
+            self.band_edges(level)
+
     @property
     def hop_length(self) -> int:
         """Samples from a frame of the STFT to the next."""
@@ -145,10 +173,7 @@ class HTDemucs(Sizes):
     @property
     def widths(self) -> list[int]:
         """Channels of each level, the first one first."""
-        widths = [self.filters]
-        while len(widths) < self.depth:
-            widths.append(int(self.growth * widths[-1]))
-        return widths
+        return level_widths(self)
 
     @property
     def bins(self) -> list[int]:
@@ -168,6 +193,29 @@ class HTDemucs(Sizes):
         kernel_size = 2 * self.stride
         bins = self.bins[level]
         return (bins, 0) if bins <= kernel_size else (kernel_size, self.stride // 2)
+
+    def banded(self, level: int) -> bool:
+        """Whether a level has weights of their own for each of the bands."""
+        return bool(self.bands) and level < self.banded_levels
+
+    def band_edges(self, level: int) -> list[int]:
+        """The bins after a level where its bands begin, and how many bins there are.
+
+        As the reference cuts what lies before the level. Raises ValueError for an empty band.
+        """
+        before, after = self.bins[level : level + 2]
+        edges, kernel_size = [0], 2 * self.stride
+        for share in self.bands:
+            # The first band begins half a stride before the first bin.
+            taken = round(before * share) + self.stride // 2 - edges[-1] * self.stride
+            edges.append(edges[-1] + round((taken - kernel_size) / self.stride + 1))
+        edges.append(after)
+        if any(high <= low for low, high in pairwise(edges)):
+            raise ValueError(
+                f"bands must each have bins of the {before} in level {level + 1}; got "
+                f"{list(self.bands)}"
+            )
+        return edges
 
     def grid(self) -> BlockGrid:
         """Blocks that share a quarter with the next, as the authors' program cuts them."""
@@ -216,7 +264,11 @@ def build(
     check_sources(sources)
     waveform = keras.Input((samples, size.channels), name="waveform")
     # float32 whatever the policy: spectra in half precision have 60 dB of range.
-    spectrum = ToSpectrum(size.n_fft, dtype="float32", name="spectrum")(waveform)
+    spectrum = mixture = ToSpectrum(size.n_fft, late=size.late, dtype="float32", name="spectrum")(
+        waveform
+    )
+    if size.spectrum == "magnitude":
+        spectrum = Magnitudes(dtype="float32", name="magnitudes")(spectrum)
     statistics = [
         WholeStatistics(dtype="float32", name=f"{name}_statistics")(x)
         for name, x in (("spectrum", spectrum), ("waveform", waveform))
@@ -231,9 +283,11 @@ def build(
         ops.cast(x, "float32") * std + mean
         for x, (mean, std) in zip((x, y), statistics, strict=True)
     )
-    stems = FromSpectrum(len(sources), size.n_fft, dtype="float32", name="from_spectrum")(
-        x, waveform
-    )
+    if size.spectrum == "magnitude":
+        x = WithPhases(dtype="float32", name="phases")(x, mixture)
+    stems = FromSpectrum(
+        len(sources), size.n_fft, late=size.late, dtype="float32", name="from_spectrum"
+    )(x, waveform)
     y = ops.stack(ops.split(y, len(sources), axis=-1), axis=1)
     stems = Estimates(sources, dtype="float32", name="stems")(stems + y)
     return keras.Model(waveform, stems, name="htdemucs")
@@ -257,13 +311,14 @@ def _network(x, y, outputs: int, size: HTDemucs):
                 wave_skips.append(y)
             else:
                 inject = ops.expand_dims(y, 2)
-            x = _strided_bins(x, width, level, size, f"{name}_conv")
+            if not size.banded(level):
+                x = _strided_bins(x, width, level, size, f"{name}_conv")
         else:
             if len(x.shape) == 4:
                 x = ops.squeeze(x, 2)
             x = _strided(x, width, size.time_stride, size, f"{name}_conv")
         x = x if inject is None else x + inject
-        x = _encoded(x, level, size, name)
+        x = (_encoded_bands if size.banded(level) else _encoded)(x, level, size, name)
         if not level and size.bin_embedding:
             x = BinEmbedding(
                 size.bin_embedding * size.embedding_scale, size.embedding_scale, name="embedding"
@@ -276,11 +331,16 @@ def _network(x, y, outputs: int, size: HTDemucs):
         first = level == size.depth - 1 and not size.transformer_layers
         skip = skips.pop()
         x = skip if first else x + skip  # without a transformer only the skips go up
-        x = before = _decoded(x, level, size, name)
         width = size.widths[level - 1] if level else None
+        spectra = outputs * (2 if size.spectrum == "complex" else 1)
         length = lengths.pop()
+        if size.banded(level):
+            x = _decoded_bands(x, width or spectra, level, size, name)
+        else:
+            x = before = _decoded(x, level, size, name)
         if bins > 1:
-            x = _stretched_bins(x, width or 2 * outputs, level, size, name)
+            if not size.banded(level):
+                x = _stretched_bins(x, width or spectra, level, size, name)
             wave_length, wave_name = wave_lengths.pop(), f"wave_{name}"
             if left > 1:
                 y = _decoded(y + wave_skips.pop(), level, size, wave_name)
@@ -326,42 +386,61 @@ def _projected(x, width, name):
 
 
 def _encoded(x, level, size: HTDemucs, name):
-    x = ops.gelu(_normed(x, level, size, f"{name}_norm"), approximate=False)
-    x = _branched(x, level, size, f"{name}_dconv") if size.residual in ("encoder", "both") else x
+    x = ops.gelu(normed(x, level, size, f"{name}_norm"), approximate=False)
+    x = branched(x, level, size, f"{name}_dconv") if size.residual in ("encoder", "both") else x
     return _rewritten(x, size.encoder_context, level, size, name)
 
 
 def _decoded(x, level, size: HTDemucs, name):
     x = _rewritten(x, size.context, level, size, name)
-    return _branched(x, level, size, f"{name}_dconv") if size.residual in ("decoder", "both") else x
+    return branched(x, level, size, f"{name}_dconv") if size.residual in ("decoder", "both") else x
+
+
+def _encoded_bands(x, level, size: HTDemucs, name):
+    """A level from its convolution on, each band of bins by weights of its own."""
+    kernel_size, around = size.over_bins(level)
+    x = layers.ZeroPadding2D((0, around), name=f"{name}_pad")(x)
+    bands = []
+    for number, (start, end) in enumerate(pairwise(size.band_edges(level))):
+        at = f"{name}_band{number + 1}"
+        heard = x[:, :, size.stride * start : size.stride * (end - 1) + kernel_size]
+        conv = FoldedConv1D(
+            size.widths[level], kernel_size, strides=size.stride,
+            **_rescaled(kernel_size * x.shape[-1], size, "conv"),
+        )  # fmt: skip
+        bands.append(_encoded(PerFrame(conv, name=f"{at}_conv")(heard), level, size, at))
+    return ops.concatenate(bands, axis=2)
+
+
+def _decoded_bands(x, width, level, size: HTDemucs, name):
+    """A level to the convolution at its end; no band sees the bins of the next."""
+    bins = x.shape[2]
+    edges = [round(bins * share) for share in (0, *size.bands, 1)]
+    bands = []
+    for number, (start, end) in enumerate(pairwise(edges)):
+        at, y = f"{name}_band{number + 1}", x[:, :, start:end]
+        y = _rewritten(y, (size.context, 0), level, size, at)
+        if size.residual in ("decoder", "both"):
+            y = branched(y, level, size, f"{at}_dconv")
+        bands.append(y)
+    return JoinedBands(width, size.stride, rescale=size.rescale, name=f"{name}_conv")(bands)
 
 
 def _rewritten(x, context, level, size: HTDemucs, name):
-    """Twice the channels, of which one half gates the other."""
-    width, kernel_size, name = 2 * x.shape[-1], 1 + 2 * context, f"{name}_rewrite"
-    if kernel_size == 1:
+    """Twice the channels, of which one half gates the other.
+
+    context: frames to each side, and bins, or both apart.
+    """
+    width, name, axes = 2 * x.shape[-1], f"{name}_rewrite", len(x.shape) - 2
+    around = context if isinstance(context, tuple) else (context,) * axes
+    kernel_size = tuple(1 + 2 * places for places in around)
+    if not any(around):
         x = dense(width, x.shape[-1], size.rescale, name)(x)
     else:
-        conv = layers.Conv2D if len(x.shape) == 4 else layers.Conv1D
-        fan_in = x.shape[-1] * kernel_size ** (len(x.shape) - 2)
+        conv = layers.Conv2D if axes == 2 else layers.Conv1D
+        fan_in = x.shape[-1] * math.prod(kernel_size)
         x = conv(width, kernel_size, padding="same", **_rescaled(fan_in, size, name))(x)
-    return gated(_normed(x, level, size, f"{name}_norm"))
-
-
-def _normed(x, level, size: HTDemucs, name):
-    if level < size.norm_starts:
-        return x
-    return layers.GroupNormalization(size.norm_groups, epsilon=EPSILON, dtype="float32", name=name)(
-        x
-    )
-
-
-def _branched(x, level, size: HTDemucs, name):
-    recurs = size.recurrent_starts is not None and level >= size.recurrent_starts
-    return DConv(
-        size.residual_depth, size.residual_compress, scale=size.residual_scale, recurrent=recurs,
-        attentive=recurs, rescale=size.rescale, name=name,
-    )(x)  # fmt: skip
+    return gated(normed(x, level, size, f"{name}_norm"))
 
 
 def _strided(x, width, stride, size: HTDemucs, name):
@@ -375,7 +454,7 @@ def _stretched(x, like, width, stride, level, size: HTDemucs, name):
     fan_in = 2 * stride * width  # PyTorch counts a transposed kernel's outputs
     options = _rescaled(fan_in, size, f"{name}_conv")
     x = FoldedConv1DTranspose(width, 2 * stride, strides=stride, **options)(x)
-    x = _normed(x, level, size, f"{name}_norm")
+    x = normed(x, level, size, f"{name}_norm")
     return FramesAsIn(stride // 2, name=f"{name}_cut")(x, like)
 
 
@@ -392,7 +471,7 @@ def _stretched_bins(x, width, level, size: HTDemucs, name):
     kernel_size, around = size.over_bins(level)
     options = _rescaled(kernel_size * width, size, "conv")
     conv = FoldedConv1DTranspose(width, kernel_size, strides=size.stride, **options)
-    x = _normed(PerFrame(conv, name=f"{name}_conv")(x), level, size, f"{name}_norm")
+    x = normed(PerFrame(conv, name=f"{name}_conv")(x), level, size, f"{name}_norm")
     return x[:, :, around : x.shape[2] - around] if around else x
 
 

@@ -57,8 +57,14 @@ class Preset:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of its model: sizes, and other arguments of the architecture's `build`."""
-        return model_options(self.card["model"])
+        """The options of its model: sizes, and other arguments of the architecture's `build`.
+
+        Where its published file alone tells them all, those of the file once it is here.
+        """
+        section = self.card["model"]
+        if self.card.get("weights", {}).get("sizes_in_file") and (path := self.weights_path()):
+            section = read_card(path.parent)[1]["model"]
+        return model_options(section)
 
     @property
     def module(self):
@@ -197,6 +203,7 @@ class Preset:
                 return here
             with publisher.checkpoint(card, progress=progress) as (folder, origin):
                 arrived()
+                card = published.completed(card, folder)
                 core = publisher.convert(card, folder)
                 write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
         return target / WEIGHTS

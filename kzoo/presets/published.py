@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from kzoo import config
 from kzoo import convert as conversions
 from kzoo.presets import addresses, packages
 from kzoo.presets.card import PresetError, Progress
@@ -47,16 +48,40 @@ def _unpacked(card: Mapping[str, Any], progress: Progress | None):
         yield (folder if file.endswith("/") else folder / file), origin
 
 
+def completed(card: Mapping[str, Any], files: Path | Mapping[str, Path]) -> dict[str, Any]:
+    """The card with the options that its file tells, where it has `sizes_in_file`.
+
+    That is where its authors say them nowhere else. What it leaves out is the card's.
+    """
+    if not card["weights"].get("sizes_in_file"):
+        return dict(card)
+    with _named(card) as converter:
+        said = converter.said_in(files) if converter.said_in else {}
+        told = {**converter.options_of(converter.read(files)), **said}
+        if list(told.pop("sources", card["sources"])) != list(card["sources"]):
+            raise ValueError(f"its file is of {said['sources']}, not of {card['sources']}")
+    told.pop("block_seconds", None)  # how recordings are cut is no matter of the weights
+    section = card["model"]
+    options = {**section.get("options", {}), **config.plain(told)}
+    return {**card, "model": {**section, "options": options}}
+
+
 def convert(card: Mapping[str, Any], files: Path | Mapping[str, Path]):
     """The card's model, or its core, with the weights in the files.
 
     Of the card's options the converter is told those that weights do not tell.
     """
     options = card["model"].get("options", {})
-    try:
-        converter = conversions.converter(card["weights"].get("converter", card["model"]["name"]))
+    with _named(card) as converter:
         weights = converter.read(files)
         told = {key: options[key] for key in converter.told if key in options}
         return converter.from_weights(weights, **told)
+
+
+@contextlib.contextmanager
+def _named(card: Mapping[str, Any]):
+    """The card's converter; what it raises inside names the preset."""
+    try:
+        yield conversions.converter(card["weights"].get("converter", card["model"]["name"]))
     except (ValueError, FileNotFoundError) as error:
         raise PresetError(f"preset {card['name']!r}: {error}") from None

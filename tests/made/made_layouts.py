@@ -11,6 +11,13 @@ import numpy as np
 from kzoo import config
 
 LAYOUTS = Path(__file__).parents[1] / "vectors" / "published_layouts.yaml"
+# Of Hybrid Demucs on magnitudes: half of what goes into it, and of what comes out.
+MAGNITUDES = {
+    "encoder.0.conv.weight": (48, 2, 8, 1),
+    "decoder.5.conv_tr.weight": (48, 8, 8, 1),
+    "decoder.5.conv_tr.bias": (8,),
+}
+ON_MAGNITUDES = ("mdx_extra_a1d90b5c", "mdx_extra_5d2d6c55")
 # The layouts of cards, where they are not called alike.
 ENDS = ("encoder", "decoder")
 OF_CARD = {
@@ -20,6 +27,8 @@ OF_CARD = {
     "demucs_v1_light_extra": "demucs_v2",
     "demucs_v2_extra": "demucs_v2",
     **dict.fromkeys(["tasnet_v1", "tasnet_v1_extra", "tasnet_v2", "tasnet_v2_extra"], "tasnet"),
+    "hdemucs_mmi": "hdemucs",
+    **{f"mdx_extra_{part}": "hdemucs" for part in ("e51eebcc", "a1d90b5c", "5d2d6c55", "cfa93e08")},
     **{f"htdemucs_ft_{stem}": "htdemucs" for stem in ("drums", "bass", "other", "vocals")},
     "conv_tasnet_wham": "conv_tasnet_8khz",
     "conv_tasnet_libri2mix_8khz": "conv_tasnet_8khz",
@@ -32,7 +41,8 @@ def layout(card):
     if card in made_scnet.PUBLISHED:
         return made_scnet.shapes(**made_scnet.PUBLISHED[card])
     table = config.load_yaml(LAYOUTS)[OF_CARD.get(card, card)]["arrays"]
-    return {name: tuple(shape) for name, shape in _expanded(table)}
+    found = {name: tuple(shape) for name, shape in _expanded(table)}
+    return found | (MAGNITUDES if card in ON_MAGNITUDES else {})
 
 
 def _expanded(table):

@@ -237,12 +237,17 @@ def test_a_published_package_is_read_with_what_it_says_of_the_model(vectors, sha
 @pytest.mark.parametrize(
     ("arguments", "state", "message"),
     [
-        ({"hybrid_old": b"\x88"}, {}, "hybrid_old must be False; got True"),
+        ({"hybrid": b"\x89"}, {}, "hybrid must be True; got False"),
+        (
+            {"cac": b"\x89", "wiener_iters": integer(2)},
+            {},
+            "wiener_iters must be 0 without cac; got 2",
+        ),
         ({"t_emb": text("cape")}, {}, "t_emb must be sin; got 'cape'"),
         ({}, {"__quantized": b"N"}, "its weights are packed by DiffQ, which is not read here"),
         ({}, {"steps": integer(3)}, "these entries are no tensors: steps"),
     ],
-    ids=["old", "cape", "quantised", "number"],
+    ids=["hybrid", "wiener", "cape", "quantised", "number"],
 )
 def test_a_package_of_another_kind_is_refused(tmp_path, arguments, state, message):
     program = mapping({"kwargs": mapping(arguments), "state": mapping(state)})

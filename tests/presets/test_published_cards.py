@@ -23,7 +23,10 @@ TASNETS = [name for name in CARDS if name.startswith("tasnet_v")]
 ASTEROID = ["conv_tasnet_wham", "conv_tasnet_libri2mix_8khz", "conv_tasnet_libri2mix_16khz"]
 SCNETS = ["scnet", "scnet_large", "scnet_xl"]
 HTDEMUCS = [
-    name for name in CARDS if name.startswith("htdemucs") and "bag" not in presets.load_card(name)
+    name
+    for name in CARDS
+    if name.startswith(("htdemucs", "hdemucs", "mdx_extra"))
+    and "bag" not in presets.load_card(name)
 ]
 BY_NAMES_AND_SHAPES = [
     *OPEN_UNMIX, *DEMUCS, *TASNETS, *ASTEROID, *SCNETS, *HTDEMUCS, "dprnn_wham",
@@ -109,6 +112,42 @@ def test_a_folder_of_tensorflow_becomes_an_instrument(shared, tmp_path, monkeypa
         "ckpt-40000.index", "ckpt-40000.data-00000-of-00001", "operative_config-0.gin",
     ]  # fmt: skip
     assert sum(map(np.size, found.values())) == sum(map(np.size, ddsp.read(theirs).values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "options"),
+    [
+        pytest.param(
+            "mdx_7d865c68",
+            "bands",
+            {"bands": [0.2, 0.55], "filters": 4, "residual": "both"},
+            marks=pytest.mark.slow,
+        ),
+        ("mdx_c511e2ab", "magnitude", {"late": True, "spectrum": "magnitude", "n_fft": 256}),
+        ("mdx_0d19c1c6", "time", {"depth": 3, "norm_groups": 2, "recurrent_starts": 2}),
+    ],
+)
+def test_what_a_file_alone_tells_of_its_sizes_counts(
+    name, case, options, vectors, tmp_path, monkeypatch
+):
+    """Files of other sizes than the card's, which are those of the authors' classes."""
+    card = presets.load_card(name)
+    (file,) = card["weights"]["files"]
+    del file["sha256"]
+    path = tmp_path / "www" / urllib.parse.urlsplit(file["url"]).path.lstrip("/")
+    path.parent.mkdir(parents=True)
+    path.write_bytes((made.LAYOUTS.parent / f"demucs_v3_{case}.th.gz").read_bytes())
+    served_cards(tmp_path, monkeypatch, card)
+    with made_checkpoints.served(tmp_path / "www") as (url, _):
+        monkeypatch.setenv("KZOO_MIRROR", url)
+        preset = presets.open_preset(name)
+        preset.download(accept_licence=True)
+    model = preset.model()
+    assert {key: preset.options[key] for key in options} == options
+    assert preset.options["block_seconds"] == 44  # the bag's, not that of the training
+    recorded = vectors("demucs_v3")
+    found = np.asarray(model(recorded[f"{case}_in"].T[None]))[0, [0, -1]]
+    np.testing.assert_allclose(found.transpose(0, 2, 1), recorded[f"{case}_out"], atol=1e-5)
 
 
 def served_cards(tmp_path, monkeypatch, card):

@@ -19,7 +19,8 @@ class Lengths:
     """The sizes of Demucs from which its lengths follow.
 
     depth: the number of levels. kernel_size, stride: of the convolutions that change the rate.
-    context: frames of the convolutions on the way up.
+    context: frames of the convolutions on the way up. padded: whether silence stands around them,
+        so that they lose no frames, as in v3.
     upsample: linear interpolation and plain convolutions instead of transposed ones, and the
         mixture beside the last features.
     resample: the network works at twice the sample rate.
@@ -29,6 +30,7 @@ class Lengths:
     kernel_size: int = 8
     stride: int = 4
     context: int = 3
+    padded: bool = False
     upsample: bool = False
     resample: bool = False
 
@@ -45,7 +47,7 @@ class Lengths:
             else:
                 length = -(-(length - kernel) // stride) + 1
             at_least_one = max(length, 1) if isinstance(length, int) else ops.maximum(length, 1)
-            length = at_least_one + self.context - 1
+            length = at_least_one + (0 if self.padded else self.context - 1)
         for _ in range(self.depth):
             length = length * stride + kernel - (1 if self.upsample else stride)
         return -(-length // self._oversampling)
