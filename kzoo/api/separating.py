@@ -61,8 +61,8 @@ class Separator(separation.BlockSeparator):
         engine: "tensorflow"; "litert", which starts without it, from a file that is made at the
             first time; or "auto", LiteRT where that file is there, see `kzoo.engines`.
         options: of the architecture's sizes and build, such as mask_extension="average".
-        A preset that is a bag gives a `separation.Bag`: its models are built for each recording,
-        one after the other.
+        A preset that is a bag gives a `separation.Bag`, whose models are built as the first
+        recording needs them, and kept.
         """
         from kzoo.engines import exported, litert
 

@@ -77,6 +77,7 @@ def evaluate(
         ),
     ] = None,
     overlap: options.Overlap = 0.0,
+    shifts: options.Shifts = 0,
     mwf: options.Mwf = False,
     n_sources: Annotated[
         int | None,
@@ -135,9 +136,10 @@ def evaluate(
 
     shown = None if baselines is None else options.names(baselines)
     kind, columns = named_measures(options.names(measures))
+    told = {"overlap": overlap, "mwf": mwf, **({"shifts": shifts} if shifts else {})}
     with quiet_imports():  # the sizes of a network that hears import TensorFlow
         scored = evaluation_systems(
-            systems or [], {"overlap": overlap, "mwf": mwf}, n_sources=n_sources,
+            systems or [], told, n_sources=n_sources,
             interchangeable=interchangeable, say=say,
         )  # fmt: skip
     scored = [quietly(system) for system in scored]

@@ -7,6 +7,7 @@ https://doi.org/10.1109/ICASSP.2017.7952158, blend theirs.
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,20 +29,28 @@ class Separating(Protocol):
 class Part:
     """One of the separators of a bag.
 
-    make: called for each recording, so that the models of one part alone are in memory.
-    weights: of its estimate of each source; a source that is left out has none.
+    make: called once, for the first recording. weights: of its estimate of each source; a source
+    that is left out has none.
     """
 
     make: Callable[[], Separating]
     weights: Mapping[str, float]
+
+    @functools.cached_property
+    def separator(self) -> Separating:
+        """What `make` gives, kept for the recordings that follow."""
+        return self.make()
+
+    def __reduce__(self):
+        return type(self), (self.make, self.weights)
 
 
 @dataclass(frozen=True)
 class Bag(Streamed):
     """The weighted mean of the parts, which hear a recording one after the other.
 
-    Their sums lie in temporary files, so that the memory in use is that of one part, whatever the
-    length. consistent: as of `BlockSeparator`. notes: what a user should know of it.
+    Their sums lie in temporary files, so that the memory in use is that of all models and of one at
+    work, whatever the length. consistent: as of `BlockSeparator`. notes: what a user should know.
     Raises ValueError for weights that are not above 0, and for a source without any.
     """
 
@@ -82,7 +91,7 @@ class Bag(Streamed):
                 yield piece, stems
 
     def _add(self, part: Part, sums: Sequence, sound, samples: int | None, report) -> None:
-        separator = part.make()
+        separator = part.separator
         weighed = [
             (file, list(separator.sources).index(name), part.weights[name] / self._total(name))
             for name, file in zip(self.sources, sums, strict=True)

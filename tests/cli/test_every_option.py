@@ -141,6 +141,7 @@ OPTIONS = {
         "--baselines": Row(("--baselines", "ibm")),
         "--against": Row(("--against", "estimates")),
         "--overlap": Row(("--overlap", "0.25"), both=("{preset}",)),
+        "--shifts": Row(("--shifts", "1"), both=("{preset}",)),
         "--mwf": Row(("--mwf",), both=("{preset}",)),
         "--interchangeable": Row(("--interchangeable",)),
         "--measures": Row(("--measures", "SDR,LSD")),

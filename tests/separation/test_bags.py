@@ -1,5 +1,8 @@
 """Bags: the mean of several separators, weighted source by source, one of them at a time."""
 
+import functools
+import pickle
+
 import numpy as np
 import pytest
 
@@ -9,17 +12,13 @@ RATE, SOURCES = 8000, ("vocals", "rest")
 
 
 class Gains(Streamed):
-    """Gives each source the recording times a gain, in pieces of its own; counts what lives."""
+    """Gives each source the recording times a gain, in pieces of its own; counts itself."""
 
-    alive = most_alive = made = 0
+    made = 0
 
     def __init__(self, gains, piece=700, sources=SOURCES):
         self.sources, self.gains, self.piece = sources, np.float32(gains), piece
-        Gains.alive, Gains.made = Gains.alive + 1, Gains.made + 1
-        Gains.most_alive = max(Gains.most_alive, Gains.alive)
-
-    def __del__(self):
-        Gains.alive -= 1
+        Gains.made += 1
 
     def stream(self, pieces, sample_rate, channels, *, samples=None, progress=None, surveyed=None):
         whole = np.concatenate(list(pieces()))
@@ -32,7 +31,7 @@ class Gains(Streamed):
 
 @pytest.fixture
 def bag():
-    Gains.most_alive = Gains.made = 0
+    Gains.made = 0
     return Bag(
         SOURCES,
         [
@@ -51,10 +50,24 @@ def test_a_bag_is_the_mean_of_its_parts_weighted_source_by_source(bag, rng):
     np.testing.assert_allclose(stems["rest"], (2 + 2 * 5) / 3 * waveform, rtol=1e-5)
 
 
-def test_one_part_at_a_time_is_in_memory_and_each_is_made_anew_for_a_recording(bag, rng):
+def test_each_part_is_made_once_when_it_is_first_needed_and_kept(bag, rng):
+    assert Gains.made == 0
     for _ in range(2):
         bag.separate(rng.standard_normal((900, 1)).astype(np.float32), RATE)
-    assert (Gains.most_alive, Gains.made, Gains.alive) == (1, 6, 0)
+        assert Gains.made == 3
+
+
+def test_a_copy_of_a_bag_elsewhere_makes_its_parts_itself():
+    Gains.made = 0
+    bag = Bag(
+        ("vocals", "rest"), [Part(functools.partial(Gains, [1, 2]), {"vocals": 1, "rest": 1})]
+    )
+    sound = np.ones((900, 1), np.float32)
+    bag.separate(sound, RATE)
+    copy = pickle.loads(pickle.dumps(bag))
+    assert Gains.made == 1
+    np.testing.assert_array_equal(copy.separate(sound, RATE)["rest"], 2 * sound)
+    assert Gains.made == 2
 
 
 def test_the_sum_of_stems_is_the_mixture_where_that_is_asked_for(bag, rng):
