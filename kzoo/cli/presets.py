@@ -34,6 +34,10 @@ def list_all(
     licence: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only weights under it, as MIT or Apache.")
     ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Show those too that are no choice: parts of bags, and tests."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compare presets: stems, size, cost, quality, licence.
@@ -45,7 +49,9 @@ def list_all(
     from kzoo.cli import shelf
     from kzoo.presets.shelf import entries
 
-    found = entries(task=task, stems=options.names(stems) or (), licence=licence)
+    found = entries(
+        task=task, stems=options.names(stems) or (), licence=licence, unlisted=everything
+    )
     if as_json:
         print(json.dumps([dataclasses.asdict(entry) for entry in found], indent=2))
         return

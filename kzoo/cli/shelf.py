@@ -61,7 +61,7 @@ def table(entries: Sequence[Entry]) -> Iterator[RenderableType]:
                 _number(entry.gmac_per_second, ".3g"),
                 figures(entry.quality, notes),
                 figures(entry.published, notes),
-                entry.state,
+                ", ".join(filter(None, (entry.state, entry.unlisted))),
                 "; ".join(
                     filter(None, (re.split(r";(?![^(]*\))", entry.licence)[0], entry.restricted))
                 ),

@@ -26,15 +26,24 @@ _ELSEWHERE = {
     "deep_clustering": ("asteroid", "chimera_"),
     "dcunet": ("asteroid", "dcunet_"),
 }
+# Networks of https://github.com/minzwon/sota-music-tagging-models: model and variant.
+_SOTA = {
+    "sota_fcn": ("choi", "fcn5"),
+    "sota_crnn": ("choi", "crnn_torch"),
+    "sota_musicnn": ("musicnn", "torch"),
+    "sota_short": ("vgg", "short_chunk"),
+    "sota_hcnn": ("harmonic_cnn", "mtat"),
+}
 # Files for several models, of which nothing in a checkpoint says which, and files that only read.
-_NO_CONVERTERS = {"asteroid", "cunet", "onnx_files", "sota_tagging", "torch_files"}
+_NO_CONVERTERS = {"asteroid", "onnx_files", "sota_tagging", "torch_files"}
 
 
 class Converter(NamedTuple):
     """read: files of the reference to its arrays by name. from_weights: those to a model.
 
     model: which model. told: the arguments of `from_weights` that say what arrays do not.
-    takes_size: whether there is a whole `size` beside them. options_of: the model's options that
+    takes_size: whether there is a whole `size` beside them; variant: whose sizes it has where no
+        others are told, by default the model's first. options_of: the model's options that
         arrays do say; None where they are all of a size that is published. said_in: what a file
         says of itself beside its arrays; None where it says nothing.
     """
@@ -46,11 +55,12 @@ class Converter(NamedTuple):
     takes_size: bool
     options_of: Callable[..., Mapping[str, Any]] | None
     said_in: Callable[[Any], dict[str, Any]] | None
+    variant: str | None = None
 
 
 def converter(name: str) -> Converter:
     """The converter of published weights for the model `name`, or that of the file `name` here."""
-    file, prefix = _ELSEWHERE.get(name, (name, ""))
+    file, prefix = _ELSEWHERE.get(name, ("sota_tagging" if name in _SOTA else name, ""))
     module = importlib.import_module(f"{__name__}.{file}")
     from_weights = getattr(module, f"{prefix}from_weights")
     arguments = inspect.signature(from_weights).parameters
@@ -59,21 +69,23 @@ def converter(name: str) -> Converter:
         for key, argument in arguments.items()
         if argument.kind is argument.KEYWORD_ONLY and key not in ("size", "samples")
     }
+    model, variant = _SOTA.get(name, (getattr(module, "MODEL", name), None))
     return Converter(
-        getattr(module, "MODEL", name),
+        model,
         module.read,
         from_weights,
         told,
         "size" in arguments,
         getattr(module, f"{prefix}options_of", None),
         getattr(module, "said_in", None),
+        variant,
     )
 
 
 def list_converters() -> list[str]:
     """The names that `converter` takes, most of them those of models."""
     files = {module.name for module in pkgutil.iter_modules(__path__)} - _NO_CONVERTERS
-    return sorted({name for name in files if not name.startswith("_")} | set(_ELSEWHERE))
+    return sorted({name for name in files if not name.startswith("_")} | {*_ELSEWHERE, *_SOTA})
 
 
 def assign(targets: Mapping[str, object], weights: Mapping[str, np.ndarray], *, unused=()) -> None:

@@ -1,4 +1,4 @@
-"""TensorFlow 1 checkpoints: arrays by name, without what only their training needed."""
+"""Files of TensorFlow 1 and of HDF5: arrays by name, without what only their training needed."""
 
 from __future__ import annotations
 
@@ -30,6 +30,24 @@ def read_checkpoint(folder: str | Path) -> dict[str, np.ndarray]:
         return {name: reader.get_tensor(name) for name in sorted(names)}
     except (tf.errors.OpError, RuntimeError, IndexError) as error:
         raise ValueError(f"{prefix}: is damaged ({str(error).splitlines()[0][:160]})") from None
+
+
+def hdf5_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """{path in the file: array} of all arrays; ValueError for a file that is no HDF5."""
+    import h5py
+
+    found: dict[str, np.ndarray] = {}
+
+    def take(name: str, item) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(take)
+    except OSError as error:
+        raise ValueError(f"{path}: is no HDF5 file ({error})") from None
+    return found
 
 
 def numbered(kind: str, index: int) -> str:

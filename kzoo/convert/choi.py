@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kzoo.convert import assign
+from kzoo.convert._checkpoints import hdf5_arrays
 from kzoo.models import choi
 
 _NORM_PARTS = {
@@ -22,20 +23,10 @@ _GATES = ("z", "r", "h")
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of the .h5 file by their names, without the suffix "_1:0" that Keras gave them."""
-    import h5py
-
-    found: dict[str, np.ndarray] = {}
-
-    def take(name: str, item) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name.rpartition("/")[2].removesuffix(":0").removesuffix("_1")] = item[()]
-
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(take)
-    except OSError as error:
-        raise ValueError(f"{path}: is no HDF5 file ({error})") from None
-    return found
+    return {
+        name.rpartition("/")[2].removesuffix(":0").removesuffix("_1"): array
+        for name, array in hdf5_arrays(path).items()
+    }
 
 
 def from_weights(

@@ -8,13 +8,27 @@ the control network first, its two heads after the first convolution. Its spectr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from kzoo.convert import assign
-from kzoo.convert._checkpoints import layer_variables, numbered
+from kzoo.convert._checkpoints import hdf5_arrays, layer_variables, numbered
 from kzoo.models import cunet
+
+
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """Arrays by Keras name, of an .h5 file of the authors' program: a whole model, or its weights.
+
+    Raises ValueError for a file that is no HDF5.
+    """
+    return {
+        "/".join(name.split("/")[-2:]).removesuffix(":0"): array
+        for name, array in hdf5_arrays(path).items()
+        if "optimizer_weights" not in name
+    }
 
 
 def from_weights(
@@ -32,6 +46,20 @@ def from_weights(
     sources: what the reference's conditions ask for, in their order.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
+    size = cunet.CUNet(frames=frames, bins=bins, dropout=dropout, **options_of(weights))
+    model = cunet.core(sources, size)
+    transposed = {
+        name: np.swapaxes(value, 0, 1) if np.ndim(value) == 4 else value
+        for name, value in weights.items()
+    }
+    kind = "conv1d" if size.control == "cnn" else "dense"
+    head = 3 if size.control == "dense" else 0
+    assign(_variables(model, kind, head, len(size.filters)), transposed)
+    return model
+
+
+def options_of(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The fields of `cunet.CUNet` that the weights tell."""
     control = "cnn" if "conv1d/kernel" in weights else "dense"
     kind = "conv1d" if control == "cnn" else "dense"
     try:
@@ -44,23 +72,13 @@ def from_weights(
         numbers = np.shape(weights[f"{numbered('dense', head)}/bias"])[0]
     except KeyError as error:
         raise ValueError(f"these weights do not fit the model; missing: {error.args[0]}") from None
-    size = cunet.CUNet(
-        film="simple" if numbers == len(shapes) else "complex",
-        control=control,
-        control_widths=tuple(widths),
-        filters=tuple(shape[-1] for shape in shapes),
-        channels=shapes[0][2],
-        frames=frames,
-        bins=bins,
-        dropout=dropout,
-    )
-    model = cunet.core(sources, size)
-    transposed = {
-        name: np.swapaxes(value, 0, 1) if np.ndim(value) == 4 else value
-        for name, value in weights.items()
+    return {
+        "film": "simple" if numbers == len(shapes) else "complex",
+        "control": control,
+        "control_widths": tuple(widths),
+        "filters": tuple(shape[-1] for shape in shapes),
+        "channels": shapes[0][2],
     }
-    assign(_variables(model, kind, head, len(shapes)), transposed)
-    return model
 
 
 def _variables(model, kind: str, head: int, levels: int) -> dict[str, object]:

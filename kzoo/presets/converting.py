@@ -48,11 +48,13 @@ def converted(
     defaults = {key: p.default for key, p in converter.told.items() if p.default is not p.empty}
     chosen = {**{key: value for key, value in defaults.items() if value is not None}, **told}
     sizes = {key: value for key, value in chosen.items() if key in fields or key == "variant"}
+    if converter.variant:
+        sizes = {"variant": converter.variant, **sizes}
     whole = {"size": models.sizes(converter.model, **sizes)} if converter.takes_size else {}
     core = converter.from_weights(weights, **arguments, **whole)
     options = {**_options(converter, weights, {**defaults, **arguments}), **sizes}
     if models.takes_sources(converter.model):
-        options["sources"] = list(_source_names(core))
+        options["sources"] = list(_source_names(core) or chosen["sources"])
     size, others = models.split(converter.model, options)
     built = models.build(converter.model, size, **others)
     load_weights(built, {weight.path: weight.value for weight in core.weights}, where=network)
@@ -95,8 +97,9 @@ def _options(converter: convert.Converter, weights, arguments: Mapping[str, Any]
 
 
 def _source_names(core) -> Sequence[str]:
-    """The sources of a network, by the last of its layers that carries their names."""
-    return next(layer.sources for layer in reversed(core.layers) if hasattr(layer, "sources"))
+    """The sources of a network, by the last of its layers that carries their names, if any."""
+    carriers = (layer for layer in reversed(core.layers) if hasattr(layer, "sources"))
+    return next((layer.sources for layer in carriers), ())
 
 
 def _origin(files: Path | Mapping[str, Path]) -> str:

@@ -215,7 +215,7 @@ class Preset:
             alike = other.task == self.task and (
                 set(other.card.get("sources", ())) >= set(self.card.get("sources", ()))
             )
-            if alike and other.weights_path() is not None:
+            if alike and "unlisted" not in other.card and other.weights_path() is not None:
                 return f"; {name} is here"
         return ""
 

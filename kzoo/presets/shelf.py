@@ -28,7 +28,8 @@ class Entry:
     the weights as float32. gmac_per_second: 1e9 multiply-adds for a second of sound, of
     convolutions and products of matrices. quality: what was measured by kzoo, and published: what
     others have; both {"scores": {name: figure}, "definition": ..., "data": ...}, or empty.
-    licence: of the weights. restricted: what they are for alone, or "". state: as `Preset.state`.
+    unlisted: why it is nothing to choose by itself, or "". licence: of the weights. restricted:
+    what they are for alone, or "". state: as `Preset.state`.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Entry:
     state: str
     quality: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, Any] = field(default_factory=dict)
+    unlisted: str = ""
 
     @property
     def group(self) -> tuple[str, list[str]]:
@@ -67,17 +69,22 @@ class Entry:
 
 
 def entries(
-    *, task: str | None = None, stems: Sequence[str] = (), licence: str | None = None
+    *,
+    task: str | None = None,
+    stems: Sequence[str] = (),
+    licence: str | None = None,
+    unlisted: bool = False,
 ) -> list[Entry]:
     """Return the presets by task and sources, the best first.
 
     task: a part of the card's, such as "separation" of "music separation". stems: all of which it
     gives. licence: a part of that of the weights, or of what they are for alone. Case does not
-    matter. What was measured here comes before what was published, as the two are of different
-    music.
+    matter. unlisted: those, too, that are nothing to choose, as parts of bags. What was measured
+    here comes before what was published, as the two are of different music.
     Raises ValueError for a task or a stem that no preset has.
     """
     known = [_entry(open_preset(name)) for name in list_presets()]
+    known = [entry for entry in known if unlisted or not entry.unlisted]
     if task and not any(task.lower() in entry.task.lower() for entry in known):
         tasks = ", ".join(sorted({entry.task for entry in known}))
         raise ValueError(f"no preset is for the task {task!r}; the tasks are {tasks}")
@@ -178,4 +185,5 @@ def _entry(preset: Preset) -> Entry:
         state=preset.state,
         quality=card.get("quality", {}),
         published=card.get("published", {}),
+        unlisted=card.get("unlisted", ""),
     )

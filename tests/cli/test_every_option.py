@@ -346,6 +346,8 @@ ELSEWHERE = {
         "test_the_options_of_the_list_choose_and_json_is_for_programs"
         for option in ("--task", "--stems", "--licence", "--json")
     },
+    ("presets list", "--all"): "presets/test_shelf.py::"
+    "test_what_is_no_choice_is_shown_where_all_are_asked_for_and_is_never_the_best",
     ("presets info", "--json"): "presets/test_shelf.py::"
     "test_the_card_is_drawn_and_as_json_it_is_whole",
     ("presets download", "--accept-licence"): "presets/test_published_files.py::"

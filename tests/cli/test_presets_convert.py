@@ -3,6 +3,7 @@
 import json
 import struct
 
+import h5py
 import made_checkpoints
 import made_crepe
 import made_layouts
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo import cli, convert, presets
-from kzoo.convert import asteroid, open_unmix
+from kzoo import cli, convert, models, presets
+from kzoo.convert import asteroid, open_unmix, sota_tagging
 
 
 def safetensors(path, arrays):
@@ -182,6 +183,44 @@ def test_a_folder_of_tensorflow_becomes_a_preset(vectors, tmp_path, run):
     card = presets.load_card(tmp_path / "mine")
     assert card["model"]["options"]["output"] == "difference"
     assert card["trained"] == "elsewhere; converted from theirs"
+
+
+def test_a_tagger_of_another_size_than_its_variant_becomes_a_preset(vectors, tmp_path, run):
+    arrays = parameters(vectors("tag_fcn"))
+    file, out = safetensors(tmp_path / "best_model.pth", arrays), tmp_path / "mine"
+    words = told(filters="[4, 6, 6, 6, 5]")
+    assert run(file, "--as", "sota_fcn", "-o", out, *words)[:2] == (0, f"{out}\n")
+    model = presets.load_card(out)["model"]
+    assert (model["name"], model["variant"]) == ("choi", "fcn5")
+    size = models.sizes("choi", variant="fcn5", filters=(4, 6, 6, 6, 5))
+    expected = sota_tagging.from_weights(arrays, size)
+    for found, wanted in zip(kzoo.from_preset(out).weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("name", sota_tagging.SIZES)
+def test_taggers_are_called_after_the_folders_of_their_files(name):
+    converter = convert.converter(f"sota_{name}")
+    assert models.sizes(converter.model, variant=converter.variant) == sota_tagging.SIZES[name]
+
+
+def test_a_file_of_keras_becomes_a_conditioned_u_net(vectors, tmp_path, run):
+    recorded, file, out = vectors("cunet_simple_dense_small"), tmp_path / "a.h5", tmp_path / "mine"
+    with h5py.File(file, "w") as written:
+        for key, value in parameters(recorded).items():
+            name = key.split("_", 1)[1]  # behind a number
+            written[f"{name.split('/')[0]}/{name}:0"] = value
+    words = (file, "--as", "cunet", "-o", out, *told(sample_rate=8192, frames=64, bins=64))
+    status, _, err = run(*words)
+    assert (status, err) == (0, "")
+    core = kzoo.from_preset(out).get_layer("cunet_core")
+    mixture = np.swapaxes(recorded["input"], 1, 2)  # theirs is [bins, frames]
+    found = core([mixture, recorded["z"][:, 0]], training=False)
+    np.testing.assert_allclose(np.swapaxes(found, 1, 2), recorded["output"], atol=1e-5)
+    file.write_bytes(b"none")
+    status, _, err = run(*words)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "a.h5: is no HDF5 file" in err
 
 
 def test_every_converter_can_be_asked_what_it_must_be_told():

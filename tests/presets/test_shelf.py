@@ -180,6 +180,22 @@ def test_the_options_of_the_list_choose_and_json_is_for_programs(run):
     assert json.loads(run("list", "--licence", "GPL", "--json")[1]) == []
 
 
+def test_what_is_no_choice_is_shown_where_all_are_asked_for_and_is_never_the_best(run, tmp_path):
+    card = {**presets.load_card("weak"), "quality": {**MEASURED, "scores": {"vocals": 99.0}}}
+    config.dump_yaml({**card, "name": "weak", "unlisted": "a part of x"}, tmp_path / "weak.yaml")
+    assert "weak" not in run("list")[1]
+    (row,) = (line for line in run("list", "--all")[1].splitlines() if line.startswith(" weak "))
+    assert "here, a part of x" in row
+    assert run("list", "--all", "--json")[1] != run("list", "--json")[1]
+    assert shelf.best()[0].name == "strong"
+
+
+def test_published_parts_of_bags_are_no_choice():
+    for path in CARDS.glob("*.yaml"):
+        for part in config.load_yaml(path).get("bag", ()):
+            assert "a part of" in config.load_yaml(CARDS / f"{part['preset']}.yaml")["unlisted"]
+
+
 def test_the_card_is_drawn_and_as_json_it_is_whole(run):
     status, out, _ = run("info", "strong")
     assert status == 0
