@@ -166,7 +166,7 @@ def _words(card: Mapping[str, Any], file: str) -> dict[str, str]:
     streams = "stream" in card
     return {
         **{word: text if streams else "" for word, text in _LIVE.items()},
-        "MEASURE": _MEASURE if card.get("joining", {}).get("standardised") else "",
+        "MEASURE": _MEASURE if app_classes.measures(card) else "",
         "STREAM": card["stream"]["file"] if streams else "",
         "LIVE_OUTPUT": card["sources"][0],
         "FILES": file,

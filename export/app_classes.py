@@ -34,24 +34,8 @@ _LINEAR = {
             return Float(index + 1) / Float(Self.overlap + 1)
 """,
 }
-# Of a file whose recordings are standardised as a whole.
+# Of a file whose recordings are scaled as a whole, which `measure` hears before `separate`.
 _SCALE = {
-    "FIELDS": {
-        "kotlin": """\
-    private var mean = 0f
-    private var deviation = 1f
-    private var measured = false
-""",
-        "swift": """\
-    private var mean: Float = 0
-    private var deviation: Float = 1
-    private var measured = false
-""",
-    },
-    "METHODS": {
-        language: (_TEMPLATES / f"measure.{suffix}").read_text(encoding="utf-8")
-        for language, suffix in _LANGUAGES.items()
-    },
     "CHECK": {
         "kotlin": """\
         check(measured) { "measure the recording first" }
@@ -74,6 +58,68 @@ _SCALE = {
 """,
         "swift": ".map { $0 * deviation + mean }",
     },
+}
+_STANDARDISE = {
+    "FIELDS": {
+        "kotlin": """\
+    private var mean = 0f
+    private var deviation = 1f
+    private var measured = false
+""",
+        "swift": """\
+    private var mean: Float = 0
+    private var deviation: Float = 1
+    private var measured = false
+""",
+    },
+}
+_LEVEL = {
+    "CONSTANTS": {
+        "kotlin": """\
+        /** The level that recordings are made for, in dB below full scale. */
+        const val LEVEL_DB = __LEVEL_DB__
+""",
+        "swift": """\
+    /// The level that recordings are made for, in dB below full scale.
+    public static let levelDb = __LEVEL_DB__
+""",
+    },
+    "FIELDS": {
+        "kotlin": """\
+    private val mean = 0f
+    private var deviation = 1f
+    private var measured = false
+    private var loud = true
+""",
+        "swift": """\
+    private let mean: Float = 0
+    private var deviation: Float = 1
+    private var measured = false
+    private var loud = true
+""",
+    },
+    "QUIET": {
+        "kotlin": """\
+            if (!loud || (0 until here * CHANNELS).all { heard[it] == 0f }) {
+                for (stem in stems.values) stem.fill(0f) // a network may say something in silence
+            }
+""",
+        "swift": """\
+            if !loud || input.allSatisfy({ $0 == 0 }) {  // a network may say something in silence
+                found = found.map { [Float](repeating: 0, count: $0.count) }
+            }
+""",
+    },
+}
+_ORDER_CALL = {
+    "kotlin": """\
+            if (!first) putInOrder(stems.values.toList(), tails.values.toList())
+""",
+    "swift": """\
+            if !tails.isEmpty {
+                found = inOrder(found, after: Self.outputs.map { tails[$0]! })
+            }
+""",
 }
 
 
@@ -106,6 +152,11 @@ def write(cards: Sequence[Mapping[str, Any]], folder: Path) -> str:
 def class_name(card: Mapping[str, Any]) -> str:
     """The name of the class of a card's file, such as "Spleeter2stems" of "spleeter_2stems"."""
     return "".join(word[:1].upper() + word[1:] for word in card["name"].split("_"))
+
+
+def measures(card: Mapping[str, Any]) -> bool:
+    """Whether the class of a separator hears a recording before it separates it, by `measure`."""
+    return "level_db" in card or card.get("joining", {}).get("standardised", False)
 
 
 def _common(card: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
@@ -142,14 +193,23 @@ def _separator(card: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
 
 
 def _joined(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What a class does as its card's `joining` says; ValueError for what is not known here."""
+    """How a class joins blocks, and scales recordings, as its card says.
+
+    Raises ValueError for a `joining` that is not known here.
+    """
     joining = card.get("joining", {})
     if unknown := set(joining) - {"linear", "centred", "standardised"}:
         raise ValueError(
             f"{card['name']}: its blocks are joined {', '.join(sorted(unknown))}, which classes "
             "for apps do not know"
         )
-    standardised = joining.get("standardised", False)
+    scale = {}
+    if "level_db" in card:
+        scale = {**_SCALE, **_LEVEL, "METHODS": _part("level")}
+    elif joining.get("standardised"):
+        scale = {**_SCALE, **_STANDARDISE, "METHODS": _part("standardise")}
+    ordered = card.get("interchangeable", False)
+    keys = ("CONSTANTS", "FIELDS", "METHODS", "CHECK", "IN", "OUT", "QUIET")
     return {
         "PAST": card["block_samples"] // 2 if joining.get("centred") else 0,
         # What has a joining begins a block at every hop, even behind one that hears the end.
@@ -157,7 +217,19 @@ def _joined(card: Mapping[str, Any]) -> dict[str, Any]:
         if joining
         else {"kotlin": "BLOCK", "swift": "Self.block"},
         "FADE": _LINEAR if joining.get("linear") else _SINE,
-        **{f"SCALE_{key}": text if standardised else "" for key, text in _SCALE.items()},
+        "FOUND": {"swift": "var" if ordered or "level_db" in card else "let"},
+        **{f"SCALE_{key}": scale.get(key, "") for key in keys},
+        "LEVEL_DB": float(card.get("level_db", 0)),
+        "ORDER_CALL": _ORDER_CALL if ordered else "",
+        "ORDER_METHODS": _part("order") if ordered else "",
+    }
+
+
+def _part(name: str) -> dict[str, str]:
+    """{language: a part of the templates}."""
+    return {
+        language: (_TEMPLATES / "parts" / f"{name}.{suffix}").read_text(encoding="utf-8")
+        for language, suffix in _LANGUAGES.items()
     }
 
 

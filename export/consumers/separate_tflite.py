@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-JOINING = ("linear", "centred", "standardised")  # what `blocks` and `scale_of` know
+JOINING = ("linear", "centred", "standardised")  # what `blocks` knows
 
 
 class Problem(Exception):
@@ -207,14 +207,8 @@ def blocks(run, reader, card, overlap, total):
     if joining.get("linear"):
         fade = np.arange(1, overlap + 1) / (overlap + 1)
     fade = fade[:, None].astype(np.float32)
-    mean, deviation = np.float32([0, 1])
-    if joining.get("standardised"):
-        mean, deviation = scale_of(reader)
-    levelled, loud = "level_db" in card, True
-    if levelled:
-        level_db = level_of(reader, card, block, hop)
-        loud = level_db is not None
-        deviation = np.float32(10 ** ((level_db - card["level_db"]) / 20) if loud else 1)
+    scale = scale_of(reader, card, block, hop)
+    mean, deviation = np.float32([0, 1] if scale is None else scale)
     centred = joining.get("centred", False)
     past = block // 2 if centred else 0  # samples before the block
     heard = np.zeros((past + block, channels), np.float32)
@@ -231,7 +225,8 @@ def blocks(run, reader, card, overlap, total):
         early = (block - present) // 2 if centred else 0
         window = heard[past - early : past - early + block]
         stems = run(window)
-        if levelled and not (loud and window.any()):  # a network may say something in silence
+        if "level_db" in card and (scale is None or not window.any()):
+            # A network may say something in silence.
             stems = {source: np.zeros_like(stem) for source, stem in stems.items()}
         if card.get("interchangeable"):
             stems = in_order(stems, tails, fade)
@@ -244,23 +239,31 @@ def blocks(run, reader, card, overlap, total):
         yield {source: stem[:count] * deviation + mean for source, stem in stems.items()}
 
 
-def scale_of(reader):
-    """float32 (mean, deviation) of the whole recording, of the mean of its channels."""
+def scale_of(reader, card, block, hop):
+    """(what is taken off, what is divided by) before the network; None of silence for a level."""
+    if "level_db" in card:
+        level_db = level_of(reader, card["sample_rate"], block, hop)
+        return None if level_db is None else (0, 10 ** ((level_db - card["level_db"]) / 20))
+    return statistics_of(reader) if card.get("joining", {}).get("standardised") else (0, 1)
+
+
+def statistics_of(reader):
+    """(mean, deviation) of the whole recording, of the mean of its channels."""
     count, total, squares = 0, 0.0, 0.0
     while len(waveform := read_pcm(reader, 1 << 16, reader.getnchannels())):
         mono = waveform.mean(axis=1, dtype=np.float64)
         count, total, squares = count + len(mono), total + mono.sum(), squares + mono @ mono
     reader.rewind()
     variance = max(squares - total**2 / count, 0) / max(count - 1, 1)
-    return np.float32([total / count, variance**0.5 + 1e-8])
+    return total / count, variance**0.5 + 1e-8
 
 
-def level_of(reader, card, block, hop):
+def level_of(reader, rate, block, hop):
     """The dBFS of what is no pause; None where all is silent.
 
     It is the mean power of the 50 ms that are at most 30 dB below the loudest, in classes of 1 dB.
     """
-    frame, width = max(1, round(0.05 * card["sample_rate"])), reader.getnchannels()
+    frame, width = max(1, round(0.05 * rate)), reader.getnchannels()
     heard, powers, counts = np.zeros((0, width), np.float32), {}, {}
     while True:
         heard = np.concatenate([heard, read_pcm(reader, block - len(heard), width)])
@@ -285,9 +288,8 @@ def in_order(stems, tails, fade):
     likeness = np.array(
         [[np.vdot(both * tails[a], stems[b][: len(fade)]) for b in names] for a in names]
     )
-    orders = itertools.permutations(
-        range(len(names))
-    )  # the first is theirs, which stays for equals
+    # The first order is their own, which stays where all are alike.
+    orders = itertools.permutations(range(len(names)))
     best = max(orders, key=lambda order: sum(likeness[k, other] for k, other in enumerate(order)))
     return {name: stems[names[k]] for name, k in zip(names, best, strict=True)} or stems
 

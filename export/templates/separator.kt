@@ -28,7 +28,7 @@ class __CLASS__(model: ByteBuffer, threads: Int = 2) : Closeable {
         const val HOP = BLOCK - OVERLAP
         /** By how many samples, at most, the last block begins earlier. */
         const val PAST = __PAST__
-        val OUTPUTS = listOf(__OUTPUTS__)
+__SCALE_CONSTANTS__        val OUTPUTS = listOf(__OUTPUTS__)
         const val SIGNATURE = "__SIGNATURE__"
         const val INPUT = "__INPUT__"
 __CONDITION_CONSTANTS__    }
@@ -73,9 +73,11 @@ __SCALE_CHECK__        // One sample more tells whether a block is the last.
             infer(heard, PAST - early, early + here)
             for ((name, stem) in stems) {
                 val output = outputs.getValue(name)
-                val tail = tails.getValue(name)
                 output.position(early * CHANNELS)
                 output.get(stem, 0, output.remaining())
+            }
+__SCALE_QUIET____ORDER_CALL__            for ((name, stem) in stems) {
+                val tail = tails.getValue(name)
                 if (!first) {
                     for (i in tail.indices) {
                         val share = fade[i / CHANNELS]
@@ -117,4 +119,4 @@ __SCALE_IN__            at += count
 
     private fun floats(count: Int): FloatBuffer =
         ByteBuffer.allocateDirect(4 * count).order(ByteOrder.nativeOrder()).asFloatBuffer()
-}
+__ORDER_METHODS__}

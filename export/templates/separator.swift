@@ -20,7 +20,7 @@ public final class __CLASS__ {
     public static let hop = block - overlap
     /// By how many samples, at most, the last block begins earlier.
     public static let past = __PAST__
-    public static let outputs = [__OUTPUTS__]
+__SCALE_CONSTANTS__    public static let outputs = [__OUTPUTS__]
 __CONDITION_CONSTANTS__
     public struct ForeignFile: Error, CustomStringConvertible {
         public let description: String
@@ -65,10 +65,14 @@ __SCALE_CHECK__        let width = Self.channels
             var input = Array(heard.dropFirst((Self.past - early) * width).prefix(Self.block * width))
             input += [Float](repeating: 0, count: Self.block * width - input.count)
             try network.invoke(with: inputs(input))
-            var stems: [String: [Float]] = [:]
-            for name in Self.outputs {
-                var stem = Array(floats(try network.output(named: name).data).dropFirst(early * width))
-                stem += [Float](repeating: 0, count: early * width)
+            __FOUND__ found = try Self.outputs.map { name -> [Float] in
+                let output = floats(try network.output(named: name).data)
+                return Array(output.dropFirst(early * width))
+                    + [Float](repeating: 0, count: early * width)
+            }
+__SCALE_QUIET____ORDER_CALL__            var stems: [String: [Float]] = [:]
+            for (name, estimate) in zip(Self.outputs, found) {
+                var stem = estimate
                 if let tail = tails[name] {
                     for index in tail.indices {
                         let share = fade[index / width]
@@ -106,4 +110,4 @@ __SCALE_CHECK__        let width = Self.channels
     private func floats(_ data: Data) -> [Float] {
         data.withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
     }
-}
+__ORDER_METHODS__}

@@ -23,8 +23,9 @@ def android():
 
 @pytest.fixture
 def project(android, request, tmp_path):
-    """The project of a made-up bundle, which streams or not."""
-    bundle, card = tmp_path / "bundle", {**CARD, "stream": STREAM} if request.param else CARD
+    """The project of a made-up bundle, which streams and is made for a level, or neither."""
+    more = {"stream": STREAM, "level_db": -26.0} if request.param else {}
+    bundle, card = tmp_path / "bundle", {**CARD, **more}
     (bundle / "kotlin").mkdir(parents=True)
     (bundle / "small_voice_fp16.json").write_text(json.dumps(card))
     for name in ("small_voice_fp16.tflite", "small_voice_stream.tflite", "LICENCES.txt",
@@ -50,6 +51,7 @@ def test_a_project_is_whole_and_grammatical(project, request):
     assert not [path for path, text in texts.items() if "__" in text]
     screen = (main / "java" / "kzoo" / "MainActivity.kt").read_text()
     assert ('Live(SmallVoiceStream(model("small_voice_stream.tflite")))' in screen) == streams
+    assert ("separator.measure { " in screen) == streams
     tree_sitter = pytest.importorskip("tree_sitter", reason="pip install 'kzoo[dev]'")
     grammar = pytest.importorskip("tree_sitter_kotlin", reason="pip install 'kzoo[dev]'")
     parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))

@@ -10,12 +10,13 @@ import pytest
 
 from kzoo.dsp.blocks import BlockGrid
 from kzoo.separation import BlockSeparator, System
+from kzoo.separation.levels import GatedLevel
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = Path(__file__).parent / "kotlin"  # for LiteRT, and a program that runs the classes
 BLOCK, OVERLAP = 6, 2
 CARD = {
-    "name": "small", "path": "out/small_fp32.tflite", "sample_rate": 8000, "channels": 2,
+    "name": "small", "path": "out/small_fp32.tflite", "sample_rate": 40, "channels": 2,
     "block_samples": BLOCK, "overlap_samples": OVERLAP, "sources": ["low", "high"],
     "signature": "serving_default", "input": "waveform", "versions": {"kzoo": "0.1"},
     "licences": {"code": "Apache-2.0 (kzoo)"}, "summary": "halves and\n  quarters",
@@ -50,7 +51,10 @@ def folder(tmp_path_factory):
 
         patch.setattr("kzoo.deploy.interpreter.open_litert", lambda *_, **__: Runner())
         app_classes.write([{**CARD, "stream": STREAM}], folder)
+        speakers = {"name": "speakers", "sources": ["one", "two"], "interchangeable": True}
+        app_classes.write([{**CARD, **speakers}], folder)
         joined = {**CARD, "name": "joined", "sources": ["bent"], "joining": JOINING}
+        del joined["level_db"]
         app_classes.write([joined], folder)
         with pytest.raises(ValueError, match="joined: its blocks are joined mirrored, which"):
             app_classes.write([{**joined, "joining": {"mirrored": True}}], folder)
@@ -65,7 +69,7 @@ def test_classes_hold_the_numbers_of_this_very_file(folder):
     assert names == {
         f"{language}/{name}.{suffix}"
         for language, suffix in (("kotlin", "kt"), ("swift", "swift"))
-        for name in ("Joined", "Small", "SmallStream", "Told")
+        for name in ("Joined", "Small", "SmallStream", "Speakers", "Told")
     }
     kotlin, swift, stream, told = (
         (folder / name).read_text()
@@ -74,7 +78,7 @@ def test_classes_hold_the_numbers_of_this_very_file(folder):
     )  # fmt: skip
     assert "small_fp32.tflite: halves and quarters; made for recordings at -26 dBFS\n" in kotlin
     assert "// code: Apache-2.0 (kzoo)\n" in kotlin
-    for line in ("SAMPLE_RATE = 8000", "BLOCK = 6", "OVERLAP = 2", 'listOf("low", "high")'):
+    for line in ("SAMPLE_RATE = 40", "BLOCK = 6", "OVERLAP = 2", 'listOf("low", "high")'):
         assert line in kotlin
     assert 'public static let outputs = ["low", "high"]' in swift
     assert "public static let block = 6" in swift
@@ -144,12 +148,39 @@ def test_kotlin_joins_blocks_as_the_card_says(said):
     separator = BlockSeparator(
         System(
             function=lambda block: next(calls) * np.tanh(block)[:, None], sources=("bent",),
-            sample_rate=8000, channels=2, standardised=True,
+            sample_rate=40, channels=2, standardised=True,
             grid=BlockGrid(BLOCK, BLOCK - OVERLAP, linear=True, centred=True),
         )
     )  # fmt: skip
-    [expected] = separator.separate(sound, 8000).values()
+    [expected] = separator.separate(sound, 40).values()
     np.testing.assert_allclose(numbers(said, "bent"), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_kotlin_keeps_speakers_in_order_and_brings_recordings_to_the_cards_level(said):
+    sound, said = said
+    pausing = sound[:12].copy()
+    pausing[4:10] = 0
+    calls, gain = itertools.count(1), 1.0
+
+    def speakers(block):
+        bent = np.tanh(4 * gain * block) + 0.01
+        parts = [np.maximum(bent, 0), np.minimum(bent, 0)]
+        return np.any(block) * np.stack(parts[:: 1 if next(calls) % 2 else -1], axis=1) / gain
+
+    separator = BlockSeparator(
+        System(
+            function=speakers, sources=("one", "two"), sample_rate=40, channels=2,
+            grid=BlockGrid(BLOCK, BLOCK - OVERLAP), interchangeable=True,
+        )
+    )  # fmt: skip
+    for what, recording in (("sound", sound[:12]), ("pausing", pausing)):
+        level = GatedLevel(40)
+        level.add(recording)
+        gain = 10 ** ((CARD["level_db"] - level.db) / 20)
+        for source, expected in separator.separate(recording, 40).items():
+            np.testing.assert_allclose(numbers(said, f"{what}_{source}"), expected, atol=1e-5)
+    assert not np.any(numbers(said, "silent_one"))
 
 
 @pytest.mark.slow

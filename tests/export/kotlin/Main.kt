@@ -4,6 +4,7 @@ import kzoo.Joined
 import kzoo.Resampler
 import kzoo.Small
 import kzoo.SmallStream
+import kzoo.Speakers
 import kzoo.Told
 
 fun file(vararg shape: Int): ByteBuffer {
@@ -30,6 +31,7 @@ fun main(args: Array<String>) {
     val sound = readLine()!!.split(" ").map { it.toFloat() }.toFloatArray()
     val stems = mapOf("low" to ArrayList<Float>(), "high" to ArrayList<Float>())
     Small(file(6, 2)).use { separator ->
+        separator.measure(pieces(sound, 4))
         separator.separate(pieces(sound, 4)) { found, samples ->
             for ((name, stem) in found) stems.getValue(name).addAll(stem.take(2 * samples))
         }
@@ -38,6 +40,7 @@ fun main(args: Array<String>) {
     val told = Told(file(6, 2))
     val remix = ArrayList<Float>()
     told.ask(mapOf("drums" to 0.5f))
+    told.measure(pieces(sound, 1000))
     told.separate(pieces(sound, 1000)) { found, samples ->
         remix.addAll(found.getValue("estimate").take(2 * samples))
     }
@@ -49,6 +52,18 @@ fun main(args: Array<String>) {
         bent.addAll(found.getValue("bent").take(2 * samples))
     }
     say("bent", bent)
+    val pausing = sound.copyOf(24)
+    pausing.fill(0f, 8, 20)
+    val speakers = Speakers(file(6, 2))
+    val recordings = mapOf("sound" to sound.copyOf(24), "pausing" to pausing, "silent" to FloatArray(24))
+    for ((what, heard) in recordings) {
+        val voices = mapOf("one" to ArrayList<Float>(), "two" to ArrayList<Float>())
+        speakers.measure(pieces(heard, 6))
+        speakers.separate(pieces(heard, 6)) { found, samples ->
+            for ((name, stem) in found) voices.getValue(name).addAll(stem.take(2 * samples))
+        }
+        for ((name, stem) in voices) say("${what}_$name", stem)
+    }
     val stream = SmallStream(file(6, 2))
     say("stream", (1..3).flatMap { n -> stream.step(FloatArray(12) { n.toFloat() })["speech"]!!.toList() })
     stream.reset()
