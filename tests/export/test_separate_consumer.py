@@ -1,6 +1,7 @@
 """separate_tflite.py and separate_tflite.c, which know nothing of kzoo, separate as Keras does."""
 
 import contextlib
+import functools
 import importlib.util
 import json
 import shlex
@@ -128,68 +129,62 @@ def test_consumer_without_kzoo_equals_keras_in_blocks(folder, model, sound, samp
 def joined(tmp_path_factory):
     """(a file whose card says how blocks are joined, what its preset separates by)."""
     card, separator = made_artefacts.joined(tmp_path_factory.getbasetemp())
-    folder = shutil.copytree(Path(card["path"]).parent, tmp_path_factory.mktemp("joined") / "files")
-    return folder / Path(card["path"]).name, separator
+    return Path(card["path"]), separator
 
 
-@pytest.mark.parametrize("language", ["python", "c"])
-def test_blocks_are_joined_as_the_card_says(joined, language, rng, tmp_path, request):
+@pytest.fixture(params=["python", "c"])
+def either(request):
+    """Runs either program: its exit status, and what it says of a mistake."""
+    if request.param == "c":
+        return functools.partial(compiled, request.getfixturevalue("program"))
+
+    def call(*words):
+        run = run_program(CONSUMER, *words)
+        return run.returncode, run.stderr
+
+    return call
+
+
+def check_stems(either, model, separator, sound, rate, folder):
+    """Assert that a program gives the stems of `separator`."""
+    heard = write_wav(folder / "song.wav", sound, rate, width=3)
+    code, said = either(model, folder / "song.wav", "-o", folder)
+    assert code == 0, said
+    for source, expected in separator.separate(heard, rate).items():
+        stem = read_wav(folder / f"{source}.wav")
+        np.testing.assert_allclose(stem, expected, atol=1e-6, err_msg=source)
+
+
+def test_blocks_are_joined_as_the_card_says(joined, either, rng, tmp_path):
     """The last block is centred in what is there; where it adds 50 samples, and alone, too."""
     model, separator = joined
     grid, rate = separator.grid, separator.system.sample_rate
-    program = request.getfixturevalue("program") if language == "c" else None
     for samples, channels in ((3300, 2), (2 * grid.hop + 50, 2), (701, 1)):
         sound = 0.2 + 0.05 * rng.standard_normal((samples, channels))
-        heard = write_wav(tmp_path / "song.wav", sound, rate, width=3)
-        words = (model, tmp_path / "song.wav", "-o", tmp_path)
-        if program:
-            assert compiled(program, *words)[0] == 0
-        else:
-            run = run_program(CONSUMER, *words)
-            assert run.returncode == 0, run.stderr
-        for source, expected in separator.separate(heard, rate).items():
-            np.testing.assert_allclose(
-                read_wav(tmp_path / f"{source}.wav"), expected, atol=1e-6, err_msg=source
-            )
+        check_stems(either, model, separator, sound, rate, tmp_path)
 
 
-@pytest.mark.parametrize("language", ["python", "c"])
 def test_speakers_keep_their_order_and_recordings_come_to_the_cards_level(
-    language, rng, tmp_path, tmp_path_factory, request
+    either, rng, tmp_path, tmp_path_factory
 ):
     """As with kzoo, which gives silence of what is silent."""
     model = Path(made_artefacts.fickle(tmp_path_factory.getbasetemp())["path"])
-    program = request.getfixturevalue("program") if language == "c" else None
+    separator = kzoo.Separator.from_preset(model)
     sound = 0.02 * rng.standard_normal((6300, 2))
     sound[1200:3200] = 0
     sound[:300] *= 1e-3
-    separator = kzoo.Separator.from_preset(model)
     for waveform in (sound, sound[:, :1], 0 * sound[:900]):
-        heard = write_wav(tmp_path / "song.wav", waveform, 1000, width=3)
-        words = (model, tmp_path / "song.wav", "-o", tmp_path)
-        if program:
-            assert compiled(program, *words)[0] == 0
-        else:
-            run = run_program(CONSUMER, *words)
-            assert run.returncode == 0, run.stderr
-        for source, expected in separator.separate(heard, 1000).items():
-            stem = read_wav(tmp_path / f"{source}.wav")
-            np.testing.assert_allclose(stem, expected, atol=1e-6, err_msg=source)
+        check_stems(either, model, separator, waveform, 1000, tmp_path)
 
 
-@pytest.mark.parametrize("language", ["python", "c"])
-def test_a_joining_that_is_not_known_is_refused(joined, language, tmp_path, request):
+def test_a_joining_that_is_not_known_is_refused(joined, either, tmp_path):
     model, _ = joined
     card = json.loads(model.with_suffix(".json").read_text())
     card["joining"] = {**card["joining"], "mirrored": True}
     (tmp_path / "card.json").write_text(json.dumps(card, indent=2))
     write_wav(tmp_path / "song.wav", np.zeros((99, 2)), card["sample_rate"])
-    words = (model, tmp_path / "song.wav", "--card", tmp_path / "card.json", "-o", tmp_path / "out")
-    if language == "c":
-        code, said = compiled(request.getfixturevalue("program"), *words)
-    else:
-        run = run_program(CONSUMER, *words)
-        code, said = run.returncode, run.stderr
+    words = (model, tmp_path / "song.wav", "--card", tmp_path / "card.json")
+    code, said = either(*words, "-o", tmp_path / "out")
     assert (code, said.count("\n")) == (1, 1)
     assert "its blocks are joined mirrored, which this program does not know" in said
     assert not (tmp_path / "out").exists()

@@ -23,7 +23,7 @@ const part = (start, count) => (channel) => Float32Array.from(channel.slice(star
 const recording = { samples: values[0].length, channels: values.length,
   read: async (start, count) => values.map(part(start, count)) };
 let calls = 0;
-const shares = (x) => [x.map((v) => v / 2), x.map((v) => v / 3)];
+const shares = (x) => [x.map((v) => v / 2 + (card.hum ?? 0)), x.map((v) => v / 3)];
 const fickle = async (x) => {
   const [a, b] = shares(x);
   return calls++ %% 3 === 1 ? { one: b, two: a } : { one: a, two: b };
@@ -124,3 +124,6 @@ def test_a_recording_is_brought_to_the_level_without_its_pauses(rng):
     assert found["gain"] == pytest.approx(10 ** ((-30 - level.db) / 20), rel=1e-5)
     np.testing.assert_allclose(found["one"], sound / 2, atol=1e-6)
     assert run(np.zeros((200, 1)), block_samples=100, level_db=-30.0)["gain"] == 0
+    humming = run(sound, block_samples=100, level_db=-30.0, hum=0.1)["one"]
+    assert np.all(humming[:200])
+    assert not np.any(humming[300:])  # what is silent stays so

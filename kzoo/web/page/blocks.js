@@ -39,12 +39,14 @@ export async function* inBlocks(run, recording, card, gain, interchangeable = fa
     for (const [number, group] of groups.entries()) {
       const { mean, deviation } = scales[number], times = gain / deviation;
       const input = interleaved(heard, group, channels, block, times, mean, early - (start - from));
-      let found = gain ? await run(input) : empty(sources, input.length);
+      // A network may say something in silence, which recordings that are brought to a level keep.
+      const silent = card.level_db !== undefined && input.every((value) => value === 0);
+      let found = silent ? empty(sources, input.length) : await run(input);
       for (const source of sources) found[source].copyWithin(0, early * channels);
       if (interchangeable) found = leader = inOrder(found, sources, tails[number], leader, fade, channels);
       for (const source of sources) {
         const stem = found[source];
-        if (gain) for (let i = 0; i < stem.length; i++) stem[i] = stem[i] / times + mean;
+        for (let i = 0; gain && i < stem.length; i++) stem[i] = stem[i] / times + mean;
         const tail = tails[number][source];
         if (tail) {
           for (let i = 0; i < overlap * channels; i++) {
