@@ -43,9 +43,10 @@ class Converter(NamedTuple):
 
     model: which model. told: the arguments of `from_weights` that say what arrays do not.
     takes_size: whether there is a whole `size` beside them; variant: whose sizes it has where no
-        others are told, by default the model's first. options_of: the model's options that
-        arrays do say; None where they are all of a size that is published. said_in: what a file
-        says of itself beside its arrays; None where it says nothing.
+        others are told, by default the model's first. options_of: the model's options that arrays
+        do say; None where they are all of a size that is published. said_in: what a file says of
+        itself beside its arrays; None where it says nothing. statistics_in: what a file says of a
+        synthesiser's training.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Converter(NamedTuple):
     options_of: Callable[..., Mapping[str, Any]] | None
     said_in: Callable[[Any], dict[str, Any]] | None
     variant: str | None = None
+    statistics_in: Callable[[Any], dict[str, Any]] | None = None
 
 
 def converter(name: str) -> Converter:
@@ -79,6 +81,7 @@ def converter(name: str) -> Converter:
         getattr(module, f"{prefix}options_of", None),
         getattr(module, "said_in", None),
         variant,
+        getattr(module, "statistics_in", None),
     )
 
 

@@ -1,8 +1,9 @@
 """Weights of the instruments that DDSP's authors published, out of their TensorFlow 2 checkpoints.
 
-https://github.com/magenta/ddsp: a folder of ckpt-N.index, ckpt-N.data-00000-of-00001 and
-operative_config-0.gin. The decoder's stacks are in the order of its `input_keys`, loudness first,
-where pitch is first here; its GRU and the layers behind it hear them side by side.
+https://github.com/magenta/ddsp: a folder of ckpt-N.index, ckpt-N.data-00000-of-00001,
+operative_config-0.gin and dataset_statistics.pkl. The decoder's stacks are in the order of its
+`input_keys`, loudness first, where pitch is first here; its GRU and the layers behind it hear them
+side by side.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import numpy as np
 from kzoo import models
 from kzoo.convert import assign
 from kzoo.convert._checkpoints import read_checkpoint
+from kzoo.convert._numpy_pickle import read_numbers
 from kzoo.convert._torch_layers import Place, shape_of, whole
 from kzoo.models import ddsp
 
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)  # those of `data.solo`
 _DECODER = "model/decoder"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _ROOM = "model/processor_group/reverb/ir"
@@ -69,6 +72,30 @@ def said_in(folder: str | Path) -> dict[str, Any]:
     if "Harmonic.sample_rate" in said:
         found["sample_rate"] = said["Harmonic.sample_rate"]
     return found
+
+
+def statistics_in(folder: str | Path) -> dict[str, Any]:
+    """What the folder's dataset_statistics.pkl says of the training, as `data.solo` has it.
+
+    {"midi": {"mean", "std"}, "loudness_db": {"mean", "std", "quantiles": {share: dB}}}, loudness
+    being that of the network. Nothing in the pickle is called but what makes numbers of NumPy.
+    Raises ValueError for one that is damaged, or wants anything else.
+    """
+    path = Path(folder) / "dataset_statistics.pkl"
+    found = read_numbers(path)
+    try:
+        levels = found["quantile_transform"]
+        shares, quantiles = (np.ravel(levels[name]) for name in ("references_", "quantiles_"))
+        loudness = {
+            share: round(float(np.interp(share, shares, quantiles)), 3) for share in QUANTILES
+        }
+        midi, known = (
+            {kind: float(found[f"{kind}_{name}"]) for kind in ("mean", "std")}
+            for name in ("pitch", "loudness")
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: holds no statistics of DDSP ({error})") from None
+    return {"midi": midi, "loudness_db": {**known, "quantiles": loudness}}
 
 
 def from_weights(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -128,17 +129,23 @@ def asked_for(conditions: Sequence[str]) -> dict[str, np.ndarray]:
     return {**alone, "a mix of all": np.linspace(1, 1 / count, count, dtype=np.float32)[None]}
 
 
-def melody_proof(model: keras.Model, *, hop_length: int, stream: Streaming | None = None) -> Proof:
+def melody_proof(
+    model: keras.Model,
+    *,
+    hop_length: int,
+    stream: Streaming | None = None,
+    told: Mapping[str, Any] = MappingProxyType({}),
+) -> Proof:
     """Prove a model that is played: named controls `[batch, frames, 1]` to "audio".
 
-    hop_length: samples of a frame. stream: its streaming form.
+    hop_length: samples of a frame. stream: its streaming form. told: more fields of the card.
     """
     return Proof(
         inputs=melody(model, hop_length=hop_length),
         outputs=[AUDIO],
         description="a melody, seed 0",
         stream=stream,
-        card={"block_samples": model.outputs[0].shape[1], "channels": 1},
+        card={"block_samples": model.outputs[0].shape[1], "channels": 1, **told},
     )
 
 

@@ -48,7 +48,7 @@ class DDSP(Sizes):
         many as the decoder's.
     reverb_seconds: of the learned room; 0 for none.
     loudness_range_db: silence is so far below full scale; 120 in the authors' networks of before
-        2022, of which loudness was the mean of decibels.
+        2022, of which loudness was another, as `synthesis.following.LoudnessMeter` says.
     block_seconds: the length of a training example, and of an exported file of static shape.
     """
 

@@ -61,10 +61,25 @@ class Preset:
 
         Where its published file alone tells them all, those of the file once it is here.
         """
-        section = self.card["model"]
-        if self.card.get("weights", {}).get("sizes_in_file") and (path := self.weights_path()):
-            section = read_card(path.parent)[1]["model"]
-        return model_options(section)
+        return model_options(self._completed("sizes")["model"])
+
+    @property
+    def statistics(self) -> Mapping[str, Any] | None:
+        """What a synthesiser was trained on, as `data.solo` has it; None where nothing tells.
+
+        Where its published file alone tells it, empty until that is here.
+        """
+        card = self._completed("statistics")
+        trained = card.get("trained")
+        data = trained.get("data") if isinstance(trained, Mapping) else None
+        told = {} if "statistics" in card.get("weights", {}).get("file_tells", ()) else None
+        return card.get("statistics", data.get("statistics") if isinstance(data, Mapping) else told)
+
+    def _completed(self, what: str) -> Mapping[str, Any]:
+        """The card; the one that was completed by its published file if that `file_tells` it."""
+        told = self.card.get("weights", {})
+        path = self.weights_path() if what in told.get("file_tells", ()) else None
+        return read_card(path.parent)[1] if path else self.card
 
     @property
     def module(self):

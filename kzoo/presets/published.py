@@ -49,11 +49,16 @@ def _unpacked(card: Mapping[str, Any], progress: Progress | None):
 
 
 def completed(card: Mapping[str, Any], files: Path | Mapping[str, Path]) -> dict[str, Any]:
-    """The card with the options that its file tells, where it has `sizes_in_file`.
+    """The card with what its `file_tells`, which its authors say nowhere else.
 
-    That is where its authors say them nowhere else. What it leaves out is the card's.
+    Of "sizes" options of the model, where what the file leaves out is the card's; of "statistics"
+    those of the training.
     """
-    if not card["weights"].get("sizes_in_file"):
+    tells = card["weights"].get("file_tells", ())
+    if "statistics" in tells:
+        with _named(card) as converter:
+            card = {**card, "statistics": converter.statistics_in(files)}
+    if "sizes" not in tells:
         return dict(card)
     with _named(card) as converter:
         said = converter.said_in(files) if converter.said_in else {}

@@ -26,17 +26,20 @@ TIMES = ("time", "time_s")
 SILENCE_DB = -80.0
 
 
-def read_points(path: str | Path, *, loudest_db: float = 0.0) -> Iterator[np.ndarray]:
+def read_points(
+    path: str | Path, *, loudest_db: float = 0.0, silence_db: float = SILENCE_DB
+) -> Iterator[np.ndarray]:
     """Points `[3 + harmonics]` of a file: seconds, f0_hz, loudness_db, amplitudes.
 
-    loudest_db: what loudness_db may be at most. Raises ValueError for a file without the columns, a
-    value that is no finite number, and times that do not rise.
+    loudest_db: what loudness_db may be at most. silence_db: what is below counts as this. Raises
+    ValueError for a file without the columns, a value that is no finite number, and times that do
+    not rise.
     """
     path = Path(path)
     before = -math.inf
     width = None
     for place, row in _rows(path):
-        point = _point(row, f"{path}: {place}", loudest_db)
+        point = _point(row, f"{path}: {place}", loudest_db, silence_db)
         width = len(point) if width is None else width
         if len(point) != width:
             raise ValueError(f"{path}: {place} has {len(point) - 3} harmonics, not {width - 3}")
@@ -68,13 +71,15 @@ def frames(points: Iterator[np.ndarray], frame_rate: float) -> Iterator[np.ndarr
         yield before
 
 
-def rests_as_silence(rows: Iterator[np.ndarray], f0_hz: float) -> Iterator[np.ndarray]:
+def rests_as_silence(
+    rows: Iterator[np.ndarray], f0_hz: float, silence_db: float = SILENCE_DB
+) -> Iterator[np.ndarray]:
     """Rows `[3 + ...]`; what has no pitch is silence at the last one before, at first at f0_hz."""
     for row in rows:
         if row[1] > 0:
             f0_hz = row[1]
         else:
-            row = np.array([row[0], f0_hz, SILENCE_DB, *row[3:]])
+            row = np.array([row[0], f0_hz, silence_db, *row[3:]])
         yield row
 
 
@@ -115,7 +120,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield f"point {number}", {**row, **named}
 
 
-def _point(row: Mapping[str, Any], where: str, loudest_db: float) -> np.ndarray:
+def _point(row: Mapping[str, Any], where: str, loudest_db: float, silence_db: float) -> np.ndarray:
     time = next((name for name in TIMES if name in row), TIMES[0])
     names = itertools.takewhile(row.__contains__, (f"h{k}" for k in itertools.count(1)))
     amplitudes = [_number(row, name, where) for name in names]
@@ -127,7 +132,7 @@ def _point(row: Mapping[str, Any], where: str, loudest_db: float) -> np.ndarray:
             f"{where}: f0_hz and amplitudes must be at least 0 and loudness_db at most "
             f"{loudest_db:g}; got {point[1]:g} Hz, {level:g} dB"
         )
-    return np.maximum(point, [-math.inf, 0.0, SILENCE_DB, *[0.0] * len(amplitudes)])
+    return np.maximum(point, [-math.inf, 0.0, silence_db, *[0.0] * len(amplitudes)])
 
 
 def _number(row: Mapping[str, Any], name: str, where: str) -> float:

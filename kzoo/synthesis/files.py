@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.audio import AudioWriter
-from kzoo.synthesis.controls import frames, read_points, rests_as_silence
+from kzoo.synthesis.controls import SILENCE_DB, frames, read_points, rests_as_silence
 from kzoo.synthesis.player import Instrument, in_room, played, sinusoids
 
 _LOUDEST_DB = 40.0  # of a trained synthesiser, whose loudness is a sum and may exceed 0
@@ -18,10 +18,12 @@ _NO_NOTE_HZ = 440.0  # of a file of rests only
 _FRAMES_A_SECOND = 250  # at least, or little less: a hop is a power of two
 
 
-def points_of(controls: str | Path, *, by_preset: bool) -> Callable[[], Iterator[np.ndarray]]:
+def points_of(
+    controls: str | Path, *, by_preset: bool, silence_db: float = SILENCE_DB
+) -> Callable[[], Iterator[np.ndarray]]:
     """A function that reads a file's points from its beginning, within a player's limits."""
     loudest_db = _LOUDEST_DB if by_preset else 0.0
-    return functools.partial(read_points, controls, loudest_db=loudest_db)
+    return functools.partial(read_points, controls, loudest_db=loudest_db, silence_db=silence_db)
 
 
 def synthesize_file(
@@ -45,7 +47,8 @@ def synthesize_file(
     Raises ValueError for controls that cannot be played; whatever is raised, nothing
     half-written stays.
     """
-    points = points_of(controls, by_preset=instrument is not None)
+    silence_db = SILENCE_DB if instrument is None else -instrument.range_db
+    points = points_of(controls, by_preset=instrument is not None, silence_db=silence_db)
     first = next(points())
     room = None
     if instrument is None:
@@ -59,12 +62,12 @@ def synthesize_file(
             noise_db=noise_db,
         )
     else:
-        begin, sample_rate, hop_length, room = instrument
+        begin, sample_rate, hop_length, room, _ = instrument
         play = begin()
     rows = frames(points(), sample_rate / hop_length)
     if instrument is not None:
         notes = (point[1] for point in points() if point[1] > 0)
-        rows = rests_as_silence(rows, next(notes, _NO_NOTE_HZ))
+        rows = rests_as_silence(rows, next(notes, _NO_NOTE_HZ), silence_db)
     with AudioWriter(out, sample_rate, 1, bit_depth=bit_depth, overwrite=overwrite) as writer:
         for block in in_room(played(play, rows, hop_length), room):
             writer.write(block[:, None])

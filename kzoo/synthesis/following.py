@@ -18,14 +18,16 @@ from scipy import ndimage
 from kzoo.data import solo
 from kzoo.dsp import windows
 from kzoo.dsp.notes import hz_to_midi
+from kzoo.dsp.units import RANGE_DB
 from kzoo.dsp.weighting import a_weights
 from kzoo.pitch_tracking import SAMPLE_RATE, Pitch, PitchTracker
 
 STRETCH = 4096  # frames
+BY_LEVELS_DB = 120.0  # DDSP's range of loudness before 2022, when loudness was another, too
 _CLOSED, _OPENED, _FADE = 12, 10, 5  # frames of the gate: see `Controls.gate`
 _MARGIN = 2 * (_CLOSED + _OPENED) + _FADE
-_N_FFT = 512
-_WINDOW = windows.window("hann", _N_FFT).astype(np.float32)
+_FAINTEST = 1e-20  # amplitude whose level is taken
+_WHITE_DB = 20.7  # of white noise of full scale, before 2022
 
 
 class Summary(NamedTuple):
@@ -37,18 +39,28 @@ class Summary(NamedTuple):
 
 
 class LoudnessMeter:
-    """`dsp.loudness.loudness_db` of a signal that comes in blocks, without a backend."""
+    """`dsp.loudness.loudness_db` of a signal that comes in blocks, without a backend.
 
-    def __init__(self, sample_rate: int, hop_length: int):
-        self._weights = a_weights(sample_rate, _N_FFT) / (_N_FFT // 2 + 1)
+    range_db: how far below full scale silence is, `silence_db`. With 120 it is DDSP's loudness of
+    before 2022, by which its published instruments are played: the mean over the bins of weighted
+    levels, in frames of 2048 samples that begin where those of today have their middle.
+    """
+
+    def __init__(self, sample_rate: int, hop_length: int, range_db: float = RANGE_DB):
+        self.silence_db = -range_db
+        self._by_levels = range_db == BY_LEVELS_DB
+        self._n_fft = 2048 if self._by_levels else 512
+        self._before = 0 if self._by_levels else self._n_fft // 2  # samples before a frame's place
+        self._window = windows.window("hann", self._n_fft).astype(np.float32)
+        self._weights = a_weights(sample_rate, self._n_fft)
         self._hop = hop_length
-        self._context = -(-(_N_FFT // 2) // hop_length)  # frames that a frame looks back
+        self._context = -(-self._before // hop_length)  # frames that a frame looks back
         self._kept, self._told = np.zeros(0, np.float32), 0  # frames of what is kept, told already
 
     def push(self, signal: np.ndarray) -> np.ndarray:
         """Take `[samples]`; the loudness of the frames that are complete, in dB, float32."""
         self._kept = np.concatenate([self._kept, signal])
-        return self._until((len(self._kept) - _N_FFT // 2) // self._hop + 1)
+        return self._until((len(self._kept) + self._before - self._n_fft) // self._hop + 1)
 
     def flush(self) -> np.ndarray:
         """The frames at the end, with silence after it."""
@@ -57,11 +69,16 @@ class LoudnessMeter:
     def _until(self, end: int) -> np.ndarray:
         if end <= self._told:
             return np.zeros(0, np.float32)
-        sound = np.pad(self._kept, _N_FFT // 2)
-        frames = sliding_window_view(sound, _N_FFT)[self._told * self._hop :: self._hop]
-        spectra = np.fft.rfft(frames[: end - self._told] * _WINDOW)
-        power = np.square(np.abs(spectra)) @ self._weights
-        loudness = 10 * np.log10(np.maximum(power, 10 ** (solo.SILENCE_DB / 10)))
+        sound = np.pad(self._kept, (self._before, self._n_fft - self._before))
+        frames = sliding_window_view(sound, self._n_fft)[self._told * self._hop :: self._hop]
+        amplitudes = np.abs(np.fft.rfft(frames[: end - self._told] * self._window))
+        if self._by_levels:
+            levels = 20 * np.log10(np.maximum(amplitudes, _FAINTEST))
+            levels += 10 * np.log10(self._weights) - _WHITE_DB
+            loudness = np.maximum(levels, self.silence_db).mean(axis=-1)
+        else:
+            power = np.square(amplitudes) @ self._weights / len(self._weights)
+            loudness = 10 * np.log10(np.maximum(power, 10 ** (self.silence_db / 10)))
         past = max(end - self._context, 0)
         self._kept, self._told = self._kept[past * self._hop :], end - past
         return loudness.astype(np.float32)
@@ -112,15 +129,16 @@ def follow(
     sample_rate: int,
     hop_length: int,
     hear: Callable[[Pitch], object],
+    range_db: float = RANGE_DB,
 ) -> Controls:
     """Follow a recording that comes as pairs of `[samples]`: for the tracker, for loudness.
 
     The one is at the tracker's rate, the other at `sample_rate`, where `hop_length` counts.
     gate: frames of less confidence have no pitch, and neither have those that are 50 dB under the
     recording's loudest hundredth, as where a synthesiser's corpus is prepared.
-    hear: called with the pitch as it is found.
+    hear: called with the pitch as it is found. range_db: of `LoudnessMeter`.
     """
-    meter = LoudnessMeter(sample_rate, hop_length)
+    meter = LoudnessMeter(sample_rate, hop_length, range_db)
     levels, pitches = [], []
 
     def blocks():
@@ -136,7 +154,7 @@ def follow(
     # Two rates may give one frame less of pitch: the last one is held.
     f0_hz, confidence = pitch[:, np.minimum(np.arange(len(loudness)), pitch.shape[1] - 1)]
     floor = np.quantile(loudness, 0.99) - solo.SILENT_BELOW_DB
-    audible = loudness >= max(floor, solo.SILENCE_DB + 1)
+    audible = loudness >= max(floor, meter.silence_db + 1)
     voiced = (confidence >= gate) & (f0_hz > 0) & audible
     if voiced.any():
         f0_hz = solo.interpolate_unvoiced(f0_hz, voiced)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import presets
+from kzoo.dsp.units import RANGE_DB
 from kzoo.engines import exported, litert
 from kzoo.synthesis.controls import SILENCE_DB
 
@@ -123,13 +124,14 @@ class Instrument(NamedTuple):
     """A trained synthesiser: `begin()` is a player of whole blocks that begins in silence.
 
     room: the response `[taps]` of its learned room, the direct sound at the first tap, for
-    `in_room`; None for none. hop_length: in samples.
+    `in_room`; None for none. hop_length: in samples. range_db: silence is so far below full scale.
     """
 
     begin: Callable[..., Player]
     sample_rate: int
     hop_length: int
     room: np.ndarray | None
+    range_db: float = RANGE_DB
 
 
 def instrument(preset: presets.Preset, *, dry: bool = False, engine: str = "auto") -> Instrument:
@@ -168,7 +170,13 @@ def instrument(preset: presets.Preset, *, dry: bool = False, engine: str = "auto
         play.whole_blocks = True
         return play
 
-    return Instrument(begin, sample_rate, run.hop_length, room)
+    return Instrument(begin, sample_rate, run.hop_length, room, range_of(preset))
+
+
+def range_of(preset: presets.Preset) -> float:
+    """How far below full scale silence is for a synthesiser, in dB."""
+    options = preset.card.get("model", {}).get("options", preset.card)  # of an exported file it is
+    return float(options.get("loudness_range_db", RANGE_DB))
 
 
 def _whole(play: Player, block: np.ndarray) -> np.ndarray:

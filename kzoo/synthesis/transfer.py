@@ -33,9 +33,9 @@ Progress = Callable[[float, float | None], object]
 
 
 class Target(NamedTuple):
-    """What a synthesiser was trained on: quantiles, those of solo.QUANTILES, in notes and dB."""
+    """What a synthesiser was trained on: its middle note, and quantiles of loudness in dB."""
 
-    midi: np.ndarray
+    midi: float
     loudness_db: np.ndarray
 
 
@@ -100,8 +100,10 @@ class TimbreTransfer:
         )
         self.octaves, self.match, self.loudness_db = octaves, match, loudness_db
         self.gate, self.sample_rate = gate, opened.card["sample_rate"]
-        self._target = None if octaves is not None and not match else target(opened)
         self._instrument = player.instrument(opened, dry=dry, engine=engine)
+        # Of the card, or of what has come with the weights.
+        self._target = None if octaves is not None and not match else target(opened)
+        self._range_db = self._instrument.range_db
         self.hop_length = self._instrument.hop_length
         hop_ms = 1000 * self.hop_length / self.sample_rate
         if str(method) == pitch_tracking.PYIN:
@@ -149,6 +151,7 @@ class TimbreTransfer:
             sample_rate=self.sample_rate,
             hop_length=self.hop_length,
             hear=watcher.follow,
+            range_db=self._range_db,
         )
         summary = controls.summary()
         if summary is None:
@@ -189,10 +192,10 @@ class TimbreTransfer:
         octaves = self.octaves
         if octaves is None:
             middle = solo.QUANTILES.index(0.5)
-            octaves = round(float(self._target.midi[middle] - summary.midi[middle]) / 12)
+            octaves = round(float(self._target.midi - summary.midi[middle]) / 12)
         found, wanted = summary.loudness_db, self._target.loudness_db if self.match else None
         curve = matched(found, found if wanted is None else wanted)
-        return octaves, lambda level: np.maximum(curve(level) + self.loudness_db, solo.SILENCE_DB)
+        return octaves, lambda level: np.maximum(curve(level) + self.loudness_db, -self._range_db)
 
     def _in_room(self, blocks: Iterator[np.ndarray], watcher: Watcher):
         """Blocks `[samples, 1]`: a note that has ended goes on sounding in the room."""
@@ -208,7 +211,7 @@ class TimbreTransfer:
             for start, end in stretches(controls.frames):
                 f0_hz, recorded = controls.f0_hz[start:end], controls.loudness_db[start:end]
                 gate = controls.gate(start, end)
-                loudness = solo.SILENCE_DB + gate * (levels(recorded) - solo.SILENCE_DB)
+                loudness = gate * (levels(recorded) + self._range_db) - self._range_db
                 seconds = np.arange(start, end) / frame_rate
                 found = np.stack([seconds, f0_hz * 2.0**octaves, loudness, gate], axis=1)
                 watcher.play(found, recorded)
@@ -259,7 +262,7 @@ def check_request(
     """The opened preset; refuses, without a backend, what `TimbreTransfer` would."""
     opened = presets.synthesiser(exported.opened(preset))
     opened.refuse_untrained()
-    if octaves is None or match:
+    if (octaves is None or match) and opened.statistics != {}:  # they come with the weights
         target(opened)
     if octaves is not None and not -8 <= octaves <= 8:
         raise ValueError(f"octaves must be between -8 and 8; got {octaves}")
@@ -273,12 +276,14 @@ def check_request(
 
 def target(preset: presets.Preset) -> Target:
     """What a card keeps of the training; ValueError where it keeps nothing."""
-    trained = preset.card.get("trained")
+    statistics = preset.statistics
     try:
-        statistics = trained["data"]["statistics"]
-        tables = [statistics[name]["quantiles"] for name in Target._fields]
-        tables = [{float(share): value for share, value in table.items()} for table in tables]
-        return Target(*(np.array([t[q] for q in solo.QUANTILES], float) for t in tables))
+        midi, loudness = (
+            {float(share): value for share, value in statistics[name].get("quantiles", {}).items()}
+            for name in Target._fields
+        )
+        middle = midi[0.5] if midi else statistics["midi"]["mean"]
+        return Target(float(middle), np.array([loudness[q] for q in solo.QUANTILES], float))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(
             f"{preset}: its card keeps no statistics of pitch and loudness to move to; give the "

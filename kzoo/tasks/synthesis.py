@@ -87,7 +87,12 @@ class Synthesis(Task):
                 hop_length=size.hop_length,
                 delay_samples=size.hop_length,
             )
-        return functools.partial(melody_proof, hop_length=size.hop_length, stream=streaming)
+        told = {"loudness_range_db": size.loudness_range_db}
+        if not isinstance(preset.card.get("trained"), Mapping) and preset.statistics:
+            told["statistics"] = preset.statistics  # which a published file told
+        return functools.partial(
+            melody_proof, hop_length=size.hop_length, stream=streaming, told=told
+        )
 
     def pair(self, batch: Mapping[str, Any], *, takes_mixture: bool) -> tuple[Any, Any]:
         return {name: batch[name] for name in self.controls}, batch["waveform"]

@@ -1,9 +1,14 @@
 """DDSP's checkpoints of 2021: a made one by the reference's own code, and its outputs."""
 
+import os
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from kzoo.convert import ddsp as convert
+from kzoo.data import solo
 from kzoo.models import ddsp
 
 
@@ -49,3 +54,49 @@ def test_what_does_not_fit_is_named(folder):
         convert.from_weights(weights, **said)
     with pytest.raises(ValueError, match="inputs must be f0_scaled and ld_scaled; got z"):
         convert.from_weights(weights, **{**said, "inputs": ["z"]})
+
+
+def test_the_statistics_of_the_training_are_read(folder):
+    found = convert.statistics_in(folder)
+    with np.load(folder / "dataset_statistics.npz") as recorded:
+        for ours, theirs in (("midi", "pitch"), ("loudness_db", "loudness")):
+            for kind in ("mean", "std"):
+                assert found[ours][kind] == pytest.approx(float(recorded[f"{kind}_{theirs}"]))
+        middle = recorded["inverse_in"].ravel().tolist().index(0.5)
+        expected = recorded["inverse_out"].ravel()[middle]
+    assert found["loudness_db"]["quantiles"][0.5] == pytest.approx(expected, abs=1e-3)
+    assert convert.QUANTILES == solo.QUANTILES
+
+
+class Hostile:
+    def __init__(self, call, *arguments):
+        self.reduced = call, arguments
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (Hostile(os.mkdir, "made"), "it wants posix.mkdir, which is not known to be harmless"),
+        (Hostile(eval, "1"), "it wants builtins.eval, which is not known"),
+        (np.array([Hostile(os.mkdir, "made")], object), "it wants posix.mkdir"),
+        ({"mean_pitch": 1.0}, "holds no statistics of DDSP .'quantile_transform'"),
+        ([1, 2], "holds no statistics of DDSP"),
+    ],
+    ids=["call", "eval", "inside", "less", "list"],
+)
+def test_other_statistics_are_a_line_and_nothing_of_them_is_run(
+    content, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "dataset_statistics.pkl"
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=message) as error:
+        convert.statistics_in(tmp_path)
+    assert len(str(error.value).splitlines()) == 1
+    assert not Path("made").exists()
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(ValueError, match=r"dataset_statistics\.pkl: cannot be read"):
+        convert.statistics_in(tmp_path)

@@ -13,6 +13,7 @@ import pytest
 
 from kzoo import config, convert, presets
 from kzoo.convert import ddsp, wave_u_net
+from kzoo.synthesis.transfer import check_request, target
 
 CARDS = presets.list_presets()
 OPEN_UNMIX = ["umx", "umxhq", "umxl", "umxse"]
@@ -105,12 +106,18 @@ def test_a_folder_of_tensorflow_becomes_an_instrument(shared, tmp_path, monkeypa
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((theirs / path.name).read_bytes())
     served_cards(tmp_path, monkeypatch, card)
+    assert presets.open_preset("ddsp_solo_violin").statistics == {}  # not yet
+    assert check_request("ddsp_solo_violin", method="pyin").name == "ddsp_solo_violin"
     with made_checkpoints.served(tmp_path / "www") as (url, log):
         monkeypatch.setenv("KZOO_MIRROR", url)
         found = presets.verified_weights("ddsp_solo_violin")
     assert [path.rpartition("/")[2] for path, _ in log] == [
         "ckpt-40000.index", "ckpt-40000.data-00000-of-00001", "operative_config-0.gin",
+        "dataset_statistics.pkl",
     ]  # fmt: skip
+    told = presets.open_preset("ddsp_solo_violin").statistics
+    assert told["midi"]["mean"] == pytest.approx(60.0434, abs=1e-3)
+    assert target(presets.open_preset("ddsp_solo_violin")).loudness_db[3] == -50.563
     assert sum(map(np.size, found.values())) == sum(map(np.size, ddsp.read(theirs).values()))
 
 

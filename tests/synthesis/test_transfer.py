@@ -4,6 +4,7 @@ import shutil
 import sys
 
 import keras
+import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -140,6 +141,26 @@ def test_loudness_in_blocks_is_loudness(rng, samples):
     found = np.concatenate([*found, meter.flush()])
     expected = np.asarray(loudness_db(signal[None], sample_rate=RATE, hop_length=HOP))[0]
     np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("samples", [5, 900, 20000])
+def test_the_loudness_of_before_2022_is_the_mean_of_levels(rng, samples):
+    """As magenta/ddsp had it: frames of 2048 samples from their place on, 120 dB of range."""
+    signal = (0.1 * rng.standard_normal(samples)).astype(np.float32)
+    signal[samples // 2 :] = 0
+    meter, found = LoudnessMeter(RATE, HOP, 120.0), []
+    for at in range(0, samples, 777):
+        found.append(meter.push(signal[at : at + 777]))
+    found = np.concatenate([*found, meter.flush()])
+    count = samples // HOP + 1
+    padded = np.pad(signal, (0, (count - 1) * HOP + 2048 - samples))
+    spectra = librosa.stft(padded, n_fft=2048, hop_length=HOP, center=False)
+    levels = 20 * np.log10(np.maximum(np.abs(spectra.T), 1e-20))
+    with np.errstate(divide="ignore"):  # at 0 Hz
+        levels += librosa.A_weighting(librosa.fft_frequencies(sr=RATE, n_fft=2048)) - 20.7
+    expected = np.maximum(levels, -120).mean(axis=1)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert meter.silence_db == -120
 
 
 class Given:
@@ -303,6 +324,26 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert message in err
     assert len(err.strip().splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["voice.wav"]
+
+
+def test_an_instrument_of_before_2022_hears_loudness_as_its_authors_measured_it(
+    instrument, ear, tmp_path
+):
+    """Its middle note is known, not its quantiles, as of a file that was published."""
+    folder, sound = shutil.copytree(instrument, tmp_path / "old"), voice(1.0)
+    card = config.load_yaml(folder / "card.yaml")
+    card["model"]["options"]["loudness_range_db"] = 120.0
+    statistics = {"midi": {"mean": 75.0}, "loudness_db": table(LEVELS)}
+    config.dump_yaml(
+        {**card, "trained": "elsewhere", "statistics": statistics}, folder / "card.yaml"
+    )
+    record, meter = Record(), LoudnessMeter(RATE, HOP, 120.0)
+    TimbreTransfer(folder, octaves=0, match=False)(sound, RATE, watcher=record)
+    played, levels = np.concatenate(record.played), np.concatenate(record.levels)
+    expected = np.concatenate([meter.push(sound[:, 0]), meter.flush()])
+    np.testing.assert_allclose(levels, expected, atol=1e-3)
+    assert played[:, 2].min() == -120  # where the gate is closed
+    assert transfer.target(presets.open_preset(folder)).midi == 75
 
 
 def test_without_statistics_there_is_a_way_and_it_is_said(instrument, ear, tmp_path):
