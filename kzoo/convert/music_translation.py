@@ -59,9 +59,8 @@ def from_weights(
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
     domains, weights = _named(weights, domains)
-    told = {"encoder_depth": encoder_depth, "depth": depth, "pool": pool}
-    options = options_of(weights, domains=domains, **told, sample_rate=sample_rate)
-    size = MusicTranslation(**options)
+    options = options_of(weights, encoder_depth=encoder_depth, depth=depth, domains=domains)
+    size = MusicTranslation(pool=pool, sample_rate=sample_rate, **options)
     model = music_translation.build(size)
     targets, arrays = {}, {}
     for name, (variable, arrange) in _places(model, size):
@@ -99,8 +98,6 @@ def options_of(
     *,
     encoder_depth: int,
     depth: int,
-    pool: int,
-    sample_rate: int,
     domains: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The options of `MusicTranslation`, as far as arrays and these tell.
@@ -133,7 +130,7 @@ def options_of(
         "encoder_channels": shape("encoder.start.weight")[0],
         "latent": shape("encoder.conv_1x1.weight")[0],
         "encoder_stacks": counts[0] // encoder_depth, "encoder_depth": encoder_depth,
-        "stacks": counts[1] // depth, "depth": depth, "pool": pool, "sample_rate": sample_rate,
+        "stacks": counts[1] // depth, "depth": depth,
         "kernel_size": shape(f"{first}.first_conv.weight")[2], "residual": residual, "skip": skip,
     }  # fmt: skip
 

@@ -62,8 +62,8 @@ def from_weights(
         any needs to be given.
     Raises ValueError that names every weight which is missing, of another shape, or left over.
     """
-    told = {"sample_rate": sample_rate, "depth": depth, "output": output, "levels": levels}
-    size = WaveNet(**options_of(weights, **told, speakers=speakers))
+    told = {"sample_rate": sample_rate, "output": output, "levels": levels}
+    size = WaveNet(**{**told, **options_of(weights, depth=depth, speakers=speakers)})
     weights = whole(weights)
     conditions = ["c"] * (size.conditions != "none") + ["g"] * bool(size.speakers)
     if conditions:
@@ -79,15 +79,9 @@ def from_weights(
 
 
 def options_of(
-    weights: Mapping[str, np.ndarray],
-    *,
-    sample_rate: int,
-    depth: int,
-    output: str = "logistics",
-    levels: int = 65536,
-    speakers: Sequence[str] = (),
+    weights: Mapping[str, np.ndarray], *, depth: int, speakers: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The options of `WaveNet`, as far as arrays and these tell.
+    """The options of `WaveNet`, as far as arrays and these tell: see `from_weights`.
 
     Raises ValueError for arrays of something else.
     """
@@ -109,8 +103,8 @@ def options_of(
             f"{blocks} layers are no whole stacks of {depth}: give the depth they have"
         )
     found = {
-        "sample_rate": sample_rate, "output": output, "levels": levels, "stacks": blocks // depth,
-        "depth": depth, "kernel_size": kernel_size, "first_kernel": 1, "residual": residual,
+        "stacks": blocks // depth, "depth": depth,
+        "kernel_size": kernel_size, "first_kernel": 1, "residual": residual,
         "gate": gates // 2, "skip": skip, "scaled": True, "first_bias": True,
     }  # fmt: skip
     if heard > 1:

@@ -52,7 +52,8 @@ def converted(
         sizes = {"variant": converter.variant, **sizes}
     whole = {"size": models.sizes(converter.model, **sizes)} if converter.takes_size else {}
     core = converter.from_weights(weights, **arguments, **whole)
-    options = {**_options(converter, weights, {**defaults, **arguments}), **sizes}
+    options = {**sizes, **_options(converter, weights, {**defaults, **arguments})}
+    options |= {key: value for key, value in told.items() if key in sizes}
     if models.takes_sources(converter.model):
         options["sources"] = list(_source_names(core) or chosen["sources"])
     size, others = models.split(converter.model, options)

@@ -30,12 +30,11 @@ def test_a_checkpoint_of_0_1_says_what_its_network_says(vectors, checkpoint):
 
 
 def test_speakers_have_the_names_that_are_given(checkpoint):
-    told = {"depth": DEPTH, "sample_rate": 16000}
-    assert wavenet.options_of(checkpoint, **told)["speakers"] == ("0", "1", "2")
-    named = wavenet.options_of(checkpoint, speakers=["a", "b", "c"], **told)
+    assert wavenet.options_of(checkpoint, depth=DEPTH)["speakers"] == ("0", "1", "2")
+    named = wavenet.options_of(checkpoint, speakers=["a", "b", "c"], depth=DEPTH)
     assert named["speakers"] == ("a", "b", "c")
     with pytest.raises(ValueError, match="the weights have 3 speakers; got the names of 2"):
-        wavenet.options_of(checkpoint, speakers=("a", "b"), **told)
+        wavenet.options_of(checkpoint, speakers=("a", "b"), depth=DEPTH)
 
 
 @pytest.mark.parametrize(
