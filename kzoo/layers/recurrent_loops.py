@@ -20,6 +20,10 @@ import tensorflow as tf
 # 4, 8 and 16 steps 1.9, 1.4 and 1.2 ms, 256 units 12.5, 11.5 and 12.5, 512 units 52, 76 and 79.
 _STEPS = ((2**16, 16), (2**18, 8))
 _FEWEST_STEPS = 4
+# With many sequences at once what an iteration copies of them outweighs the kernels. One thread,
+# 476 steps of 128 units in 8 and 32 steps (2026-11-27): 4 sequences 14 and 12 ms, 16 sequences 68
+# and 50, 57 sequences 301 and 161; 256 units, 16 sequences, 250 and 151.
+_MANY, _STEPS_OF_MANY = 16, 32
 
 
 def available() -> bool:
@@ -85,6 +89,7 @@ def _in_blocks(step: Callable, projected, recurrent_kernel, *states):
     steps, batch, width = projected.shape
     weights = recurrent_kernel.shape.num_elements()
     most = next((most for limit, most in _STEPS if weights <= limit), _FEWEST_STEPS)
+    most = _STEPS_OF_MANY if batch >= _MANY else most
     blocks = -(-steps // most)
     length = -(-steps // blocks)
     projected = tf.pad(projected, ((0, blocks * length - steps), (0, 0), (0, 0)))

@@ -112,6 +112,17 @@ def test_other_layers_stay_as_they_are(why, monkeypatch):
     assert taken == ["blocks" if why == "nothing" else "loop"]
 
 
+@pytest.mark.parametrize(("sequences", "steps"), [(15, 16), (16, 32)])
+def test_many_sequences_have_more_steps_in_an_iteration(sequences, steps):
+    layer = recurrent.LSTM(3, return_sequences=True)
+    layer.build((sequences, 64, 2))
+    spec = tf.TensorSpec((sequences, 64, 2), name="x")
+    with recurrent.tflite_forms():
+        function = tf.function(lambda x: {"y": layer(x)}).get_concrete_function(spec)
+    content = tflite.convert({"serving_default": function}, "many", allow_flex=False)
+    assert tflite.description(content)["operators"]["TANH"] == 2 * steps
+
+
 def test_a_network_with_loops_is_refused_whole_numbers(files):
     with pytest.raises(ValueError, match="no fixed scales inside of loops"):
         refuse_loops(files["fp32"].read_bytes())
