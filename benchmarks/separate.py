@@ -1,7 +1,8 @@
 """`kzoo separate` next to Spleeter, Open-Unmix, SCNet and demucs: whole processes on one song.
 
     python benchmarks/separate.py song.wav --torch-python TORCH --spleeter-python SPLEETER
-        [--only htdemucs ...] [--seconds 60] [--rounds 3] [--lengths 30 60 180 600] [--made FOLDER]
+        [--only htdemucs ...] [--engines litert ...] [--seconds 60] [--rounds 3]
+        [--lengths 30 60 180 600] [--made FOLDER]
 
 TORCH is the interpreter of an environment with torch, torchaudio and torchcodec, openunmix 1.3,
 demucs 4.1 (without its dependencies but einops, julius, lameenc, sphn and safetensors), and the
@@ -156,10 +157,12 @@ def apart(theirs: Path, stems: Path) -> str:
     return ", ".join(found)
 
 
-def side_by_side(case: str, song: Path, made: Path, python: str, rounds: int) -> None:
+def side_by_side(
+    case: str, song: Path, made: Path, python: str, engines: list[str], rounds: int
+) -> None:
     """Run the peer and kzoo's engines in turn, and print what they take and how far they agree."""
     preset, peer, folder = make(case, made / case, python), CASES[case], song.parent
-    names = ["peer", *ENGINES]
+    names = ["peer", *engines]
 
     def run(name: str) -> dict[str, float]:
         out = folder / case / name
@@ -185,7 +188,7 @@ def side_by_side(case: str, song: Path, made: Path, python: str, rounds: int) ->
     print(f"\n{case}, {soundfile.info(song).duration:.0f} s, {rounds} rounds")
     for name, done in runs.items():
         print(f"  {_label(name):18}{_row(medians(done))}")
-    for engine in ENGINES:
+    for engine in engines:
         ratios = []
         for figure in runs["peer"][0]:
             by_round = [
@@ -201,16 +204,18 @@ def side_by_side(case: str, song: Path, made: Path, python: str, rounds: int) ->
         print(f"  a busy machine: other processes had {busy:.0%} of it; wall times say little")
 
 
-def over_lengths(case: str, song: Path, made: Path, python: str, lengths: list[float]) -> None:
+def over_lengths(
+    case: str, song: Path, made: Path, python: str, engines: list[str], lengths: list[float]
+) -> None:
     """Print what kzoo takes of the song repeated up to each length."""
     preset, long = make(case, made / case, python), song.with_name("long.wav")
     repeated(song, WARM_UP_SECONDS, long)
-    for engine in ENGINES:
+    for engine in engines:
         measure(ours(preset, engine, song.parent, long))
     print(f"\n{case}, over lengths")
     for seconds in lengths:
         repeated(song, seconds, long)
-        for engine in ENGINES:
+        for engine in engines:
             figures = measure(ours(preset, engine, song.parent, long))
             print(f"  {seconds:5g} s  {_label(engine):18}{_row(figures)}", flush=True)
 
@@ -236,6 +241,7 @@ def main() -> None:
     parser.add_argument("--torch-python", help="interpreter with openunmix, scnet and demucs")
     parser.add_argument("--spleeter-python", help="interpreter with spleeter")
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--seconds", type=float, help="of the song; all by default")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--lengths", type=float, nargs="+", help="seconds; kzoo alone")
@@ -255,11 +261,11 @@ def main() -> None:
         seconds = options.seconds or soundfile.info(options.song).duration
         song = repeated(options.song, seconds, Path(temporary) / "song.wav")
         for case in options.only:
-            python = pythons[CASES[case].python]
+            told = case, song, made, pythons[CASES[case].python], options.engines
             if options.lengths:
-                over_lengths(case, song, made, python, options.lengths)
+                over_lengths(*told, options.lengths)
             else:
-                side_by_side(case, song, made, python, options.rounds)
+                side_by_side(*told, options.rounds)
 
 
 if __name__ == "__main__":
