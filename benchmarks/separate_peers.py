@@ -102,15 +102,15 @@ def run_scnet(folder: Path, song: str, out: Path) -> None:
     fade = torch.from_numpy(grid["fade"].astype(np.float32))
     length = waveform.shape[1]
     stems = torch.zeros(len(SOURCES), 2, length + samples)
-    for start in range(0, length, hop):
-        block = waveform[:, start : start + samples]
-        block = torch.nn.functional.pad(block, (0, samples - block.shape[1]))
-        with torch.inference_mode():
+    with torch.inference_mode():
+        for start in range(0, length, hop):
+            block = waveform[:, start : start + samples]
+            block = torch.nn.functional.pad(block, (0, samples - block.shape[1]))
             estimate = network(block[None])[0]
-        if start:
-            estimate[..., : len(fade)] *= fade
-        estimate[..., hop:] *= 1 - fade
-        stems[..., start : start + samples] += estimate
+            if start:
+                estimate[..., : len(fade)] *= fade
+            estimate[..., hop:] *= 1 - fade
+            stems[..., start : start + samples] += estimate
     stems = stems[..., :length] * deviation + mean
     out.mkdir(parents=True, exist_ok=True)
     for name, stem in zip(SOURCES, stems, strict=True):
