@@ -33,7 +33,6 @@ from kzoo.layers.sparse_compression import (
     SpectrumStatistics,
     WidenBand,
 )
-from kzoo.layers.waveform import MonoStatistics
 from kzoo.models.base.sizes import Sizes, check_positive, check_sources
 
 
@@ -50,10 +49,10 @@ class SCNet(Sizes):
     dual_paths: pairs of LSTMs over bins and over frames; an even number. expand: an LSTM has so
         many times as many units in each direction as channels.
     normalize: what is brought to a mean of 0 and a deviation of 1 for the network, and back:
-        "spectrum", as in the authors' network since 2024-09-24; "waveform", by its mono version, as
-        around the network before and in ZFTurbo's program where a configuration asks for it; "both"
-        as the authors separate recordings; or "none". Weights fit all four, and separate well with
-        their own.
+        "spectrum", as in the authors' network since 2024-09-24; "waveform", the whole recording by
+        its mono version, as around the network before and in ZFTurbo's program where a
+        configuration asks for it; "both", as the authors separate; or "none". Weights fit all four,
+        and separate well with their own. The network itself has the spectrum's alone.
     An estimate depends on all that the network is given, and on how long that is: blocks are as
     long as the segments of the training.
     """
@@ -73,6 +72,11 @@ class SCNet(Sizes):
     expand: int = 1
     normalize: Literal["spectrum", "waveform", "both", "none"] = "spectrum"
     block_seconds: float = 11.0
+
+    @property
+    def standardised(self) -> bool:
+        """Whether whole recordings are normalised, before they are cut into blocks."""
+        return self.normalize in ("waveform", "both")
 
     def __post_init__(self):
         super().__post_init__()
@@ -167,13 +171,9 @@ def build(
     transform = {"n_fft": size.n_fft, "hop_length": size.hop_length, "window": "ones",
                  "padding": "center", "dtype": "float32"}  # fmt: skip
     waveform = keras.Input((samples, size.channels), name="waveform")
-    mixture, by_waveform = waveform, size.normalize in ("waveform", "both")
-    if by_waveform:
-        level, spread = MonoStatistics(dtype="float32", name="statistics")(waveform)
-        mixture = (waveform - level) / spread
     padded = PadToEvenFrames(
         size.hop_length, size.n_fft // 2 + 1, dtype="float32", name="pad"
-    )(mixture)  # fmt: skip
+    )(waveform)  # fmt: skip
     real, imag = STFT(**transform, pad_mode="reflect", name="stft")(padded)
     parts = 2 * size.channels
     x = ops.stack([real, imag], axis=-1)  # [batch, frames, bins, channels, 2]
@@ -192,8 +192,6 @@ def build(
     x = layers.Reshape(shape, dtype="float32", name="spectra")(x)
     x = ops.transpose(x, (5, 0, 3, 1, 2, 4))  # [2, batch, sources, frames, bins, channels]
     stems = InverseSTFT(**transform, name="inverse_stft")(x[0], x[1], waveform)
-    if by_waveform:
-        stems = stems * ops.expand_dims(spread, 1) + ops.expand_dims(level, 1)
     stems = Estimates(sources, dtype="float32", name="stems")(stems)
     return keras.Model(waveform, stems, name="scnet")
 
