@@ -238,6 +238,8 @@ def state_dict(card, arrays, path):
         ("scnet", scnet_package),
         ("htdemucs", htdemucs_package),
         ("htdemucs_6s", htdemucs_package),
+        ("hdemucs_mmi", htdemucs_package),
+        ("mdx_extra_a1d90b5c", htdemucs_package),
         ("scnet", state_dict),
     ],
 )
