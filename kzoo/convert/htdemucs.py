@@ -125,10 +125,8 @@ def from_weights(
 
 def options_of(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The fields of `htdemucs.HTDemucs` that can be read off the weights, and `read` has found."""
-    said, banded = (
-        getattr(weights, "options", {}),
-        count(weights, f"encoder.{{}}.{_BAND}.conv.bias"),
-    )
+    said = getattr(weights, "options", {})
+    banded = count(weights, f"encoder.{{}}.{_BAND}.conv.bias")
     weights = _of_first_bands(weights)
 
     def shape(name):

@@ -45,12 +45,12 @@ class ToSpectrum(_Transform):
         samples, channels = ops.shape(waveform)[1], waveform.shape[2]
         frames = -(-samples // self.hop_length)
         after = self.margin + frames * self.hop_length - samples
-        missing = after + 1 - samples
-        missing = max(missing, 0) if isinstance(missing, int) else ops.maximum(missing, 0)
         signal = ops.swapaxes(waveform, 1, 2)
         if self.late:
             signal = pad_last(signal, self.margin, after)
         else:
+            missing = after + 1 - samples
+            missing = max(missing, 0) if isinstance(missing, int) else ops.maximum(missing, 0)
             signal = pad_last(signal, 0, missing)
             samples, after = samples + missing, after - missing
             before = ops.flip(signal[..., 1 : self.margin + 1], axis=-1)
