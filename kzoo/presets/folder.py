@@ -69,7 +69,7 @@ def write_folder(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> N
     if others and CARD not in others:
         raise PresetError(f"{folder}: holds other files ({others[0]}, ...); name a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {weight.path: np.asarray(weight.value) for weight in model.weights}
+    arrays = {weight.path: weight.numpy() for weight in model.weights}
     if len(arrays) != len(model.weights):
         raise PresetError("two weights of the model share a path; give its layers different names")
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
