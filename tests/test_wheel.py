@@ -70,7 +70,7 @@ def test_the_installed_wheel_separates_far_from_the_sources(wheel, tmp_path):
     where = run("-c", "import kzoo; print(kzoo.__file__)")
     assert Path(where.strip()).is_relative_to(place)
     assert "separate" in kzoo("--help")
-    listed = kzoo("presets", "list")
+    listed = kzoo("presets", "list", "--all")
     assert all(name in listed for name in list_presets())
     rng = np.random.default_rng(0)
     soundfile.write(tmp_path / "song.wav", 0.1 * rng.standard_normal((22050, 2)), 44100)
