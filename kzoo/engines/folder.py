@@ -26,7 +26,7 @@ INSTRUMENT_FILE, LISTENER_FILE = "play_fp32.tflite", "hear_fp32.tflite"
 TRANSFORM_FILE, SALIENCE_FILE = "transform_fp32.tflite", "salience_fp32.tflite"
 _BLOCKS, _ARRAYS = "system.json", "arrays.npz"
 _HOP_LENGTH, _ROOM = "hop_length", "room"
-_FORM = 1  # of what lies in a folder; another is made again
+_FORM = 2  # of what lies in a folder; another is made again
 _OF_GRID = ("samples", "hop", "start", "step", "context", "linear", "centred")
 
 
