@@ -105,8 +105,9 @@ def test_what_a_file_tells_takes_the_place_of_the_card(folder):
     assert (file.task, file.sources, file.card["sample_rate"]) == ("separation", list(GAINS), RATE)
     assert not litert.system(file).interchangeable
     assert litert.system(exported.opened(folder / "told_fp32.tflite")).interchangeable
-    midi, _ = transfer.target(file)
-    np.testing.assert_array_equal(midi, np.arange(len(midi)))
+    target = transfer.target(file)
+    assert target.midi == transfer.solo.QUANTILES.index(0.5)
+    np.testing.assert_array_equal(target.loudness_db, np.arange(len(transfer.solo.QUANTILES)))
 
 
 def test_verbs_take_a_file_where_a_preset_stands(folder, song, run, tmp_path):
