@@ -195,7 +195,7 @@ class HTDemucs(Sizes):
         return (bins, 0) if bins <= kernel_size else (kernel_size, self.stride // 2)
 
     def banded(self, level: int) -> bool:
-        """Whether a level has weights of their own for each of the bands."""
+        """Whether a level has weights of its own for each of the bands."""
         return bool(self.bands) and level < self.banded_levels
 
     def band_edges(self, level: int) -> list[int]:

@@ -18,9 +18,9 @@ from scipy import ndimage
 from kzoo.data import solo
 from kzoo.dsp import windows
 from kzoo.dsp.notes import hz_to_midi
-from kzoo.dsp.units import RANGE_DB
 from kzoo.dsp.weighting import a_weights
 from kzoo.pitch_tracking import SAMPLE_RATE, Pitch, PitchTracker
+from kzoo.synthesis.controls import SILENCE_DB
 
 STRETCH = 4096  # frames
 BY_LEVELS_DB = 120.0  # DDSP's range of loudness before 2022, when loudness was another, too
@@ -46,7 +46,7 @@ class LoudnessMeter:
     levels, in frames of 2048 samples that begin where those of today have their middle.
     """
 
-    def __init__(self, sample_rate: int, hop_length: int, range_db: float = RANGE_DB):
+    def __init__(self, sample_rate: int, hop_length: int, range_db: float = -SILENCE_DB):
         self.silence_db = -range_db
         self._by_levels = range_db == BY_LEVELS_DB
         self._n_fft = 2048 if self._by_levels else 512
@@ -129,7 +129,7 @@ def follow(
     sample_rate: int,
     hop_length: int,
     hear: Callable[[Pitch], object],
-    range_db: float = RANGE_DB,
+    range_db: float = -SILENCE_DB,
 ) -> Controls:
     """Follow a recording that comes as pairs of `[samples]`: for the tracker, for loudness.
 

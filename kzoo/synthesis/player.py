@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from kzoo import presets
-from kzoo.dsp.units import RANGE_DB
 from kzoo.engines import exported, litert
 from kzoo.synthesis.controls import SILENCE_DB
 
@@ -131,7 +130,7 @@ class Instrument(NamedTuple):
     sample_rate: int
     hop_length: int
     room: np.ndarray | None
-    range_db: float = RANGE_DB
+    range_db: float = -SILENCE_DB
 
 
 def instrument(preset: presets.Preset, *, dry: bool = False, engine: str = "auto") -> Instrument:
@@ -176,7 +175,7 @@ def instrument(preset: presets.Preset, *, dry: bool = False, engine: str = "auto
 def range_of(preset: presets.Preset) -> float:
     """How far below full scale silence is for a synthesiser, in dB."""
     options = preset.card.get("model", {}).get("options", preset.card)  # of an exported file it is
-    return float(options.get("loudness_range_db", RANGE_DB))
+    return float(options.get("loudness_range_db", -SILENCE_DB))
 
 
 def _whole(play: Player, block: np.ndarray) -> np.ndarray:
