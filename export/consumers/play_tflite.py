@@ -20,8 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-SILENCE_DB = -80.0
-
 
 class Problem(Exception):
     """What the user can mend: one line."""
@@ -37,9 +35,10 @@ def main():
     options = parser.parse_args()
     try:
         card = read_card(options.model, options.card)
-        times, f0_hz, loudness_db = read_controls(options.controls)
+        silence_db = -float(card.get("loudness_range_db", 80))
+        times, f0_hz, loudness_db = read_controls(options.controls, silence_db)
         begun = time.perf_counter()
-        seconds = play(options, card, times, f0_hz, loudness_db)
+        seconds = play(options, card, times, f0_hz, loudness_db, silence_db)
         spent = time.perf_counter() - begun
     except (Problem, OSError) as error:
         print(f"play_tflite: {error}", file=sys.stderr)
@@ -66,8 +65,8 @@ def read_card(model, path):
     raise Problem(f"{names}: no card of {model} as a stream; NAME_stream.tflite is what plays")
 
 
-def read_controls(path):
-    """Three arrays `[points]` from the columns of these names."""
+def read_controls(path, silence_db):
+    """Three arrays `[points]` from the columns of these names; none is fainter than silence."""
     columns = "time", "f0_hz", "loudness_db"
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -80,10 +79,10 @@ def read_controls(path):
         raise Problem(f"{path}: needs rows of finite numbers, and times that rise")
     if np.any(f0_hz < 0):
         raise Problem(f"{path}: f0_hz must be at least 0; got {f0_hz.min():g}")
-    return times, f0_hz, np.maximum(loudness_db, SILENCE_DB)
+    return times, f0_hz, np.maximum(loudness_db, silence_db)
 
 
-def play(options, card, times, f0_hz, loudness_db):
+def play(options, card, times, f0_hz, loudness_db, silence_db):
     """Write the sound; its seconds."""
     rate, hop, block = card["sample_rate"], card["stream"]["hop_length"], card["stream"]["frames"]
     step, reset = load(options.model, options.threads)
@@ -96,7 +95,7 @@ def play(options, card, times, f0_hz, loudness_db):
             at = times[0] + np.minimum(np.arange(start, start + block), frames - 1) * hop / rate
             pitch, level = between(at, times, f0_hz), np.interp(at, times, loudness_db)
             for k in np.flatnonzero(pitch == 0):  # a rest: silence, at the pitch before it
-                pitch[k], level[k] = last if k == 0 else pitch[k - 1], SILENCE_DB
+                pitch[k], level[k] = last if k == 0 else pitch[k - 1], silence_db
             last = pitch[-1]
             sound = step(f0_hz=column(pitch), loudness_db=column(level))["audio"]
             sound = sound[0, late:, 0][:due]

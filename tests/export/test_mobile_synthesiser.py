@@ -25,7 +25,7 @@ pytest.importorskip("ai_edge_litert", reason="pip install 'kzoo[tflite]'")
 def bundle(tmp_path_factory):
     """(folder, what was said) of a tiny synthesiser in a room."""
     keras.utils.set_random_seed(0)
-    options = {"variant": "tiny", "reverb_seconds": 0.1}
+    options = {"variant": "tiny", "reverb_seconds": 0.1, "loudness_range_db": 120}
     model = models.build("ddsp", **options)
     weights = {weight.path: weight for weight in model.weights}
     weights["controls/bias"].assign(np.full(22, -1.5))  # below full scale
@@ -102,7 +102,7 @@ def test_a_card_of_another_file_is_refused(bundle, tmp_path):
 def test_odd_controls_are_read_as_kzoo_reads_them(bundle, tmp_path):
     """A byte order mark, spaces, a level under silence, and an end between two frames."""
     (tmp_path / "a.csv").write_text(
-        "\ufefftime, f0_hz, loudness_db\n0, 0, -120\n0.01, 300, -120\n0.5, 300, -10\n0.706, 0, 0\n"
+        "\ufefftime, f0_hz, loudness_db\n0, 0, -150\n0.01, 300, -150\n0.5, 300, -10\n0.706, 0, 0\n"
     )
     run = play(bundle[0], tmp_path / "a.csv", "-o", tmp_path / "app.wav")
     assert run.returncode == 0, run.stderr
