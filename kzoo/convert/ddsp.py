@@ -79,9 +79,11 @@ def statistics_in(folder: str | Path) -> dict[str, Any]:
 
     {"midi": {"mean", "std"}, "loudness_db": {"mean", "std", "quantiles": {share: dB}}}, loudness
     being that of the network. Nothing in the pickle is called but what makes numbers of NumPy.
-    Raises ValueError for one that is damaged, or wants anything else.
+    Empty without the file. Raises ValueError for one that is damaged, or wants anything else.
     """
     path = Path(folder) / "dataset_statistics.pkl"
+    if not path.is_file():
+        return {}
     found = read_numbers(path)
     try:
         levels = found["quantile_transform"]

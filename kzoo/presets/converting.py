@@ -41,6 +41,7 @@ def converted(
         said = {key: value for key, value in converter.said_in(files).items() if key in known}
         told = {**said, **told}
     _refuse_untold(network, converter, fields, told)
+    statistics = converter.statistics_in(files) if converter.statistics_in else {}
     arguments = {key: value for key, value in told.items() if key in converter.told}
     config.check_types(converter.from_weights, arguments, where=network)
     weights = converter.read(files)
@@ -69,6 +70,7 @@ def converted(
         "channels": size.channels,
         "licences": {"code": "Apache-2.0 (kzoo)", "weights": licence, "data": "not stated"},
         "trained": f"elsewhere; converted from {_origin(files)}",
+        **({"statistics": statistics} if statistics else {}),
     }
     return save_to_preset(built, folder, card)
 

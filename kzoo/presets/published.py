@@ -57,7 +57,9 @@ def completed(card: Mapping[str, Any], files: Path | Mapping[str, Path]) -> dict
     tells = card["weights"].get("file_tells", ())
     if "statistics" in tells:
         with _named(card) as converter:
-            card = {**card, "statistics": converter.statistics_in(files)}
+            if not (statistics := converter.statistics_in(files)):
+                raise ValueError("its files hold no statistics of the training")
+            card = {**card, "statistics": statistics}
     if "sizes" not in tells:
         return dict(card)
     with _named(card) as converter:

@@ -1,6 +1,7 @@
 """kzoo presets convert: checkpoints of other frameworks become presets, and say what they lack."""
 
 import json
+import shutil
 import struct
 
 import h5py
@@ -14,6 +15,7 @@ import pytest
 import kzoo
 from kzoo import cli, convert, models, presets
 from kzoo.convert import asteroid, open_unmix, sota_tagging
+from kzoo.synthesis import transfer
 
 
 def safetensors(path, arrays):
@@ -183,6 +185,21 @@ def test_a_folder_of_tensorflow_becomes_a_preset(vectors, tmp_path, run):
     card = presets.load_card(tmp_path / "mine")
     assert card["model"]["options"]["output"] == "difference"
     assert card["trained"] == "elsewhere; converted from theirs"
+
+
+def test_an_instrument_keeps_the_statistics_of_its_training(shared, tmp_path, run):
+    theirs = shutil.copytree(shared / "vectors" / "ddsp_checkpoint", tmp_path / "theirs")
+    words = (theirs, "--as", "ddsp", *told(loudness_range_db=120), "-o")
+    assert run(*words, tmp_path / "whole")[0] == 0
+    preset = transfer.check_request(tmp_path / "whole", method="pyin")
+    assert transfer.target(preset).loudness_db[3] == -50.563
+    (theirs / "dataset_statistics.pkl").write_bytes(b"none")
+    status, _, err = run(*words, tmp_path / "damaged")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "dataset_statistics.pkl: cannot be read" in err
+    (theirs / "dataset_statistics.pkl").unlink()
+    assert run(*words, tmp_path / "bare")[0] == 0
+    assert "statistics" not in presets.load_card(tmp_path / "bare")
 
 
 def test_a_tagger_of_another_size_than_its_variant_becomes_a_preset(vectors, tmp_path, run):

@@ -13,6 +13,7 @@ import pytest
 
 from kzoo import config, convert, presets
 from kzoo.convert import ddsp, wave_u_net
+from kzoo.presets import published
 from kzoo.synthesis.transfer import check_request, target
 
 CARDS = presets.list_presets()
@@ -115,6 +116,8 @@ def test_a_folder_of_tensorflow_becomes_an_instrument(shared, tmp_path, monkeypa
         "ckpt-40000.index", "ckpt-40000.data-00000-of-00001", "operative_config-0.gin",
         "dataset_statistics.pkl",
     ]  # fmt: skip
+    with pytest.raises(presets.PresetError, match="its files hold no statistics"):
+        published.completed(card, tmp_path)
     told = presets.open_preset("ddsp_solo_violin").statistics
     assert told["midi"]["mean"] == pytest.approx(60.0434, abs=1e-3)
     assert target(presets.open_preset("ddsp_solo_violin")).loudness_db[3] == -50.563
