@@ -95,6 +95,11 @@ class Demucs(Lengths, Sizes):
         return level_widths(self)
 
     @property
+    def standardised(self) -> bool:
+        """Whether whole recordings are normalised, before they are cut into blocks: in v3."""
+        return self.padded
+
+    @property
     def whole_signal(self) -> bool:
         """Whether an estimate depends on the whole signal."""
         norms = self.norm_starts is not None or self.residual != "none"
@@ -107,10 +112,12 @@ class Demucs(Lengths, Sizes):
     def grid(self) -> BlockGrid:
         """Blocks of about `block_seconds`, which share a quarter with the next.
 
-        Where the context is finite, blocks carry it, at least as much again is new in each, and
-        joined they equal the whole.
+        Those of v3 are cut and joined as the authors' program does. Where the context is finite,
+        blocks carry it, at least as much again is new in each, and joined they equal the whole.
         """
         wanted = round(self.block_seconds * self.sample_rate)
+        if self.padded:
+            return BlockGrid(wanted, 3 * wanted // 4, linear=True, centred=True)
         if self.whole_signal:
             samples = max(wanted, self.valid_length(1))
             return BlockGrid(samples=samples, hop=samples - samples // 4)

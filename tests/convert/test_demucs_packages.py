@@ -1,15 +1,19 @@
 """Packages of Demucs v3, as demucs 4.1 writes them, against the outputs of its own classes."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from made_torch_files import checkpoint, integer, mapping, name, tensor, text
 
 from kzoo import convert, models
 from kzoo.convert import htdemucs
 from kzoo.convert._torch_layers import summed_biases
 from kzoo.convert.torch_files import read_torch_content
+from kzoo.models import demucs
+from kzoo.separation import BlockSeparator, System
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
@@ -23,6 +27,7 @@ def package(case):
     return VECTORS / f"demucs_v3_{case}.th.gz"
 
 
+@functools.cache
 def network(case, **options):
     """The converted network, told what the file says of itself, and `options` over that."""
     converter = convert.converter("demucs" if case.startswith("time") else "htdemucs")
@@ -42,6 +47,21 @@ def decibels(model, recorded, case):
 def test_the_authors_network_is_reproduced(recorded, case):
     """`time` on a length that leaves frames over: it is normalised before silence is put around."""
     assert decibels(network(case), recorded, case) > 110
+
+
+def test_blocks_on_the_waveform_are_cut_and_joined_as_the_authors_program_does(recorded):
+    """So quiet that it matters that the recording is normalised first; three blocks are full."""
+    model = tf.function(network("time"), autograph=False)
+    signal = recorded["time_in"].T
+    size = demucs.Demucs(padded=True, block_seconds=1002 / 44100)  # 1002 leave no frame over
+    system = System(
+        function=lambda block: np.asarray(model(block)), sources=demucs.SOURCES, channels=2,
+        sample_rate=size.sample_rate, grid=size.grid(), standardised=size.standardised,
+    )  # fmt: skip
+    sound = 1e-4 * np.concatenate([signal, signal[::-1]])[:2653]
+    found = BlockSeparator(system).separate(sound, size.sample_rate)["vocals"].T
+    reference, full = recorded["time_applied"], slice(3 * 751)  # before the last, shorter one
+    np.testing.assert_allclose(found[:, full], reference[:, full], atol=1e-11)
 
 
 def test_bands_that_weights_cannot_tell_must_be_told():
