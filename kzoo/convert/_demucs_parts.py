@@ -35,15 +35,21 @@ def read_package(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
         raise ValueError(f"{path}: it holds a {type(content).__name__}, not a model of Demucs")
     state, arguments = content.get("state"), content.get("kwargs") or {}
     state = state if isinstance(state, dict) else content
+    refuse_packed(path, state)
+    other = [str(name) for name, value in state.items() if not isinstance(value, np.ndarray)]
+    if other:
+        raise ValueError(f"{path}: these entries are no tensors: {', '.join(other[:6])}")
+    return state, arguments
+
+
+def refuse_packed(path: str | Path, state: Any) -> None:
+    """Raise ValueError for a state, or a package of one, that DiffQ has packed."""
+    state = state.get("state", state) if isinstance(state, dict) else ()
     if "__quantized" in state:
         raise ValueError(
             f"{path}: its weights are packed by DiffQ, which is not read here; take "
             "those that are not packed, as mdx is of mdx_q"
         )
-    other = [str(name) for name, value in state.items() if not isinstance(value, np.ndarray)]
-    if other:
-        raise ValueError(f"{path}: these entries are no tensors: {', '.join(other[:6])}")
-    return state, arguments
 
 
 def said_by(arguments: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from kzoo.convert._demucs_parts import (
     kernel_and_bias,
     lstm_variables,
     norm,
+    refuse_packed,
     said_by,
 )
 from kzoo.convert._torch_layers import shape_of, summed_biases
@@ -69,8 +70,13 @@ def read(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
     """The state dict in a file of the reference, `.th` or `.th.gz`; nothing in it is executed.
 
     key: of the state dict in a file that holds more.
+    Raises ValueError as `read_torch` does, and for a file packed by DiffQ.
     """
-    return read_torch(path, key=key)
+    try:
+        return read_torch(path, key=key)
+    except ValueError:
+        refuse_packed(path, read_torch_content(path))
+        raise
 
 
 def said_in(path: str | Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from made_torch_files import checkpoint, integer, mapping, name, tensor, text
 
 from kzoo import convert, models
+from kzoo.convert import demucs as on_waveforms
 from kzoo.convert import htdemucs
 from kzoo.convert._torch_layers import summed_biases
 from kzoo.convert.torch_files import read_torch_content
@@ -110,6 +111,14 @@ def test_a_fraction_that_is_none_is_refused(tmp_path, parts):
     path = checkpoint(tmp_path / "a.th", mapping({"segment": fraction(*parts)}))
     with pytest.raises(ValueError, match="a fraction of it is none of two integers"):
         read_torch_content(path)
+
+
+def test_what_diffq_has_packed_is_refused_of_networks_on_the_waveform_too(tmp_path):
+    packed = mapping({"__quantized": b"\x88", "quantized": b"]", "meta": mapping({})})
+    path = checkpoint(tmp_path / "a.th", mapping({"kwargs": mapping({}), "state": packed}))
+    for read in (on_waveforms.read, htdemucs.read):
+        with pytest.raises(ValueError, match=r"a.th: .* packed by DiffQ, .* of mdx_q"):
+            read(path)
 
 
 def test_biases_in_half_precision_are_added_in_single():
