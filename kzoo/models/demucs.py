@@ -221,8 +221,9 @@ def build(
     check_padding(padding)
     if padding == "valid" and size.whole_signal:
         raise ValueError(
-            "padding must be 'full' with an LSTM or normalisation, which hear the whole signal; "
-            "got 'valid' (lstm_layers=0, normalize=False would make it possible)"
+            "padding must be 'full' with an LSTM, norms, branches or normalisation, which hear the "
+            "whole signal; got 'valid' (lstm_layers=0, normalize=False, norm_starts=None, "
+            "residual='none' would make it possible)"
         )
     waveform = keras.Input((samples, size.channels), name="waveform")
     if size.padded:

@@ -276,9 +276,12 @@ def test_blocks_that_carry_their_context_join_into_the_whole(rng, options):
 def test_what_hears_everything_says_so(options):
     size = sizes(**{**FINITE, **options})
     assert size.context_samples() is None
-    with pytest.raises(ValueError, match=r"padding must be 'full'.*got 'valid'"):
+    with pytest.raises(ValueError, match=r"padding must be 'full'.*got 'valid'") as told:
         demucs.build(TWO, size, padding="valid")
     assert size.block()["padding"] == "full"
+    advised = {"lstm_layers": 0, "normalize": False, "norm_starts": None, "residual": "none"}
+    assert ", ".join(f"{key}={value!r}" for key, value in advised.items()) in str(told.value)
+    assert not replace(demucs.VARIANTS["v3"], padded=False, **advised).whole_signal
 
 
 def test_blocks_share_a_quarter_and_halve_until_the_network_fills_them():
