@@ -38,7 +38,8 @@ def evaluation_systems(
     n_sources: of the presets among them that separate by clusters; the others stay as they are.
     interchangeable: the sources of all of them, not only where a card says so.
     Models are built when their first track is separated; `say` is told what a user should know of
-    each, in a line. Raises ValueError for what is neither, and for n_sources that none has.
+    each, in a line. Raises ValueError for what is neither, for n_sources that none has, and for
+    `options` other than None, 0 or False where nothing among them is a preset or a run folder.
     """
     found = []
     for given in names:
@@ -58,7 +59,18 @@ def evaluation_systems(
             f"none of these systems gives {n_sources} sources: n_sources is of presets that "
             "separate by clusters"
         )
+    asked = [option for option, value in options.items() if value]
+    if asked and not any(_has_preset(system) for system in found):
+        raise ValueError(
+            f"{asked[0]} is of presets and run folders that separate, and none of these systems is "
+            "one: leave it out"
+        )
     return found
+
+
+def _has_preset(system: Any) -> bool:
+    known = getattr(system, "known_by", None) or {}
+    return "preset" in known or any("preset" in part for _, part in known.get("blend", ()))
 
 
 def _named_system(given: str) -> tuple[str | None, str]:

@@ -67,6 +67,22 @@ def test_a_method_of_too_few_sources_fails_by_track(corpus, rng):
     ]
 
 
+@pytest.mark.parametrize("name", [[], "{songs}", "mixture", "repet", "repet+repet_sim", "pyin"])
+@pytest.mark.parametrize("option", [{"shifts": 2}, {"overlap": 0.5}, {"mwf": True}], ids=str)
+def test_options_of_presets_are_refused_where_no_system_is_one(name, option, tmp_path):
+    names = [name.format(songs=tmp_path)] if name else []
+    with pytest.raises(ValueError, match="is of presets and run folders that separate") as error:
+        evaluation_systems(names, {"overlap": 0.0, "mwf": False, **option})
+    assert str(error.value).startswith(f"{next(iter(option))} is of")
+    assert len(evaluation_systems(names, {"overlap": 0.0, "mwf": False})) == len(names)
+
+
+def test_a_preset_beside_or_within_others_takes_its_options():
+    preset = "unet_2stems_mobile"
+    for names in (["mixture", preset], [f"repet+{preset}"], [f"mine={preset}", "repet"]):
+        assert len(evaluation_systems(names, {"overlap": 0.5})) == len(names)
+
+
 def test_a_name_that_is_nothing_is_told_what_there_is():
     with pytest.raises(ValueError, match="nor is it a folder of estimates or a method"):
         evaluation_systems(["no_such_system"], {})
