@@ -33,19 +33,19 @@ def read_package(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
     content = read_torch_content(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: it holds a {type(content).__name__}, not a model of Demucs")
+    refuse_packed(path, content)
     state, arguments = content.get("state"), content.get("kwargs") or {}
     state = state if isinstance(state, dict) else content
-    refuse_packed(path, state)
     other = [str(name) for name, value in state.items() if not isinstance(value, np.ndarray)]
     if other:
         raise ValueError(f"{path}: these entries are no tensors: {', '.join(other[:6])}")
     return state, arguments
 
 
-def refuse_packed(path: str | Path, state: Any) -> None:
+def refuse_packed(path: str | Path, content: Any) -> None:
     """Raise ValueError for a state, or a package of one, that DiffQ has packed."""
-    state = state.get("state", state) if isinstance(state, dict) else ()
-    if "__quantized" in state:
+    state = content.get("state") if isinstance(content, dict) else None
+    if any("__quantized" in part for part in (content, state) if isinstance(part, dict)):
         raise ValueError(
             f"{path}: its weights are packed by DiffQ, which is not read here; take "
             "those that are not packed, as mdx is of mdx_q"

@@ -218,8 +218,11 @@ class Preset:
                 return here
             with publisher.checkpoint(card, progress=progress) as (folder, origin):
                 arrived()
-                card = published.completed(card, folder)
-                core = publisher.convert(card, folder)
+                card, arrays = published.completed(card, folder)
+                if arrays is None:
+                    core = publisher.convert(card, folder)
+                else:
+                    core = published.from_arrays(card, arrays)
                 write_folder(target, core, {**card, "weights": {**card["weights"], **origin}})
         return target / WEIGHTS
 

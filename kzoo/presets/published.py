@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kzoo import config
 from kzoo import convert as conversions
 from kzoo.presets import addresses, packages
@@ -48,11 +50,13 @@ def _unpacked(card: Mapping[str, Any], progress: Progress | None):
         yield (folder if file.endswith("/") else folder / file), origin
 
 
-def completed(card: Mapping[str, Any], files: Path | Mapping[str, Path]) -> dict[str, Any]:
-    """The card with what its `file_tells`, which its authors say nowhere else.
+def completed(
+    card: Mapping[str, Any], files: Path | Mapping[str, Path]
+) -> tuple[dict[str, Any], Mapping[str, np.ndarray] | None]:
+    """The card with what its `file_tells`, which its authors say nowhere else, and the arrays read.
 
     Of "sizes" options of the model, where what the file leaves out is the card's; of "statistics"
-    those of the training.
+    those of the training. The arrays are None where sizes are not asked of them.
     """
     tells = card["weights"].get("file_tells", ())
     if "statistics" in tells:
@@ -61,28 +65,35 @@ def completed(card: Mapping[str, Any], files: Path | Mapping[str, Path]) -> dict
                 raise ValueError("its files hold no statistics of the training")
             card = {**card, "statistics": statistics}
     if "sizes" not in tells:
-        return dict(card)
+        return dict(card), None
     with _named(card) as converter:
         said = converter.said_in(files) if converter.said_in else {}
-        told = {**converter.options_of(converter.read(files)), **said}
+        arrays = converter.read(files)
+        told = {**converter.options_of(arrays), **said}
         if list(told.pop("sources", card["sources"])) != list(card["sources"]):
             raise ValueError(f"its file is of {said['sources']}, not of {card['sources']}")
     told.pop("block_seconds", None)  # how recordings are cut is no matter of the weights
     section = card["model"]
     options = {**section.get("options", {}), **config.plain(told)}
-    return {**card, "model": {**section, "options": options}}
+    return {**card, "model": {**section, "options": options}}, arrays
 
 
 def convert(card: Mapping[str, Any], files: Path | Mapping[str, Path]):
-    """The card's model, or its core, with the weights in the files.
+    """The card's model, or its core, with the weights in the files."""
+    with _named(card) as converter:
+        arrays = converter.read(files)
+    return from_arrays(card, arrays)
+
+
+def from_arrays(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]):
+    """`convert` for what has been read.
 
     Of the card's options the converter is told those that weights do not tell.
     """
     options = card["model"].get("options", {})
     with _named(card) as converter:
-        weights = converter.read(files)
         told = {key: options[key] for key in converter.told if key in options}
-        return converter.from_weights(weights, **told)
+        return converter.from_weights(arrays, **told)
 
 
 @contextlib.contextmanager

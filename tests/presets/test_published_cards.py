@@ -1,8 +1,10 @@
 """The cards of published files: their sizes are those that the files' own names and shapes tell."""
 
+import importlib
 import inspect
 import urllib.parse
 from types import SimpleNamespace
+from unittest import mock
 
 import made_checkpoints
 import made_layouts as made
@@ -148,10 +150,14 @@ def test_what_a_file_alone_tells_of_its_sizes_counts(
     path.parent.mkdir(parents=True)
     path.write_bytes((made.LAYOUTS.parent / f"demucs_v3_{case}.th.gz").read_bytes())
     served_cards(tmp_path, monkeypatch, card)
+    reading = importlib.import_module(f"kzoo.convert.{card['model']['name']}")
+    read = mock.Mock(wraps=reading.read)
+    monkeypatch.setattr(reading, "read", read)
     with made_checkpoints.served(tmp_path / "www") as (url, _):
         monkeypatch.setenv("KZOO_MIRROR", url)
         preset = presets.open_preset(name)
         preset.download(accept_licence=True)
+    read.assert_called_once()
     model = preset.model()
     assert {key: preset.options[key] for key in options} == options
     assert preset.options["block_seconds"] == 44  # the bag's, not that of the training
