@@ -29,6 +29,7 @@ import argparse
 import os
 import platform
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -127,17 +128,20 @@ def make(case: str, folder: Path, python: str) -> Path:
     peer, preset = CASES[case], folder / "preset"
     if preset.exists():
         return preset
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     _quietly([python, PEERS, "make", case, folder])
     told = [word for option in peer.options for word in ("--option", option)]
     files = [folder / name for name in peer.files]
-    _quietly([KZOO, "presets", "convert", "--as", peer.model, *files, "-o", preset, *told])
+    unfinished = folder / "unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was interrupted
+    part = unfinished / preset.name
+    _quietly([KZOO, "presets", "convert", "--as", peer.model, *files, "-o", part, *told])
     if case == "scnet":
         from kzoo.presets import open_preset
 
-        grid = open_preset(preset).sizes()[0].grid()
+        grid = open_preset(part).sizes()[0].grid()
         np.savez(folder / "grid.npz", samples=grid.samples, hop=grid.hop, fade=grid.fade)
-    return preset
+    return part.rename(preset)
 
 
 def ours(preset: Path, engine: str, out: Path, song: Path) -> list[str]:

@@ -77,7 +77,7 @@ def make_spleeter(folder: Path) -> None:
     EstimatorSpecBuilder(features, settings).build_predict_model()
     tf.compat.v1.train.get_or_create_global_step()
     model = folder / settings["model_dir"]
-    model.mkdir(parents=True)
+    model.mkdir(parents=True, exist_ok=True)
     with tf.compat.v1.Session() as session:
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.train.Saver().save(session, str(model / "model"))
