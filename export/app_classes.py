@@ -100,7 +100,8 @@ _LEVEL = {
     },
     "QUIET": {
         "kotlin": """\
-            if (!loud || (0 until here * CHANNELS).all { heard[it] == 0f }) {
+            val window = (PAST - early) * CHANNELS until (PAST + here) * CHANNELS
+            if (!loud || window.all { heard[it] == 0f }) {
                 for (stem in stems.values) stem.fill(0f) // a network may say something in silence
             }
 """,

@@ -54,6 +54,7 @@ def folder(tmp_path_factory):
         speakers = {"name": "speakers", "sources": ["one", "two"], "interchangeable": True}
         app_classes.write([{**CARD, **speakers}], folder)
         joined = {**CARD, "name": "joined", "sources": ["bent"], "joining": JOINING}
+        app_classes.write([{**joined, "name": "late", "joining": {"centred": True}}], folder)
         del joined["level_db"]
         app_classes.write([joined], folder)
         with pytest.raises(ValueError, match="joined: its blocks are joined mirrored, which"):
@@ -69,7 +70,7 @@ def test_classes_hold_the_numbers_of_this_very_file(folder):
     assert names == {
         f"{language}/{name}.{suffix}"
         for language, suffix in (("kotlin", "kt"), ("swift", "swift"))
-        for name in ("Joined", "Small", "SmallStream", "Speakers", "Told")
+        for name in ("Joined", "Late", "Small", "SmallStream", "Speakers", "Told")
     }
     kotlin, swift, stream, told = (
         (folder / name).read_text()
@@ -156,6 +157,30 @@ def test_kotlin_joins_blocks_as_the_card_says(said):
     np.testing.assert_allclose(numbers(said, "bent"), expected, atol=1e-5)
 
 
+def gain_of(recording):
+    """What brings a recording, silent behind its end, to the card's level."""
+    level = GatedLevel(40)
+    level.add(np.pad(recording, ((0, len(recording) % 2), (0, 0))))
+    return 10 ** ((CARD["level_db"] - level.db) / 20)
+
+
+@pytest.mark.slow
+def test_kotlin_hears_what_comes_after_a_pause_in_a_block(said):
+    sound, said = said
+    recording = sound[:6] * (np.arange(6) >= 3)[:, None]
+    calls, gain = itertools.count(1), gain_of(recording)
+    separator = BlockSeparator(
+        System(
+            function=lambda block: next(calls) * np.tanh(gain * block)[:, None] / gain,
+            sources=("bent",), sample_rate=40, channels=2,
+            grid=BlockGrid(BLOCK, BLOCK - OVERLAP, centred=True),
+        )
+    )  # fmt: skip
+    [expected] = separator.separate(recording, 40).values()
+    assert np.abs(expected[3:]).min() > 0
+    np.testing.assert_allclose(numbers(said, "late"), expected, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_kotlin_keeps_speakers_in_order_and_brings_recordings_to_the_cards_level(said):
     sound, said = said
@@ -174,10 +199,8 @@ def test_kotlin_keeps_speakers_in_order_and_brings_recordings_to_the_cards_level
             grid=BlockGrid(BLOCK, BLOCK - OVERLAP), interchangeable=True,
         )
     )  # fmt: skip
-    for what, recording in (("sound", sound[:12]), ("pausing", pausing)):
-        level = GatedLevel(40)
-        level.add(recording)
-        gain = 10 ** ((CARD["level_db"] - level.db) / 20)
+    for what, recording in (("sound", sound[:12]), ("pausing", pausing), ("short", sound[:1])):
+        gain = gain_of(recording)
         for source, expected in separator.separate(recording, 40).items():
             np.testing.assert_allclose(numbers(said, f"{what}_{source}"), expected, atol=1e-5)
     assert not np.any(numbers(said, "silent_one"))

@@ -9,17 +9,18 @@
         // The mean power of the 50 ms that are at most 30 dB below the loudest, in classes of 1 dB.
         val frame = FloatArray(maxOf(1, SAMPLE_RATE / 20) * CHANNELS)
         val powers = java.util.TreeMap<Int, DoubleArray>()
-        while (true) {
+        var more = true
+        while (more) {
             var heard = 0
             while (heard < frame.size) {
                 val numbers = read(frame, heard, frame.size - heard)
                 if (numbers <= 0) break
                 heard += numbers
             }
-            if (heard < frame.size) break
+            more = heard == frame.size
             var power = 0.0
-            for (number in frame) power += number.toDouble() * number
-            power /= frame.size
+            for (i in 0 until heard) power += frame[i].toDouble() * frame[i]
+            power /= frame.size // there is silence behind the end
             if (power <= 1e-14) continue
             val sum = powers.getOrPut(Math.floor(10 * Math.log10(power)).toInt()) { DoubleArray(2) }
             sum[0] += power

@@ -10,10 +10,11 @@
         let size = max(1, Self.sampleRate / 20) * Self.channels
         deviation = 1  // what is filled below is not to be scaled
         var powers: [Int: (sum: Double, count: Double)] = [:]
-        while true {
+        var more = true
+        while more {
             var frame: [Float] = []
             try fill(&frame, to: size, from: read)
-            if frame.count < size { break }
+            more = frame.count == size  // there is silence behind the end
             let power = frame.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(size)
             if power <= 1e-14 { continue }
             let kind = Int((10 * log10(power)).rounded(.down))

@@ -1,6 +1,7 @@
 // Runs the generated classes on numbers of standard input, and prints what they say.
 import java.nio.ByteBuffer
 import kzoo.Joined
+import kzoo.Late
 import kzoo.Resampler
 import kzoo.Small
 import kzoo.SmallStream
@@ -55,7 +56,8 @@ fun main(args: Array<String>) {
     val pausing = sound.copyOf(24)
     pausing.fill(0f, 8, 20)
     val speakers = Speakers(file(6, 2))
-    val recordings = mapOf("sound" to sound.copyOf(24), "pausing" to pausing, "silent" to FloatArray(24))
+    val recordings = mapOf("sound" to sound.copyOf(24), "pausing" to pausing,
+        "short" to sound.copyOf(2), "silent" to FloatArray(24))
     for ((what, heard) in recordings) {
         val voices = mapOf("one" to ArrayList<Float>(), "two" to ArrayList<Float>())
         speakers.measure(pieces(heard, 6))
@@ -64,6 +66,15 @@ fun main(args: Array<String>) {
         }
         for ((name, stem) in voices) say("${what}_$name", stem)
     }
+    val pausingFirst = sound.copyOf(12)
+    pausingFirst.fill(0f, 0, 6)
+    val late = Late(file(6, 2))
+    val afterPause = ArrayList<Float>()
+    late.measure(pieces(pausingFirst, 4))
+    late.separate(pieces(pausingFirst, 4)) { found, samples ->
+        afterPause.addAll(found.getValue("bent").take(2 * samples))
+    }
+    say("late", afterPause)
     val stream = SmallStream(file(6, 2))
     say("stream", (1..3).flatMap { n -> stream.step(FloatArray(12) { n.toFloat() })["speech"]!!.toList() })
     stream.reset()
