@@ -285,9 +285,12 @@ def target(preset: presets.Preset) -> Target:
         middle = midi[0.5] if midi else statistics["midi"]["mean"]
         return Target(float(middle), np.array([loudness[q] for q in solo.QUANTILES], float))
     except (KeyError, TypeError, ValueError, AttributeError):
+        known = preset.folder is None and preset.card.get("weights", {}).get("file_tells", ())
+        older = preset.weights_path() if known and "statistics" in known else None
+        again = f"remove {older.parent} and fetch it again, or " if older else ""
         raise ValueError(
-            f"{preset}: its card keeps no statistics of pitch and loudness to move to; give the "
-            "octaves, and no match (--octaves 0 --no-match)"
+            f"{preset}: its card keeps no statistics of pitch and loudness to move to; {again}give "
+            "the octaves, and no match (--octaves 0 --no-match)"
         ) from None
 
 

@@ -124,6 +124,13 @@ def test_a_folder_of_tensorflow_becomes_an_instrument(shared, tmp_path, monkeypa
     assert told["midi"]["mean"] == pytest.approx(60.0434, abs=1e-3)
     assert target(presets.open_preset("ddsp_solo_violin")).loudness_db[3] == -50.563
     assert sum(map(np.size, found.values())) == sum(map(np.size, ddsp.read(theirs).values()))
+    cached = tmp_path / "cache" / "presets" / "ddsp_solo_violin" / "card.yaml"
+    older = config.load_yaml(cached)  # as it was kept before kzoo read the statistics
+    del older["statistics"], older["weights"]["file_tells"]
+    config.dump_yaml(older, cached)
+    with pytest.raises(ValueError, match=f"no statistics .*; remove {cached.parent} and fetch it"):
+        check_request("ddsp_solo_violin", method="pyin")
+    check_request("ddsp_solo_violin", method="pyin", octaves=0, match=False)
 
 
 @pytest.mark.parametrize(
