@@ -33,7 +33,10 @@ from kzoo.convert._torch_layers import shape_of, summed_biases
 from kzoo.convert.torch_files import read_torch, read_torch_content
 from kzoo.models import demucs
 
-_FIELDS = {**FIELDS, **{name: name for name in ("stride", "gelu", "resample", "normalize")}}
+_FIELDS = {
+    **FIELDS,
+    **{name: name for name in ("stride", "gelu", "resample", "normalize", "standardise")},
+}
 
 
 def from_weights(
@@ -81,7 +84,8 @@ def read(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
 
 def said_in(path: str | Path) -> dict[str, Any]:
     """What a package tells beside the arrays: (class, args, kwargs, state), or a mapping."""
-    content, defaults = read_torch_content(path), {}
+    # The programs of v1 and v2 standardise recordings, and v3 says so by its padding.
+    content, defaults = read_torch_content(path), {"standardise": True}
     if isinstance(content, dict) and "state" in content:
         defaults = {"resample": True, "normalize": True}  # of the class in v3
         content = [content.get(part) for part in ("klass", "args", "kwargs", "state")]

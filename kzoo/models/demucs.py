@@ -45,6 +45,8 @@ class Demucs(Lengths, Sizes):
         without. gelu: instead of the other ReLUs.
     lstm_layers: how many bidirectional LSTMs lie at the bottom; 0 for none.
     normalize: whether the mixture is normalised by mean and deviation of its mono version.
+    standardise: whether whole recordings are, before they are cut into blocks, as the authors'
+        programs do: weights of v1 know no other level. Training leaves them as they are.
     rescale: scale of the initial weights; 0 keeps PyTorch's own.
     norm_starts: the first level with norms, of `norm_groups` groups of channels; None for none.
     residual: the ways on which levels have `layers.dconv.DConv`, of `residual_depth` branches with
@@ -64,6 +66,7 @@ class Demucs(Lengths, Sizes):
     gelu: bool = False
     lstm_layers: int = 2
     normalize: bool = False
+    standardise: bool = False
     norm_starts: int | None = None
     norm_groups: int = 4
     residual: Literal["none", "encoder", "decoder", "both"] = "none"  # dconv_mode, 0 to 3
@@ -96,8 +99,8 @@ class Demucs(Lengths, Sizes):
 
     @property
     def standardised(self) -> bool:
-        """Whether whole recordings are normalised, before they are cut into blocks: in v3."""
-        return self.padded
+        """Whether whole recordings are normalised, before they are cut into blocks."""
+        return self.standardise or self.padded
 
     @property
     def whole_signal(self) -> bool:

@@ -272,6 +272,25 @@ def test_blocks_that_carry_their_context_join_into_the_whole(rng, options):
         np.testing.assert_allclose(found[source], stem, atol=1e-5 * np.abs(stem).max())
 
 
+def test_recordings_are_standardised_whole_where_the_authors_program_does(rng):
+    size = sizes(**FINITE, standardise=True)
+    assert size.standardised
+    assert not replace(size, standardise=False).standardised
+    whole, size = of_any_length(size), replace(size, block_seconds=0.1)
+    block = demucs.build(TWO, size, **size.block())
+    block.set_weights(whole.get_weights())
+    system = System(
+        function=lambda mixture: np.asarray(block(mixture)), sources=TWO, sample_rate=8000,
+        channels=2, grid=size.grid(), standardised=size.standardised,
+    )  # fmt: skip
+    sound = 0.01 * noise(rng, 2_003)[0] + 0.002
+    mean, deviation = sound.mean(), sound.mean(axis=1).std(ddof=1)
+    expected = np.asarray(whole((sound - mean)[None] / deviation))[0] * deviation + mean
+    found = BlockSeparator(system).separate(sound, 8000)
+    for stem, source in zip(expected, TWO, strict=True):
+        np.testing.assert_allclose(found[source], stem, atol=1e-5 * np.abs(stem).max())
+
+
 @pytest.mark.parametrize("options", [{"lstm_layers": 1}, {"normalize": True}], ids=named)
 def test_what_hears_everything_says_so(options):
     size = sizes(**{**FINITE, **options})

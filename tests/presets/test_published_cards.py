@@ -235,6 +235,16 @@ def state_dict(card, arrays, path):
     torch_files.legacy(path, *made.state_dict(arrays))
 
 
+@pytest.mark.parametrize("name", ["demucs_v1", "demucs_v2", "mdx_0d19c1c6", "htdemucs"])
+def test_recordings_are_standardised_for_demucs_as_its_programs_do(name):
+    assert presets.open_preset(name).sizes()[0].standardised
+
+
+def test_a_package_of_demucs_v1_tells_so(tmp_path):
+    demucs_package(presets.load_card("demucs_v1"), {}, tmp_path / "demucs.th")
+    assert convert.converter("demucs").said_in(tmp_path / "demucs.th")["standardise"] is True
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "packed"),
