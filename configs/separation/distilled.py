@@ -29,6 +29,7 @@ from keras import layers, ops
 
 from kzoo import audio, config, presets
 from kzoo.dsp.stft import magnitude, stft
+from kzoo.layers.masks import RatioMasks
 from kzoo.models import unet
 
 SEED = 0
@@ -131,18 +132,21 @@ class Distance(layers.Layer):
 
     def __init__(self, teacher: keras.Model, student: keras.Model, **options) -> None:
         super().__init__(**options)
-        self.teacher, self.student = teacher, student
+        self.teacher, self.student, self.shares = teacher, student, RatioMasks()
         self.teacher.trainable = False
 
     def call(self, mixture):
         """Magnitudes `[items, frames, bins, 2]` to the loss of each."""
-        stems = self.teacher(mixture, training=False)
-        share = _share(stems[:, 0], stems[:, 1])
-        parts = ops.reshape(mixture, (-1, *self.student.input.shape[1:]))
-        vocals = ops.reshape(self.student(parts, training=False)[:, 0], ops.shape(mixture))
+        share = self.shares(self.teacher(mixture, training=False))[:, 0]
+        stems = self.student(
+            ops.reshape(mixture, (-1, *self.student.input.shape[1:])), training=False
+        )
+        vocals, found = (
+            ops.reshape(part[:, 0], ops.shape(mixture)) for part in (stems, self.shares(stems))
+        )
         odds = ops.sqrt(share), ops.sqrt(ops.maximum(1.0 - share, 0.0))
         before = mixture * odds[0] / (odds[0] + odds[1]) - vocals
-        after = mixture * (share - _share(vocals, ops.relu(mixture - vocals)))
+        after = mixture * (share - found)
         scale = ops.mean(mixture, axis=(1, 2, 3)) + 1e-3
         loss = ops.mean(ops.abs(before) + ops.abs(after), axis=(1, 2, 3)) / scale
         self.add_loss(ops.mean(loss))
@@ -218,11 +222,6 @@ def main(sounds: str, teacher: str, student: str, steps: str, out: str) -> None:
     )  # fmt: skip
 
 
-def _share(one, other):
-    one, other = ops.square(one), ops.square(other)
-    return (one + 5e-11) / (one + other + 1e-10)
-
-
 def _read(folder: Path, rate: int) -> tuple[np.ndarray, dict[str, list[tuple[int, int]]]]:
     """All sounds `[samples, 2]` in 16 bits, and where the folders of each kind lie in them."""
     groups = {
@@ -238,15 +237,13 @@ def _read(folder: Path, rate: int) -> tuple[np.ndarray, dict[str, list[tuple[int
         sound = np.clip(np.broadcast_to(sound, (len(sound), 2)), -1.0, 1.0)
         return np.round(sound * 32767).astype("int16")
 
-    parts, spans, end = [], {}, 0
+    parts, ends, spans = [], [0], {}
     with ThreadPoolExecutor() as pool:
         for kind, paths in groups.items():
-            ends = [end]
             for group in paths:
-                parts.extend(pool.map(read, group))
-                ends.append(sum(len(part) for part in parts))
-            end = ends[-1]
-            spans[kind] = list(pairwise(ends))
+                parts += pool.map(read, group)
+                ends.append(sum(map(len, parts)))
+            spans[kind] = list(pairwise(ends[-len(paths) - 1 :]))
     return np.concatenate(parts), spans
 
 
